@@ -1,0 +1,55 @@
+"""Provable robustness through additive noise: train, certify, check."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noiseproof import bounds, certificates, data, models, noises, objectives, records, reports
+    from noiseproof.errors import ClassifierError, InvalidInputError, NoiseproofError, RunError
+    from noiseproof.noises import Gaussian
+    from noiseproof.smoothing import ABSTAIN, Certified, SmoothedClassifier, certify_votes
+
+__all__ = [
+    "ABSTAIN",
+    "Certified",
+    "ClassifierError",
+    "Gaussian",
+    "InvalidInputError",
+    "NoiseproofError",
+    "RunError",
+    "SmoothedClassifier",
+    "bounds",
+    "certificates",
+    "certify_votes",
+    "data",
+    "models",
+    "noises",
+    "objectives",
+    "records",
+    "reports",
+]
+
+# Names are loaded when first used, so that importing the package does not import torch.
+_HOMES = {
+    "ABSTAIN": "smoothing",
+    "Certified": "smoothing",
+    "SmoothedClassifier": "smoothing",
+    "certify_votes": "smoothing",
+    "Gaussian": "noises",
+    "ClassifierError": "errors",
+    "InvalidInputError": "errors",
+    "NoiseproofError": "errors",
+    "RunError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

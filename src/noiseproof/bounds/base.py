@@ -1,0 +1,156 @@
+"""From votes to probabilities: what every confidence statement shares (the paper, "Confidence Interval and Sample Size").
+
+Notation: k classes, N_j votes for class j out of n, p_j the true probability that the noisy classifier answers j.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import betainccinv, betaincinv
+
+from noiseproof.errors import InvalidInputError
+
+__all__ = ["Bound", "Interval", "clopper_pearson_lower", "clopper_pearson_upper", "require_alpha", "require_votes"]
+
+Votes = Int[np.ndarray, "*batch classes"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A prediction with simultaneous one-sided confidence bounds.
+
+    Attributes:
+        prediction: the class A the votes name.
+        p1_lower: lower bound of p_A.
+        p2_upper: upper bound of max over j != A of p_j.
+    """
+
+    prediction: Int[np.ndarray, "*batch"]
+    p1_lower: Float[np.ndarray, "*batch"]
+    p2_upper: Float[np.ndarray, "*batch"]
+
+
+class Bound(ABC):
+    """A procedure that turns votes into (A, p1_lower, p2_upper).
+
+    With probability at least 1 - alpha over the noise, either p_A >= p1_lower and p_j <= p2_upper for every other class
+    j, or p1_lower <= p2_upper, in which case nothing is certified. Adaptive attacks on the choice are out: the
+    procedure and n are fixed before the votes are seen.
+    """
+
+    selection_samples: int
+    """Votes that only choose the class and are not counted again (0: one phase)."""
+
+    @abstractmethod
+    def interval(self, votes: Votes, selection_votes: Votes | None, alpha: float) -> Interval:
+        """Compute the statement for valid input; see `__call__`, which callers use."""
+
+    @final
+    def __call__(self, votes: Votes, *, alpha: float, selection_votes: Votes | None = None) -> Interval:
+        """Compute A, p1_lower and p2_upper for every image.
+
+        Args:
+            votes: counts per class, shape (*batch, k), k >= 2, at least one vote per image.
+            alpha: failure probability per image, in (0, 1).
+            selection_votes: counts of the selection phase, drawn with independent noise; required where
+                `selection_samples` > 0, ignored elsewhere.
+
+        Raises:
+            InvalidInputError: alpha, votes or selection votes are not as above.
+        """
+        require_alpha(alpha)
+        require_votes("votes", votes)
+        if self.selection_samples > 0:
+            if selection_votes is None:
+                raise InvalidInputError(
+                    "selection_votes",
+                    required=f"given for {type(self).__name__}, which must not choose the class by the votes it counts",
+                    got="None",
+                    remedy="Sample a selection phase, or use a bound of one phase such as Bonferroni.",
+                )
+            require_votes("selection_votes", selection_votes)
+            if selection_votes.shape != votes.shape:
+                raise InvalidInputError(
+                    "selection_votes",
+                    required=f"of the shape of votes, {votes.shape}",
+                    got=selection_votes.shape,
+                    remedy="Pass both for the same images and classes.",
+                )
+        return self.interval(votes, selection_votes, alpha)
+
+    @final
+    def samples_needed(self, alpha: float, num_classes: int) -> int:
+        """Return the smallest n for which unanimous votes give p1_lower > min(p2_upper, 1 - p1_lower).
+
+        With fewer, no image can ever be certified at this alpha, however good the classifier.
+        """
+        require_alpha(alpha)
+        high = 1
+        while not self._unanimity_suffices(high, alpha, num_classes):
+            high *= 2
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._unanimity_suffices(middle, alpha, num_classes) else (middle, high)
+        return high
+
+    def _unanimity_suffices(self, n: int, alpha: float, num_classes: int) -> bool:
+        unanimous = np.zeros(num_classes, dtype=np.int64)
+        unanimous[0] = n
+        found = self.interval(unanimous, unanimous, alpha)
+        return bool(found.p1_lower > np.minimum(found.p2_upper, 1.0 - found.p1_lower))
+
+
+def clopper_pearson_lower(
+    successes: Int[np.ndarray, "*batch"], n: Int[np.ndarray, "*batch"], alpha: float
+) -> Float[np.ndarray, "*batch"]:
+    """One-sided lower bound: lo(N; n, alpha) = BetaInv(alpha; N, n - N + 1), and 0 for N = 0.
+
+    P(p < lo(N)) <= alpha for N ~ Binomial(n, p), whatever p (Clopper and Pearson, 1934).
+    """
+    positive = successes > 0
+    return np.where(positive, betaincinv(np.where(positive, successes, 1), n - successes + 1, alpha), 0.0)
+
+
+def clopper_pearson_upper(
+    successes: Int[np.ndarray, "*batch"], n: Int[np.ndarray, "*batch"], alpha: float
+) -> Float[np.ndarray, "*batch"]:
+    """One-sided upper bound: hi(N; n, alpha) = BetaInv(1 - alpha; N + 1, n - N), and 1 for N = n."""
+    below = successes < n
+    return np.where(below, betainccinv(successes + 1, np.where(below, n - successes, 1), alpha), 1.0)
+
+
+def require_alpha(alpha: object) -> None:
+    """Raise `InvalidInputError` unless alpha is a number in the open interval (0, 1)."""
+    number = isinstance(alpha, float | int | np.floating) and not isinstance(alpha, bool)
+    if not number or not math.isfinite(alpha) or not 0.0 < alpha < 1.0:  # type: ignore[arg-type, operator]
+        raise InvalidInputError(
+            "alpha",
+            required="a failure probability in the open interval (0, 1)",
+            got=repr(alpha),
+            remedy="Usual values are 0.001 and 0.05; 95 % confidence is alpha = 0.05.",
+        )
+
+
+def require_votes(name: str, votes: Votes) -> None:
+    """Raise `InvalidInputError` unless votes are counts of at least two classes with a vote in every row."""
+    fault = None
+    if not isinstance(votes, np.ndarray) or votes.dtype.kind not in "iu":
+        fault = f"{type(votes).__name__} of {getattr(votes, 'dtype', 'no dtype')}"
+    elif votes.ndim == 0 or votes.shape[-1] < 2:
+        fault = f"shape {votes.shape}"
+    elif (votes < 0).any():
+        fault = f"a count of {votes.min()}"
+    elif (votes.sum(-1) == 0).any():
+        fault = "an image without any vote"
+    if fault is not None:
+        raise InvalidInputError(
+            name,
+            required="an integer NumPy array (*batch, classes) of counts >= 0, at least two classes, a vote per image",
+            got=fault,
+            remedy="Pass the counts per class, one row per image.",
+        )

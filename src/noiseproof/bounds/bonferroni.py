@@ -1,0 +1,36 @@
+"""The paper's confidence statement: Clopper-Pearson for every class, with Bonferroni's correction."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from noiseproof.bounds.base import Bound, Interval, Votes, clopper_pearson_lower, clopper_pearson_upper
+
+__all__ = ["Bonferroni"]
+
+
+@dataclass(frozen=True)
+class Bonferroni(Bound):
+    """One-sided Clopper-Pearson bounds for all k classes from one set of votes (the paper, section 4).
+
+    Each of the 2k bounds (lower and upper for every class) has level alpha / (2k), so all hold together with
+    probability at least 1 - alpha, and the same votes may choose the two largest:
+
+        A = argmax_j N_j,   p1_lower = lo(N_A; n, alpha/2k),   p2_upper = max over j != A of hi(N_j; n, alpha/2k).
+
+    Ties go to the smallest class; a tie is never certified.
+    """
+
+    selection_samples: ClassVar[int] = 0
+
+    def interval(self, votes: Votes, selection_votes: Votes | None, alpha: float) -> Interval:  # noqa: ARG002
+        """Compute the statement; hi increases with N, so only the runner-up's bound is evaluated."""
+        n, level = votes.sum(-1), alpha / (2 * votes.shape[-1])
+        prediction = votes.argmax(-1)
+        runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)
+        return Interval(
+            prediction=prediction,
+            p1_lower=clopper_pearson_lower(winner, n, level),
+            p2_upper=clopper_pearson_upper(runner_up, n, level),
+        )

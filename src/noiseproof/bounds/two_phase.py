@@ -1,0 +1,40 @@
+"""Choose the class with some votes, bound it with others (Cohen et al. 2019, reference [40] of the paper)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from noiseproof.bounds.base import Bound, Interval, Votes, clopper_pearson_lower
+from noiseproof.errors import require_count
+
+__all__ = ["TwoPhase"]
+
+
+@dataclass(frozen=True)
+class TwoPhase(Bound):
+    """Selection votes name the class; independent votes give one Clopper-Pearson bound at the full alpha.
+
+        A = argmax_j of the selection votes,   p1_lower = lo(N_A; n, alpha),   p2_upper = 1 - p1_lower.
+
+    Exact: given the selection votes A is fixed, and a single bound of level alpha is used. A poor selection costs an
+    abstention, never validity. The number of classes does not matter.
+
+    Args:
+        selection_samples: votes of the selection phase. 100 is Cohen et al.'s choice: certifiable images have p_A > 1/2
+            with a margin that 100 votes see, and 100 is 1 % of a usual n.
+    """
+
+    selection_samples: int = 100
+
+    def __post_init__(self) -> None:
+        require_count(
+            "selection_samples", self.selection_samples, 1, "Use Bonferroni where no selection phase is wanted."
+        )
+
+    def interval(self, votes: Votes, selection_votes: Votes | None, alpha: float) -> Interval:
+        """Compute the statement; ties of the selection go to the smallest class."""
+        assert selection_votes is not None  # noqa: S101 - `Bound.__call__` has checked it
+        prediction = selection_votes.argmax(-1)
+        chosen = np.take_along_axis(votes, prediction[..., None], axis=-1)[..., 0]
+        p1_lower = clopper_pearson_lower(chosen, votes.sum(-1), alpha)
+        return Interval(prediction=prediction, p1_lower=p1_lower, p2_upper=1.0 - p1_lower)

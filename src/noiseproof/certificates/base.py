@@ -1,0 +1,86 @@
+"""From (p1, p2) to a radius: the guard, the clip and the rounding that every certificate shares (Algorithm 1, line 6)."""
+
+from abc import ABC, abstractmethod
+from typing import TypeVar, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from noiseproof.errors import InvalidInputError
+from noiseproof.noises import Noise
+
+__all__ = ["ROUNDING", "Certificate", "clip_runner_up", "separated"]
+
+Array = Float[np.ndarray, "*shape"]
+Probability = TypeVar("Probability", float, np.ndarray, torch.Tensor)
+
+ROUNDING = 1e-12
+"""Every radius is shortened by this relative amount. It exceeds the rounding error of the formulas (tests compare with
+40-digit arithmetic), so that a float64 radius is never longer than the one the mathematics allows."""
+
+
+def clip_runner_up(p1_lower: Array, p2_upper: Array) -> Array:
+    """Return min(p2_upper, 1 - p1_lower): probabilities sum to 1, so this too bounds every other class."""
+    return np.minimum(p2_upper, 1.0 - p1_lower)
+
+
+def separated(p1_lower: Array, p2_upper: Array) -> Bool[np.ndarray, "*shape"]:
+    """Whether p1_lower > min(p2_upper, 1 - p1_lower): the one condition under which anything is certified.
+
+    Several formulas, Lemma 1 among them, are symmetric in (p1, p2) and return a positive number for crossed bounds.
+    """
+    return p1_lower > clip_runner_up(p1_lower, p2_upper)
+
+
+class Certificate(ABC):
+    """A theorem that turns p1 (lower bound) and p2 (upper bound) into a radius within which argmax does not change."""
+
+    @abstractmethod
+    def tolerable_shift(self, noise: Noise, p1: Array, p2: Array) -> Array:
+        """Compute the theorem's radius for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1, with p1 - p2 as exact as the input."""
+
+    @final
+    def radius(self, noise: Noise, p1_lower: Probability, p2_upper: Probability) -> Probability:
+        """Compute the certified radius, in `noise.norm` and pixel units; the certified ball is open.
+
+        Args:
+            noise: the noise under which the probabilities were measured.
+            p1_lower: lower bound of the top class's probability: a float, NumPy array or torch tensor of any shape.
+            p2_upper: upper bound of every other class's probability, of the same kind; shapes broadcast.
+
+        Returns:
+            float64 radii >= 0 of the same kind as the input: 0 unless p1_lower > min(p2_upper, 1 - p1_lower), rounded
+            down by a relative 1e-12, infinite where p1_lower = 1 proves the classifier constant.
+
+        Raises:
+            InvalidInputError: a probability is NaN or outside [0, 1].
+        """
+        lower = probability("p1_lower", p1_lower)
+        upper = probability("p2_upper", p2_upper)
+        lower, upper = np.broadcast_arrays(lower, upper)
+        certified = separated(lower, upper)
+        p1 = lower[certified]
+        radii = np.zeros(lower.shape)
+        radii[certified] = self.tolerable_shift(noise, p1, clip_runner_up(p1, upper[certified])) * (1.0 - ROUNDING)
+        return like(p1_lower, radii)
+
+
+def probability(name: str, value: object) -> Array:
+    """Return value as a float64 array, or raise `InvalidInputError` unless all of it lies in [0, 1]."""
+    array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
+    inside = (array >= 0.0) & (array <= 1.0)
+    if not inside.all():
+        raise InvalidInputError(
+            name, required="within [0, 1]", got=array[~inside].flat[0], remedy="Pass probabilities, not percentages."
+        )
+    return array
+
+
+def like(value: Probability, radii: Array) -> Probability:
+    """Return float64 radii as the kind of `value`: tensor (on its device), array, or Python float."""
+    if isinstance(value, torch.Tensor):
+        return torch.from_numpy(radii).to(value.device)
+    if isinstance(value, np.ndarray):
+        return radii
+    return float(radii) if radii.ndim == 0 else radii  # type: ignore[return-value]

@@ -1,0 +1,148 @@
+"""What all commands share: results on standard output, everything else on standard error."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from noiseproof.evaluation import Summary
+
+__all__ = [
+    "DeviceOption",
+    "JsonOption",
+    "RadiiOption",
+    "SeedOption",
+    "console",
+    "parse_radii",
+    "print_json",
+    "progress_bar",
+    "resumable",
+    "say",
+    "summary_dict",
+    "summary_table",
+]
+
+console = Console()
+_messages = Console(stderr=True)
+
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, help="All randomness follows from it: same seed, same result.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+RadiiOption = Annotated[
+    str | None,
+    typer.Option(
+        "--radii",
+        metavar="R,R,...",
+        help="Radii of the table, such as 0,0.25,0.5. Default: round numbers that the votes can reach.",
+    ),
+]
+
+
+def say(message: str) -> None:
+    """Print a message for people."""
+    _messages.print(message, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on standard output."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def parse_radii(text: str | None) -> list[float] | None:
+    """Parse the value of --radii.
+
+    Raises:
+        InvalidInputError: not a list of numbers >= 0.
+    """
+    from noiseproof.errors import InvalidInputError
+
+    if text is None:
+        return None
+    try:
+        radii = [float(part) for part in text.split(",")]
+    except ValueError:
+        radii = [-1.0]
+    if not all(0.0 <= radius < float("inf") for radius in radii):
+        raise InvalidInputError(
+            "--radii", required="numbers >= 0 with commas between", got=repr(text), remedy="Example: 0,0.25,0.5"
+        )
+    return radii
+
+
+@contextmanager
+def progress_bar(description: str, total: float | None) -> Iterator[tuple[Progress, Any]]:
+    """Show a progress bar on standard error; yields it with its task."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=_messages) as progress:
+        yield progress, progress.add_task(description, total=total, note="")
+
+
+@contextmanager
+def resumable(what: str) -> Iterator[None]:
+    """Turn Ctrl-C into a message that says what is kept and how to go on, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        command = shlex.join(["noiseproof", *sys.argv[1:]])
+        say(f"[yellow]Interrupted.[/] {escape(what)} To go on, run the same command again:\n  {escape(command)}")
+        raise typer.Exit(130) from None
+
+
+def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:
+    """Return a summary as JSON-compatible data."""
+    return {
+        "procedure": title,
+        "images": summary.images,
+        "natural_accuracy": summary.natural_accuracy,
+        "abstained": summary.abstained,
+        "average_certified_radius": summary.average_certified_radius,
+        "certified_accuracy": {
+            f"{radius:g}": float(accuracy)
+            for radius, accuracy in zip(summary.radii, summary.certified_accuracy, strict=True)
+        },
+        "allowance": summary.allowance,
+        "confidence": summary.confidence,
+    }
+
+
+def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:
+    """Return summaries with the same radii as a table: one row a procedure."""
+    from noiseproof.reports import round_down
+
+    summary = rows[0][1]
+    table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD)
+    table.add_column(f"{summary.images} images", min_width=20)
+    for name in ("natural\n(voted)", "abstained", "average\nradius"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for radius in summary.radii:
+        table.add_column(f"certified\nat {radius:g}", justify="right", no_wrap=True)
+    for procedure, row in rows:
+        table.add_row(
+            escape(procedure),
+            f"{100 * row.natural_accuracy:.1f} %",
+            f"{100 * row.abstained:.1f} %",
+            round_down(row.average_certified_radius),
+            *(f"{100 * accuracy:.1f} %" for accuracy in row.certified_accuracy),
+        )
+    return table

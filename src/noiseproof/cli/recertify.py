@@ -1,0 +1,96 @@
+"""`noiseproof recertify`."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from noiseproof.cli import names
+from noiseproof.cli.console import (
+    JsonOption,
+    RadiiOption,
+    console,
+    parse_radii,
+    print_json,
+    say,
+    summary_dict,
+    summary_table,
+)
+
+if TYPE_CHECKING:
+    from noiseproof.bounds import Bound
+    from noiseproof.certificates import Certificate
+    from noiseproof.records import Record
+
+__all__ = ["recertify", "show"]
+
+
+def recertify(
+    run: Annotated[Path, typer.Argument(help="A run folder with votes.", show_default=False)],
+    bound: Annotated[
+        names.BoundName, typer.Option(help="From votes to probabilities; bonferroni is the paper's.")
+    ] = names.BoundName.two_phase,
+    certificate: Annotated[
+        names.CertificateName, typer.Option(help="From probabilities to a radius; renyi is the paper's.")
+    ] = names.CertificateName.neyman_pearson,
+    alpha: Annotated[float, typer.Option(help="Failure probability of each certificate.")] = 0.001,
+    radii: RadiiOption = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Also write every image's prediction, bounds and radius to this file.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compute bounds and radii anew from recorded votes, in seconds: no network is run.
+
+    Choose the bound before you look: the best of several looks at the same votes does not hold at level alpha.
+    """
+    from noiseproof.records import Record
+
+    chosen = names.bound(bound, selection_samples=1)
+    show(
+        Record.open(run),
+        alpha=alpha,
+        bound=chosen,
+        certificate=names.certificate(certificate),
+        radii=radii,
+        json=json,
+        csv_file=csv_file,
+    )
+
+
+def show(
+    record: "Record",
+    *,
+    alpha: float,
+    bound: "Bound",
+    certificate: "Certificate",
+    radii: str | None,
+    json: bool,
+    csv_file: Path | None = None,
+) -> None:
+    """Print the figures of a record under one procedure."""
+    from noiseproof.reports.analysis import Procedure, analyse_procedure
+
+    title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
+    votes, curve = analyse_procedure(
+        record, Procedure(title, bound, certificate), alpha=alpha, radii=parse_radii(radii)
+    )
+    if csv_file is not None:
+        with csv_file.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["index", "label", "prediction", "p1_lower", "p2_upper", "radius"])
+            found = curve.certified
+            columns = (votes.index, votes.label, found.prediction, found.p1_lower, found.p2_upper, found.radius)
+            writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        say(f"Wrote {csv_file}")
+    counted, planned = len(votes), len(record.settings.indices)
+    if json:
+        print_json(
+            {"run": str(record.path), "alpha": alpha, "counted": counted, "planned": planned}
+            | summary_dict(title, curve.summary)
+        )
+        return
+    if counted < planned:
+        say(f"[yellow]Incomplete:[/] {counted} of {planned} images are counted so far.")
+    console.print(summary_table(str(record.path), [(title, curve.summary)]))

@@ -1,0 +1,62 @@
+"""`noiseproof report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from noiseproof.cli.console import (
+    JsonOption,
+    RadiiOption,
+    console,
+    parse_radii,
+    print_json,
+    say,
+    summary_dict,
+    summary_table,
+)
+
+if TYPE_CHECKING:
+    from noiseproof.reports import Analysis
+
+__all__ = ["as_data", "report", "show_analyses"]
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders with votes, to be compared.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The page to write; its curves go beside it as PNG and SVG.")] = Path(
+        "report.html"
+    ),
+    alpha: Annotated[float, typer.Option(help="Failure probability of each certificate.")] = 0.001,
+    radii: RadiiOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write one HTML page: certified accuracy against radius, figures, images, settings.
+
+    Everything is computed from recorded votes. The page opens from the disk and loads nothing.
+    """
+    from noiseproof.records import Record
+    from noiseproof.reports import analyse, write_report
+
+    analyses = analyse([Record.open(run) for run in runs], alpha=alpha, radii=parse_radii(radii))
+    files = write_report(analyses, out)
+    if json:
+        print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": as_data(analyses)})
+        return
+    show_analyses(analyses)
+    say(f"Report: [bold]{files.page.resolve()}[/]")
+
+
+def as_data(analyses: "Sequence[Analysis]") -> list[dict[str, Any]]:
+    """Return the figures of every model and procedure as JSON-compatible data."""
+    return [
+        {"name": analysis.name, "procedures": [summary_dict(c.procedure.title, c.summary) for c in analysis.curves]}
+        for analysis in analyses
+    ]
+
+
+def show_analyses(analyses: "Sequence[Analysis]") -> None:
+    """Print a table for every model."""
+    for analysis in analyses:
+        console.print(summary_table(analysis.name, [(c.procedure.title, c.summary) for c in analysis.curves]))

@@ -1,0 +1,39 @@
+"""Errors that say what is wrong, what is required, what came, and the remedy."""
+
+import operator
+from typing import SupportsIndex
+
+__all__ = ["ClassifierError", "InvalidInputError", "NoiseproofError", "RunError", "require_count"]
+
+
+class NoiseproofError(Exception):
+    """Base of every error that noiseproof raises on purpose.
+
+    Args:
+        what: the argument, file or object that is wrong.
+        required: what it has to be.
+        got: what it is.
+        remedy: one sentence that says what to do.
+    """
+
+    def __init__(self, what: str, *, required: str, got: object, remedy: str) -> None:
+        super().__init__(f"{what} must be {required}; got {got}. {remedy}")
+        self.what, self.required, self.got, self.remedy = what, required, got, remedy
+
+
+class InvalidInputError(NoiseproofError, ValueError):
+    """An argument outside its domain, found before any time is spent."""
+
+
+class ClassifierError(NoiseproofError, RuntimeError):
+    """The base classifier raised, or returned something that is not a vote."""
+
+
+class RunError(NoiseproofError, RuntimeError):
+    """A run folder, checkpoint or record that is missing, damaged or of something else."""
+
+
+def require_count(name: str, value: object, least: int, remedy: str) -> None:
+    """Raise `InvalidInputError` unless `value` is an integer >= `least`."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or operator.index(value) < least:
+        raise InvalidInputError(name, required=f"an integer >= {least}", got=repr(value), remedy=remedy)

@@ -1,0 +1,93 @@
+"""What the certificates of a data set say together: accuracy against radius, and how sure it is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import binom
+
+from noiseproof.bounds.base import require_alpha
+from noiseproof.errors import InvalidInputError
+from noiseproof.smoothing import ABSTAIN, Certified
+
+__all__ = ["Summary", "certified_accuracy", "failure_allowance", "summarise"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A data set's figures under one bound, certificate and alpha; fractions of all images.
+
+    Attributes:
+        images: N.
+        natural_accuracy: the class with most votes is right (abstentions are not counted apart).
+        abstained: the votes do not decide at level alpha.
+        average_certified_radius: mean over all images of the radius where the prediction is right, else 0 (ACR).
+        radii: where certified accuracy is given, in the noise's norm.
+        certified_accuracy: right, not abstained, and certified beyond each of `radii`.
+        allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together.
+        confidence: with which the subtraction is valid.
+    """
+
+    images: int
+    natural_accuracy: float
+    abstained: float
+    average_certified_radius: float
+    radii: Float[np.ndarray, " radii"]
+    certified_accuracy: Float[np.ndarray, " radii"]
+    allowance: float
+    confidence: float
+
+
+def certified_accuracy(
+    certified: Certified, labels: Int[np.ndarray, " images"], radii: Float[np.ndarray, " radii"]
+) -> Float[np.ndarray, " radii"]:
+    """Fraction of images classified correctly and certified at each radius r: prediction = label and L >= r.
+
+    At r = 0 this is the accuracy without abstentions. Monotone decreasing in r.
+    """
+    right = certified.prediction == labels
+    reached = np.sort(np.where(right, certified.radius, -1.0))
+    return 1.0 - np.searchsorted(reached, radii, side="left") / len(labels)
+
+
+def failure_allowance(images: int, alpha: float, rho: float = 0.05) -> float:
+    """How much of the observed certified accuracy could be due to certificates that failed.
+
+    Each certificate fails with probability at most alpha, independently across images (their noise is), so the number
+    of failures is at most a Binomial(N, alpha) in distribution, and with probability at least 1 - rho
+
+        true certified accuracy >= observed - BinomInv(1 - rho; N, alpha) / N      at all radii simultaneously.
+
+    The paper multiplies the observed accuracy by 1 - alpha instead; that corrects its expectation only.
+
+    Args:
+        images: N.
+        alpha: failure probability per image.
+        rho: failure probability of the statement about the data set.
+    """
+    require_alpha(alpha)
+    if not 0.0 < rho < 1.0:
+        raise InvalidInputError("rho", required="in (0, 1)", got=repr(rho), remedy="0.05 is usual.")
+    return float(binom.ppf(1.0 - rho, images, alpha)) / images
+
+
+def summarise(
+    certified: Certified,
+    labels: Int[np.ndarray, " images"],
+    radii: Float[np.ndarray, " radii"],
+    *,
+    alpha: float,
+    rho: float = 0.05,
+) -> Summary:
+    """Compute the figures of a data set; `alpha` is the one the certificates were computed with."""
+    right = certified.prediction == labels
+    return Summary(
+        images=len(labels),
+        natural_accuracy=float((certified.votes.argmax(-1) == labels).mean()),
+        abstained=float((certified.prediction == ABSTAIN).mean()),
+        average_certified_radius=float(np.where(right, certified.radius, 0.0).mean()),
+        radii=radii,
+        certified_accuracy=certified_accuracy(certified, labels, radii),
+        allowance=failure_allowance(len(labels), alpha, rho),
+        confidence=1.0 - rho,
+    )

@@ -1,0 +1,40 @@
+"""Files that are either whole or absent."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from noiseproof.errors import RunError
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write content so that a kill or a full disk leaves either the old file or the new one, never a part.
+
+    The content goes to a temporary file beside it, is flushed to the disk and takes the name in one step.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; what stood there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise RunError(
+            str(path),
+            required=f"writable with {len(content)} bytes to spare",
+            got=f"{error.strerror or error}",
+            remedy=("Free some space" if full else "Choose a folder that can be written")
+            + " and run the same command again: everything written before is kept.",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)

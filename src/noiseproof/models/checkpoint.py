@@ -1,0 +1,138 @@
+"""Networks in one safetensors file with their configuration. Loading never executes code."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from noiseproof.errors import NoiseproofError, RunError
+from noiseproof.files import write_atomically
+from noiseproof.models.registry import build
+
+__all__ = [
+    "Checkpoint",
+    "load_checkpoint",
+    "load_state",
+    "model_digest",
+    "read_tensors",
+    "save_checkpoint",
+    "save_tensors",
+]
+
+_KEY = "noiseproof"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with the plain data that was stored beside its weights.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        model_name: the name it was built by.
+        record: how it was trained, as `training.train` wrote it.
+    """
+
+    model: nn.Module
+    model_name: str
+    record: dict[str, Any]
+
+
+def save_checkpoint(path: Path, model: nn.Module, model_name: str, record: Mapping[str, Any]) -> None:
+    """Write weights, the name of the architecture and a JSON-compatible record to one file, atomically."""
+    save_tensors(path, model.state_dict(), {"model": model_name, "record": dict(record)})
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and build its network.
+
+    Raises:
+        RunError: the file is missing, damaged, not noiseproof's, or holds the weights of another architecture.
+    """
+    tensors, about = read_tensors(path)
+    if not isinstance(about.get("model"), str) or not isinstance(about.get("record"), dict):
+        raise RunError(
+            str(path), required="a noiseproof checkpoint", got=f"keys {sorted(about)}", remedy="Name another file."
+        )
+    try:
+        model = build(about["model"])
+    except NoiseproofError as error:
+        raise RunError(
+            str(path),
+            required="a checkpoint of a network that this version knows",
+            got=repr(about["model"]),
+            remedy="A newer noiseproof may have written it.",
+        ) from error
+    load_state(model, tensors, what=str(path), architecture=about["model"])
+    return Checkpoint(model.eval(), about["model"], about["record"])
+
+
+def load_state(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, architecture: str) -> None:
+    """Load weights into a network of exactly that architecture.
+
+    Raises:
+        RunError: tensors are missing, unexpected, or of another shape; the first differences are named.
+    """
+    expected = model.state_dict()
+    differences = [f"{name} missing" for name in expected if name not in tensors]
+    differences += [f"{name} unexpected" for name in tensors if name not in expected]
+    differences += [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if differences:
+        raise RunError(
+            what,
+            required=f"the weights of {architecture}",
+            got="; ".join(differences[:3]) + (f" and {len(differences) - 3} more" if len(differences) > 3 else ""),
+            remedy="The file belongs to another architecture.",
+        )
+    model.load_state_dict(dict(tensors))
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-compatible data to a safetensors file, atomically."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {_KEY: json.dumps(dict(about), sort_keys=True)}
+    write_atomically(path, safetensors.torch.save(contiguous, metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        RunError: the file is missing, truncated, or no safetensors file of noiseproof.
+    """
+    if not path.is_file():
+        raise RunError(
+            str(path), required="a file", got="nothing there", remedy="Train first: noiseproof train --help."
+        )
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        raise RunError(
+            str(path),
+            required="a whole safetensors file written by noiseproof",
+            got=f"{type(error).__name__}: {error}",
+            remedy="It is truncated, damaged or not ours; restore it or train again into another folder.",
+        ) from error
+    return tensors, about
+
+
+def model_digest(model: nn.Module) -> str:
+    """Return the SHA-256 of names, types, shapes and values of all parameters and buffers."""
+    parts = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        value = tensor.detach().cpu().contiguous()
+        parts.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        parts.update(value.view(torch.uint8).numpy().tobytes() if value.ndim else value.numpy().tobytes())
+    return parts.hexdigest()

@@ -1,0 +1,49 @@
+"""What every training objective is: the loss of one batch."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from noiseproof.noises import Noise
+
+__all__ = ["BatchLoss", "Objective"]
+
+
+@dataclass(frozen=True)
+class BatchLoss:
+    """Loss of a batch, to be minimised, and the logits by which progress shows the training accuracy."""
+
+    loss: Float[Tensor, ""]
+    logits: Float[Tensor, "batch classes"]
+
+
+class Objective(ABC):
+    """A training objective of section 5, or one compared with it. Subclasses are frozen dataclasses of their weights."""
+
+    @abstractmethod
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "batch *shape"],
+        labels: Int[Tensor, " batch"],
+        noise: Noise,
+        generator: torch.Generator | None,
+    ) -> BatchLoss:
+        """Compute the loss with fresh noise for every image.
+
+        Args:
+            model: images to logits, in training mode.
+            images: in [0, 1].
+            labels: classes.
+            noise: the noise the model will be certified with.
+            generator: randomness on the device of `images`.
+        """
+
+    @final
+    def spec(self) -> dict[str, str | float]:
+        """Return the objective as plain data: its name and weights."""
+        return {"name": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]

@@ -1,0 +1,30 @@
+"""Training on noisy copies: the baseline of certified training (Lecuyer et al. 2018; Cohen et al. 2019)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from noiseproof.noises import Noise
+from noiseproof.objectives.base import BatchLoss, Objective
+
+__all__ = ["GaussianAugmentation"]
+
+
+@dataclass(frozen=True)
+class GaussianAugmentation(Objective):
+    """CE(f(x + d), y) with fresh noise d for every image and step; the classifier never sees a clean image."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "batch *shape"],
+        labels: Int[Tensor, " batch"],
+        noise: Noise,
+        generator: torch.Generator | None,
+    ) -> BatchLoss:
+        """Compute the loss on one noisy copy of every image."""
+        logits = model(images + noise.sample(images, generator))
+        return BatchLoss(F.cross_entropy(logits, labels), logits)

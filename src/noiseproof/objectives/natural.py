@@ -1,0 +1,30 @@
+"""Training without noise: the undefended classifier."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from noiseproof.noises import Noise
+from noiseproof.objectives.base import BatchLoss, Objective
+
+__all__ = ["Natural"]
+
+
+@dataclass(frozen=True)
+class Natural(Objective):
+    """CE(f(x), y)."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "batch *shape"],
+        labels: Int[Tensor, " batch"],
+        noise: Noise,  # noqa: ARG002
+        generator: torch.Generator | None,  # noqa: ARG002
+    ) -> BatchLoss:
+        """Compute the loss; no noise is drawn."""
+        logits = model(images)
+        return BatchLoss(F.cross_entropy(logits, labels), logits)

@@ -1,0 +1,6 @@
+"""Records in, pictures and pages out. No model and no data set is ever loaded here."""
+
+from noiseproof.reports.analysis import Analysis, analyse, round_down
+from noiseproof.reports.page import ReportFiles, write_report
+
+__all__ = ["Analysis", "ReportFiles", "analyse", "round_down", "write_report"]

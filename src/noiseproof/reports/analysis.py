@@ -1,0 +1,186 @@
+"""What a report shows of one record: its curves and figures under the paper's procedure and under the tight one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from noiseproof.bounds import Bonferroni, Bound, TwoPhase
+from noiseproof.certificates import Certificate, NeymanPearson, Renyi
+from noiseproof.errors import InvalidInputError
+from noiseproof.evaluation import Summary, certified_accuracy, summarise
+from noiseproof.records import Record, VoteTable, recertify
+from noiseproof.smoothing import Certified
+
+__all__ = [
+    "PAPER",
+    "TIGHT",
+    "Analysis",
+    "Curve",
+    "Procedure",
+    "analyse",
+    "analyse_procedure",
+    "largest_radius",
+    "round_down",
+]
+
+_CURVE_POINTS = 401
+_TABLE_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """A way from votes to radii, with the words a report uses for it."""
+
+    title: str
+    bound: Bound
+    certificate: Certificate
+
+
+TIGHT = Procedure("tight: two-phase, Neyman-Pearson", TwoPhase(), NeymanPearson())
+PAPER = Procedure("paper: Bonferroni, Rényi", Bonferroni(), Renyi())
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Certified accuracy of one record under one procedure."""
+
+    procedure: Procedure
+    certified: Certified
+    radii: Float[np.ndarray, " points"]
+    accuracy: Float[np.ndarray, " points"]
+    summary: Summary
+    largest_radius: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One record, read and certified under every procedure a report compares.
+
+    Attributes:
+        name: how the report calls it.
+        record: where the votes come from.
+        votes: its rows.
+        alpha: failure probability per image.
+        curves: one per procedure, the headline first.
+    """
+
+    name: str
+    record: Record
+    votes: VoteTable
+    alpha: float
+    curves: tuple[Curve, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image of the record has its votes."""
+        return len(self.votes) == len(self.record.settings.indices)
+
+
+def analyse(
+    records: Sequence[Record], *, alpha: float, names: Sequence[str] | None = None, radii: Sequence[float] | None = None
+) -> list[Analysis]:
+    """Certify the votes of every record under the tight procedure and the paper's, for one report.
+
+    Args:
+        records: each with at least one shard; their noises protect in the same norm.
+        alpha: failure probability per image.
+        names: one per record; None takes training objective and sigma, or else the folder's name.
+        radii: for the table; None chooses round numbers up to the largest radius the votes can certify.
+
+    Raises:
+        RunError: a record without votes, or with damaged ones.
+        InvalidInputError: alpha outside (0, 1), no record, or records of different norms.
+    """
+    norms = {record.noise.norm for record in records}
+    if len(norms) != 1:
+        raise InvalidInputError(
+            "runs",
+            required="at least one, all certified in the same norm",
+            got=f"norms {sorted(norms)}",
+            remedy="Report runs of different norms apart: their radii cannot be compared.",
+        )
+    widest = max(largest_radius(record, procedure, alpha) for record in records for procedure in _procedures(record))
+    table = np.asarray(_table_radii(widest) if radii is None else radii, dtype=np.float64)
+    grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
+    analyses = []
+    for record, name in zip(records, names or _names(records), strict=True):
+        votes = record.read()
+        curves = tuple(_curve(record, procedure, votes, alpha, table, grid) for procedure in _procedures(record))
+        analyses.append(Analysis(name, record, votes, alpha, curves))
+    return analyses
+
+
+def analyse_procedure(
+    record: Record, procedure: Procedure, *, alpha: float, radii: Sequence[float] | None = None
+) -> tuple[VoteTable, Curve]:
+    """Certify the votes of one record under one procedure; arguments and errors as `analyse`."""
+    votes = record.read()
+    widest = largest_radius(record, procedure, alpha)
+    table = np.asarray(_table_radii(widest) if radii is None else radii, dtype=np.float64)
+    return votes, _curve(record, procedure, votes, alpha, table, np.linspace(0.0, 1.05 * widest, _CURVE_POINTS))
+
+
+def _procedures(record: Record) -> tuple[Procedure, ...]:
+    return (TIGHT, PAPER) if record.settings.selection_samples else (PAPER,)
+
+
+def _curve(
+    record: Record,
+    procedure: Procedure,
+    votes: VoteTable,
+    alpha: float,
+    table: Float[np.ndarray, " radii"],
+    grid: Float[np.ndarray, " points"],
+) -> Curve:
+    certified = recertify(votes, record.noise, alpha=alpha, bound=procedure.bound, certificate=procedure.certificate)
+    return Curve(
+        procedure,
+        certified,
+        grid,
+        certified_accuracy(certified, votes.label, grid),
+        summarise(certified, votes.label, table, alpha=alpha),
+        largest_radius(record, procedure, alpha),
+    )
+
+
+def largest_radius(record: Record, procedure: Procedure, alpha: float) -> float:
+    """Return the radius of unanimous votes: no image can get a larger one with this n, alpha and procedure."""
+    unanimous = np.zeros((1, record.settings.num_classes), dtype=np.int64)
+    unanimous[0, 0] = record.settings.samples
+    found = procedure.bound(unanimous, alpha=alpha, selection_votes=unanimous)
+    return float(procedure.certificate.radius(record.noise, found.p1_lower, found.p2_upper)[0])
+
+
+def round_down(value: float, digits: int = 3) -> str:
+    """Format a certified radius without ever printing more than was proven."""
+    scale = 10**digits
+    return f"{np.floor(value * scale) / scale:.{digits}f}"
+
+
+def _table_radii(widest: float) -> list[float]:
+    chosen = [radius for radius in _TABLE_RADII if radius <= widest]
+    return chosen if len(chosen) > 2 else [0.0, *(float(round_down(widest * part, 2)) for part in (0.25, 0.5, 0.75))]
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    names = [_name(record) for record in records]
+    return [
+        f"{name} [{record.path.name}]" if names.count(name) > 1 else name
+        for name, record in zip(names, records, strict=True)
+    ]
+
+
+def _name(record: Record) -> str:
+    training: dict[str, Any] = record.about.get("training", {})
+    objective = training.get("objective", {}).get("name")
+    words = {
+        "Stability": "Stability training (STN)",
+        "GaussianAugmentation": "Gaussian augmentation",
+        "Natural": "Natural",
+    }
+    title = words.get(objective, objective) if objective else record.path.name
+    scale = ", ".join(f"{key} {value:g}" for key, value in record.settings.noise.items() if key != "name")
+    return f"{title}, {scale}"

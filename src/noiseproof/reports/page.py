@@ -1,0 +1,145 @@
+"""One self-contained HTML page from records: curves, figures, images, settings."""
+
+import base64
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from noiseproof.errors import InvalidInputError
+from noiseproof.files import write_atomically
+from noiseproof.reports.analysis import Analysis, Curve, round_down
+from noiseproof.reports.curves import draw_curves, figure_png, figure_svg
+from noiseproof.smoothing import ABSTAIN
+
+__all__ = ["ReportFiles", "write_report"]
+
+_GRID = 12
+"""Images shown of each kind: two rows of six on a desktop screen."""
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What `write_report` wrote."""
+
+    page: Path
+    png: Path
+    svg: Path
+
+
+def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
+    """Write the page to `out`, and its curves beside it as PNG and SVG.
+
+    The page loads nothing: styles and pictures are inside it. Everything is computed from votes.
+
+    Raises:
+        InvalidInputError: nothing to report.
+        RunError: a file cannot be written.
+    """
+    if not analyses:
+        raise InvalidInputError(
+            "runs", required="at least one run folder", got="none", remedy="Name the runs to report."
+        )
+    figure = draw_curves(analyses)
+    svg = figure_svg(figure)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("noiseproof.reports"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"percent": _percent, "percent_down": _percent_down, "radius": round_down}
+    page = environment.get_template("report.html").render(
+        analyses=analyses,
+        svg=svg[svg.index("<svg") :],
+        headline=_headline(analyses),
+        grids=[_grids(analysis) for analysis in analyses],
+        details=[_details(analysis) for analysis in analyses],
+        alpha=analyses[0].alpha,
+        zip_radii=lambda summary: zip(summary.radii, summary.certified_accuracy, strict=True),
+    )
+    files = ReportFiles(out, out.with_suffix(".png"), out.with_suffix(".svg"))
+    write_atomically(files.png, figure_png(figure))
+    write_atomically(files.svg, svg.encode())
+    write_atomically(files.page, page.encode())
+    return files
+
+
+def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
+    """Return the best model at the middle radius of the table, in words."""
+    middle = len(analyses[0].curves[0].summary.radii) // 2
+    radius = analyses[0].curves[0].summary.radii[middle]
+
+    def at_radius(analysis: Analysis) -> float:
+        curve = analysis.curves[0]
+        return float(np.interp(radius, curve.summary.radii, curve.summary.certified_accuracy))
+
+    best = max(analyses, key=at_radius)
+    return {"analysis": best, "radius": radius, "accuracy": at_radius(best), "images": best.curves[0].summary.images}
+
+
+def _grids(analysis: Analysis) -> list[dict[str, Any]]:
+    """Return the images with the fewest votes for their true class, and those with the longest radii."""
+    curve, votes = analysis.curves[0], analysis.votes
+    share = np.take_along_axis(votes.votes, votes.label[:, None], axis=1)[:, 0] / votes.votes.sum(1)
+    right = curve.certified.prediction == votes.label
+    longest = np.lexsort((votes.index, -curve.certified.radius * right))
+    hardest = np.lexsort((votes.index, share))
+    return [
+        {
+            "title": "Hardest",
+            "text": "fewest votes for the true class",
+            "tiles": _tiles(analysis, curve, hardest[:_GRID]),
+        },
+        {"title": "Safest", "text": "longest certified radius", "tiles": _tiles(analysis, curve, longest[:_GRID])},
+    ]
+
+
+def _tiles(analysis: Analysis, curve: Curve, rows: np.ndarray) -> list[dict[str, Any]]:
+    votes = analysis.votes
+    tiles = []
+    for row in rows:
+        prediction, label = int(curve.certified.prediction[row]), int(votes.label[row])
+        state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
+        tiles.append(
+            {
+                "image": base64.b64encode(votes.thumbnails[row]).decode() if votes.thumbnails[row] else "",
+                "index": int(votes.index[row]),
+                "label": label,
+                "prediction": prediction,
+                "state": state,
+                "votes": int(votes.votes[row, label]),
+                "samples": int(votes.votes[row].sum()),
+                "top": int(votes.votes[row].argmax()),
+                "top_votes": int(votes.votes[row].max()),
+                "radius": float(curve.certified.radius[row]),
+            }
+        )
+    return tiles
+
+
+def _details(analysis: Analysis) -> dict[str, str]:
+    settings, about = asdict(analysis.record.settings), analysis.record.about
+    details = {
+        "Run folder": str(analysis.record.path),
+        "Images": f"{len(analysis.votes)} of {len(analysis.record.settings.indices)} counted",
+        "Command": shlex.join(about.get("command", ["unknown"])),
+        "Training": json.dumps(about.get("training", "unknown")),
+    }
+    for name in ("data", "model", "noise", "samples", "selection_samples", "seed", "start", "stop", "step"):
+        details[name.replace("_", " ").capitalize()] = json.dumps(settings[name])
+    for name in ("device", "processor", "python", "versions", "created"):
+        if name in about:
+            details[name.capitalize()] = json.dumps(about[name])
+    return details
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _percent_down(fraction: float) -> str:
+    """Format a lower bound: rounded down, never below zero."""
+    return f"{np.floor(1000 * max(fraction, 0.0) + 1e-9) / 10:.1f} %"

@@ -1,0 +1,275 @@
+"""Algorithm 1 of the paper: the certified robust classifier, its seven lines in order."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from noiseproof.bounds import Bound, TwoPhase, rank_verified, votes_to_verify
+from noiseproof.certificates import Certificate, NeymanPearson, separated
+from noiseproof.classifier import BaseClassifier
+from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.noises import Noise
+from noiseproof.randomness import Phase
+from noiseproof.sampling import Progress, count_votes, default_batch_size
+
+__all__ = ["ABSTAIN", "Certified", "SmoothedClassifier", "certify_votes", "require_enough_samples"]
+
+ABSTAIN = -1
+"""The prediction where the votes do not decide; its radius is 0."""
+
+DEFAULT_BOUND = TwoPhase()
+"""Exact, independent of the number of classes, and what the literature reports."""
+
+DEFAULT_CERTIFICATE = NeymanPearson()
+"""Tight: no larger radius holds for every classifier."""
+
+Images = Float[Tensor, "images *shape"] | Float[np.ndarray, "images *shape"]
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What Algorithm 1 returns for each image, all NumPy arrays.
+
+    Attributes:
+        prediction: the class c, or `ABSTAIN`; int64.
+        radius: L, in the norm of the noise and pixel units: for every x' closer than L to x, the smoothed classifier's
+            most probable class is the same. float64, 0 where it abstains. Wrong with probability <= alpha per image.
+        p1_lower: lower confidence bound of the class's probability.
+        p2_upper: upper confidence bound of every other class's probability, as the bound gave it.
+        votes: how often each class was the answer.
+        selection_votes: those of the selection phase, or None.
+    """
+
+    prediction: Int[np.ndarray, " images"]
+    radius: Float[np.ndarray, " images"]
+    p1_lower: Float[np.ndarray, " images"]
+    p2_upper: Float[np.ndarray, " images"]
+    votes: Int[np.ndarray, "images classes"]
+    selection_votes: Int[np.ndarray, "images classes"] | None
+
+
+def certify_votes(
+    votes: Int[np.ndarray, "images classes"],
+    noise: Noise,
+    *,
+    alpha: float,
+    bound: Bound = DEFAULT_BOUND,
+    certificate: Certificate = DEFAULT_CERTIFICATE,
+    selection_votes: Int[np.ndarray, "images classes"] | None = None,
+) -> Certified:
+    """Lines 5 to 7 of Algorithm 1, from votes alone: any bound, certificate and alpha on votes already counted.
+
+    Choose the bound before you see the votes: the best of several looks at them does not hold at level alpha.
+
+    Raises:
+        InvalidInputError: alpha outside (0, 1), malformed votes, or no selection votes where the bound needs them.
+    """
+    # 5: estimate the distribution of the output, here by confidence bounds instead of the frequencies themselves
+    found = bound(votes, alpha=alpha, selection_votes=selection_votes)
+    # 6: calculate the tolerable size of the attack
+    radius = certificate.radius(noise, found.p1_lower, found.p2_upper)
+    # 7: return the class and the radius
+    prediction = np.where(separated(found.p1_lower, found.p2_upper), found.prediction, ABSTAIN)
+    return Certified(prediction, radius, found.p1_lower, found.p2_upper, votes, selection_votes)
+
+
+class SmoothedClassifier:
+    """The classifier g(x) = argmax_c P(f(x + z) = c), with z drawn from a noise (Algorithm 1).
+
+    Args:
+        classifier: f, any callable from images (batch, *shape), float32 around [0, 1], to scores (batch, classes) or
+            integer labels (batch,): a torch module, a scikit-learn estimator's `predict`, a function. What is certified
+            is this function as it runs, in its precision.
+        noise: added to every pixel.
+        num_classes: k >= 2.
+        device: where batches run; None is the module's own device.
+        batch_size: images per call of f; None chooses by image size. It never changes the noise.
+
+    Raises:
+        InvalidInputError: classifier is not callable, num_classes < 2, or batch_size < 1.
+
+    Example:
+        >>> images = np.full((1, 4), 0.5, dtype=np.float32)
+        >>> half_space = SmoothedClassifier(lambda x: (x[:, 0] > 0.3).astype(int), Gaussian(sigma=0.25), num_classes=2)
+        >>> half_space.certify(images, samples=1000, seed=0).prediction
+        array([1])
+    """
+
+    def __init__(
+        self,
+        classifier: Callable[[Any], Any],
+        noise: Noise,
+        num_classes: int,
+        *,
+        device: torch.device | str | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        if not isinstance(noise, Noise):
+            raise InvalidInputError(
+                "noise",
+                required="a noise, such as Gaussian(sigma=0.25)",
+                got=repr(noise),
+                remedy="See noiseproof.noises.",
+            )
+        if batch_size is not None:
+            require_count("batch_size", batch_size, 1, "Leave it out to have it chosen by image size.")
+        self.classifier = BaseClassifier(classifier, num_classes=num_classes, device=device)
+        self.noise = noise
+        self.batch_size = batch_size
+
+    def predict(
+        self,
+        images: Images,
+        *,
+        samples: int = 1_000,
+        alpha: float = 0.001,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> Int[np.ndarray, " images"]:
+        """Name the most probable class under noise, or abstain.
+
+        The class with most votes is returned if a two-sided binomial test tells it from the runner-up at level alpha
+        (Hung and Fithian 2019; Cohen et al. 2019), so a wrong answer other than `ABSTAIN` has probability <= alpha.
+
+        Args:
+            images: see `certify`.
+            samples: votes per image; 1000 settle all but near-ties, at a tenth of the cost of `certify`.
+            alpha: probability, per image, that a class which is not the most probable one is returned.
+            seed: see `certify`.
+            indices: see `certify`.
+            progress: see `certify`.
+
+        Returns:
+            Labels (images,), int64, `ABSTAIN` = -1 where undecided.
+
+        Raises:
+            InvalidInputError: as `certify`.
+            ClassifierError: as `certify`.
+        """
+        require_enough_samples(samples, votes_to_verify(alpha), alpha)
+        votes = self.count(images, samples=samples, seed=seed, indices=indices, progress=progress)
+        return np.where(rank_verified(votes, alpha), votes.argmax(-1), ABSTAIN)
+
+    def certify(
+        self,
+        images: Images,
+        *,
+        samples: int = 10_000,
+        alpha: float = 0.001,
+        seed: int = 0,
+        bound: Bound = DEFAULT_BOUND,
+        certificate: Certificate = DEFAULT_CERTIFICATE,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+    ) -> Certified:
+        """Classify every image and prove a radius within which no perturbation changes the answer.
+
+        Args:
+            images: (images, *shape), float, finite, in [0, 1]; torch or NumPy.
+            samples: n, votes per image that count. With n = 10 000 and alpha = 0.001 the radius is at most 3.2 sigma.
+            alpha: failure probability per image. 0.001 is the field's usual choice.
+            seed: key of the noise. The same seed gives the same votes, whatever the batch size.
+            bound: how votes become probabilities; its selection votes are drawn on top of `samples`.
+            certificate: how probabilities become a radius.
+            indices: the key of each image's noise; None numbers them from 0. Give the data set's own indices to get
+                the same votes when images are certified apart.
+            progress: called with the number of votes added.
+
+        Raises:
+            InvalidInputError: images outside [0, 1] or not finite, alpha outside (0, 1), or so few samples that
+                nothing could be certified at this alpha (the message says how many are needed); before sampling.
+            ClassifierError: the classifier raised, or returned NaN or the wrong shape.
+        """
+        require_enough_samples(samples, bound.samples_needed(alpha, self.classifier.num_classes), alpha)
+        count = {"indices": indices, "seed": seed, "progress": progress}
+        selection = None
+        if bound.selection_samples > 0:
+            selection = self.count(images, samples=bound.selection_samples, phase=Phase.SELECT, **count)  # type: ignore[arg-type]
+        votes = self.count(images, samples=samples, **count)  # type: ignore[arg-type]
+        return certify_votes(
+            votes, self.noise, alpha=alpha, bound=bound, certificate=certificate, selection_votes=selection
+        )
+
+    def count(
+        self,
+        images: Images,
+        *,
+        samples: int,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        phase: Phase = Phase.CERTIFY,
+        progress: Progress | None = None,
+    ) -> Int[np.ndarray, "images classes"]:
+        """Lines 1 to 5 of Algorithm 1: the votes of every image, (images, classes), int64; arguments as `certify`."""
+        pixels = _as_pixels(images)
+        require_count("samples", samples, 1, "At least one vote is needed.")
+        if indices is None:
+            indices = range(len(pixels))
+        elif len(indices) != len(pixels):
+            raise InvalidInputError(
+                "indices",
+                required=f"one for each of the {len(pixels)} images",
+                got=len(indices),
+                remedy="Pass both alike.",
+            )
+        if len(pixels) == 0:
+            return np.zeros((0, self.classifier.num_classes), dtype=np.int64)
+        classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
+        classifier.probe(pixels[0])
+        # 1-4: for i in [n], add noise to each pixel of x and apply the classifier; 5: count the answers
+        return count_votes(
+            classifier,
+            pixels,
+            self.noise,
+            num_classes=classifier.num_classes,
+            samples=samples,
+            seed=seed,
+            indices=indices,
+            phase=phase,
+            batch_size=self.batch_size or default_batch_size(pixels.shape[1:]),
+            progress=progress,
+        )
+
+
+def require_enough_samples(samples: int, needed: int, alpha: float) -> None:
+    """Raise `InvalidInputError` where even unanimous votes could not decide an image."""
+    require_count("samples", samples, 1, f"alpha = {alpha:g} needs at least {needed}.")
+    if samples < needed:
+        raise InvalidInputError(
+            "samples",
+            required=f"at least {needed} at alpha = {alpha:g}: with fewer even unanimous votes decide nothing",
+            got=samples,
+            remedy="Take more samples or a larger alpha; radii of 2 sigma and more need thousands.",
+        )
+
+
+def _as_pixels(images: object) -> Float[Tensor, "images *shape"]:
+    """Return images as a float32 CPU tensor, or raise `InvalidInputError` unless they are pixels in [0, 1]."""
+    required = "a float torch tensor or NumPy array (images, *shape) of finite values in [0, 1]"
+    if not isinstance(images, Tensor | np.ndarray):
+        raise InvalidInputError("images", required=required, got=type(images).__name__, remedy="Convert them first.")
+    tensor = torch.as_tensor(images).detach().cpu()
+    if not tensor.is_floating_point():
+        raise InvalidInputError(
+            "images", required=required, got=str(tensor.dtype), remedy="For 8-bit images divide by 255."
+        )
+    if tensor.ndim < 2:
+        raise InvalidInputError(
+            "images", required=required, got=f"shape {tuple(tensor.shape)}", remedy="Add a batch axis for one image."
+        )
+    if not bool(tensor.isfinite().all()):
+        raise InvalidInputError("images", required=required, got="NaN or infinity", remedy="Clean the data first.")
+    if tensor.numel() and not (tensor.min() >= 0.0 and tensor.max() <= 1.0):
+        raise InvalidInputError(
+            "images",
+            required=required,
+            got=f"values from {tensor.min().item():g} to {tensor.max().item():g}",
+            remedy="Scale pixels to [0, 1] and put any normalisation into the classifier: sigma is in pixel units.",
+        )
+    return tensor.to(torch.float32)
