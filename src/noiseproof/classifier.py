@@ -82,18 +82,21 @@ class BaseClassifier:
         except Exception as error:
             raise ClassifierError(
                 "the classifier",
-                required=f"able to take a float32 batch of shape {tuple(batch.shape)}",
+                required=f"able to take a float32 {self._fed_kind} batch of shape {tuple(batch.shape)}",
                 got=f"{type(error).__name__}: {error}",
-                remedy="Call it on such a batch to see the whole traceback, which follows this error's cause.",
+                remedy="Torch modules get torch tensors; other callables get the kind of array that the images are.",
             ) from error
         return self._labels(output, len(batch))
+
+    @property
+    def _fed_kind(self) -> Kind:
+        return "torch" if isinstance(self.function, nn.Module) else self.kind
 
     def _run(self, batch: Float[Tensor, "batch *shape"]) -> Tensor:
         with torch.inference_mode():
             if isinstance(self.function, nn.Module):
                 return _as_tensor(_in_evaluation_mode(self.function, batch.to(self.device)))
-            arrays = batch.numpy() if self.kind == "numpy" else batch.to(self.device)
-            return _as_tensor(self.function(arrays))
+            return _as_tensor(self.function(batch.numpy() if self._fed_kind == "numpy" else batch.to(self.device)))
 
     def _labels(self, output: Tensor, rows: int) -> Int[Tensor, " batch"]:
         if output.shape == (rows, self.num_classes) and output.is_floating_point():
@@ -105,7 +108,7 @@ class BaseClassifier:
             return labels.masked_fill((labels < 0) | (labels >= self.num_classes), INVALID)
         raise ClassifierError(
             f"the classifier's output for {rows} images",
-            required=f"floating-point scores of shape ({rows}, {self.num_classes}) or integer labels of shape ({rows},)",
+            required=f"float scores of shape ({rows}, {self.num_classes}) or integer labels of shape ({rows},)",
             got=f"{output.dtype} of shape {tuple(output.shape)}",
             remedy=f"Check num_classes={self.num_classes} and what the classifier returns.",
         )

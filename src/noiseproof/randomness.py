@@ -4,10 +4,10 @@ A noise distribution is written once, as a transformation of standard draws (`no
 from is exchangeable: a torch generator while training, the keyed stream while certifying.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,20 +22,20 @@ Generator = torch.Generator | np.random.Generator
 """What callers may pass as randomness; `None` stands for torch's global generator."""
 
 
-class RandomSource(Protocol):
+class RandomSource(ABC):
     """Independent standard draws, shaped, typed and placed like a given tensor."""
 
+    @abstractmethod
     def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Draw N(0, 1)."""
-        ...
 
+    @abstractmethod
     def uniform(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Draw uniformly from [0, 1)."""
-        ...
 
 
 @dataclass(frozen=True)
-class _TorchSource:
+class _TorchSource(RandomSource):
     generator: torch.Generator | None
 
     def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -46,7 +46,7 @@ class _TorchSource:
 
 
 @dataclass(frozen=True)
-class _NumpySource:
+class _NumpySource(RandomSource):
     """NumPy's draws are made on the CPU, so they are the same whatever device they are moved to."""
 
     generator: np.random.Generator

@@ -37,7 +37,7 @@ _VOTES_PER_SHARD = 250_000
 
 
 def default_shard_size(samples: int) -> int:
-    """Choose images per shard so that a kill loses about 250 000 votes: seconds of a small network, minutes of a large one."""
+    """Choose images per shard so that a kill loses 250 000 votes: seconds of a small network, minutes of a big one."""
     return int(np.clip(_VOTES_PER_SHARD // samples, 1, 256))
 
 
@@ -290,7 +290,8 @@ def _matrix(votes: Int[np.ndarray, "images classes"]) -> pa.Array:
 
 def _counts(column: pa.ChunkedArray, num_classes: int) -> Int[np.ndarray, "images classes"]:
     flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, num_classes)
+    counts: Int[np.ndarray, "images classes"] = flat.reshape(-1, num_classes)
+    return counts
 
 
 def _require_equal(found: Record, settings: RecordSettings) -> None:

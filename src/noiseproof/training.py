@@ -177,7 +177,7 @@ def _epoch(
                 f"the loss in epoch {epoch}, batch {number}",
                 required="finite",
                 got=loss,
-                remedy="Lower the learning rate or the objective's weight; the last whole epoch is kept in the run folder.",
+                remedy="Lower the learning rate or the objective's weight; the run folder keeps the last whole epoch.",
             )
         optimiser.zero_grad(set_to_none=True)
         result.loss.backward()  # type: ignore[no-untyped-call]
@@ -195,7 +195,7 @@ def _batches(
     order = np.random.default_rng(seed).permutation(len(dataset))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        yield torch.from_numpy(dataset.read(chosen)), torch.from_numpy(dataset.labels[chosen])
+        yield torch.from_numpy(dataset.read(chosen.tolist())), torch.from_numpy(dataset.labels[chosen])
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From votes to probabilities: what every confidence statement shares (the paper, "Confidence Interval and Sample Size").
+"""From votes to probabilities: what every bound shares (the paper, "Confidence Interval and Sample Size").
 
 Notation: k classes, N_j votes for class j out of n, p_j the true probability that the noisy classifier answers j.
 """
@@ -17,6 +17,7 @@ from noiseproof.errors import InvalidInputError
 __all__ = ["Bound", "Interval", "clopper_pearson_lower", "clopper_pearson_upper", "require_alpha", "require_votes"]
 
 Votes = Int[np.ndarray, "*batch classes"]
+Table = Int[np.ndarray, "images classes"]
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,19 @@ class Interval:
 class Bound(ABC):
     """A procedure that turns votes into (A, p1_lower, p2_upper).
 
-    With probability at least 1 - alpha over the noise, either p_A >= p1_lower and p_j <= p2_upper for every other class
-    j, or p1_lower <= p2_upper, in which case nothing is certified. Adaptive attacks on the choice are out: the
-    procedure and n are fixed before the votes are seen.
+    With probability at least 1 - alpha over the noise, p_A >= p1_lower and p_j <= p2_upper for every class j other than
+    A. The procedure, n and alpha are fixed before the votes are seen: the best of several looks has no such guarantee.
     """
 
     selection_samples: int
     """Votes that only choose the class and are not counted again (0: one phase)."""
 
     @abstractmethod
-    def interval(self, votes: Votes, selection_votes: Votes | None, alpha: float) -> Interval:
-        """Compute the statement for valid input; see `__call__`, which callers use."""
+    def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:
+        """Compute the statement for valid input of shape (images, k); see `__call__`, which callers use."""
 
     @final
-    def __call__(self, votes: Votes, *, alpha: float, selection_votes: Votes | None = None) -> Interval:
+    def __call__(self, votes: np.ndarray, *, alpha: float, selection_votes: np.ndarray | None = None) -> Interval:
         """Compute A, p1_lower and p2_upper for every image.
 
         Args:
@@ -80,7 +80,10 @@ class Bound(ABC):
                     got=selection_votes.shape,
                     remedy="Pass both for the same images and classes.",
                 )
-        return self.interval(votes, selection_votes, alpha)
+        batch, k = votes.shape[:-1], votes.shape[-1]
+        selection = None if selection_votes is None else selection_votes.reshape(-1, k)
+        found = self.interval(votes.reshape(-1, k), selection, alpha)
+        return Interval(found.prediction.reshape(batch), found.p1_lower.reshape(batch), found.p2_upper.reshape(batch))
 
     @final
     def samples_needed(self, alpha: float, num_classes: int) -> int:
@@ -99,10 +102,10 @@ class Bound(ABC):
         return high
 
     def _unanimity_suffices(self, n: int, alpha: float, num_classes: int) -> bool:
-        unanimous = np.zeros(num_classes, dtype=np.int64)
-        unanimous[0] = n
+        unanimous = np.zeros((1, num_classes), dtype=np.int64)
+        unanimous[0, 0] = n
         found = self.interval(unanimous, unanimous, alpha)
-        return bool(found.p1_lower > np.minimum(found.p2_upper, 1.0 - found.p1_lower))
+        return bool((found.p1_lower > np.minimum(found.p2_upper, 1.0 - found.p1_lower)).all())
 
 
 def clopper_pearson_lower(
@@ -136,7 +139,7 @@ def require_alpha(alpha: object) -> None:
         )
 
 
-def require_votes(name: str, votes: Votes) -> None:
+def require_votes(name: str, votes: object) -> None:
     """Raise `InvalidInputError` unless votes are counts of at least two classes with a vote in every row."""
     fault = None
     if not isinstance(votes, np.ndarray) or votes.dtype.kind not in "iu":

@@ -1,11 +1,10 @@
 """The paper's confidence statement: Clopper-Pearson for every class, with Bonferroni's correction."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from noiseproof.bounds.base import Bound, Interval, Votes, clopper_pearson_lower, clopper_pearson_upper
+from noiseproof.bounds.base import Bound, Interval, Table, clopper_pearson_lower, clopper_pearson_upper
 
 __all__ = ["Bonferroni"]
 
@@ -22,9 +21,9 @@ class Bonferroni(Bound):
     Ties go to the smallest class; a tie is never certified.
     """
 
-    selection_samples: ClassVar[int] = 0
+    selection_samples: int = field(default=0, init=False)
 
-    def interval(self, votes: Votes, selection_votes: Votes | None, alpha: float) -> Interval:  # noqa: ARG002
+    def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:  # noqa: ARG002
         """Compute the statement; hi increases with N, so only the runner-up's bound is evaluated."""
         n, level = votes.sum(-1), alpha / (2 * votes.shape[-1])
         prediction = votes.argmax(-1)

@@ -17,13 +17,13 @@ def rank_p_value(votes: Votes) -> Float[np.ndarray, "*batch"]:
     """
     require_votes("votes", votes)
     runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)
-    return np.minimum(1.0, 2.0 * betainc(winner, runner_up + 1, 0.5))
+    return np.asarray(np.minimum(2.0 * betainc(winner, runner_up + 1, 0.5), 1.0))
 
 
 def rank_verified(votes: Votes, alpha: float) -> Bool[np.ndarray, "*batch"]:
     """Whether argmax_j N_j is the most probable class at level alpha: a wrong True has probability <= alpha."""
     require_alpha(alpha)
-    return rank_p_value(votes) <= alpha
+    return np.asarray(rank_p_value(votes) <= alpha)
 
 
 def votes_to_verify(alpha: float) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noiseproof.bounds.base import Bound, Interval, Votes, clopper_pearson_lower
+from noiseproof.bounds.base import Bound, Interval, Table, clopper_pearson_lower
 from noiseproof.errors import require_count
 
 __all__ = ["TwoPhase"]
@@ -31,7 +31,7 @@ class TwoPhase(Bound):
             "selection_samples", self.selection_samples, 1, "Use Bonferroni where no selection phase is wanted."
         )
 
-    def interval(self, votes: Votes, selection_votes: Votes | None, alpha: float) -> Interval:
+    def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:
         """Compute the statement; ties of the selection go to the smallest class."""
         assert selection_votes is not None  # noqa: S101 - `Bound.__call__` has checked it
         prediction = selection_votes.argmax(-1)

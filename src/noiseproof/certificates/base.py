@@ -1,4 +1,4 @@
-"""From (p1, p2) to a radius: the guard, the clip and the rounding that every certificate shares (Algorithm 1, line 6)."""
+"""From (p1, p2) to a radius: the guard, clip and rounding that every certificate shares (Algorithm 1, line 6)."""
 
 from abc import ABC, abstractmethod
 from typing import TypeVar, final
@@ -13,6 +13,7 @@ from noiseproof.noises import Noise
 __all__ = ["ROUNDING", "Certificate", "clip_runner_up", "separated"]
 
 Array = Float[np.ndarray, "*shape"]
+Flat = Float[np.ndarray, " n"]
 Probability = TypeVar("Probability", float, np.ndarray, torch.Tensor)
 
 ROUNDING = 1e-12
@@ -22,7 +23,7 @@ ROUNDING = 1e-12
 
 def clip_runner_up(p1_lower: Array, p2_upper: Array) -> Array:
     """Return min(p2_upper, 1 - p1_lower): probabilities sum to 1, so this too bounds every other class."""
-    return np.minimum(p2_upper, 1.0 - p1_lower)
+    return np.asarray(np.minimum(p2_upper, 1.0 - p1_lower))
 
 
 def separated(p1_lower: Array, p2_upper: Array) -> Bool[np.ndarray, "*shape"]:
@@ -30,14 +31,14 @@ def separated(p1_lower: Array, p2_upper: Array) -> Bool[np.ndarray, "*shape"]:
 
     Several formulas, Lemma 1 among them, are symmetric in (p1, p2) and return a positive number for crossed bounds.
     """
-    return p1_lower > clip_runner_up(p1_lower, p2_upper)
+    return np.asarray(p1_lower > clip_runner_up(p1_lower, p2_upper))
 
 
 class Certificate(ABC):
     """A theorem that turns p1 (lower bound) and p2 (upper bound) into a radius within which argmax does not change."""
 
     @abstractmethod
-    def tolerable_shift(self, noise: Noise, p1: Array, p2: Array) -> Array:
+    def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
         """Compute the theorem's radius for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1, with p1 - p2 as exact as the input."""
 
     @final

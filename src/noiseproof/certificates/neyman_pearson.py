@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from noiseproof.certificates.base import Array, Certificate
+from noiseproof.certificates.base import Certificate, Flat
 from noiseproof.noises import Noise
 
 __all__ = ["NeymanPearson"]
@@ -22,6 +22,6 @@ class NeymanPearson(Certificate):
         1.28155157
     """
 
-    def tolerable_shift(self, noise: Noise, p1: Array, p2: Array) -> Array:
+    def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
         """Halve the distance between the two quantiles."""
         return 0.5 * noise.quantile_gap(p1, p2)

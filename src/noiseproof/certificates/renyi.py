@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from noiseproof.certificates.base import Array, Certificate
+from noiseproof.certificates.base import Array, Certificate, Flat
 from noiseproof.errors import InvalidInputError
 from noiseproof.maximise import COARSE, FINE, maximise
 from noiseproof.noises import Noise
@@ -13,10 +12,10 @@ from noiseproof.noises import Noise
 __all__ = ["Renyi", "lemma1"]
 
 _CHUNK = 8192
-"""Elements searched at a time: their working arrays stay in the processor's cache (3x faster than a million at once)."""
+"""Elements searched at a time: their working arrays stay in the processor's cache (3x faster than all at once)."""
 
 _LARGEST_U = 300.0
-"""p2 below p1 exp(-600), about 1e-261, is rounded up to it, which can only shorten a radius: cosh then never overflows."""
+"""u is cut here, as if p2 were at least p1 exp(-600): that can only shorten a radius, and cosh stays finite."""
 
 
 def lemma1(p1: Array, p2: Array, order: Array) -> Array:
@@ -46,9 +45,9 @@ class _Lemma1:
     """Lemma 1 as a function of the order, with what does not depend on the order computed once."""
 
     def __init__(self, p1: Array, p2: Array) -> None:
-        floor = p1 * np.exp(-2.0 * _LARGEST_U)
-        p2 = np.maximum(p2, floor)
-        self.u = 0.5 * np.where(p2 > 0.25 * p1, np.log1p((p1 - p2) / p2), np.log(p1) - np.log(p2))
+        with np.errstate(divide="ignore", over="ignore"):
+            u = 0.5 * np.where(p2 > 0.25 * p1, np.log1p((p1 - p2) / p2), np.log(p1) - np.log(p2))
+        self.u = np.minimum(u, _LARGEST_U)
         self.log_cosh_u = _log_cosh(self.u)
         self.both = p1 + p2
         self.rest = np.maximum((1.0 - p1) - p2, 0.0)
@@ -59,14 +58,16 @@ class _Lemma1:
             v = np.abs(b) * self.u
             # ln cosh(v) = v - ln 2 to all digits for v > 600, and v / b = u there: only b > 0 goes so far.
             first = np.where(v > 600.0, self.u - np.log(2.0) / b, _log_cosh(np.minimum(v, 600.0)) / b)
-            X = np.where(b == 0.0, 0.0, first) + self.log_cosh_u
-            near, far = np.log1p(self.both * np.expm1(-X)), np.log(self.rest + self.both * np.exp(-X))
-        return -np.where(np.log(2.0) > X, near, far)
+            exponent = np.where(b == 0.0, 0.0, first) + self.log_cosh_u
+            near, far = np.log1p(self.both * np.expm1(-exponent)), np.log(self.rest + self.both * np.exp(-exponent))
+        divergence: Array = -np.where(exponent < np.log(2.0), near, far)
+        return divergence
 
 
 def _log_cosh(x: Array) -> Array:
-    """Ln cosh x for 0 <= x <= 700 without losing digits near 0."""
-    return np.log1p(2.0 * np.sinh(0.5 * x) ** 2)
+    """Return ln cosh x for 0 <= x <= 700 without losing digits near 0."""
+    value: Array = np.log1p(2.0 * np.sinh(0.5 * x) ** 2)
+    return value
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Renyi(Certificate):
                 remedy="0 uses every order, 1 is the paper's Theorem 2.",
             )
 
-    def tolerable_shift(self, noise: Noise, p1: Array, p2: Array) -> Array:
+    def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
         """Search over t = a / (1 + a), which maps all orders onto (0, 1]; t = 1 is a -> infinity (Theorem 3)."""
         shifts = noise.max_shift(np.full(p1.shape, np.inf), np.ones(p1.shape))  # p1 = 1 tolerates any divergence
         uncertain = np.flatnonzero(p1 < 1.0)
@@ -106,9 +107,7 @@ class Renyi(Certificate):
             shifts[part] = self._search(noise, p1[part], p2[part])
         return shifts
 
-    def _search(
-        self, noise: Noise, p1: Float[np.ndarray, " n"], p2: Float[np.ndarray, " n"], golden_steps: int = COARSE
-    ) -> Array:
+    def _search(self, noise: Noise, p1: Flat, p2: Flat, golden_steps: int = COARSE) -> Flat:
         least_divergence = _Lemma1(p1, p2)
 
         def shift(t: Array) -> Array:

@@ -127,22 +127,22 @@ def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:
 
 
 def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:
-    """Return summaries with the same radii as a table: one row a procedure."""
+    """Return summaries with the same radii as a table: one column a procedure, so that it fits any terminal."""
     from noiseproof.reports import round_down
 
-    summary = rows[0][1]
+    first = rows[0][1]
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD)
-    table.add_column(f"{summary.images} images", min_width=20)
-    for name in ("natural\n(voted)", "abstained", "average\nradius"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for radius in summary.radii:
-        table.add_column(f"certified\nat {radius:g}", justify="right", no_wrap=True)
-    for procedure, row in rows:
-        table.add_row(
-            escape(procedure),
-            f"{100 * row.natural_accuracy:.1f} %",
-            f"{100 * row.abstained:.1f} %",
-            round_down(row.average_certified_radius),
-            *(f"{100 * accuracy:.1f} %" for accuracy in row.certified_accuracy),
-        )
+    table.add_column(f"{first.images} images", no_wrap=True)
+    for procedure, _ in rows:
+        table.add_column(escape(procedure), justify="right")
+    table.add_row("natural accuracy (voted)", *(_percent(row.natural_accuracy) for _, row in rows))
+    table.add_row("abstained", *(_percent(row.abstained) for _, row in rows))
+    table.add_row("average certified radius", *(round_down(row.average_certified_radius) for _, row in rows))
+    for number, radius in enumerate(first.radii):
+        cells = (_percent(row.certified_accuracy[number]) for _, row in rows)
+        table.add_row(f"certified at radius {radius:g}", *cells)
     return table
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"

@@ -81,7 +81,7 @@ def certificate(name: CertificateName) -> "Certificate":
     """Build a certificate."""
     from noiseproof.certificates import NeymanPearson, Renyi
 
-    return {CertificateName.neyman_pearson: NeymanPearson, CertificateName.renyi: Renyi}[name]()
+    return NeymanPearson() if name is CertificateName.neyman_pearson else Renyi()
 
 
 def device(name: str) -> "torch.device":

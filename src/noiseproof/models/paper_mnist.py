@@ -7,7 +7,7 @@ __all__ = ["PaperMNIST"]
 
 
 class PaperMNIST(nn.Module):
-    """conv 5x5-64 valid, ReLU, conv 5x5-64 valid, ReLU, dropout .25, FC 128, ReLU, dropout .5, FC 10; pixels in [0, 1]."""
+    """conv 5x5-64, ReLU, conv 5x5-64, ReLU, dropout .25, FC 128, ReLU, dropout .5, FC 10; convolutions unpadded."""
 
     def __init__(self) -> None:
         super().__init__()

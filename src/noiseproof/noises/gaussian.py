@@ -41,7 +41,7 @@ class Gaussian(Noise):
         return source.normal(like).mul_(self.sigma)
 
     def max_shift(self, divergence: Array, order: Array) -> Array:
-        """Return sigma * sqrt(2 D / a): Lemma 4, D_a(N(x, sigma^2 I) || N(x', sigma^2 I)) = a |x - x'|^2 / (2 sigma^2)."""
+        """Return sigma sqrt(2 D / a); D_a(N(x, sigma^2 I) || N(x', sigma^2 I)) = a |x - x'|^2 / 2 sigma^2 (Lemma 4)."""
         with np.errstate(invalid="ignore"):  # infinity / infinity
             return np.where(np.isinf(divergence), np.inf, self.sigma * np.sqrt(2.0 * divergence / order))
 
@@ -67,4 +67,4 @@ class Gaussian(Noise):
 
 
 _CLOSE = 0.05
-"""Below this product of gap and midpoint the series is exact to 1e-14; above it, subtraction is to 1e-13 for p > 1e-15."""
+"""Below this product of gap and midpoint the series is exact to 1e-14; above it subtraction is to 1e-13 (p > 1e-15)."""

@@ -22,7 +22,7 @@ class BatchLoss:
 
 
 class Objective(ABC):
-    """A training objective of section 5, or one compared with it. Subclasses are frozen dataclasses of their weights."""
+    """A training objective of section 5, or one compared with it: a frozen dataclass of its weights."""
 
     @abstractmethod
     def __call__(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from noiseproof.reports.analysis import Analysis
 
-__all__ = ["draw_curves", "figure_png", "figure_svg"]
+__all__ = ["NORMS", "draw_curves", "figure_png", "figure_svg"]
 
 _COLOURS = (
     "#0072B2",
@@ -19,7 +19,8 @@ _COLOURS = (
     "#E69F00",
 )  # Okabe and Ito: safe for colour-blind eyes
 _STYLES = ("-", (0, (4, 2)), ":")
-_NORMS = {2.0: "ℓ2", 1.0: "ℓ1", float("inf"): "ℓ∞"}
+NORMS = {2.0: "ℓ2", 1.0: "ℓ1", float("inf"): "ℓ∞"}
+"""How norms are written."""
 
 
 def draw_curves(analyses: Sequence[Analysis]) -> Figure:
@@ -37,7 +38,7 @@ def draw_curves(analyses: Sequence[Analysis]) -> Figure:
                 color=colour,
                 linestyle=style,
                 linewidth=2 if style == "-" else 1.4,
-                label=f"{analysis.name}: {curve.procedure.title}",
+                label=f"{analysis.name} – {curve.procedure.title}",
             )
         headline = analysis.curves[0]
         axes.fill_between(
@@ -49,8 +50,8 @@ def draw_curves(analyses: Sequence[Analysis]) -> Figure:
             alpha=0.18,
             linewidth=0,
         )
-    norms = {_NORMS.get(analysis.record.noise.norm, f"ℓ{analysis.record.noise.norm:g}") for analysis in analyses}
-    axes.set_xlabel(f"{' / '.join(sorted(norms))} radius of the perturbation (pixels in [0, 1])")
+    norm = NORMS[analyses[0].record.noise.norm]
+    axes.set_xlabel(f"{norm} radius of the perturbation (pixels in [0, 1])")
     axes.set_ylabel("certified accuracy (%)")
     axes.set_ylim(0, 100)
     axes.set_xlim(left=0)

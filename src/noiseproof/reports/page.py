@@ -14,7 +14,7 @@ import numpy as np
 from noiseproof.errors import InvalidInputError
 from noiseproof.files import write_atomically
 from noiseproof.reports.analysis import Analysis, Curve, round_down
-from noiseproof.reports.curves import draw_curves, figure_png, figure_svg
+from noiseproof.reports.curves import NORMS, draw_curves, figure_png, figure_svg
 from noiseproof.smoothing import ABSTAIN
 
 __all__ = ["ReportFiles", "write_report"]
@@ -77,7 +77,14 @@ def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
         return float(np.interp(radius, curve.summary.radii, curve.summary.certified_accuracy))
 
     best = max(analyses, key=at_radius)
-    return {"analysis": best, "radius": radius, "accuracy": at_radius(best), "images": best.curves[0].summary.images}
+    norm = NORMS[best.record.noise.norm]
+    return {
+        "analysis": best,
+        "norm": norm,
+        "radius": radius,
+        "accuracy": at_radius(best),
+        "images": best.curves[0].summary.images,
+    }
 
 
 def _grids(analysis: Analysis) -> list[dict[str, Any]]:

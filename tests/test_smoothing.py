@@ -1,0 +1,325 @@
+"""Algorithm 1 from the user's side: any classifier, any batch size, bad input, and certificates that do not lie."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import ndtr
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+import noiseproof as npf
+from noiseproof.bounds import Bonferroni, TwoPhase
+from noiseproof.certificates import Renyi
+from noiseproof.classifier import BaseClassifier
+from noiseproof.noises import Gaussian
+from noiseproof.randomness import KeyedStream, Phase
+
+
+def half_space(threshold: float) -> Callable[[Tensor], Tensor]:
+    """Class 1 where the first pixel exceeds the threshold: the true radius is the distance to it."""
+    return lambda x: torch.as_tensor(x.reshape(len(x), -1)[:, 0] > threshold).long()
+
+
+class SmallNet(nn.Module):
+    """With batch norm and dropout, which must not act while certifying."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
+
+
+def small_net() -> SmallNet:
+    torch.manual_seed(0)
+    return SmallNet()
+
+
+# ---- the noise, and with it the votes, depend on (seed, image, sample) alone -----------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 100, 256, 100_000])
+def test_votes_do_not_depend_on_the_batch_size(images: np.ndarray, batch_size: int) -> None:
+    def votes(size: int) -> np.ndarray:
+        smoothed = npf.SmoothedClassifier(small_net().double().float(), Gaussian(0.5), 3, batch_size=size)
+        return smoothed.certify(images, samples=150, seed=3).votes
+
+    np.testing.assert_array_equal(votes(batch_size), votes(33))
+
+
+def test_votes_do_not_depend_on_order_or_company(images: np.ndarray) -> None:
+    smoothed = npf.SmoothedClassifier(small_net(), Gaussian(0.5), 3)
+    together = smoothed.certify(images, samples=100).votes
+    backwards = smoothed.certify(images[::-1].copy(), samples=100, indices=[4, 3, 2, 1, 0]).votes
+    np.testing.assert_array_equal(together, backwards[::-1])
+    for index in range(5):
+        alone = smoothed.certify(images[index : index + 1], samples=100, indices=[index]).votes
+        np.testing.assert_array_equal(alone[0], together[index])
+
+
+def test_seed_image_and_phase_change_the_votes(images: np.ndarray) -> None:
+    same = np.repeat(images[:1], 2, axis=0)
+    smoothed = npf.SmoothedClassifier(small_net(), Gaussian(0.5), 3)
+    certified = smoothed.certify(same, samples=1000, bound=TwoPhase(selection_samples=1000))
+    assert (certified.votes[0] != certified.votes[1]).any()
+    assert certified.selection_votes is not None
+    assert (certified.votes != certified.selection_votes).any()
+    assert (smoothed.certify(same, samples=1000, seed=1).votes != certified.votes).any()
+
+
+def test_the_classifier_sees_image_plus_keyed_noise() -> None:
+    """The rows a classifier gets are exactly x + sigma z, unclipped, with z from the stream of the image's index."""
+    seen: list[np.ndarray] = []
+
+    def spy(batch: np.ndarray) -> np.ndarray:
+        seen.append(batch.copy())
+        return np.zeros(len(batch), dtype=np.int64)
+
+    image = np.full((1, 4), 0.5, dtype=np.float32)
+    npf.SmoothedClassifier(spy, Gaussian(2.0), 2, batch_size=10).count(image, samples=70, seed=5, indices=[9])
+    rows = np.concatenate(seen[1:])[:70]  # the first call is the probe
+    stream = KeyedStream(5)
+    expected = [
+        g.standard_normal((n, 4), dtype=np.float32) * np.float32(2) + image
+        for g, n in stream.blocks(9, Phase.CERTIFY, 70)
+    ]
+    np.testing.assert_array_equal(rows, np.concatenate(expected))
+    assert rows.min() < 0
+    assert rows.max() > 1
+    assert {len(batch) for batch in seen[1:]} == {10}
+
+
+# ---- what it returns -------------------------------------------------------------------------------------------------
+
+
+def test_half_space_is_certified_close_to_its_distance() -> None:
+    margins = np.array([0.05, 0.2, 0.45])
+    images = np.zeros((3, 2, 2), dtype=np.float32)
+    images[:, 0, 0] = 0.5
+    for margin, image in zip(margins, images, strict=True):
+        smoothed = npf.SmoothedClassifier(half_space(0.5 - margin), Gaussian(0.25), 2)
+        certified = smoothed.certify(image[None], samples=20_000, seed=1)
+        assert certified.prediction[0] == 1
+        assert 0.85 * margin - 0.01 < certified.radius[0] <= margin
+
+
+def test_certificates_fail_no_more_often_than_alpha() -> None:
+    """Half-space with a known radius, 3000 independent certifications: how often does L exceed the truth?"""
+    alpha, margin, runs = 0.05, 0.1, 3000
+    images = np.full((runs, 1, 1), 0.5, dtype=np.float32)
+    smoothed = npf.SmoothedClassifier(half_space(0.5 - margin), Gaussian(0.25), 2)
+    certified = smoothed.certify(images, samples=200, alpha=alpha)
+    failures = (certified.radius > margin).mean()
+    assert failures <= alpha + 4 * np.sqrt(alpha / runs)
+    assert failures > 0.3 * alpha  # votes are whole numbers, so exactly alpha is out of reach
+    share = certified.votes[:, 1].mean() / 200
+    assert share == pytest.approx(ndtr(margin / 0.25), abs=4 * 0.5 / np.sqrt(200 * runs))
+
+
+def test_one_class_only() -> None:
+    certified = npf.SmoothedClassifier(lambda x: np.full(len(x), 2), Gaussian(1.0), 4).certify(
+        np.full((2, 3), 0.5, dtype=np.float32), samples=1000, alpha=0.001
+    )
+    assert certified.prediction.tolist() == [2, 2]
+    assert certified.radius == pytest.approx([2.4633, 2.4633], abs=1e-4)
+
+
+def test_a_coin_abstains() -> None:
+    """A classifier that answers by the sign of the noise alone: p = 1/2 for both classes."""
+    coin = half_space(0.5)
+    images = np.full((2000, 1), 0.5, dtype=np.float32)
+    smoothed = npf.SmoothedClassifier(coin, Gaussian(1.0), 2)
+    certified = smoothed.certify(images, samples=100, alpha=0.05)
+    named = (certified.prediction != npf.ABSTAIN).mean()
+    assert named <= 0.05 + 4 * np.sqrt(0.05 / 2000)
+    assert (certified.radius[certified.prediction == npf.ABSTAIN] == 0).all()
+    assert (smoothed.predict(images, samples=100, alpha=0.05) != npf.ABSTAIN).mean() <= 0.05 + 4 * np.sqrt(0.05 / 2000)
+
+
+def test_predict_names_and_abstains() -> None:
+    images = np.array([[0.1], [0.5], [0.9]], dtype=np.float32)
+    labels = npf.SmoothedClassifier(half_space(0.5), Gaussian(0.1), 2).predict(images, samples=500)
+    assert labels.tolist() == [0, npf.ABSTAIN, 1]
+    assert labels.dtype == np.int64
+
+
+def test_bound_and_certificate_are_exchangeable(images: np.ndarray) -> None:
+    smoothed = npf.SmoothedClassifier(half_space(-0.5), Gaussian(0.25), 2)
+    tight = smoothed.certify(images, samples=500)
+    paper = smoothed.certify(images, samples=500, bound=Bonferroni(), certificate=Renyi())
+    np.testing.assert_array_equal(tight.votes, paper.votes)
+    assert paper.selection_votes is None
+    assert (paper.radius < tight.radius).all()
+    again = npf.certify_votes(tight.votes, Gaussian(0.25), alpha=0.001, selection_votes=tight.selection_votes)
+    np.testing.assert_array_equal(again.radius, tight.radius)
+
+
+def test_no_images_at_all() -> None:
+    certified = npf.SmoothedClassifier(half_space(0.5), Gaussian(1.0), 2).certify(
+        np.zeros((0, 4), dtype=np.float32), samples=50
+    )
+    assert certified.radius.shape == (0,)
+
+
+# ---- any classifier --------------------------------------------------------------------------------------------------
+
+
+def test_torch_module_in_training_mode_is_certified_in_evaluation_mode(images: np.ndarray) -> None:
+    net = small_net().train()
+    net.layers[3].eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    votes = npf.SmoothedClassifier(net, Gaussian(0.5), 3).certify(torch.from_numpy(images), samples=100).votes
+    assert (votes == npf.SmoothedClassifier(net.eval(), Gaussian(0.5), 3).certify(images, samples=100).votes).all()
+    net.train()
+    net.layers[3].eval()
+    npf.SmoothedClassifier(net, Gaussian(0.5), 3).predict(images, samples=100)
+    assert net.training
+    assert not net.layers[3].training, "each part keeps its own mode"
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), "batch statistics must not move"
+
+
+def test_scikit_learn_predict() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((200, 6), dtype=np.float32), rng.integers(0, 3, 200)
+    model = LogisticRegression().fit(x, y)
+    smoothed = npf.SmoothedClassifier(model.predict, Gaussian(0.1), 3)
+    assert smoothed.predict(x[:4], samples=200).shape == (4,)
+    with pytest.raises(npf.InvalidInputError, match=r"classifier=estimator.predict"):
+        inspect.unwrap(BaseClassifier.__init__)(object.__new__(BaseClassifier), model, num_classes=3)
+
+
+def test_callables_get_the_kind_of_array_the_images_are() -> None:
+    kinds = []
+
+    def spy(batch: object) -> object:
+        kinds.append(type(batch))
+        return np.zeros(len(batch), dtype=np.int64)  # type: ignore[arg-type]
+
+    smoothed = npf.SmoothedClassifier(spy, Gaussian(0.1), 2)
+    smoothed.predict(np.zeros((1, 2), dtype=np.float32), samples=20)
+    smoothed.predict(torch.zeros(1, 2), samples=20)
+    assert kinds == [np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]
+
+
+def test_scores_and_labels_are_the_same(images: np.ndarray) -> None:
+    net = small_net().eval()
+    scores = npf.SmoothedClassifier(net, Gaussian(0.5), 3).certify(images, samples=100).votes
+    labels = npf.SmoothedClassifier(lambda x: net(torch.from_numpy(x)).argmax(1), Gaussian(0.5), 3)
+    np.testing.assert_array_equal(labels.certify(images, samples=100).votes, scores)
+
+
+# ---- bad input: found before time is spent ---------------------------------------------------------------------------
+
+
+def never(batch: object) -> object:
+    raise AssertionError("the classifier was called although the input is wrong")
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.full((1, 4), np.nan, dtype=np.float32), "NaN or infinity"),
+        (np.full((1, 4), np.inf, dtype=np.float32), "NaN or infinity"),
+        (np.full((1, 4), 1.5, dtype=np.float32), "values from 1.5 to 1.5"),
+        (np.full((1, 4), -0.5, dtype=np.float32), "Scale pixels"),
+        (np.full((1, 4), 128, dtype=np.uint8), "divide by 255"),
+        (np.zeros(4, dtype=np.float32), "Add a batch axis"),
+        ([[0.5]], "list"),
+    ],
+)
+@pytest.mark.parametrize("call", ["certify", "predict"])
+def test_images_that_are_no_pixels(images: object, said: str, call: str) -> None:
+    from noiseproof.smoothing import _as_pixels
+
+    with pytest.raises(npf.InvalidInputError, match=said):
+        _as_pixels(images)
+    if isinstance(images, np.ndarray) and images.dtype == np.float32:
+        with pytest.raises(npf.InvalidInputError, match=said):
+            getattr(npf.SmoothedClassifier(never, Gaussian(1.0), 2), call)(images, samples=100)
+
+
+def test_too_few_samples_say_how_many_are_needed() -> None:
+    smoothed, images = npf.SmoothedClassifier(never, Gaussian(1.0), 10), np.full((1, 4), 0.5, dtype=np.float32)
+    with pytest.raises(npf.InvalidInputError, match=r"samples must be at least 10 at alpha = 0\.001"):
+        smoothed.certify(images, samples=9)
+    with pytest.raises(npf.InvalidInputError, match="samples must be at least 15"):
+        smoothed.certify(images, samples=14, bound=Bonferroni())
+    with pytest.raises(npf.InvalidInputError, match="samples must be at least 11"):
+        smoothed.predict(images, samples=10)
+    with pytest.raises(npf.InvalidInputError, match="samples must be an integer >= 1"):
+        smoothed.predict(images, samples=0)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -1.0, float("nan")])
+def test_alpha_outside_its_domain(alpha: float) -> None:
+    smoothed, images = npf.SmoothedClassifier(never, Gaussian(1.0), 2), np.full((1, 4), 0.5, dtype=np.float32)
+    for call in (smoothed.certify, smoothed.predict):
+        with pytest.raises(npf.InvalidInputError, match="alpha"):
+            call(images, alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "said"),
+    [
+        (lambda x: np.zeros((len(x), 4), dtype=np.float32), r"scores of shape \(2, 3\)"),
+        (lambda x: np.zeros((len(x), 1), dtype=np.float32), r"scores of shape \(2, 3\)"),
+        (lambda x: np.zeros(len(x) + 1, dtype=np.int64), "int64 of shape"),
+        (lambda x: np.zeros(len(x), dtype=np.float32), "float32 of shape"),
+        (lambda x: np.full(len(x), 3), "labels from 0 to 2"),
+        (lambda x: np.full((len(x), 3), np.nan), "scores without NaN"),
+        (lambda x: ["cat"] * len(x), "not numbers"),
+        (lambda x: None, "not numbers"),
+        (lambda x: 1 / 0, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_classifiers_that_do_not_fit_fail_on_the_probe(classifier: Callable[[np.ndarray], object], said: str) -> None:
+    calls = []
+
+    def counted(batch: np.ndarray) -> object:
+        calls.append(len(batch))
+        return classifier(batch)
+
+    with pytest.raises(npf.ClassifierError, match=said):
+        npf.SmoothedClassifier(counted, Gaussian(1.0), 3).certify(np.full((1, 4), 0.5, dtype=np.float32), samples=1000)
+    assert calls == [2]
+
+
+def test_nan_for_some_noisy_rows_is_no_vote() -> None:
+    def breaks_outside(batch: np.ndarray) -> np.ndarray:
+        scores = np.stack([batch[:, 0], 1 - batch[:, 0]], axis=1)
+        scores[batch[:, 0] > 2.3] = np.nan
+        return scores
+
+    smoothed = npf.SmoothedClassifier(breaks_outside, Gaussian(0.5), 2)
+    with pytest.raises(npf.ClassifierError, match=r"\d+ of 2000 without, first at image 11"):
+        smoothed.count(np.array([[0.0], [1.0]], dtype=np.float32), samples=1000, indices=[10, 11])
+
+
+def test_other_arguments() -> None:
+    images = np.full((2, 4), 0.5, dtype=np.float32)
+    with pytest.raises(npf.InvalidInputError, match="num_classes must be an integer >= 2"):
+        npf.SmoothedClassifier(never, Gaussian(1.0), 1)
+    with pytest.raises(npf.InvalidInputError, match="batch_size"):
+        npf.SmoothedClassifier(never, Gaussian(1.0), 2, batch_size=0)
+    with pytest.raises(npf.InvalidInputError, match="indices must be one for each of the 2 images"):
+        npf.SmoothedClassifier(never, Gaussian(1.0), 2).certify(images, indices=[1])
+    with pytest.raises(npf.InvalidInputError, match="seed"):
+        npf.SmoothedClassifier(half_space(0.1), Gaussian(1.0), 2).certify(images, seed=-1)
+
+
+def test_minus_infinity_is_a_legitimate_score() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        masked = BaseClassifier(lambda x: torch.tensor([[0.0, -np.inf]]).expand(len(x), 2), num_classes=2)
+        assert masked(torch.zeros(3, 4)).tolist() == [0, 0, 0]
