@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -113,23 +113,23 @@ class Record:
     settings: RecordSettings
     about: Mapping[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def create(cls, path: Path, settings: RecordSettings, about: Mapping[str, Any]) -> Self:
+    @staticmethod
+    def create(path: Path, settings: RecordSettings, about: Mapping[str, Any]) -> "Record":
         """Start a record in `path`, or continue the one with equal settings that is there.
 
         Raises:
             RunError: `path` holds a record with other settings, a damaged one, or cannot be written.
         """
         if (path / _CONFIGURATION).exists():
-            found = cls.open(path)
+            found = Record.open(path)
             _require_equal(found, settings)
             return found
         content = {"format": FORMAT, "settings": asdict(settings), "about": dict(about)}
         write_atomically(path / _CONFIGURATION, json.dumps(content, indent=2).encode())
-        return cls(path, settings, dict(about))
+        return Record(path, settings, dict(about))
 
-    @classmethod
-    def open(cls, path: Path) -> Self:
+    @staticmethod
+    def open(path: Path) -> "Record":
         """Open an existing record.
 
         Raises:
@@ -147,7 +147,7 @@ class Record:
             content = json.loads(file.read_bytes())
             version = int(content["format"])
             if version <= FORMAT:
-                return cls(path, RecordSettings(**content["settings"]), content["about"])
+                return Record(path, RecordSettings(**content["settings"]), content["about"])
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
                 str(file),

@@ -57,17 +57,17 @@ class Certificate(ABC):
         Raises:
             InvalidInputError: a probability is NaN or outside [0, 1].
         """
-        lower = probability("p1_lower", p1_lower)
-        upper = probability("p2_upper", p2_upper)
+        lower = _probability("p1_lower", p1_lower)
+        upper = _probability("p2_upper", p2_upper)
         lower, upper = np.broadcast_arrays(lower, upper)
         certified = separated(lower, upper)
         p1 = lower[certified]
         radii = np.zeros(lower.shape)
         radii[certified] = self.tolerable_shift(noise, p1, clip_runner_up(p1, upper[certified])) * (1.0 - ROUNDING)
-        return like(p1_lower, radii)
+        return _like(p1_lower, radii)
 
 
-def probability(name: str, value: object) -> Array:
+def _probability(name: str, value: object) -> Array:
     """Return value as a float64 array, or raise `InvalidInputError` unless all of it lies in [0, 1]."""
     array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
     inside = (array >= 0.0) & (array <= 1.0)
@@ -78,7 +78,7 @@ def probability(name: str, value: object) -> Array:
     return array
 
 
-def like(value: Probability, radii: Array) -> Probability:
+def _like(value: Probability, radii: Array) -> Probability:
     """Return float64 radii as the kind of `value`: tensor (on its device), array, or Python float."""
     if isinstance(value, torch.Tensor):
         return torch.from_numpy(radii).to(value.device)

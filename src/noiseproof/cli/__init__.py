@@ -26,12 +26,13 @@ for command in (demo, train, certify, recertify, report):
     app.command()(command)
 
 
-def _print_version(value: bool) -> None:
+def _print_version(value: bool) -> bool:
     if value:
         from importlib.metadata import version
 
         typer.echo(f"noiseproof {version('noiseproof')}")
         raise typer.Exit
+    return value
 
 
 @app.callback()

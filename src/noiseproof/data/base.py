@@ -62,7 +62,7 @@ class ArrayDataset(Dataset):
         name: str,
         split: Split,
         images: Float[np.ndarray, "images channels height width"],
-        labels: Int[np.ndarray, " images"],
+        labels: Int[np.ndarray, " labels"],
         num_classes: int,
     ) -> None:
         if len(images) != len(labels):

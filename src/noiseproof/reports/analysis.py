@@ -162,7 +162,7 @@ def round_down(value: float, digits: int = 3) -> str:
 
 def _table_radii(widest: float) -> list[float]:
     chosen = [radius for radius in _TABLE_RADII if radius <= widest]
-    return chosen if len(chosen) > 2 else [0.0, *(float(round_down(widest * part, 2)) for part in (0.25, 0.5, 0.75))]
+    return chosen if len(chosen) > 1 else [0.0, *(float(round_down(widest * part, 2)) for part in (0.25, 0.5, 0.75))]
 
 
 def _names(records: Sequence[Record]) -> list[str]:

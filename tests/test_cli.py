@@ -1,0 +1,174 @@
+"""The command line as people and programs use it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from noiseproof import cli
+from noiseproof.records import Record
+
+NOISEPROOF = [sys.executable, "-c", "from noiseproof.cli import main; main()"]
+QUIET = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+
+
+def noiseproof(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [*NOISEPROOF, *map(str, arguments)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, env=QUIET, timeout=300)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def one_line(text: str) -> str:
+    """Undo the wrapping of terminal output."""
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained and certified from the command line."""
+    folder = tmp_path_factory.mktemp("runs") / "stn"
+    trained = noiseproof("train", "--out", folder, "--epochs", 12, "--seed", 3)
+    assert "Next: noiseproof certify" in one_line(trained.stderr)
+    noiseproof("certify", folder, "--samples", 300, "--every", 10, "--seed", 1)
+    return folder
+
+
+def test_train_certify_recertify_report(run: Path, tmp_path: Path) -> None:
+    tight: dict[str, Any] = json.loads(noiseproof("recertify", run, "--json", "--radii", "0,0.1,0.2").stdout)
+    assert tight["counted"] == tight["planned"] == 60
+    assert list(tight["certified_accuracy"]) == ["0", "0.1", "0.2"]
+    assert tight["certified_accuracy"]["0.1"] > 0.5
+    paper = json.loads(
+        noiseproof(
+            *("recertify", run, "--json", "--bound", "bonferroni", "--certificate", "renyi"),
+            *("--alpha", "0.05", "--radii", "0.2", "--csv", tmp_path / "images.csv"),
+        ).stdout
+    )
+    assert paper["alpha"] == 0.05
+    assert paper["procedure"] == "Bonferroni, Renyi, alpha 0.05"
+    lines = (tmp_path / "images.csv").read_text().splitlines()
+    assert lines[0] == "index,label,prediction,p1_lower,p2_upper,radius"
+    assert len(lines) == 61
+
+    shown = noiseproof("report", run, "--out", tmp_path / "report.html")
+    assert "certified at radius 0.25" in shown.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"images.csv", "report.html", "report.png", "report.svg"}
+    assert "Stability training (STN), sigma 0.25" in (tmp_path / "report.html").read_text()
+
+
+def test_certifying_again_continues_and_counts_nothing_twice(run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.glob("votes/*")}
+    again = noiseproof("certify", run, "--samples", 300, "--every", 10, "--seed", 1, "--json")
+    assert "60 of 60 images were counted before." in again.stderr
+    assert json.loads(again.stdout)["counted"] == 60
+    assert {path: path.stat().st_mtime_ns for path in run.glob("votes/*")} == before
+
+
+def test_other_settings_are_refused_by_name(run: Path, tmp_path: Path) -> None:
+    refused = one_line(noiseproof("certify", run, "--samples", 400, "--every", 10, "--seed", 1, code=2).stderr)
+    assert "samples 400" in refused
+    assert "got samples 300" in refused
+    noiseproof("certify", run, "--samples", 100, "--limit", 5, "--out", tmp_path / "other", "--sigma", 0.1)
+    assert Record.open(tmp_path / "other").settings.noise == {"name": "gaussian", "sigma": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["certify", "RUN", "--samples", "5"], "samples must be at least 10 at alpha = 0.001"),
+        (["certify", "RUN", "--samples", "12", "--bound", "bonferroni"], "samples must be at least 15"),
+        (
+            ["certify", "RUN", "--alpha", "1.5"],
+            "alpha must be a failure probability in the open interval (0, 1); got 1.5",
+        ),
+        (["certify", "RUN", "--sigma", "-1"], "sigma must be a finite number > 0"),
+        (["certify", "RUN", "--every", "0"], "every must be an integer >= 1; got 0"),
+        (
+            ["certify", "RUN", "--device", "abacus"],
+            "--device must be auto, cpu, cuda or cuda:N on this machine; got 'abacus'",
+        ),
+        (["certify", "nowhere"], "nowhere/checkpoint.safetensors must be a file; got nothing there. Train first"),
+        (["recertify", "nowhere"], "nowhere must be a run folder with record.json; got no such folder"),
+        (["recertify", "RUN", "--radii", "0,x"], "--radii must be numbers >= 0 with commas between; got '0,x'"),
+        (["recertify", "RUN", "--alpha", "0"], "alpha must be a failure probability"),
+        (["report", "nowhere"], "no such folder"),
+        (["train", "--out", "OUT", "--epochs", "0"], "epochs must be an integer >= 1"),
+        (["train", "--out", "OUT", "--sigma", "nan"], "sigma must be a finite number > 0"),
+        (["train", "--out", "OUT", "--weight", "-1"], "weight must be a finite number >= 0"),
+        (["demo", "--samples", "3", "--out", "OUT"], "samples must be at least 15"),
+    ],
+)
+def test_bad_input_exits_with_2_and_says_what_to_do(run: Path, arguments: list[str], said: str, tmp_path: Path) -> None:
+    places = {"RUN": str(run), "OUT": str(tmp_path / "out")}
+    failed = noiseproof(*(places.get(argument, argument) for argument in arguments), code=2)
+    assert said in one_line(failed.stderr)
+    assert "Traceback" not in failed.stderr
+    assert failed.stdout == ""
+    assert not (tmp_path / "out").exists(), "nothing is written before the input is known to be good"
+
+
+def test_checkpoint_of_another_kind(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes((run / "checkpoint.safetensors").read_bytes()[:1000])
+    assert "truncated, damaged or not ours" in one_line(noiseproof("certify", tmp_path, code=2).stderr)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_goes_on(run: Path, tmp_path: Path) -> None:
+    arguments = ["certify", str(run), "--samples", "5000", "--out", str(tmp_path), "--limit", "300"]
+    process = subprocess.Popen([*NOISEPROOF, *arguments], env=QUIET, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("votes/*.parquet")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. The votes of every finished shard are saved. To go on, run the same command again" in one_line(
+        messages
+    )
+    assert "Traceback" not in messages
+    assert 0 < len(Record.open(tmp_path).read()) < 300
+
+
+@pytest.mark.slow
+def test_demo_end_to_end(tmp_path: Path) -> None:
+    """The demo itself, with small numbers: trained, certified, compared, reported; a second call is quick."""
+    arguments = ["demo", "--out", tmp_path, "--epochs", 15, "--samples", 200, "--every", 5, "--json"]
+    result = json.loads(noiseproof(*arguments).stdout)
+    assert [model["name"] for model in result["models"]] == [
+        "Stability training (STN), sigma 0.25",
+        "Gaussian augmentation, sigma 0.25",
+    ]
+    for model in result["models"]:
+        tight, paper = model["procedures"]
+        assert tight["natural_accuracy"] > 0.8
+        assert tight["certified_accuracy"]["0.25"] >= paper["certified_accuracy"]["0.25"] > 0.2
+    page = (tmp_path / "report.html").read_text()
+    assert "Certified accuracy against radius" in page
+    again = json.loads(noiseproof(*arguments).stdout)
+    assert again["models"] == result["models"]
+    assert again["seconds"] < result["seconds"]
+
+
+def test_help_explains_itself() -> None:
+    runner = CliRunner()
+    top = runner.invoke(cli.app, ["--help"])
+    assert top.exit_code == 0
+    for command in ("demo", "train", "certify", "recertify", "report"):
+        assert command in top.output
+        page = runner.invoke(cli.app, [command, "--help"])
+        assert page.exit_code == 0
+        if command not in ("recertify", "report"):
+            assert "--seed" in page.output
+            assert "--device" in page.output
+        assert "--json" in page.output
+    assert "noiseproof 0." in runner.invoke(cli.app, ["--version"]).output

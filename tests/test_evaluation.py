@@ -1,0 +1,54 @@
+"""What is said of a whole data set."""
+
+import numpy as np
+import pytest
+
+from noiseproof.errors import InvalidInputError
+from noiseproof.evaluation import certified_accuracy, failure_allowance, summarise
+from noiseproof.smoothing import ABSTAIN, Certified
+
+
+def certified(prediction: list[int], radius: list[float]) -> Certified:
+    n = len(prediction)
+    votes = np.zeros((n, 3), dtype=np.int64)
+    votes[np.arange(n), np.maximum(prediction, 0)] = 10
+    return Certified(np.array(prediction), np.array(radius), np.ones(n), np.zeros(n), votes, None)
+
+
+def test_figures_of_six_images() -> None:
+    found = certified([0, 1, 2, ABSTAIN, 1, 0], [0.5, 0.25, 0.9, 0.0, 0.1, 0.0])
+    labels = np.array([0, 1, 0, 0, 1, 0])  # image 2 is wrong; image 3 abstains, its votes lean to the right class
+    radii = np.array([0.0, 0.1, 0.2, 0.25, 0.5, 0.51])
+    np.testing.assert_allclose(certified_accuracy(found, labels, radii), np.array([4, 3, 2, 2, 1, 0]) / 6)
+    summary = summarise(found, labels, radii, alpha=0.05)
+    assert summary.natural_accuracy == 5 / 6
+    assert summary.abstained == 1 / 6
+    assert summary.average_certified_radius == pytest.approx((0.5 + 0.25 + 0.1) / 6)
+    assert summary.confidence == 0.95
+
+
+def test_allowance_reference_values() -> None:
+    assert failure_allowance(10_000, 0.05) == pytest.approx(0.0536, abs=5e-5)
+    assert failure_allowance(10_000, 0.001) == pytest.approx(0.0015, abs=5e-5)
+
+
+def test_allowance_holds_simultaneously_over_radii() -> None:
+    """Every certificate fails with probability alpha, wrongly claiming a large radius: the worst the theory allows."""
+    rng, images, alpha, rho = np.random.default_rng(0), 500, 0.05, 0.1
+    truth, labels, radii = np.full(images, 0.3), np.zeros(images, dtype=np.int64), np.linspace(0, 1, 21)
+    allowance, broken = failure_allowance(images, alpha, rho), 0
+    true_accuracy = certified_accuracy(certified([0] * images, truth.tolist()), labels, radii)
+    runs = 2000
+    for _ in range(runs):
+        claimed = np.where(rng.random(images) < alpha, 1.0, truth)
+        observed = certified_accuracy(certified([0] * images, claimed.tolist()), labels, radii)
+        broken += bool((observed - allowance > true_accuracy + 1e-12).any())
+    assert broken / runs <= rho
+    assert broken / runs > 0.3 * rho, "the papers' factor 1 - alpha would break in about half of the runs"
+
+
+def test_outside_the_domain() -> None:
+    with pytest.raises(InvalidInputError, match="rho"):
+        failure_allowance(10, 0.05, 0.0)
+    with pytest.raises(InvalidInputError, match="alpha"):
+        failure_allowance(10, 1.5)

@@ -1,0 +1,119 @@
+"""The shape of the house: what is visible, what importing costs, who may import whom."""
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import noiseproof
+
+SOURCE = Path(noiseproof.__file__).parent
+MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], "noiseproof."))
+
+# A room may import those of its own line and of lines above it, never below.
+LAYERS = [
+    {"errors", "randomness", "files", "maximise"},
+    {"noises", "bounds", "models", "data", "classifier"},
+    {"certificates", "sampling", "objectives"},
+    {"smoothing"},
+    {"records", "training", "evaluation", "certification"},
+    {"reports"},
+    {"cli"},
+]
+RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
+PLUG_INS = {"noises", "bounds", "certificates", "objectives", "models", "data"}
+ASSEMBLY = {"__init__", "registry", "checkpoint"}  # these put the siblings of a folder together
+
+
+def imports(path: Path) -> set[str]:
+    """Every noiseproof module a file imports, at its top or inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "noiseproof":
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "noiseproof"
+                else [node.module]
+            )
+            found |= set(names)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "noiseproof"}
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_dependency_arrows(path: Path) -> None:
+    inside = path.relative_to(SOURCE).with_suffix("").parts
+    if inside == ("__init__",):
+        return
+    own = inside[0]
+    assert own in RANK, f"{own} has no place in the house: add it to LAYERS"
+    for module in imports(path):
+        other = room(module)
+        if other == own:
+            sibling = module.split(".")[2] if module.count(".") > 1 else "__init__"
+            if own in PLUG_INS and inside[-1] not in ASSEMBLY:
+                assert sibling == "base", f"{path.name} imports its sibling {module}"
+            continue
+        assert RANK[other] <= RANK[own], f"{path.name} imports {module}, which stands above it"
+        if own == "reports":
+            assert other not in {"models", "data"}, "every picture is rebuilt from records"
+
+
+@pytest.mark.parametrize("name", ["noiseproof", *MODULES])
+def test_all_is_exact(name: str) -> None:
+    module = importlib.import_module(name)
+    exported = module.__all__
+    assert len(set(exported)) == len(exported)
+    for item in exported:
+        assert getattr(module, item) is not None, f"{name}.__all__ names {item}, which is not there"
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    public = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    assert public <= set(exported), f"{name} defines {public - set(exported)} without exporting it"
+
+
+def test_every_public_name_of_the_package_resolves() -> None:
+    for name in noiseproof.__all__:
+        assert getattr(noiseproof, name) is not None
+    assert dir(noiseproof) == sorted(noiseproof.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        noiseproof.nothing  # noqa: B018
+
+
+def loaded_after(code: str) -> set[str]:
+    report = f"import sys\n{code}\nprint('\\n'.join(m for m in sys.modules))"
+    result = subprocess.run([sys.executable, "-W", "error", "-c", report], capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    return {name.split(".")[0] for name in result.stdout.split()}
+
+
+def test_importing_is_light_and_silent() -> None:
+    assert not loaded_after("import noiseproof") & {
+        "torch",
+        "numpy",
+        "scipy",
+        "matplotlib",
+        "pyarrow",
+        "sklearn",
+        "typer",
+    }
+    assert not loaded_after("import noiseproof.cli") & {"torch", "numpy", "scipy", "matplotlib", "pyarrow", "sklearn"}
+    using = loaded_after("import noiseproof; noiseproof.SmoothedClassifier; noiseproof.Gaussian(1.0)")
+    assert not using & {"matplotlib", "pyarrow", "sklearn", "jinja2", "typer", "PIL"}
+
+
+def test_files_stay_small() -> None:
+    long = {path.name: count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
+    assert not long, "past 400 lines a file is asking to be two"

@@ -1,0 +1,141 @@
+"""The training loop: it learns, resumes exactly, and refuses what does not fit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from noiseproof import data, models
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.models import load_checkpoint, model_digest, save_checkpoint
+from noiseproof.noises import Gaussian
+from noiseproof.objectives import GaussianAugmentation, Natural, Objective, Stability
+from noiseproof.training import CHECKPOINT, LOG, BatchReport, EpochReport, TrainingSettings, train
+
+
+class StopHereError(Exception):
+    pass
+
+
+def settings(
+    epochs: int = 3, objective: Objective | None = None, seed: int = 0, learning_rate: float = 1e-3
+) -> TrainingSettings:
+    return TrainingSettings(
+        "digits-cnn", objective or Stability(), Gaussian(0.25), epochs, seed=seed, learning_rate=learning_rate
+    )
+
+
+@pytest.fixture(scope="module")
+def digits() -> data.Dataset:
+    return data.load("digits", "train")
+
+
+@pytest.mark.parametrize("objective", [Natural(), GaussianAugmentation(), Stability()], ids=repr)
+def test_every_objective_learns(objective: Objective, digits: data.Dataset, tmp_path: Path) -> None:
+    reports: list[EpochReport] = []
+    batches: list[BatchReport] = []
+    train(settings(6, objective), digits, tmp_path, on_epoch=reports.append, on_batch=batches.append)
+    assert reports[-1].loss < 0.8 * reports[0].loss
+    assert reports[-1].accuracy > 0.5
+    assert len(batches) == 6 * 19
+    assert [json.loads(line)["epoch"] for line in (tmp_path / LOG).read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_interrupted_training_ends_with_the_same_weights(digits: data.Dataset, tmp_path: Path) -> None:
+    whole = train(settings(), digits, tmp_path / "whole")
+
+    def stop(report: BatchReport) -> None:
+        if report.epoch == 3 and report.batch == 5:
+            raise StopHereError
+
+    with pytest.raises(StopHereError):
+        train(settings(), digits, tmp_path / "halves", on_batch=stop)
+    assert not (tmp_path / "halves" / CHECKPOINT).exists()
+    resumed: list[EpochReport] = []
+    halves = train(settings(), digits, tmp_path / "halves", on_epoch=resumed.append)
+    assert [report.epoch for report in resumed] == [3]
+    assert model_digest(halves) == model_digest(whole)
+    assert model_digest(load_checkpoint(tmp_path / "halves" / CHECKPOINT).model) == model_digest(whole)
+
+
+def test_a_finished_training_is_not_repeated(digits: data.Dataset, tmp_path: Path) -> None:
+    first = train(settings(1), digits, tmp_path)
+    again = train(settings(1), digits, tmp_path, on_batch=lambda _: pytest.fail("trained again"))
+    assert model_digest(first) == model_digest(again)
+
+
+def test_other_settings_do_not_overwrite(digits: data.Dataset, tmp_path: Path) -> None:
+    train(settings(1), digits, tmp_path)
+    with pytest.raises(RunError, match=r"training with seed 1; got seed 0. Choose another folder"):
+        train(settings(1, seed=1), digits, tmp_path)
+    with pytest.raises(RunError, match="other data"):
+        train(settings(1), data.load("digits", "test"), tmp_path)
+
+
+def test_seed_decides_the_weights_and_the_global_generator_does_not(digits: data.Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = train(settings(1), digits, tmp_path / "a")
+    state = torch.get_rng_state()
+    second = train(settings(1), digits, tmp_path / "b")
+    assert torch.equal(state, torch.get_rng_state()), "training must not touch the user's randomness"
+    assert model_digest(first) == model_digest(second)
+    assert model_digest(first) != model_digest(train(settings(1, seed=1), digits, tmp_path / "c"))
+
+
+def test_divergence_keeps_the_last_good_epoch(digits: data.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"the loss in epoch .* must be finite; got"):
+        train(settings(50, learning_rate=1e30), digits, tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_full_disk(digits: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(RunError, match=r"No space left on device. Free some space and run the same command again"):
+        train(settings(1), digits, tmp_path)
+    assert list(tmp_path.iterdir()) == [], "no part of a file is left behind"
+
+
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"seed": -1}]
+)
+def test_settings_outside_their_domain(change: dict[str, float]) -> None:
+    good = {"model": "digits-cnn", "objective": Stability(), "noise": Gaussian(0.25), "epochs": 1}
+    with pytest.raises(InvalidInputError, match=next(iter(change))):
+        TrainingSettings(**(good | change))
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def test_checkpoint_of_another_architecture(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    save_checkpoint(path, models.build("digits-cnn"), "paper-mnist", {})
+    with pytest.raises(RunError, match=r"weights of paper-mnist; got .*missing.*belongs to another architecture"):
+        load_checkpoint(path)
+    save_checkpoint(path, nn.Linear(2, 2), "resnet-9000", {})
+    with pytest.raises(RunError, match="a network that this version knows; got 'resnet-9000'"):
+        load_checkpoint(path)
+
+
+def test_damaged_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(RunError, match="nothing there"):
+        load_checkpoint(path)
+    save_checkpoint(path, models.build("digits-cnn"), "digits-cnn", {})
+    whole = path.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", b"\x80\x04pickle", whole[:8] + b"x" + whole[9:]):
+        path.write_bytes(broken)
+        with pytest.raises(RunError, match="a whole safetensors file written by noiseproof"):
+            load_checkpoint(path)
+
+
+def test_paper_mnist_network_is_the_papers() -> None:
+    net = models.build("paper-mnist")
+    assert net(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    shapes = [tuple(p.shape) for p in net.parameters() if p.ndim > 1]
+    assert shapes == [(64, 1, 5, 5), (64, 64, 5, 5), (128, 25600), (10, 128)]
