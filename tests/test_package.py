@@ -16,7 +16,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], 
 
 # A room may import those of its own line and of lines above it, never below.
 LAYERS = [
-    {"errors", "randomness", "files", "maximise"},
+    {"errors", "randomness", "files", "maximise", "provenance"},
     {"noises", "bounds", "models", "data", "classifier"},
     {"certificates", "sampling", "objectives"},
     {"smoothing"},

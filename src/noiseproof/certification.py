@@ -1,15 +1,10 @@
 """Certify a data set into a record, shard by shard; what is written is never counted again."""
 
 import io
-import platform
-import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from noiseproof.data import Dataset
@@ -20,7 +15,7 @@ from noiseproof.records import Record, RecordSettings, VoteTable, default_shard_
 from noiseproof.sampling import Progress
 from noiseproof.smoothing import SmoothedClassifier
 
-__all__ = ["about_this_machine", "count_into", "plan"]
+__all__ = ["count_into", "plan"]
 
 _THUMBNAIL = 64
 """Longest side of the pictures kept for reports; larger images are shrunk to it."""
@@ -97,7 +92,7 @@ def plan(
         samples: votes per image.
         selection_samples: votes of the selection phase; 0 for none.
         seed: key of the noise.
-        every: takes every so-manieth image, spread over the data set.
+        every: takes every n-th image, spread over the data set.
         limit: at most so many images.
 
     Raises:
@@ -120,18 +115,6 @@ def plan(
         step=indices.step,
         shard_size=default_shard_size(samples),
     )
-
-
-def about_this_machine(device: torch.device | str) -> dict[str, Any]:
-    """Return what a record says of where it was made: versions, device, time, command."""
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": ["noiseproof", *sys.argv[1:]],
-        "device": str(device),
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("noiseproof", "torch", "numpy", "scipy", "pyarrow")},
-    }
 
 
 def _thumbnail(image: Float[np.ndarray, "channels height width"]) -> bytes:

@@ -94,6 +94,7 @@ class SmoothedClassifier:
         InvalidInputError: classifier is not callable, num_classes < 2, or batch_size < 1.
 
     Example:
+        >>> from noiseproof.noises import Gaussian
         >>> images = np.full((1, 4), 0.5, dtype=np.float32)
         >>> half_space = SmoothedClassifier(lambda x: (x[:, 0] > 0.3).astype(int), Gaussian(sigma=0.25), num_classes=2)
         >>> half_space.certify(images, samples=1000, seed=0).prediction

@@ -20,6 +20,7 @@ from noiseproof.files import write_atomically
 from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tensors, save_checkpoint, save_tensors
 from noiseproof.noises import Noise
 from noiseproof.objectives import Objective
+from noiseproof.provenance import provenance
 
 __all__ = ["CHECKPOINT", "LOG", "BatchReport", "EpochReport", "TrainingSettings", "train"]
 
@@ -110,7 +111,7 @@ def train(
     The randomness of an epoch depends on (seed, epoch) alone, and the state is saved after each, so on the CPU a
     resumed training ends with the same weights, bit for bit, as one that was never interrupted.
 
-    Writes `checkpoint.safetensors` (weights, settings, data, versions) and `training.jsonl` (loss, accuracy, seconds).
+    Writes `checkpoint.safetensors` (weights, settings, data, where it was made) and `training.jsonl` (one line an epoch).
 
     Args:
         settings: what to train, and how.
@@ -145,10 +146,7 @@ def train(
         state.save(model, optimiser, log)
         on_epoch(report)
     _write_log(out / LOG, log)
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
-    save_checkpoint(
-        out / CHECKPOINT, model, settings.model, record | {"log": log, "versions": versions, "device": str(device)}
-    )
+    save_checkpoint(out / CHECKPOINT, model, settings.model, record | {"made": provenance(device)})
     state.path.unlink(missing_ok=True)
     return model.to("cpu").eval()
 

@@ -34,7 +34,7 @@ def certify(
     sigma: Annotated[
         float | None, typer.Option(help="Noise to certify with. Default: the noise of the training.")
     ] = None,
-    every: Annotated[int, typer.Option(help="Take every so-manieth test image.")] = 1,
+    every: Annotated[int, typer.Option(help="Take every N-th test image.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Take at most so many images.", show_default="all")] = None,
     selection_samples: Annotated[
         int, typer.Option(help="Extra votes that only choose the class, for the two-phase bound.")
@@ -92,17 +92,17 @@ def count_votes(
     check: Callable[[int], None],
 ) -> "Record":
     """Count the votes of the trained network in `run` into a record in `out`, with a progress bar."""
-    from noiseproof.certification import about_this_machine, count_into, plan
+    from noiseproof.certification import count_into, plan
     from noiseproof.data import load
     from noiseproof.models import load_checkpoint, model_digest
     from noiseproof.noises import Gaussian, from_spec
+    from noiseproof.provenance import provenance
     from noiseproof.records import Record
     from noiseproof.smoothing import SmoothedClassifier
     from noiseproof.training import CHECKPOINT
 
     checkpoint = load_checkpoint(run / CHECKPOINT)
-    training = checkpoint.record["settings"]
-    noise = from_spec(training["noise"]) if sigma is None else Gaussian(sigma)
+    noise = from_spec(checkpoint.record["settings"]["noise"]) if sigma is None else Gaussian(sigma)
     dataset = load(checkpoint.record["data"]["name"], "test")
     check(dataset.num_classes)
     where = names.device(device)
@@ -119,7 +119,7 @@ def count_votes(
         every=every,
         limit=limit,
     )
-    record = Record.create(out, settings, about_this_machine(where) | {"training": training})
+    record = Record.create(out, settings, provenance(where) | {"training": checkpoint.record})
     missing, faults = record.missing()
     for fault in faults:
         say(f"[yellow]Counted anew:[/] {escape(str(fault))}")

@@ -23,7 +23,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the two runs and the report.")] = Path("runs/demo"),
     samples: Annotated[int, typer.Option(help="Votes per image; 2000 certify up to 2.7 sigma.")] = 2000,
     epochs: Annotated[int, typer.Option(help="Training length.")] = 60,
-    every: Annotated[int, typer.Option(help="Take every so-manieth test image.")] = 1,
+    every: Annotated[int, typer.Option(help="Take every N-th test image.")] = 1,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     json: JsonOption = False,

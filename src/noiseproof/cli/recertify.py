@@ -1,6 +1,7 @@
 """`noiseproof recertify`."""
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,8 @@ from noiseproof.cli.console import (
 if TYPE_CHECKING:
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
-    from noiseproof.records import Record
+    from noiseproof.records import Record, VoteTable
+    from noiseproof.smoothing import Certified
 
 __all__ = ["recertify", "show"]
 
@@ -47,7 +49,7 @@ def recertify(
     """
     from noiseproof.records import Record
 
-    chosen = names.bound(bound, selection_samples=1)
+    chosen = names.bound(bound, selection_samples=1)  # the record's own selection votes are used, however many
     show(
         Record.open(run),
         alpha=alpha,
@@ -70,6 +72,7 @@ def show(
     csv_file: Path | None = None,
 ) -> None:
     """Print the figures of a record under one procedure."""
+    from noiseproof.files import write_atomically
     from noiseproof.reports.analysis import Procedure, analyse_procedure
 
     title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
@@ -77,12 +80,7 @@ def show(
         record, Procedure(title, bound, certificate), alpha=alpha, radii=parse_radii(radii)
     )
     if csv_file is not None:
-        with csv_file.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["index", "label", "prediction", "p1_lower", "p2_upper", "radius"])
-            found = curve.certified
-            columns = (votes.index, votes.label, found.prediction, found.p1_lower, found.p2_upper, found.radius)
-            writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        write_atomically(csv_file, _as_csv(votes, curve.certified))
         say(f"Wrote {csv_file}")
     counted, planned = len(votes), len(record.settings.indices)
     if json:
@@ -94,3 +92,13 @@ def show(
     if counted < planned:
         say(f"[yellow]Incomplete:[/] {counted} of {planned} images are counted so far.")
     console.print(summary_table(str(record.path), [(title, curve.summary)]))
+
+
+def _as_csv(votes: "VoteTable", found: "Certified") -> bytes:
+    """One line an image; floats are written in full, so nothing is rounded up."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "label", "prediction", "p1_lower", "p2_upper", "radius"])
+    columns = (votes.index, votes.label, found.prediction, found.p1_lower, found.p2_upper, found.radius)
+    writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+    return text.getvalue().encode()

@@ -25,8 +25,8 @@ class Gaussian(Noise):
         InvalidInputError: sigma is not a finite number > 0.
 
     Example:
-        >>> Gaussian(sigma=0.25).max_shift(np.array(0.5), np.array(1.0))
-        np.float64(0.25)
+        >>> Gaussian(sigma=0.25).max_shift(np.array([0.5]), np.array([1.0]))
+        array([0.25])
     """
 
     sigma: float

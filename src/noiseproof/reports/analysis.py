@@ -175,7 +175,7 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 def _name(record: Record) -> str:
     training: dict[str, Any] = record.about.get("training", {})
-    objective = training.get("objective", {}).get("name")
+    objective = training.get("settings", {}).get("objective", {}).get("name")
     words = {
         "Stability": "Stability training (STN)",
         "GaussianAugmentation": "Gaussian augmentation",

@@ -129,11 +129,13 @@ def _tiles(analysis: Analysis, curve: Curve, rows: np.ndarray) -> list[dict[str,
 
 def _details(analysis: Analysis) -> dict[str, str]:
     settings, about = asdict(analysis.record.settings), analysis.record.about
+    training: dict[str, Any] = about.get("training", {})
     details = {
         "Run folder": str(analysis.record.path),
         "Images": f"{len(analysis.votes)} of {len(analysis.record.settings.indices)} counted",
-        "Command": shlex.join(about.get("command", ["unknown"])),
-        "Training": json.dumps(about.get("training", "unknown")),
+        "Trained by": shlex.join(training.get("made", {}).get("command", ["unknown"])),
+        "Training": json.dumps(training.get("settings", "unknown")),
+        "Certified by": shlex.join(about.get("command", ["unknown"])),
     }
     for name in ("data", "model", "noise", "samples", "selection_samples", "seed", "start", "stop", "step"):
         details[name.replace("_", " ").capitalize()] = json.dumps(settings[name])
