@@ -111,7 +111,7 @@ def train(
     The randomness of an epoch depends on (seed, epoch) alone, and the state is saved after each, so on the CPU a
     resumed training ends with the same weights, bit for bit, as one that was never interrupted.
 
-    Writes `checkpoint.safetensors` (weights, settings, data, where it was made) and `training.jsonl` (one line an epoch).
+    Writes `checkpoint.safetensors` (weights, settings, data, where it was made) and `training.jsonl` (a line an epoch).
 
     Args:
         settings: what to train, and how.
