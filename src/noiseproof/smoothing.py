@@ -1,5 +1,6 @@
 """Algorithm 1 of the paper: the certified robust classifier, its seven lines in order."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
 from noiseproof.sampling import Progress, count_votes, default_batch_size
 
-__all__ = ["ABSTAIN", "Certified", "SmoothedClassifier", "certify_votes", "require_enough_samples"]
+__all__ = ["ABSTAIN", "Certified", "SmoothedClassifier", "certify_votes", "require_enough_samples", "samples_needed"]
 
 ABSTAIN = -1
 """The prediction where the votes do not decide; its radius is 0."""
@@ -187,7 +188,7 @@ class SmoothedClassifier:
                 nothing could be certified at this alpha (the message says how many are needed); before sampling.
             ClassifierError: the classifier raised, or returned NaN or the wrong shape.
         """
-        require_enough_samples(samples, bound.samples_needed(alpha, self.classifier.num_classes), alpha)
+        require_enough_samples(samples, samples_needed(bound, alpha, self.classifier.num_classes), alpha)
         count = {"indices": indices, "seed": seed, "progress": progress}
         selection = None
         if bound.selection_samples > 0:
@@ -238,6 +239,22 @@ class SmoothedClassifier:
         )
 
 
+def samples_needed(bound: Bound, alpha: float, num_classes: int) -> int:
+    """Return the smallest n for which unanimous votes are certified: with fewer, no image can be, at this alpha."""
+
+    def suffices(n: int) -> bool:
+        unanimous = np.zeros((1, num_classes), dtype=np.int64)
+        unanimous[0, 0] = n
+        found = bound(unanimous, alpha=alpha, selection_votes=unanimous)
+        return bool(separated(found.p1_lower, found.p2_upper).all())
+
+    high = 1
+    while not suffices(high):
+        high *= 2
+    # bisection between the last number that did not suffice and the first that did: more votes never certify less
+    return bisect_left(range(high), True, lo=high // 2 + 1, key=suffices)
+
+
 def require_enough_samples(samples: int, needed: int, alpha: float) -> None:
     """Raise `InvalidInputError` where even unanimous votes could not decide an image."""
     require_count("samples", samples, 1, f"alpha = {alpha:g} needs at least {needed}.")
@@ -246,7 +263,7 @@ def require_enough_samples(samples: int, needed: int, alpha: float) -> None:
             "samples",
             required=f"at least {needed} at alpha = {alpha:g}: with fewer even unanimous votes decide nothing",
             got=samples,
-            remedy="Take more samples or a larger alpha; radii of 2 sigma and more need thousands.",
+            remedy="Take more samples or a larger alpha; radii of 2 sigma and more need hundreds to thousands.",
         )
 
 

@@ -85,28 +85,6 @@ class Bound(ABC):
         found = self.interval(votes.reshape(-1, k), selection, alpha)
         return Interval(found.prediction.reshape(batch), found.p1_lower.reshape(batch), found.p2_upper.reshape(batch))
 
-    @final
-    def samples_needed(self, alpha: float, num_classes: int) -> int:
-        """Return the smallest n for which unanimous votes give p1_lower > min(p2_upper, 1 - p1_lower).
-
-        With fewer, no image can ever be certified at this alpha, however good the classifier.
-        """
-        require_alpha(alpha)
-        high = 1
-        while not self._unanimity_suffices(high, alpha, num_classes):
-            high *= 2
-        low = high // 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._unanimity_suffices(middle, alpha, num_classes) else (middle, high)
-        return high
-
-    def _unanimity_suffices(self, n: int, alpha: float, num_classes: int) -> bool:
-        unanimous = np.zeros((1, num_classes), dtype=np.int64)
-        unanimous[0, 0] = n
-        found = self.interval(unanimous, unanimous, alpha)
-        return bool((found.p1_lower > np.minimum(found.p2_upper, 1.0 - found.p1_lower)).all())
-
 
 def clopper_pearson_lower(
     successes: Int[np.ndarray, "*batch"], n: Int[np.ndarray, "*batch"], alpha: float

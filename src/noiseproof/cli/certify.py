@@ -56,7 +56,7 @@ def certify(
 
     Votes are written as they are counted. Stop it with Ctrl-C, or let the machine fail: run it again and it goes on.
     """
-    from noiseproof.smoothing import require_enough_samples
+    from noiseproof.smoothing import require_enough_samples, samples_needed
 
     chosen = names.bound(bound, selection_samples)
     record = count_votes(
@@ -70,7 +70,7 @@ def certify(
         batch_size=batch_size,
         seed=seed,
         device=device,
-        check=lambda classes: require_enough_samples(samples, chosen.samples_needed(alpha, classes), alpha),
+        check=lambda classes: require_enough_samples(samples, samples_needed(chosen, alpha, classes), alpha),
     )
     show(record, alpha=alpha, bound=chosen, certificate=names.certificate(certificate), radii=radii, json=json)
     if not json:

@@ -1,6 +1,5 @@
 """`noiseproof demo`."""
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -36,11 +35,11 @@ def demo(
     from noiseproof.bounds import Bonferroni, TwoPhase
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
-    from noiseproof.smoothing import require_enough_samples
+    from noiseproof.smoothing import require_enough_samples, samples_needed
     from noiseproof.training import TrainingSettings
 
     def check(classes: int) -> None:
-        needed = max(bound.samples_needed(_ALPHA, classes) for bound in (TwoPhase(), Bonferroni()))
+        needed = max(samples_needed(bound, _ALPHA, classes) for bound in (TwoPhase(), Bonferroni()))
         require_enough_samples(samples, needed, _ALPHA)
 
     check(classes=10)
@@ -73,10 +72,16 @@ def demo(
         print_json({"page": str(files.page)} | figures)
         return
     show_analyses(analyses)
-    say(f"Done in {seconds:.0f} s, {_peak_memory() / 1e6:.0f} MB at most.\nReport: [bold]{files.page.resolve()}[/]")
+    peak = _peak_memory()
+    memory = "" if peak is None else f", {peak / 1e6:.0f} MB at most"
+    say(f"Done in {seconds:.0f} s{memory}.\nReport: [bold]{files.page.resolve()}[/]")
 
 
-def _peak_memory() -> int:
-    """Return the most memory this process has held, in bytes."""
+def _peak_memory() -> int | None:
+    """Return the most memory this process has held, in bytes, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
