@@ -6,15 +6,38 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
 from scipy.special import ndtr, ndtri, rel_entr
 from scipy.stats import ncx2, norm
 
-from noiseproof.certificates import Certificate, NeymanPearson, Renyi, clip_runner_up, lemma1, separated
+from noiseproof.certificates import (
+    AnalyticPixelDP,
+    Certificate,
+    ChiSquared,
+    Divergence,
+    FDivergence,
+    Hellinger,
+    KullbackLeibler,
+    NeymanPearson,
+    PixelDP,
+    Renyi,
+    RenyiOrder,
+    Teng,
+    Theorem3,
+    TotalVariation,
+    clip_runner_up,
+    converted_radius,
+    lemma1,
+    separated,
+)
 from noiseproof.errors import InvalidInputError
-from noiseproof.noises import Gaussian
+from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 
 STANDARD = Gaussian(sigma=1.0)
+LAPLACE = Laplace(scale=1.0)
+UNIFORM = Uniform(half_width=1.0)
+NOISES: list[Noise] = [STANDARD, LAPLACE, UNIFORM]
 
 # p1, p2, Rényi over orders above 1, Cohen et al.; computed with 40 to 60 digits.
 REFERENCE = [
@@ -44,15 +67,129 @@ KL_LIMIT = [
     (1 - 1e-6, 1e-6, 3.52550949465),
 ]
 
-CERTIFICATES: list[Certificate] = [Renyi(), Renyi(min_order=1.0), NeymanPearson()]
+# p1, p2, PixelDP with e <= 1, PixelDP with the analytic Gaussian mechanism.
+PIXELDP = [
+    (0.5, 0.4, 0.0304100841, 0.126419731),
+    (0.6, 0.4, 0.0592236115, 0.251322694),
+    (0.6, 0.2, 0.1756358669, 0.527389887),
+    (0.7, 0.3, 0.1350361433, 0.506694206),
+    (0.7, 0.1, 0.3304198416, 0.816394909),
+    (0.8, 0.2, 0.2351601998, 0.770640933),
+    (0.9, 0.1, 0.3902671544, 1.04880103),
+    (0.9, 0.05, 0.4799875355, 1.13186858),
+    (0.95, 0.05, 0.4902680147, 1.19552025),
+    (0.99, 0.01, 0.5548667350, 1.31787837),
+    (0.99, 0.001, 0.5672400212, 1.4168705),
+    (0.999, 0.001, 0.5689114829, 1.41985007),
+    (1 - 1e-6, 1e-6, 0.5704675256, 1.76514307),
+    (0.3, 0.1, 0.1619551410, 0.37188712),
+    (0.15, 0.1, 0.0523398758, 0.122329381),
+]
 
-probabilities = st.floats(0.0, 1.0, allow_subnormal=True)
+# p1, p2, Theorem 3, Teng et al., tight, Rényi supremum; Laplace noise.
+LAPLACE_REFERENCE = [
+    (0.5, 0.4, 0.105360515658, 0.111571775657, 0.111571775657, 0.108393297582),
+    (0.6, 0.2, 0.510825623766, 0.549306144334, 0.569717141594, 0.540591375797),
+    (0.7, 0.1, 0.916290731874, 0.972955074528, 1.06013176810, 0.987141139535),
+    (0.9, 0.1, 1.60943791243, 1.60943791243, 1.60943791243, 1.60943791243),
+    (0.9, 0.05, 1.89711998489, 1.89711998489, 1.95601150271, 1.9253618895),
+    (0.99, 0.001, 4.50986000618, 4.50986000618, 5.06331555193, 4.75004756027),
+    (0.3, 0.1, 0.223143551314, 0.549306144334, 0.549306144334, 0.351893612061),
+]
+
+CERTIFICATES: list[Certificate] = [
+    Renyi(),
+    Renyi(min_order=1.0),
+    NeymanPearson(),
+    PixelDP(),
+    AnalyticPixelDP(),
+    Theorem3(),
+    Teng(),
+    *(FDivergence(d) for d in (KullbackLeibler(), ChiSquared(), Hellinger(), TotalVariation(), RenyiOrder(1.3))),
+]
+PAIRS = [
+    (certificate, noise) for certificate in CERTIFICATES for noise in NOISES if isinstance(noise, certificate.noises)
+]
+"""Every certificate with every noise it holds for: the law table. Each law below is checked on all of them."""
 
 
 @pytest.mark.parametrize(("p1", "p2", "renyi", "cohen"), REFERENCE)
 def test_reference_values(p1: float, p2: float, renyi: float, cohen: float) -> None:
     assert Renyi(min_order=1.0).radius(STANDARD, p1, p2) == pytest.approx(renyi, rel=1e-9)
     assert NeymanPearson().radius(STANDARD, p1, p2) == pytest.approx(cohen, rel=1e-9)
+
+
+@pytest.mark.parametrize(("p1", "p2", "classical", "analytic"), PIXELDP)
+def test_pixeldp_reference_values(p1: float, p2: float, classical: float, analytic: float) -> None:
+    assert PixelDP().radius(STANDARD, p1, p2) == pytest.approx(classical, rel=5e-9)  # 10 digits are known
+    assert AnalyticPixelDP().radius(STANDARD, p1, p2) == pytest.approx(analytic, rel=6e-9)  # 9 digits
+
+
+def test_pixeldp_does_not_go_beyond_epsilon_one() -> None:
+    """A search that ignores e <= 1 would choose e = 1.98 here, and a radius that is not proven."""
+    e = 1.98
+    delta = (0.99 - np.exp(2 * e) * 0.01) / (1 + np.exp(e))
+    invalid = e / np.sqrt(2 * np.log(1.25 / delta))
+    assert PixelDP().radius(STANDARD, 0.99, 0.01) < 0.8 * invalid
+
+
+@pytest.mark.parametrize(("p1", "p2", "theorem3", "teng", "tight", "renyi"), LAPLACE_REFERENCE)
+def test_laplace_reference_values(
+    p1: float, p2: float, theorem3: float, teng: float, tight: float, renyi: float
+) -> None:
+    for certificate, value in ((Theorem3(), theorem3), (Teng(), teng), (NeymanPearson(), tight), (Renyi(), renyi)):
+        assert certificate.radius(LAPLACE, p1, p2) == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "radius"),
+    [(KullbackLeibler(), 1.0108), (ChiSquared(), 1.0108), (Hellinger(), 0.9448), (TotalVariation(), 1.0488)],
+    ids=repr,
+)
+def test_f_divergence_reference_values(divergence: Divergence, radius: float) -> None:
+    assert FDivergence(divergence).radius(STANDARD, 0.9, 0.1) == pytest.approx(radius, abs=5e-5)
+
+
+F_OF = {
+    KullbackLeibler(): lambda x: x * np.log(np.maximum(x, 1e-300)),
+    ChiSquared(): lambda x: (x - 1) ** 2,
+    Hellinger(): lambda x: 0.5 * (np.sqrt(x) - 1) ** 2,
+    TotalVariation(): lambda x: 0.5 * np.abs(x - 1),
+}
+VALUE_OF = {  # the divergence itself from what `least` returns
+    KullbackLeibler(): lambda d: d,
+    ChiSquared(): np.expm1,
+    Hellinger(): lambda d: -np.expm1(-d / 2),
+    TotalVariation(): lambda d: d,
+}
+
+
+@pytest.mark.parametrize("divergence", F_OF, ids=repr)
+@pytest.mark.parametrize(("p1", "p2"), [(0.9, 0.1), (0.6, 0.2), (0.4, 0.3), (0.99, 0.001)])
+def test_least_f_divergence_by_minimising_over_q(divergence: Divergence, p1: float, p2: float) -> None:
+    """D* = min over q of p1 f(q/p1) + p2 f(q/p2) + rest f((1-2q)/rest), on a fine grid."""
+    f, rest = F_OF[divergence], 1 - p1 - p2
+    q = np.linspace(1e-9, 0.5, 2_000_001) if rest > 1e-12 else np.array([0.5])
+    last = rest * f((1 - 2 * q) / rest) if rest > 1e-12 else 0.0
+    brute = np.min(p1 * f(q / p1) + p2 * f(q / p2) + last)
+    least = divergence.least(np.array([p1]), np.array([p2]))
+    assert VALUE_OF[divergence](least)[0] == pytest.approx(brute, rel=2e-6)
+
+
+def test_f_divergences_of_shifted_noise_by_integration() -> None:
+    """max_shift inverts the divergence between the noise and its shifted copy, integrated numerically."""
+    x = np.linspace(-40, 40, 4_000_001)
+    densities = {
+        STANDARD: lambda z: np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi),
+        LAPLACE: lambda z: 0.5 * np.exp(-np.abs(z)),
+    }
+    for noise, density in densities.items():
+        for divergence, f in F_OF.items():
+            least = np.array([0.1])
+            t = divergence.max_shift(noise, least)[0]
+            p, q = density(x), density(x - t)
+            integral = np.trapezoid(p * f(q / np.maximum(p, 1e-300)), x)
+            assert integral == pytest.approx(VALUE_OF[divergence](least)[0], rel=1e-5), (noise, divergence)
 
 
 def test_orders_below_one_help_only_where_probabilities_are_small() -> None:
@@ -158,54 +295,78 @@ def test_radii_agree_with_40_digits_and_never_exceed_them(p1: float, p2: float) 
 
 # ---- laws every certificate obeys ------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize("certificate", CERTIFICATES, ids=repr)
-@given(p1=probabilities, p2=probabilities)
-def test_crossed_or_tied_bounds_certify_nothing(certificate: Certificate, p1: float, p2: float) -> None:
-    radius = certificate.radius(STANDARD, p1, p2)
-    assert radius >= 0.0
-    assert not np.isnan(radius)
-    if p1 <= min(p2, 1.0 - p1):
-        assert radius == 0.0
+law = pytest.mark.parametrize(("certificate", "noise"), PAIRS, ids=repr)
+many = arrays(np.float64, 40, elements=st.floats(0.0, 1.0, allow_subnormal=True))
+"""Forty probabilities at a time, from all of [0, 1], the smallest numbers included."""
 
 
-@pytest.mark.parametrize("certificate", CERTIFICATES, ids=repr)
-def test_51_to_49_with_crossed_bounds(certificate: Certificate) -> None:
+@law
+@given(p1=many, p2=many)
+def test_crossed_or_tied_bounds_certify_nothing(
+    certificate: Certificate, noise: Noise, p1: np.ndarray, p2: np.ndarray
+) -> None:
+    radius = certificate.radius(noise, p1, p2)
+    assert (radius >= 0.0).all()
+    assert (radius[p1 <= np.minimum(p2, 1.0 - p1)] == 0.0).all()
+    assert (certificate.radius(noise, p1, p1) == certificate.radius(noise, p1, np.minimum(p1, 1.0 - p1))).all()
+
+
+@law
+def test_51_to_49_with_crossed_bounds(certificate: Certificate, noise: Noise) -> None:
     """The released code of the paper certifies 0.07 here, by the symmetry of the formula."""
-    assert certificate.radius(STANDARD, 0.45, 0.55) == 0.0
-    assert certificate.radius(STANDARD, 0.40, 0.60) == 0.0
+    assert certificate.radius(noise, 0.45, 0.55) == 0.0
+    assert certificate.radius(noise, 0.40, 0.60) == 0.0
 
 
-@pytest.mark.parametrize("certificate", CERTIFICATES, ids=repr)
-@given(p1=probabilities, p2=probabilities, step=st.floats(0.0, 0.5))
-def test_monotone_in_both_probabilities(certificate: Certificate, p1: float, p2: float, step: float) -> None:
-    here = certificate.radius(STANDARD, p1, p2)
-    assert certificate.radius(STANDARD, min(p1 + step, 1.0), p2) >= here * (1 - 1e-11)
-    assert certificate.radius(STANDARD, p1, min(p2 + step, 1.0)) <= here * (1 + 1e-11)
+@law
+@given(p1=many, p2=many, step=st.floats(0.0, 0.5))
+def test_monotone_in_both_probabilities(
+    certificate: Certificate, noise: Noise, p1: np.ndarray, p2: np.ndarray, step: float
+) -> None:
+    here = certificate.radius(noise, p1, p2)
+    assert (certificate.radius(noise, np.minimum(p1 + step, 1.0), p2) >= here * (1 - 1e-9)).all()
+    assert (certificate.radius(noise, p1, np.minimum(p2 + step, 1.0)) <= here * (1 + 1e-9)).all()
 
 
-@pytest.mark.parametrize("certificate", CERTIFICATES, ids=repr)
-@given(p1=probabilities, p2=probabilities, sigma=st.floats(1e-3, 1e3))
-def test_linear_in_the_noise(certificate: Certificate, p1: float, p2: float, sigma: float) -> None:
-    unit = certificate.radius(STANDARD, p1, p2)
-    assert certificate.radius(Gaussian(sigma), p1, p2) == pytest.approx(sigma * unit, rel=1e-11)
+@law
+@given(p1=many, p2=many, scale=st.floats(1e-3, 1e3))
+def test_linear_in_the_noise(
+    certificate: Certificate, noise: Noise, p1: np.ndarray, p2: np.ndarray, scale: float
+) -> None:
+    unit = certificate.radius(noise, p1, p2)
+    assert certificate.radius(type(noise)(scale), p1, p2) == pytest.approx(scale * unit, rel=1e-11)
 
 
-@given(p1=probabilities, p2=probabilities)
-def test_renyi_never_exceeds_the_tight_radius(p1: float, p2: float) -> None:
-    assert Renyi().radius(STANDARD, p1, p2) <= NeymanPearson().radius(STANDARD, p1, p2) * (1 + 1e-11)
+@law
+@given(p1=many, p2=many)
+def test_nothing_exceeds_the_tight_radius(
+    certificate: Certificate, noise: Noise, p1: np.ndarray, p2: np.ndarray
+) -> None:
+    assert (certificate.radius(noise, p1, p2) <= NeymanPearson().radius(noise, p1, p2) * (1 + 1e-11)).all()
+    if isinstance(certificate, FDivergence) and not isinstance(certificate.divergence, TotalVariation):
+        assert (certificate.radius(noise, p1, p2) <= Renyi().radius(noise, p1, p2) * (1 + 1e-9)).all()
 
 
-@pytest.mark.parametrize("certificate", CERTIFICATES, ids=repr)
-def test_runner_up_is_clipped_to_what_is_left(certificate: Certificate) -> None:
-    assert certificate.radius(STANDARD, 0.9, 0.5) == certificate.radius(STANDARD, 0.9, 1.0 - 0.9)
+@given(p1=many, p2=many)
+def test_theorem_3_at_most_teng_at_most_tight(p1: np.ndarray, p2: np.ndarray) -> None:
+    printed, teng, tight = (c.radius(LAPLACE, p1, p2) for c in (Theorem3(), Teng(), NeymanPearson()))
+    assert (printed <= teng).all()
+    assert (teng <= tight * (1 + 1e-11)).all()
+    assert (printed <= Renyi().radius(LAPLACE, p1, p2) * (1 + 1e-11)).all()
+
+
+@law
+def test_runner_up_is_clipped_to_what_is_left(certificate: Certificate, noise: Noise) -> None:
+    assert certificate.radius(noise, 0.9, 0.5) == certificate.radius(noise, 0.9, 1.0 - 0.9)
     assert clip_runner_up(np.array(0.75), np.array(0.5)) == 0.25
     assert not separated(np.array(0.5), np.array(0.5))
 
 
-@pytest.mark.parametrize("certificate", CERTIFICATES, ids=repr)
-def test_certainty_gives_infinity(certificate: Certificate) -> None:
+@pytest.mark.parametrize("certificate", [Renyi(), NeymanPearson(), FDivergence(KullbackLeibler())], ids=repr)
+def test_certainty_gives_infinity_where_the_noise_reaches_everywhere(certificate: Certificate) -> None:
     assert certificate.radius(STANDARD, 1.0, 0.0) == np.inf
+    assert certificate.radius(LAPLACE, 1.0, 0.0) == np.inf
+    assert certificate.radius(UNIFORM, 1.0, 0.0) <= 1.0
 
 
 def test_no_runner_up_at_all() -> None:
@@ -213,20 +374,55 @@ def test_no_runner_up_at_all() -> None:
     assert 2.26 < Renyi().radius(STANDARD, 0.9, 0.0) < 2.27
 
 
-@pytest.mark.parametrize("certificate", CERTIFICATES, ids=repr)
-def test_kinds_and_shapes(certificate: Certificate) -> None:
+@law
+def test_kinds_and_shapes(certificate: Certificate, noise: Noise) -> None:
     p1 = np.full((2, 3, 4), 0.9)
-    radii = certificate.radius(STANDARD, p1, np.array([0.1, 0.05, 0.02, 0.01]))
+    radii = certificate.radius(noise, p1, np.array([0.1, 0.05, 0.02, 0.01]))
     assert isinstance(radii, np.ndarray)
     assert radii.shape == (2, 3, 4)
     assert radii.dtype == np.float64
-    assert radii[1, 2, 1] == certificate.radius(STANDARD, 0.9, 0.05)
-    tensor = certificate.radius(STANDARD, torch.tensor([0.9], dtype=torch.float64), torch.tensor([0.1]).double())
+    assert radii[1, 2, 1] == pytest.approx(certificate.radius(noise, 0.9, 0.05), rel=1e-13)
+    tensor = certificate.radius(noise, torch.tensor([0.9], dtype=torch.float64), torch.tensor([0.1]).double())
     assert isinstance(tensor, torch.Tensor)
     assert tensor.dtype == torch.float64
-    assert tensor.item() == certificate.radius(STANDARD, 0.9, 0.1)
-    assert isinstance(certificate.radius(STANDARD, 0.9, 0.1), float)
-    assert certificate.radius(STANDARD, np.zeros(0), np.zeros(0)).shape == (0,)
+    assert tensor.item() == pytest.approx(certificate.radius(noise, 0.9, 0.1), rel=1e-13)
+    assert isinstance(certificate.radius(noise, 0.9, 0.1), float)
+    assert certificate.radius(noise, np.zeros(0), np.zeros(0)).shape == (0,)
+
+
+def test_certificates_for_one_noise_refuse_the_others() -> None:
+    for certificate, noise in (
+        (Theorem3(), STANDARD),
+        (Teng(), UNIFORM),
+        (PixelDP(), LAPLACE),
+        (AnalyticPixelDP(), UNIFORM),
+    ):
+        with pytest.raises(InvalidInputError, match=f"for {type(certificate).__name__}; got"):
+            certificate.radius(noise, 0.9, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("norm", "wanted", "factor"),
+    [
+        (2.0, 1.0, 1.0),
+        (2.0, np.inf, 1 / 28),
+        (1.0, 2.0, 1 / 28),
+        (1.0, np.inf, 1 / 784),
+        (np.inf, 2.0, 1.0),
+        (2.0, 2.0, 1.0),
+    ],
+)
+def test_radii_in_other_norms_are_the_largest_balls_inside(norm: float, wanted: float, factor: float) -> None:
+    converted = converted_radius(1.0, norm=norm, wanted=wanted, dimension=784)
+    assert converted <= factor
+    assert converted == pytest.approx(factor, rel=1e-12)
+    worst = (
+        np.ones(784) if wanted > norm else np.eye(784)[0]
+    )  # a point of the wanted ball that is farthest in the other
+    worst *= converted / np.linalg.norm(worst, wanted)
+    assert np.linalg.norm(worst, norm) == pytest.approx(1.0, rel=1e-12)
+    with pytest.raises(InvalidInputError, match="a norm from 1"):
+        converted_radius(1.0, norm=0.5, wanted=2.0, dimension=3)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan")])
@@ -308,3 +504,31 @@ def test_slab(a: float, sigma: float, p: float, truth: float, expected: float) -
     radius = NeymanPearson().radius(Gaussian(sigma), inside(0.0), 1 - inside(0.0))
     assert radius == pytest.approx(expected, abs=1e-8)
     assert Renyi().radius(Gaussian(sigma), inside(0.0), 1 - inside(0.0)) < radius < truth
+
+
+@pytest.mark.parametrize(("margin", "scale"), [(0.1, 0.5), (0.6, 0.5), (3.0, 1.0)])
+def test_laplace_half_line(margin: float, scale: float) -> None:
+    """p = 1 - e^(-m / lambda) / 2: truth and tight certificate are m."""
+    rest = np.exp(-margin / scale) / 2
+    assert NeymanPearson().radius(Laplace(scale), 1 - rest, rest) == pytest.approx(margin, rel=1e-9)
+    assert Renyi().radius(Laplace(scale), 1 - rest, rest) <= margin
+    assert Theorem3().radius(Laplace(scale), 1 - rest, rest) == pytest.approx(margin, rel=1e-9)  # tight for two classes
+
+
+def test_laplace_diagonal() -> None:
+    """z1 + z2 <= m: p = 1 - e^-u (2 + u) / 4 with u = m / lambda; the truth is m in l1, the certificate shorter."""
+    scale, margin = 0.5, 0.6
+    u = margin / scale
+    p = 1 - np.exp(-u) * (2 + u) / 4
+    assert p == pytest.approx(0.75904463, abs=1e-8)
+    radius = NeymanPearson().radius(Laplace(scale), p, 1 - p)
+    assert radius == pytest.approx(0.364998, abs=1e-6)
+    assert Renyi().radius(Laplace(scale), p, 1 - p) <= radius < margin
+
+
+@pytest.mark.parametrize(("margin", "half_width"), [(0.1, 0.5), (0.4, 0.5), (1.0, 2.0)])
+def test_uniform_half_line(margin: float, half_width: float) -> None:
+    """p = (lambda + m) / (2 lambda): truth and certificate are m."""
+    p = (half_width + margin) / (2 * half_width)
+    assert NeymanPearson().radius(Uniform(half_width), p, 1 - p) == pytest.approx(margin, rel=1e-9)
+    assert Renyi().radius(Uniform(half_width), p, 1 - p) < margin

@@ -1,44 +1,96 @@
 """Noise: its samples, its divergence, its quantiles."""
 
+from typing import Any
+
 import mpmath as mp
 import numpy as np
 import pytest
 import torch
-from scipy.integrate import quad
-from scipy.stats import kstest, norm
+from scipy.stats import kstest, laplace, norm, uniform
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.noises import Gaussian, Noise, from_spec
+from noiseproof.noises import Gaussian, Laplace, Noise, Uniform, from_spec
+from noiseproof.noises.laplace import laplace_divergence
+
+LAWS = [
+    (Gaussian(0.25), Gaussian(0.25 * 1.01), norm(scale=0.25)),
+    (Laplace(0.25), Laplace(0.25 * 1.01), laplace(scale=0.25)),
+    (Uniform(0.25), Uniform(0.25 * 1.01), uniform(loc=-0.25, scale=0.5)),
+]
 
 
-@pytest.mark.parametrize(
-    "generator", [torch.Generator().manual_seed(0), np.random.default_rng(0)], ids=["torch", "numpy"]
-)
-def test_samples_follow_the_law_and_a_scale_wrong_by_one_percent_is_seen(generator: object) -> None:
-    like = torch.zeros(200_000)
-    noise = Gaussian(0.25).sample(like, generator).double().numpy()
-    assert kstest(noise, norm(scale=0.25).cdf).pvalue > 1e-3
-    spread = noise.std() / 0.25 - 1
-    five_deviations = 5 / np.sqrt(2 * noise.size)
-    assert abs(spread) < five_deviations < 0.01
-    wrong = Gaussian(0.25 * 1.01).sample(like, generator).double().numpy()
-    assert abs(wrong.std() / 0.25 - 1) > five_deviations
+@pytest.mark.parametrize("kind", ["torch", "numpy"])
+@pytest.mark.parametrize(("noise", "wrong", "truth"), LAWS, ids=["gaussian", "laplace", "uniform"])
+def test_samples_follow_the_law_and_a_scale_wrong_by_one_percent_is_seen(
+    noise: Noise, wrong: Noise, truth: Any, kind: str
+) -> None:
+    generator = torch.Generator().manual_seed(0) if kind == "torch" else np.random.default_rng(0)
+    like = torch.zeros(2_000_000)
+
+    def draw(which: Noise) -> np.ndarray:
+        return which.sample(like, generator).double().numpy()
+
+    right = draw(noise)
+    assert kstest(right[:200_000], truth.cdf).pvalue > 1e-3
+    fourth = truth.moment(4) / truth.var() ** 2
+    five_deviations = 5 * np.sqrt((fourth - 1) / right.size)
+    assert abs(right.var() / truth.var() - 1) < five_deviations < 0.01
+    assert abs(right.mean()) < 5 * truth.std() / np.sqrt(right.size)
+    assert abs((right[1:] * right[:-1]).mean()) < 5 * truth.var() / np.sqrt(right.size), "draws must be independent"
+    assert abs(draw(wrong).var() / truth.var() - 1) > five_deviations
 
 
-@pytest.mark.parametrize("order", [0.5, 1.0, 1.5, 4.0])
-def test_max_shift_inverts_the_divergence(order: float) -> None:
-    """Integrate the definition of the Rényi divergence between N(shift, sigma^2) and N(0, sigma^2)."""
-    sigma, divergence = 0.5, 0.3
-    shift = float(Gaussian(sigma).max_shift(np.array([divergence]), np.array([order]))[0])
-    p, q = norm(loc=shift, scale=sigma), norm(scale=sigma)
-
-    def integrand(x: float) -> float:
-        ratio = p.logpdf(x) - q.logpdf(x)
-        return p.pdf(x) * ratio if order == 1.0 else q.pdf(x) * np.exp(order * ratio)
-
-    value, _ = quad(integrand, -12, 12, epsabs=1e-12, limit=200)
+@pytest.mark.parametrize("order", [0.3, 0.5, 0.8, 1.0, 1.5, 4.0])
+@pytest.mark.parametrize(("noise", "truth"), [(n, t) for n, _, t in LAWS], ids=["gaussian", "laplace", "uniform"])
+def test_max_shift_inverts_the_divergence(noise: Noise, truth: Any, order: float) -> None:
+    """Integrate the definition of the Rényi divergence between the noise and its shifted copy."""
+    divergence = 0.3
+    shift = float(noise.max_shift(np.array([divergence]), np.array([order]))[0])
+    if isinstance(noise, Uniform) and order >= 1.0:
+        assert shift == 0.0
+        return
+    x = np.linspace(-12.0, 12.0, 2_400_001)
+    p, q = truth.pdf(x - shift), truth.pdf(x)
+    both = (p > 0) & (q > 0)
+    log_p, log_q = np.log(np.where(both, p, 1.0)), np.log(np.where(both, q, 1.0))
+    integrand = p * (log_p - log_q) if order == 1.0 else np.exp(order * log_p + (1.0 - order) * log_q)
+    value = np.trapezoid(np.where(both, integrand, 0.0), x)
     measured = value if order == 1.0 else np.log(value) / (order - 1)
-    assert measured == pytest.approx(divergence, rel=1e-8)
+    assert measured == pytest.approx(divergence, rel=1e-4)
+
+
+def test_laplace_divergence_against_60_digits() -> None:
+    def formula(shift: float, order: float) -> mp.mpf:
+        t, a = mp.mpf(shift), mp.mpf(order)
+        if a == 1:
+            return t + mp.exp(-t) - 1
+        if a == mp.mpf("0.5"):
+            return t - 2 * mp.log(1 + t / 2)
+        first, second = a * mp.exp((a - 1) * t), (a - 1) * mp.exp(-a * t)
+        return mp.log((first + second) / (2 * a - 1)) / (a - 1)
+
+    near_half, near_one = [0.4999999, 0.5, 0.5000001, 0.74999, 0.75], [0.999999, 1 - 1e-9, 1.0, 1 + 1e-9]
+    with mp.workdps(60):
+        for t in (1e-9, 1e-3, 0.3, 1.0, 2.0, 10.0, 700.0):
+            for order in (1e-3, 0.1, *near_half, *near_one, 1.3, 5.0, 100.0, 1e5):
+                found = laplace_divergence(np.array([t]), np.array([order]))[0]
+                assert float(found / formula(t, order) - 1) == pytest.approx(0.0, abs=2e-12), (t, order)
+
+
+def test_laplace_max_shift_inverts_at_every_size() -> None:
+    grid = np.meshgrid(np.logspace(-30, 3, 67), [1e-3, 0.3, 0.5, 0.8, 1.0, 1.0001, 2.0, 30.0, 1e4])
+    divergence, order = (part.ravel() for part in grid)
+    shift = Laplace(1.0).max_shift(divergence, order)
+    assert laplace_divergence(shift, order) == pytest.approx(divergence, rel=1e-12)
+
+
+def test_one_coordinate_is_the_worst_shift_of_its_l1_norm() -> None:
+    """Divergences add over coordinates and are superadditive in the shift."""
+    shifts = np.random.default_rng(0).exponential(size=(200, 3))
+    for order in (0.2, 0.5, 0.9, 1.0, 2.0, 20.0):
+        orders = np.full(200, order)
+        alone = laplace_divergence(shifts.sum(1), orders)
+        assert (alone >= sum(laplace_divergence(shifts[:, i].copy(), orders) for i in range(3)) * (1 - 1e-12)).all()
 
 
 def test_max_shift_at_infinity() -> None:
@@ -69,8 +121,22 @@ def test_sigma_outside_its_domain(sigma: object) -> None:
 
 
 def test_spec_round_trip() -> None:
-    noise: Noise = Gaussian(0.25)
-    assert from_spec(noise.spec()) == noise
+    for noise in (Gaussian(0.25), Laplace(0.5), Uniform(1.0)):
+        assert from_spec(noise.spec()) == noise
     for bad in ({"name": "cauchy", "scale": 1.0}, {"name": "gaussian", "scale": 1.0}, {}):
-        with pytest.raises(InvalidInputError, match="noise must be one of gaussian"):
+        with pytest.raises(InvalidInputError, match="noise must be one of gaussian, laplace, uniform"):
             from_spec(bad)
+
+
+@pytest.mark.parametrize("noise", [Laplace(2.0), Uniform(2.0)], ids=repr)
+@pytest.mark.parametrize(("p1", "p2"), [(0.9, 0.1), (0.4, 0.2), (0.8, 0.6), (0.5 + 1e-9, 0.5), (1e-300, 1e-310)])
+def test_other_quantile_gaps_against_40_digits(noise: Noise, p1: float, p2: float) -> None:
+    with mp.workdps(400):
+
+        def quantile(p: float) -> mp.mpf:
+            if isinstance(noise, Uniform):
+                return 4 * mp.mpf(p) - 2
+            return 2 * (mp.log(2 * mp.mpf(p)) if p <= 0.5 else -mp.log(2 * (1 - mp.mpf(p))))
+
+        gap = float(noise.quantile_gap(np.array([p1]), np.array([p2]))[0])
+        assert float(gap / (quantile(p1) - quantile(p2)) - 1) == pytest.approx(0.0, abs=1e-12)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from noiseproof import bounds, certificates, data, models, noises, objectives, records, reports
     from noiseproof.errors import ClassifierError, InvalidInputError, NoiseproofError, RunError
-    from noiseproof.noises import Gaussian
+    from noiseproof.noises import Gaussian, Laplace, Uniform
     from noiseproof.smoothing import ABSTAIN, Certified, SmoothedClassifier, certify_votes
 
 __all__ = [
@@ -15,9 +15,11 @@ __all__ = [
     "ClassifierError",
     "Gaussian",
     "InvalidInputError",
+    "Laplace",
     "NoiseproofError",
     "RunError",
     "SmoothedClassifier",
+    "Uniform",
     "bounds",
     "certificates",
     "certify_votes",
@@ -36,6 +38,8 @@ _HOMES = {
     "SmoothedClassifier": "smoothing",
     "certify_votes": "smoothing",
     "Gaussian": "noises",
+    "Laplace": "noises",
+    "Uniform": "noises",
     "ClassifierError": "errors",
     "InvalidInputError": "errors",
     "NoiseproofError": "errors",

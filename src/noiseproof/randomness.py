@@ -30,6 +30,10 @@ class RandomSource(ABC):
         """Draw N(0, 1)."""
 
     @abstractmethod
+    def exponential(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Draw from the exponential distribution of mean 1."""
+
+    @abstractmethod
     def uniform(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Draw uniformly from [0, 1)."""
 
@@ -40,6 +44,9 @@ class _TorchSource(RandomSource):
 
     def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return torch.empty_like(like).normal_(generator=self.generator)
+
+    def exponential(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return torch.empty_like(like).exponential_(generator=self.generator)
 
     def uniform(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return torch.empty_like(like).uniform_(generator=self.generator)
@@ -52,16 +59,21 @@ class _NumpySource(RandomSource):
     generator: np.random.Generator
 
     def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        draws = self.generator.standard_normal(tuple(like.shape), dtype=_numpy_dtype(like))
-        return torch.from_numpy(draws).to(like.device, like.dtype)
+        return _as(like, self.generator.standard_normal(tuple(like.shape), dtype=_numpy_dtype(like)))
+
+    def exponential(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return _as(like, self.generator.standard_exponential(tuple(like.shape), dtype=_numpy_dtype(like)))
 
     def uniform(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        draws = self.generator.random(tuple(like.shape), dtype=_numpy_dtype(like))
-        return torch.from_numpy(draws).to(like.device, like.dtype)
+        return _as(like, self.generator.random(tuple(like.shape), dtype=_numpy_dtype(like)))
 
 
 def _numpy_dtype(like: Tensor) -> type[np.float32 | np.float64]:
     return np.float64 if like.dtype == torch.float64 else np.float32
+
+
+def _as(like: Tensor, draws: np.ndarray) -> Tensor:
+    return torch.from_numpy(draws).to(like.device, like.dtype)
 
 
 def as_source(generator: Generator | None) -> RandomSource:

@@ -10,11 +10,20 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import betainccinv, betaincinv
+from scipy.special import betainc, betainccinv, betaincinv
 
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["Bound", "Interval", "clopper_pearson_lower", "clopper_pearson_upper", "require_alpha", "require_votes"]
+__all__ = [
+    "Bound",
+    "Interval",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "rank_p_value",
+    "require_alpha",
+    "require_share",
+    "require_votes",
+]
 
 Votes = Int[np.ndarray, "*batch classes"]
 Table = Int[np.ndarray, "images classes"]
@@ -105,6 +114,17 @@ def clopper_pearson_upper(
     return np.where(below, betainccinv(successes + 1, np.where(below, n - successes, 1), alpha), 1.0)
 
 
+def rank_p_value(votes: Votes) -> Float[np.ndarray, "*batch"]:
+    """Two-sided binomial test of winner against runner-up: min(1, 2 P(Bin(N_1 + N_2, 1/2) >= N_1)).
+
+    Valid for the winner chosen by the same votes among any number of classes (Hung and Fithian, "Rank verification for
+    exponential families", Annals of Statistics 2019; used by Cohen et al. 2019 for prediction).
+    """
+    require_votes("votes", votes)
+    runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)
+    return np.asarray(np.minimum(2.0 * betainc(winner, runner_up + 1, 0.5), 1.0))
+
+
 def require_alpha(alpha: object) -> None:
     """Raise `InvalidInputError` unless alpha is a number in the open interval (0, 1)."""
     number = isinstance(alpha, float | int | np.floating) and not isinstance(alpha, bool)
@@ -114,6 +134,14 @@ def require_alpha(alpha: object) -> None:
             required="a failure probability in the open interval (0, 1)",
             got=repr(alpha),
             remedy="Usual values are 0.001 and 0.05; 95 % confidence is alpha = 0.05.",
+        )
+
+
+def require_share(name: str, value: float, largest: float) -> None:
+    """Raise `InvalidInputError` unless a share of alpha lies in (0, largest]; 1 itself would leave nothing."""
+    if not 0.0 < value <= largest or value >= 1.0:
+        raise InvalidInputError(
+            name, required=f"in (0, {largest:g}] and below 1", got=repr(value), remedy="0.02 is the default."
         )
 
 

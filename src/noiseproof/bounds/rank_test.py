@@ -1,23 +1,11 @@
 """Is the class with most votes really the most probable one? (the abstention test of `predict`)."""
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy.special import betainc
+from jaxtyping import Bool
 
-from noiseproof.bounds.base import Votes, require_alpha, require_votes
+from noiseproof.bounds.base import Votes, rank_p_value, require_alpha
 
-__all__ = ["rank_p_value", "rank_verified", "votes_to_verify"]
-
-
-def rank_p_value(votes: Votes) -> Float[np.ndarray, "*batch"]:
-    """Two-sided binomial test of winner against runner-up: min(1, 2 P(Bin(N_1 + N_2, 1/2) >= N_1)).
-
-    Valid for the winner chosen by the same votes among any number of classes (Hung and Fithian, "Rank verification for
-    exponential families", Annals of Statistics 2019; used by Cohen et al. 2019 for prediction).
-    """
-    require_votes("votes", votes)
-    runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)
-    return np.asarray(np.minimum(2.0 * betainc(winner, runner_up + 1, 0.5), 1.0))
+__all__ = ["rank_verified", "votes_to_verify"]
 
 
 def rank_verified(votes: Votes, alpha: float) -> Bool[np.ndarray, "*batch"]:

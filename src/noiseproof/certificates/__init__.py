@@ -1,7 +1,40 @@
 """Certificates side by side: each turns (noise, p1, p2) into a radius, Algorithm 1 line 6."""
 
 from noiseproof.certificates.base import Certificate, clip_runner_up, separated
+from noiseproof.certificates.conversion import converted_radius
+from noiseproof.certificates.f_divergence import (
+    ChiSquared,
+    Divergence,
+    FDivergence,
+    Hellinger,
+    KullbackLeibler,
+    RenyiOrder,
+    TotalVariation,
+)
+from noiseproof.certificates.lemma1 import lemma1
 from noiseproof.certificates.neyman_pearson import NeymanPearson
-from noiseproof.certificates.renyi import Renyi, lemma1
+from noiseproof.certificates.pixeldp import AnalyticPixelDP, PixelDP
+from noiseproof.certificates.renyi import Renyi
+from noiseproof.certificates.teng import Teng
+from noiseproof.certificates.theorem3 import Theorem3
 
-__all__ = ["Certificate", "NeymanPearson", "Renyi", "clip_runner_up", "lemma1", "separated"]
+__all__ = [
+    "AnalyticPixelDP",
+    "Certificate",
+    "ChiSquared",
+    "Divergence",
+    "FDivergence",
+    "Hellinger",
+    "KullbackLeibler",
+    "NeymanPearson",
+    "PixelDP",
+    "Renyi",
+    "RenyiOrder",
+    "Teng",
+    "Theorem3",
+    "TotalVariation",
+    "clip_runner_up",
+    "converted_radius",
+    "lemma1",
+    "separated",
+]

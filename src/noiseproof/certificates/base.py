@@ -1,7 +1,7 @@
 """From (p1, p2) to a radius: the guard, clip and rounding that every certificate shares (Algorithm 1, line 6)."""
 
 from abc import ABC, abstractmethod
-from typing import TypeVar, final
+from typing import ClassVar, TypeVar, final
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ def separated(p1_lower: Array, p2_upper: Array) -> Bool[np.ndarray, "*shape"]:
 class Certificate(ABC):
     """A theorem that turns p1 (lower bound) and p2 (upper bound) into a radius within which argmax does not change."""
 
+    noises: ClassVar[tuple[type[Noise], ...]] = (Noise,)
+    """The noises it holds for; the default is all of them."""
+
     @abstractmethod
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
         """Compute the theorem's radius for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1, with p1 - p2 as exact as the input."""
@@ -52,11 +55,18 @@ class Certificate(ABC):
 
         Returns:
             float64 radii >= 0 of the same kind as the input: 0 unless p1_lower > min(p2_upper, 1 - p1_lower), rounded
-            down by a relative 1e-12, infinite where p1_lower = 1 proves the classifier constant.
+            down by a relative 1e-12; infinite where p1_lower = 1 and the noise reaches everywhere (not Uniform).
 
         Raises:
-            InvalidInputError: a probability is NaN or outside [0, 1].
+            InvalidInputError: a probability is NaN or outside [0, 1], or the certificate is not for this noise.
         """
+        if not isinstance(noise, self.noises):
+            raise InvalidInputError(
+                "noise",
+                required=f"{' or '.join(kind.__name__ for kind in self.noises)} for {type(self).__name__}",
+                got=repr(noise),
+                remedy="NeymanPearson and Renyi hold for every noise.",
+            )
         lower = _probability("p1_lower", p1_lower)
         upper = _probability("p2_upper", p2_upper)
         lower, upper = np.broadcast_arrays(lower, upper)

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises.base import Noise
 from noiseproof.noises.gaussian import Gaussian
+from noiseproof.noises.laplace import Laplace
+from noiseproof.noises.uniform import Uniform
 
-__all__ = ["Gaussian", "Noise", "from_spec"]
+__all__ = ["Gaussian", "Laplace", "Noise", "Uniform", "from_spec"]
 
-_BY_NAME: dict[str, type[Noise]] = {noise.__name__.lower(): noise for noise in (Gaussian,)}
+_BY_NAME: dict[str, type[Noise]] = {noise.__name__.lower(): noise for noise in (Gaussian, Laplace, Uniform)}
 
 
 def from_spec(spec: Mapping[str, object]) -> Noise:

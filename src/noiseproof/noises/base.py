@@ -35,7 +35,7 @@ class Noise(ABC):
         """Return the largest shift, in `norm`, that keeps the Rényi divergence of that order within `divergence`.
 
         Args:
-            divergence: D >= 0 in nats; infinity is allowed and gives infinity.
+            divergence: D >= 0 in nats; infinity asks for the largest shift whose divergence is finite.
             order: the order a > 0, of the same shape; a = 1 is the Kullback-Leibler divergence.
         """
 

@@ -1,11 +1,12 @@
-"""Maximise one function of one variable per element, for millions of elements at once."""
+"""Maxima and roots of one function of one variable per element, for millions of elements at once."""
 
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.optimize.elementwise import find_root
 
-__all__ = ["COARSE", "FINE", "maximise"]
+__all__ = ["COARSE", "FINE", "largest_within", "maximise"]
 
 Array = Float[np.ndarray, "*shape"]
 
@@ -35,8 +36,8 @@ def maximise(
             `FINE` leaves nothing and suits any.
 
     Returns:
-        The values, and whether the last parabola had its vertex between its points. Elsewhere the function is too
-        sharp for the coarse search: search those elements again with `FINE`.
+        The values, and whether the maximum is at an end or the last parabola had its vertex between its points.
+        Elsewhere the function is too sharp for the coarse search: search those elements again with `FINE`.
     """
     ends = np.maximum(function(low), function(high))
     inner, outer = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -64,7 +65,7 @@ def maximise(
         better = f_vertex > f_best
         best = np.where(better, vertex, best)
         f_best = np.maximum(np.maximum(f_best, f_vertex), np.maximum(f_left, f_right))
-    return np.maximum(f_best, ends), settled
+    return np.maximum(f_best, ends), settled | (ends >= f_best)
 
 
 def _vertex(a: Array, b: Array, c: Array, fa: Array, fb: Array, fc: Array) -> Array:
@@ -73,3 +74,29 @@ def _vertex(a: Array, b: Array, c: Array, fa: Array, fb: Array, fc: Array) -> Ar
     denominator = 2.0 * (left - right)
     flat = denominator == 0.0
     return np.where(flat, b, b - ((b - a) * left - (b - c) * right) / np.where(flat, 1.0, denominator))
+
+
+def largest_within(
+    function: Callable[..., Array], limit: Array, low: Array, high: Array, args: tuple[Array, ...] = ()
+) -> Array:
+    """Return, elementwise, the largest x in [low, high] found with function(x, *args) <= limit.
+
+    The function increases in x and crosses the limit in the bracket. Chandrupatla's method narrows it to adjacent
+    numbers or an exact hit; what is returned never lies beyond the limit.
+
+    Args:
+        function: of x and `args`, elementwise, increasing in x.
+        limit: what it must not exceed.
+        low: where it is at or below the limit.
+        high: where it is at or above the limit.
+        args: arrays of the shape of `limit`.
+    """
+    found = find_root(
+        lambda x, limit, *rest: function(x, *rest) - limit,
+        (low, high),
+        args=(limit, *args),
+        tolerances={"xatol": 0.0, "xrtol": 1e-14, "fatol": 0.0, "frtol": 0.0},
+    )
+    last: Array = np.where(found.f_x <= 0.0, found.x, np.minimum(*found.bracket))
+    assert np.isfinite(last).all(), "the bracket did not enclose the limit"  # noqa: S101 - our own mistake
+    return last

@@ -1,0 +1,54 @@
+"""Bounds for the winner and the runner-up alone, without a factor for the number of classes."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from noiseproof.bounds.base import (
+    Bound,
+    Interval,
+    Table,
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+    rank_p_value,
+    require_share,
+)
+
+__all__ = ["WinnerRunnerUp"]
+
+
+@dataclass(frozen=True)
+class WinnerRunnerUp(Bound):
+    """A rank test names the winner at level eta alpha; two Clopper-Pearson bounds share the rest.
+
+        A = argmax_j N_j, named if min(1, 2 P(Bin(N_1 + N_2, 1/2) >= N_1)) <= eta alpha, with N_1, N_2 the two largest;
+        p1_lower = lo(N_A; n, (1 - eta) alpha / 2),   p2_upper = max over j != A of hi(N_j; n, (1 - eta) alpha / 2).
+
+    Proof. Let B be a class of largest true probability and C one of the second largest (any choice among ties, fixed
+    before the votes). The statement is false with A named only if one of three events happens:
+    a class other than B is named (probability at most eta alpha: Hung and Fithian 2019, for any number of classes);
+    p_B < lo(N_B) (at most (1 - eta) alpha / 2); p_C > hi(N_C) (likewise). Otherwise A = B, its lower bound holds, and
+    every other class has p_j <= p_C <= hi(N_C) <= p2_upper. Only two fixed bounds matter, so none is paid for the rest.
+
+    It certifies where no class has half of the votes, which bounds with p2 = 1 - p1 cannot.
+
+    Args:
+        eta: share of alpha for the rank test, in (0, 1). 0.02 costs the bounds almost nothing.
+    """
+
+    eta: float = 0.02
+    selection_samples: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        require_share("eta", self.eta, 1.0)
+
+    def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:  # noqa: ARG002
+        """Compute the statement; hi increases with N, so only the runner-up's bound is evaluated."""
+        n, level = votes.sum(-1), 0.5 * (1.0 - self.eta) * alpha
+        runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)
+        named = rank_p_value(votes) <= self.eta * alpha
+        return Interval(
+            prediction=votes.argmax(-1),
+            p1_lower=np.where(named, clopper_pearson_lower(winner, n, level), 0.0),
+            p2_upper=np.where(named, clopper_pearson_upper(runner_up, n, level), 1.0),
+        )

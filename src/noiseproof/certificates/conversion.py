@@ -1,0 +1,37 @@
+"""A radius in one norm, said in another."""
+
+import math
+
+from noiseproof.errors import InvalidInputError, require_count
+
+__all__ = ["converted_radius"]
+
+
+def converted_radius(radius: float, *, norm: float, wanted: float, dimension: int) -> float:
+    """Return the radius that a certificate in one l_p norm proves in another.
+
+    For x in d dimensions |x|_p <= d^max(0, 1/p - 1/q) |x|_q, so every perturbation of l_q size below
+
+        R_q = R_p d^-max(0, 1/p - 1/q)
+
+    has l_p size below R_p. From l2: the l1 radius is the same, the l_inf radius is R / sqrt(d). From l1: l2 is
+    R / sqrt(d), l_inf is R / d. This is the largest ball that fits, and it is small: 0.5 in l2 is 0.018 in l_inf at
+    28 x 28 pixels.
+
+    Args:
+        radius: R_p.
+        norm: p of the certificate, 1, 2 or infinity.
+        wanted: q.
+        dimension: d, pixels times channels.
+
+    Raises:
+        InvalidInputError: a norm below 1, or a dimension below 1.
+    """
+    require_count("dimension", dimension, 1, "Count pixels times channels.")
+    for name, value in (("norm", norm), ("wanted", wanted)):
+        if not value >= 1.0:
+            raise InvalidInputError(name, required="a norm from 1 to infinity", got=repr(value), remedy="2.0 is l2.")
+    exponent = max(0.0, 1.0 / norm - 1.0 / wanted)
+    if exponent == 0.0:
+        return radius
+    return math.nextafter(radius * float(dimension) ** -exponent, 0.0)

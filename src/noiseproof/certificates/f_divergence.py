@@ -1,0 +1,134 @@
+"""Certificates by f-divergences: Lemma 1 in its general form (Dvijotham et al. 2020)."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from noiseproof.certificates.base import Certificate, Flat
+from noiseproof.certificates.lemma1 import lemma1
+from noiseproof.errors import InvalidInputError
+from noiseproof.noises import Noise
+
+__all__ = ["ChiSquared", "Divergence", "FDivergence", "Hellinger", "KullbackLeibler", "RenyiOrder", "TotalVariation"]
+
+
+class Divergence(ABC):
+    """A divergence D between distributions of answers, and between noise and shifted noise."""
+
+    @abstractmethod
+    def least(self, p1: Flat, p2: Flat) -> Flat:
+        """Return the least D(Q || P) over Q whose largest class is not P's.
+
+        For an f-divergence that is the convex problem
+
+            D* = min over q of p1 f(q / p1) + p2 f(q / p2) + rest f((1 - 2q) / rest),   rest = 1 - p1 - p2.
+        """
+
+    @abstractmethod
+    def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
+        """Return the largest shift of the noise that keeps D within `divergence`."""
+
+
+@dataclass(frozen=True)
+class RenyiOrder(Divergence):
+    """The Rényi divergence of one order (monotone in the f-divergence with f(x) = (x^a - 1) / (a (a-1))).
+
+    Args:
+        order: a > 0.
+    """
+
+    order: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.order < np.inf:
+            raise InvalidInputError("order", required="finite and > 0", got=repr(self.order), remedy="2 is usual.")
+
+    def least(self, p1: Flat, p2: Flat) -> Flat:
+        """Return Lemma 1."""
+        return lemma1(p1, p2, np.full_like(p1, self.order))
+
+    def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
+        """Ask the noise."""
+        return noise.max_shift(divergence, np.full_like(divergence, self.order))
+
+
+class _OfOrder(Divergence):
+    """A divergence that is a function of a Rényi divergence: both sides of the comparison are that divergence's."""
+
+    @property
+    @abstractmethod
+    def renyi(self) -> RenyiOrder:
+        """The Rényi divergence it is an increasing function of."""
+
+    def least(self, p1: Flat, p2: Flat) -> Flat:
+        return self.renyi.least(p1, p2)
+
+    def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
+        return self.renyi.max_shift(noise, divergence)
+
+
+@dataclass(frozen=True)
+class KullbackLeibler(_OfOrder):
+    """KL(Q || P), f(x) = x log x: the Rényi divergence of order 1."""
+
+    @property
+    def renyi(self) -> RenyiOrder:
+        """Order 1."""
+        return RenyiOrder(1.0)
+
+
+@dataclass(frozen=True)
+class ChiSquared(_OfOrder):
+    """chi^2(Q || P) = e^{D_2} - 1, f(x) = (x - 1)^2; compared through D_2."""
+
+    @property
+    def renyi(self) -> RenyiOrder:
+        """Order 2."""
+        return RenyiOrder(2.0)
+
+
+@dataclass(frozen=True)
+class Hellinger(_OfOrder):
+    """H^2(Q, P) = 1 - e^{-D_{1/2} / 2}, f(x) = (sqrt x - 1)^2 / 2; compared through D_{1/2}."""
+
+    @property
+    def renyi(self) -> RenyiOrder:
+        """Order 1/2."""
+        return RenyiOrder(0.5)
+
+
+@dataclass(frozen=True)
+class TotalVariation(Divergence):
+    """TV(Q, P), f(x) = |x - 1| / 2."""
+
+    def least(self, p1: Flat, p2: Flat) -> Flat:
+        """Return (p1 - p2) / 2: at least that much has to leave class 1 and arrive at class 2 together."""
+        return np.asarray(0.5 * (p1 - p2))
+
+    def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
+        """Return Q((1 + D) / 2) - Q((1 - D) / 2): shifting a symmetric unimodal coordinate by t gives TV 2 F(t/2) - 1.
+
+        In more coordinates the shift of one alone is the worst of its norm, as for the tight certificates.
+        """
+        # Less the rounding of these two numbers beside 1/2, which would otherwise be certified.
+        least = np.maximum(divergence - 4.0 * np.finfo(np.float64).eps, 0.0)
+        return noise.quantile_gap(0.5 + 0.5 * least, 0.5 - 0.5 * least)
+
+
+@dataclass(frozen=True)
+class FDivergence(Certificate):
+    """The largest shift whose divergence stays below the least one that can change the answer.
+
+    Valid for any divergence that processing cannot increase, so for all here. `Renyi` searches over orders and is never
+    worse than one of them; `NeymanPearson` is never worse than any divergence.
+
+    Args:
+        divergence: KullbackLeibler(), ChiSquared(), Hellinger(), TotalVariation() or RenyiOrder(a).
+    """
+
+    divergence: Divergence
+
+    def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
+        """Compare both sides."""
+        return self.divergence.max_shift(noise, self.divergence.least(p1, p2))

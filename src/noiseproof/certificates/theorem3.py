@@ -1,0 +1,28 @@
+"""The paper's Theorem 3: Laplace noise, l1, from the limit of infinite order."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from noiseproof.certificates.base import Certificate, Flat
+from noiseproof.noises import Laplace, Noise
+
+__all__ = ["Theorem3"]
+
+
+@dataclass(frozen=True)
+class Theorem3(Certificate):
+    """L = -lambda log(1 - p1 + p2), as printed.
+
+    Kept to show what the paper has: `Renyi` with Laplace noise also tries finite orders, which is better where
+    p1 + p2 < 1, and `NeymanPearson` is never worse than either.
+    """
+
+    noises: ClassVar[tuple[type[Noise], ...]] = (Laplace,)
+
+    def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
+        """Evaluate the formula."""
+        assert isinstance(noise, Laplace)  # noqa: S101 - checked by `radius`
+        with np.errstate(divide="ignore"):
+            return np.asarray(-noise.scale * np.log1p(p2 - p1))
