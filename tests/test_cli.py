@@ -159,15 +159,52 @@ def test_demo_end_to_end(tmp_path: Path) -> None:
     assert again["seconds"] < result["seconds"]
 
 
+def test_radius_prints_every_certificate() -> None:
+    radii = json.loads(noiseproof("radius", "--p1", 0.9, "--p2", 0.05, "--json").stdout)["radii"]
+    assert radii["neyman-pearson"]["gaussian"] == pytest.approx(1.46320259625)
+    assert radii["neyman-pearson"]["laplace"] == pytest.approx(1.95601150271)
+    assert radii["theorem3"]["gaussian"] is None
+    assert len(radii) == 10
+    table = noiseproof("radius", "--p1", 0.9).stdout
+    assert "1.281551" in table
+    assert "1.281552" not in table, "rounded down, not up"
+    assert "p1_lower must be within" in one_line(noiseproof("radius", "--p1", 1.5, "--p2", 0.1, code=2).stderr)
+
+
+@pytest.mark.slow
+def test_reproduce_figure5(tmp_path: Path) -> None:
+    result = json.loads(noiseproof("reproduce", "figure5", "--out", tmp_path, "--json").stdout)
+    shares = [claim["share"] for claim in result["claims"]]
+    assert shares[0] == 1.0, "strictly higher than PixelDP with e <= 1"
+    assert 0.85 < shares[1] < 0.9
+    assert 0.1 < shares[2] < 0.2
+    assert shares[3] == 0.0
+    assert {path.name for path in tmp_path.iterdir()} == {"figure5.png", "figure5.svg", "figure5.json"}
+
+
+@pytest.mark.slow
+def test_laplace_noise_from_training_to_report(tmp_path: Path) -> None:
+    run = tmp_path / "laplace"
+    noiseproof("train", "--out", run, "--noise", "laplace", "--scale", 0.15, "--epochs", 12, "--objective", "gaussian")
+    noiseproof("certify", run, "--samples", 200, "--every", 20, "--scale", 0.1, "--out", tmp_path / "other")
+    noiseproof("certify", run, "--samples", 200, "--every", 20, "--bound", "single-phase")
+    assert Record.open(tmp_path / "other").settings.noise == {"name": "laplace", "scale": 0.1}
+    for certificate in ("teng", "theorem3", "renyi"):
+        noiseproof("recertify", run, "--certificate", certificate, "--bound", "winner-runner-up")
+    assert "PixelDP; got Laplace" in one_line(noiseproof("recertify", run, "--certificate", "pixeldp", code=2).stderr)
+    noiseproof("report", run, "--out", tmp_path / "report.html")
+    assert "ℓ1" in (tmp_path / "report.html").read_text()
+
+
 def test_help_explains_itself() -> None:
     runner = CliRunner()
     top = runner.invoke(cli.app, ["--help"])
     assert top.exit_code == 0
-    for command in ("demo", "train", "certify", "recertify", "report"):
+    for command in ("demo", "train", "certify", "recertify", "report", "radius", "reproduce"):
         assert command in top.output
         page = runner.invoke(cli.app, [command, "--help"])
         assert page.exit_code == 0
-        if command not in ("recertify", "report"):
+        if command in ("demo", "train", "certify"):
             assert "--seed" in page.output
             assert "--device" in page.output
         assert "--json" in page.output

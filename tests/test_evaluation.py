@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.evaluation import certified_accuracy, failure_allowance, summarise
+from noiseproof.evaluation import certified_accuracy, failure_allowance, population_lower_bound, summarise
 from noiseproof.smoothing import ABSTAIN, Certified
 
 
@@ -52,3 +52,15 @@ def test_outside_the_domain() -> None:
         failure_allowance(10, 0.05, 0.0)
     with pytest.raises(InvalidInputError, match="alpha"):
         failure_allowance(10, 1.5)
+
+
+def test_population_bound_covers_the_draw_of_the_images_and_failed_certificates() -> None:
+    """Images robust with probability 0.6, certificates that fail with probability alpha: how often is 0.6 missed?"""
+    rng, truth, images, alpha, rho, runs = np.random.default_rng(0), 0.6, 300, 0.02, 0.1, 20_000
+    robust = rng.binomial(images, truth, runs)
+    claimed = robust + rng.binomial(images - robust, alpha)  # certificates that fail where they add to the count
+    bounds = population_lower_bound(claimed, images, alpha, rho)
+    missed = (bounds > truth).mean()
+    assert missed <= rho
+    assert missed > 0.001, "a bound that never fails would be giving power away"
+    assert (bounds < claimed / images).all()

@@ -22,6 +22,7 @@ LAYERS = [
     {"smoothing"},
     {"records", "training", "evaluation", "certification"},
     {"reports"},
+    {"experiments"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}

@@ -6,11 +6,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import binom
 
+from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError
 from noiseproof.smoothing import ABSTAIN, Certified
 
-__all__ = ["Summary", "certified_accuracy", "failure_allowance", "summarise"]
+__all__ = ["Summary", "certified_accuracy", "failure_allowance", "population_lower_bound", "summarise"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Summary:
         radii: where certified accuracy is given, in the noise's norm.
         certified_accuracy: right, not abstained, and certified beyond each of `radii`.
         allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together.
-        confidence: with which the subtraction is valid.
+        confidence: with which the subtraction is valid, and each of `population`.
+        population: `population_lower_bound` at each of `radii`, each by itself.
+        paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy: an expectation, no bound.
     """
 
     images: int
@@ -36,6 +39,8 @@ class Summary:
     certified_accuracy: Float[np.ndarray, " radii"]
     allowance: float
     confidence: float
+    population: Float[np.ndarray, " radii"]
+    paper_statement: Float[np.ndarray, " radii"]
 
 
 def certified_accuracy(
@@ -71,6 +76,26 @@ def failure_allowance(images: int, alpha: float, rho: float = 0.05) -> float:
     return float(binom.ppf(1.0 - rho, images, alpha)) / images
 
 
+def population_lower_bound(
+    certified_right: Int[np.ndarray, " radii"], images: int, alpha: float, rho: float = 0.05
+) -> Float[np.ndarray, " radii"]:
+    """Lower bound of the certified accuracy on the population the images were drawn from, independently.
+
+    With probability at least 1 - rho / 2 at most q = BinomInv(1 - rho/2; N, alpha) certificates failed, so the number
+    that are truly robust is at least K - q; a Clopper-Pearson bound of level rho / 2 on that number covers the draw of
+    the images. Both together hold with probability at least 1 - rho, for one radius chosen beforehand.
+
+    Args:
+        certified_right: K, images right and certified, for each radius.
+        images: N.
+        alpha: failure probability per image.
+        rho: failure probability of the statement.
+    """
+    failed = round(failure_allowance(images, alpha, rho / 2) * images)
+    counts = np.maximum(certified_right - failed, 0)
+    return clopper_pearson_lower(counts, np.full_like(counts, images), rho / 2)
+
+
 def summarise(
     certified: Certified,
     labels: Int[np.ndarray, " images"],
@@ -81,13 +106,17 @@ def summarise(
 ) -> Summary:
     """Compute the figures of a data set; `alpha` is the one the certificates were computed with."""
     right = certified.prediction == labels
+    accuracy = certified_accuracy(certified, labels, radii)
+    certified_right = np.rint(accuracy * len(labels)).astype(np.int64)
     return Summary(
         images=len(labels),
         natural_accuracy=float((certified.votes.argmax(-1) == labels).mean()),
         abstained=float((certified.prediction == ABSTAIN).mean()),
         average_certified_radius=float(np.where(right, certified.radius, 0.0).mean()),
         radii=radii,
-        certified_accuracy=certified_accuracy(certified, labels, radii),
+        certified_accuracy=accuracy,
         allowance=failure_allowance(len(labels), alpha, rho),
         confidence=1.0 - rho,
+        population=population_lower_bound(certified_right, len(labels), alpha, rho),
+        paper_statement=(1.0 - alpha) * accuracy,
     )

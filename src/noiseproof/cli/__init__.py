@@ -9,8 +9,10 @@ from rich.markup import escape
 from noiseproof.cli.certify import certify
 from noiseproof.cli.console import say
 from noiseproof.cli.demo import demo
+from noiseproof.cli.radius import radius
 from noiseproof.cli.recertify import recertify
 from noiseproof.cli.report import report
+from noiseproof.cli.reproduce import reproduce
 from noiseproof.cli.train import train
 
 __all__ = ["app", "main"]
@@ -22,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, certify, recertify, report):
+for command in (demo, train, certify, recertify, report, radius, reproduce):
     app.command()(command)
 
 

@@ -32,7 +32,8 @@ def certify(
     ] = 10_000,
     alpha: Annotated[float, typer.Option(help="Failure probability of each certificate.")] = 0.001,
     sigma: Annotated[
-        float | None, typer.Option(help="Noise to certify with. Default: the noise of the training.")
+        float | None,
+        typer.Option("--sigma", "--scale", help="Size of the noise to certify with.", show_default="as in training"),
     ] = None,
     every: Annotated[int, typer.Option(help="Take every N-th test image.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Take at most so many images.", show_default="all")] = None,
@@ -95,14 +96,16 @@ def count_votes(
     from noiseproof.certification import count_into, plan
     from noiseproof.data import load
     from noiseproof.models import load_checkpoint, model_digest
-    from noiseproof.noises import Gaussian, from_spec
+    from noiseproof.noises import from_spec
     from noiseproof.provenance import provenance
     from noiseproof.records import Record
     from noiseproof.smoothing import SmoothedClassifier
     from noiseproof.training import CHECKPOINT
 
     checkpoint = load_checkpoint(run / CHECKPOINT)
-    noise = from_spec(checkpoint.record["settings"]["noise"]) if sigma is None else Gaussian(sigma)
+    noise = from_spec(checkpoint.record["settings"]["noise"])
+    if sigma is not None:
+        noise = from_spec({key: value if key == "name" else sigma for key, value in noise.spec().items()})
     dataset = load(checkpoint.record["data"]["name"], "test")
     check(dataset.num_classes)
     where = names.device(device)

@@ -122,6 +122,9 @@ def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:
             for radius, accuracy in zip(summary.radii, summary.certified_accuracy, strict=True)
         },
         "allowance": summary.allowance,
+        "population_lower_bound": {
+            f"{radius:g}": float(bound) for radius, bound in zip(summary.radii, summary.population, strict=True)
+        },
         "confidence": summary.confidence,
     }
 

@@ -1,5 +1,6 @@
 """Names on the command line -> objects. The names are plain, so that help texts need no torch."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
 
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
+    from noiseproof.noises import Noise
     from noiseproof.objectives import Objective
 
 __all__ = [
@@ -15,10 +17,12 @@ __all__ = [
     "CertificateName",
     "DataName",
     "ModelName",
+    "NoiseName",
     "ObjectiveName",
     "bound",
     "certificate",
     "device",
+    "noise",
     "objective",
 ]
 
@@ -36,6 +40,14 @@ class ModelName(StrEnum):
     paper_mnist = "paper-mnist"
 
 
+class NoiseName(StrEnum):
+    """Noises."""
+
+    gaussian = "gaussian"
+    laplace = "laplace"
+    uniform = "uniform"
+
+
 class ObjectiveName(StrEnum):
     """Training objectives."""
 
@@ -48,7 +60,10 @@ class BoundName(StrEnum):
     """Confidence statements."""
 
     two_phase = "two-phase"
+    single_phase = "single-phase"
+    winner_runner_up = "winner-runner-up"
     bonferroni = "bonferroni"
+    sison_glaz = "sison-glaz"
 
 
 class CertificateName(StrEnum):
@@ -56,6 +71,14 @@ class CertificateName(StrEnum):
 
     neyman_pearson = "neyman-pearson"
     renyi = "renyi"
+    theorem3 = "theorem3"
+    teng = "teng"
+    pixeldp = "pixeldp"
+    pixeldp_analytic = "pixeldp-analytic"
+    kl = "kl"
+    chi_squared = "chi-squared"
+    hellinger = "hellinger"
+    total_variation = "total-variation"
 
 
 def objective(name: ObjectiveName, weight: float) -> "Objective":
@@ -72,16 +95,47 @@ def objective(name: ObjectiveName, weight: float) -> "Objective":
 
 def bound(name: BoundName, selection_samples: int) -> "Bound":
     """Build a bound; only two-phase has selection samples."""
-    from noiseproof.bounds import Bonferroni, TwoPhase
+    from noiseproof.bounds import Bonferroni, SinglePhase, SisonGlaz, TwoPhase, WinnerRunnerUp
 
-    return TwoPhase(selection_samples=selection_samples) if name is BoundName.two_phase else Bonferroni()
+    builders: dict[BoundName, Callable[[], Bound]] = {
+        BoundName.two_phase: lambda: TwoPhase(selection_samples=selection_samples),
+        BoundName.single_phase: SinglePhase,
+        BoundName.winner_runner_up: WinnerRunnerUp,
+        BoundName.bonferroni: Bonferroni,
+        BoundName.sison_glaz: SisonGlaz,
+    }
+    return builders[name]()
 
 
 def certificate(name: CertificateName) -> "Certificate":
     """Build a certificate."""
-    from noiseproof.certificates import NeymanPearson, Renyi
+    from noiseproof import certificates as c
 
-    return NeymanPearson() if name is CertificateName.neyman_pearson else Renyi()
+    builders: dict[CertificateName, Callable[[], Certificate]] = {
+        CertificateName.neyman_pearson: c.NeymanPearson,
+        CertificateName.renyi: c.Renyi,
+        CertificateName.theorem3: c.Theorem3,
+        CertificateName.teng: c.Teng,
+        CertificateName.pixeldp: c.PixelDP,
+        CertificateName.pixeldp_analytic: c.AnalyticPixelDP,
+        CertificateName.kl: lambda: c.FDivergence(c.KullbackLeibler()),
+        CertificateName.chi_squared: lambda: c.FDivergence(c.ChiSquared()),
+        CertificateName.hellinger: lambda: c.FDivergence(c.Hellinger()),
+        CertificateName.total_variation: lambda: c.FDivergence(c.TotalVariation()),
+    }
+    return builders[name]()
+
+
+def noise(name: NoiseName, scale: float) -> "Noise":
+    """Build a noise with its one parameter."""
+    from noiseproof.noises import Gaussian, Laplace, Uniform
+
+    builders: dict[NoiseName, Callable[[float], Noise]] = {
+        NoiseName.gaussian: Gaussian,
+        NoiseName.laplace: Laplace,
+        NoiseName.uniform: Uniform,
+    }
+    return builders[name](scale)
 
 
 def device(name: str) -> "torch.device":

@@ -24,7 +24,17 @@ def train(
         names.ObjectiveName,
         typer.Option(help="stability: the paper's STN; gaussian: noisy copies only; natural: no noise at all."),
     ] = names.ObjectiveName.stability,
-    sigma: Annotated[float, typer.Option(help="Standard deviation of the noise, for pixels in [0, 1].")] = 0.25,
+    noise: Annotated[
+        names.NoiseName, typer.Option(help="gaussian certifies in l2; laplace and uniform certify in l1.")
+    ] = names.NoiseName.gaussian,
+    sigma: Annotated[
+        float,
+        typer.Option(
+            "--sigma",
+            "--scale",
+            help="Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.",
+        ),
+    ] = 0.25,
     weight: Annotated[
         float, typer.Option(help="Weight of the stability term (stability only); 1 is the paper's.")
     ] = 1.0,
@@ -39,13 +49,12 @@ def train(
 
     Stop it with Ctrl-C and run it again: it goes on after the last whole epoch.
     """
-    from noiseproof.noises import Gaussian
     from noiseproof.training import CHECKPOINT, TrainingSettings
 
     settings = TrainingSettings(
         model=model.value,
         objective=names.objective(objective, weight),
-        noise=Gaussian(sigma),
+        noise=names.noise(noise, sigma),
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,

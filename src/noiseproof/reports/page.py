@@ -59,6 +59,8 @@ def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
         details=[_details(analysis) for analysis in analyses],
         alpha=analyses[0].alpha,
         zip_radii=lambda summary: zip(summary.radii, summary.certified_accuracy, strict=True),
+        zip_population=lambda summary: zip(summary.radii, summary.population, strict=True),
+        zip_paper=lambda summary: zip(summary.radii, summary.paper_statement, strict=True),
     )
     files = ReportFiles(out, out.with_suffix(".png"), out.with_suffix(".svg"))
     write_atomically(files.png, figure_png(figure))
