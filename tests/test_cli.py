@@ -104,6 +104,11 @@ def test_other_settings_are_refused_by_name(run: Path, tmp_path: Path) -> None:
         (["train", "--out", "OUT", "--sigma", "nan"], "sigma must be a finite number > 0"),
         (["train", "--out", "OUT", "--weight", "-1"], "weight must be a finite number >= 0"),
         (["demo", "--samples", "3", "--out", "OUT"], "samples must be at least 15"),
+        (["demo", "--every", "0", "--out", "OUT"], "every must be an integer >= 1"),
+        (["certify", "RUN", "--radii", "abc"], "--radii must be numbers >= 0"),
+        (["recertify", "RUN", "--alpha", "1e-100"], "samples must be at least"),
+        (["report", "RUN", "--out", "OUT"], "ending in .html"),
+        (["train", "--out", "OUT", "--seed", "99999999999999999999999"], "seed must be an integer from 0 to 2**64 - 1"),
     ],
 )
 def test_bad_input_exits_with_2_and_says_what_to_do(run: Path, arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -118,6 +123,11 @@ def test_bad_input_exits_with_2_and_says_what_to_do(run: Path, arguments: list[s
 def test_checkpoint_of_another_kind(run: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.safetensors").write_bytes((run / "checkpoint.safetensors").read_bytes()[:1000])
     assert "truncated, damaged or not ours" in one_line(noiseproof("certify", tmp_path, code=2).stderr)
+
+
+def test_network_that_does_not_fit_the_data(tmp_path: Path) -> None:
+    failed = one_line(noiseproof("train", "--model", "paper-mnist", "--out", tmp_path, code=2).stderr)
+    assert "model must be a network for images (1, 8, 8) of 10 classes (digits); got paper-mnist" in failed
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Data sets."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,5 @@ def test_data_that_does_not_fit(images: np.ndarray, labels: np.ndarray, said: st
 def test_unknown_name() -> None:
     with pytest.raises(InvalidInputError, match="data must be one of digits; got 'mnits'"):
         data.load("mnits", "test")
+    with pytest.raises(InvalidInputError, match="split must be train or test"):
+        inspect.unwrap(data.load)("digits", "val")

@@ -13,11 +13,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from counting import IMAGES, NOISE, SHARD, count, settings
+from counting import IMAGES, NOISE, SHARD, count, ink, settings
+from noiseproof import data, models
 from noiseproof.bounds import Bonferroni, TwoPhase
 from noiseproof.certificates import NeymanPearson, Renyi
+from noiseproof.certification import count_into, plan
 from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.noises import Gaussian
 from noiseproof.records import FORMAT, Record, VoteTable, default_shard_size, recertify
+from noiseproof.smoothing import SmoothedClassifier
 
 SCRIPT = Path(__file__).with_name("counting.py")
 
@@ -217,3 +221,40 @@ def test_record_without_selection_phase(tmp_path: Path) -> None:
 
 def test_shards_hold_a_quarter_million_votes() -> None:
     assert [default_shard_size(n) for n in (10, 1000, 10_000, 10**6)] == [256, 250, 25, 1]
+
+
+@pytest.mark.parametrize(
+    ("smoothed", "split", "said"),
+    [
+        (SmoothedClassifier(ink, Gaussian(0.05), 10), "test", "the noise to be counted must be the record's"),
+        (SmoothedClassifier(ink, NOISE, 12), "test", "the num_classes to be counted must be the record's, 10; got 12"),
+        (SmoothedClassifier(ink, NOISE, 10), "train", "the data to be counted"),
+        (SmoothedClassifier(models.build("digits-cnn"), NOISE, 10), "test", "the model digest to be counted"),
+    ],
+)
+def test_votes_are_never_recorded_as_something_they_are_not(
+    smoothed: SmoothedClassifier, split: data.Split, said: str, tmp_path: Path
+) -> None:
+    """Votes under sigma 0.05 in a record of sigma 0.5 would certify ten times too far."""
+    record = Record.create(tmp_path, settings(), {})
+    with pytest.raises(RunError, match=said):
+        count_into(record, smoothed, data.load("digits", split))
+    assert not (tmp_path / "votes").exists()
+
+
+def test_votes_without_their_configuration_are_not_overwritten(tmp_path: Path) -> None:
+    record = count(tmp_path)
+    before = record.shard_path(0).read_bytes()
+    (tmp_path / "record.json").unlink()
+    with pytest.raises(RunError, match="votes whose configuration is missing"):
+        count(tmp_path, settings(seed=9))
+    assert record.shard_path(0).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": -1}, {"samples": 0}, {"every": 0}, {"limit": 0}, {"selection_samples": -1}]
+)
+def test_plans_outside_their_domain(change: dict[str, int]) -> None:
+    good = {"model": {"name": "ink", "digest": "none"}, "samples": 100, "selection_samples": 10}
+    with pytest.raises(InvalidInputError, match=next(iter(change))):
+        plan(data.load("digits", "test"), NOISE, **(good | change))

@@ -91,3 +91,30 @@ def test_radii_are_rounded_down() -> None:
     assert round_down(0.0) == "0.000"
     values = np.random.default_rng(0).random(10_000) * 3
     assert all(float(round_down(value)) <= value for value in values)
+
+
+def test_no_model_is_picked_for_the_headline_and_it_claims_the_lower_bound(
+    records: list[Record], tmp_path: Path
+) -> None:
+    analyses = analyse(records, alpha=0.01, names=["first model", "second model"])
+    lead = re.search(
+        r'<p class="lead">.*?</p>', write_report(analyses, tmp_path / "r.html").page.read_text(), re.DOTALL
+    )
+    assert lead is not None
+    for analysis in analyses:
+        summary = analysis.curves[0].summary
+        bound = summary.certified_accuracy[len(summary.radii) // 2] - summary.allowance
+        shown = re.search(rf"{analysis.name}: at least <strong>([0-9.]+) %", lead.group())
+        assert shown is not None
+        assert bound - 0.001 <= float(shown.group(1)) / 100 <= max(bound, 0.0) + 1e-9
+
+
+def test_alpha_that_the_votes_cannot_reach(records: list[Record]) -> None:
+    with pytest.raises(InvalidInputError, match="samples must be at least"):
+        analyse(records, alpha=1e-100)
+
+
+def test_the_page_does_not_overwrite_its_own_pictures(records: list[Record], tmp_path: Path) -> None:
+    for name in ("report.png", "report.svg", "report"):
+        with pytest.raises(InvalidInputError, match=r"ending in .html"):
+            write_report(analyse(records, alpha=0.01), tmp_path / name)

@@ -164,6 +164,12 @@ def test_bound_and_certificate_are_exchangeable(images: np.ndarray) -> None:
     np.testing.assert_array_equal(again.radius, tight.radius)
 
 
+def test_flipped_images_are_images(images: np.ndarray) -> None:
+    smoothed = npf.SmoothedClassifier(small_net(), Gaussian(0.5), 3)
+    flipped = images[:, :, :, ::-1]
+    np.testing.assert_array_equal(smoothed.count(flipped, samples=50), smoothed.count(flipped.copy(), samples=50))
+
+
 def test_no_images_at_all() -> None:
     certified = npf.SmoothedClassifier(half_space(0.5), Gaussian(1.0), 2).certify(
         np.zeros((0, 4), dtype=np.float32), samples=50
@@ -314,6 +320,8 @@ def test_other_arguments() -> None:
         npf.SmoothedClassifier(never, Gaussian(1.0), 2, batch_size=0)
     with pytest.raises(npf.InvalidInputError, match="indices must be one for each of the 2 images"):
         npf.SmoothedClassifier(never, Gaussian(1.0), 2).certify(images, indices=[1])
+    with pytest.raises(npf.InvalidInputError, match="indices must be distinct integers"):
+        npf.SmoothedClassifier(never, Gaussian(1.0), 2).certify(images, indices=[1, 1])
     with pytest.raises(npf.InvalidInputError, match="seed"):
         npf.SmoothedClassifier(half_space(0.1), Gaussian(1.0), 2).certify(images, seed=-1)
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from torch import nn
 
 from noiseproof.data import Dataset
-from noiseproof.errors import require_count
+from noiseproof.errors import RunError, require_count
+from noiseproof.models import model_digest
 from noiseproof.noises import Noise
-from noiseproof.randomness import Phase
+from noiseproof.randomness import Phase, require_seed
 from noiseproof.records import Record, RecordSettings, VoteTable, default_shard_size
 from noiseproof.sampling import Progress
 from noiseproof.smoothing import SmoothedClassifier
@@ -42,10 +44,12 @@ def count_into(
         on_shard: called with each shard written and its votes.
 
     Raises:
+        RunError: the noise, classes, network or data set are not those of the record's settings.
         ClassifierError: the classifier failed; shards written before stay.
         RunError: a shard could not be written; shards written before stay.
     """
     settings = record.settings
+    _require_the_recorded(settings, smoothed, dataset)
     missing, _ = record.missing()
     for shard in missing:
         indices = record.shard_indices(shard)
@@ -98,6 +102,7 @@ def plan(
     Raises:
         InvalidInputError: a count below 1 (0 for selection_samples).
     """
+    require_seed(seed)
     counts = {"samples": (samples, 1), "selection_samples": (selection_samples, 0), "every": (every, 1)}
     for name, (value, least) in (counts | {"limit": (1 if limit is None else limit, 1)}).items():
         require_count(name, value, least, "Pass another one.")
@@ -115,6 +120,27 @@ def plan(
         step=indices.step,
         shard_size=default_shard_size(samples),
     )
+
+
+def _require_the_recorded(settings: RecordSettings, smoothed: SmoothedClassifier, dataset: Dataset) -> None:
+    """Raise RunError where votes would be recorded as something they are not; a callable's own digest is taken on trust."""
+    found: dict[str, object] = {
+        "noise": smoothed.noise.spec(),
+        "num_classes": smoothed.classifier.num_classes,
+        "data": {"name": dataset.name, "split": dataset.split, "digest": dataset.digest()},
+    }
+    planned = {name: getattr(settings, name) for name in found}
+    if isinstance(smoothed.classifier.function, nn.Module):
+        found["model digest"] = model_digest(smoothed.classifier.function)
+        planned["model digest"] = settings.model.get("digest")
+    for name, value in planned.items():
+        if value != found[name]:
+            raise RunError(
+                f"the {name} to be counted",
+                required=f"the record's, {value}",
+                got=found[name],
+                remedy="Pass what the record was planned with, or plan another record.",
+            )
 
 
 def _thumbnail(image: Float[np.ndarray, "channels height width"]) -> bytes:

@@ -79,6 +79,13 @@ class BaseClassifier:
         """Label every row; rows without a valid answer get `INVALID`. Scores tie towards the smaller class."""
         try:
             output = self._run(batch)
+        except _NoNumbersError as error:
+            raise ClassifierError(
+                "the classifier's output",
+                required=f"float scores ({len(batch)}, {self.num_classes}) or integer labels ({len(batch)},)",
+                got=f"{error}, not numbers",
+                remedy="Return a torch tensor or a NumPy array.",
+            ) from error
         except Exception as error:
             raise ClassifierError(
                 "the classifier",
@@ -114,6 +121,10 @@ class BaseClassifier:
         )
 
 
+class _NoNumbersError(TypeError):
+    """The classifier returned something that holds no numbers."""
+
+
 def _device_of(function: object) -> torch.device:
     if isinstance(function, nn.Module):
         for tensor in (*function.parameters(), *function.buffers()):
@@ -137,5 +148,5 @@ def _as_tensor(output: object) -> Tensor:
         return output.detach()
     array = np.asarray(output)
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"it returned {type(output).__name__} of {array.dtype}, not numbers")
+        raise _NoNumbersError(f"{type(output).__name__} of {array.dtype}")
     return torch.as_tensor(array)

@@ -7,7 +7,18 @@ from pathlib import Path
 
 from noiseproof.errors import RunError
 
-__all__ = ["write_atomically"]
+__all__ = ["require_writable", "write_atomically"]
+
+
+def require_writable(folder: Path) -> None:
+    """Create a folder and try it, before time is spent on what will be written there.
+
+    Raises:
+        RunError: it cannot be created or written.
+    """
+    probe = folder / f".probe.{os.getpid()}"
+    write_atomically(probe, b"")
+    probe.unlink()
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -32,8 +43,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             str(path),
             required=f"writable with {len(content)} bytes to spare",
             got=f"{error.strerror or error}",
-            remedy=("Free some space" if full else "Choose a folder that can be written")
-            + " and run the same command again: everything written before is kept.",
+            remedy=("Free some space and run the same command again" if full else "Choose a place that can be written")
+            + ": everything written before is kept.",
         ) from error
     finally:
         with contextlib.suppress(OSError):

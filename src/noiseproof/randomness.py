@@ -16,7 +16,7 @@ from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["Generator", "KeyedStream", "Phase", "RandomSource", "as_source"]
+__all__ = ["Generator", "KeyedStream", "Phase", "RandomSource", "as_source", "require_seed"]
 
 Generator = torch.Generator | np.random.Generator
 """What callers may pass as randomness; `None` stands for torch's global generator."""
@@ -109,7 +109,7 @@ class KeyedStream:
     224 x 224 colour images stays below 40 MB."""
 
     def __post_init__(self) -> None:
-        _require_word("seed", self.seed)
+        require_seed(self.seed)
 
     def generator(self, image: int, phase: Phase, block: int) -> np.random.Generator:
         """Return the generator of one block, at its beginning."""
@@ -122,6 +122,11 @@ class KeyedStream:
         """Yield, in order, the generator of each block and how many samples to draw from it."""
         for block, start in enumerate(range(0, samples, self.BLOCK)):
             yield self.generator(image, phase, block), min(self.BLOCK, samples - start)
+
+
+def require_seed(seed: object) -> None:
+    """Raise `InvalidInputError` unless seed is an integer from 0 to 2**64 - 1."""
+    _require_word("seed", seed)
 
 
 def _require_word(name: str, value: object) -> None:

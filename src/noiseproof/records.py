@@ -124,6 +124,13 @@ class Record:
             found = Record.open(path)
             _require_equal(found, settings)
             return found
+        if any((path / _VOTES).glob("*.parquet")):
+            raise RunError(
+                str(path / _VOTES),
+                required=f"empty, or beside its {_CONFIGURATION}",
+                got="votes whose configuration is missing",
+                remedy=f"Restore {_CONFIGURATION}, or choose another folder: votes are never overwritten by others.",
+            )
         content = {"format": FORMAT, "settings": asdict(settings), "about": dict(about)}
         write_atomically(path / _CONFIGURATION, json.dumps(content, indent=2).encode())
         return Record(path, settings, dict(about))
@@ -144,7 +151,13 @@ class Record:
                 remedy=f"Certify first: noiseproof certify {path}",
             )
         try:
-            content = json.loads(file.read_bytes())
+            raw = file.read_bytes()
+        except OSError as error:
+            raise RunError(
+                str(file), required="readable", got=error.strerror or error, remedy="Check its permissions."
+            ) from error
+        try:
+            content = json.loads(raw)
             version = int(content["format"])
             if version <= FORMAT:
                 return Record(path, RecordSettings(**content["settings"]), content["about"])
@@ -256,7 +269,7 @@ class Record:
                 str(path),
                 required="a whole shard of this record",
                 got=f"{type(error).__name__}: {error}",
-                remedy=f"Run certify on {self.path} again: only the images of this shard are counted anew.",
+                remedy="Run the command that made the record again (record.json keeps it): only this shard is counted anew.",
             ) from error
         return table
 

@@ -81,7 +81,7 @@ def count_votes(
             "the classifier's output",
             required=f"scores without NaN, or labels from 0 to {num_classes - 1}, for every noisy image",
             got=f"{invalid.sum()} of {samples * len(images)} without, first at image {indices[affected[0]]}",
-            remedy="Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+            remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
         )
     return np.ascontiguousarray(votes)
 

@@ -188,6 +188,14 @@ class SmoothedClassifier:
                 nothing could be certified at this alpha (the message says how many are needed); before sampling.
             ClassifierError: the classifier raised, or returned NaN or the wrong shape.
         """
+        for name, value, kind in (("bound", bound, Bound), ("certificate", certificate, Certificate)):
+            if not isinstance(value, kind):
+                raise InvalidInputError(
+                    name,
+                    required=f"an object, such as {DEFAULT_BOUND if kind is Bound else DEFAULT_CERTIFICATE}",
+                    got=repr(value),
+                    remedy=f"See noiseproof.{name}s.",
+                )
         require_enough_samples(samples, samples_needed(bound, alpha, self.classifier.num_classes), alpha)
         count = {"indices": indices, "seed": seed, "progress": progress}
         selection = None
@@ -219,6 +227,13 @@ class SmoothedClassifier:
                 required=f"one for each of the {len(pixels)} images",
                 got=len(indices),
                 remedy="Pass both alike.",
+            )
+        if len(set(indices)) != len(indices) or not all(isinstance(index, int | np.integer) for index in indices):
+            raise InvalidInputError(
+                "indices",
+                required="distinct integers",
+                got=list(indices)[:5],
+                remedy="Equal indices would share noise.",
             )
         if len(pixels) == 0:
             return np.zeros((0, self.classifier.num_classes), dtype=np.int64)
@@ -272,6 +287,12 @@ def _as_pixels(images: object) -> Float[Tensor, "images *shape"]:
     required = "a float torch tensor or NumPy array (images, *shape) of finite values in [0, 1]"
     if not isinstance(images, Tensor | np.ndarray):
         raise InvalidInputError("images", required=required, got=type(images).__name__, remedy="Convert them first.")
+    if isinstance(images, np.ndarray):
+        if images.dtype.kind not in "fiub":
+            raise InvalidInputError(
+                "images", required=required, got=f"dtype {images.dtype}", remedy="Convert them first."
+            )
+        images = np.ascontiguousarray(images)
     tensor = torch.as_tensor(images).detach().cpu()
     if not tensor.is_floating_point():
         raise InvalidInputError(

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from noiseproof import models
 from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, RunError, require_count
-from noiseproof.files import write_atomically
+from noiseproof.files import require_writable, write_atomically
 from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tensors, save_checkpoint, save_tensors
 from noiseproof.noises import Noise
 from noiseproof.objectives import Objective
 from noiseproof.provenance import provenance
+from noiseproof.randomness import require_seed
 
 __all__ = ["CHECKPOINT", "LOG", "BatchReport", "EpochReport", "TrainingSettings", "train"]
 
@@ -61,7 +62,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         require_count("epochs", self.epochs, 1, "Raise it.")
         require_count("batch_size", self.batch_size, 1, "64 is the paper's.")
-        require_count("seed", self.seed, 0, "Pass another one.")
+        require_seed(self.seed)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise InvalidInputError(
                 "learning_rate", required="finite and > 0", got=repr(self.learning_rate), remedy="Adam's usual is 1e-3."
@@ -133,9 +134,11 @@ def train(
     if finished is not None:
         return finished
 
+    require_writable(out)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(settings.seed % 2**63)
         model = models.build(settings.model).to(device)
+    _require_fit(model, settings.model, dataset)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     state = _State(out / _STATE, record)
     log = state.restore(model, optimiser, settings.model)
@@ -149,6 +152,23 @@ def train(
     save_checkpoint(out / CHECKPOINT, model, settings.model, record | {"made": provenance(device)})
     state.path.unlink(missing_ok=True)
     return model.to("cpu").eval()
+
+
+def _require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
+    """Raise InvalidInputError unless the network takes the images of the data set and knows its classes."""
+    image = torch.from_numpy(dataset.read([0])).to(next(model.parameters()).device)
+    try:
+        with torch.inference_mode():
+            classes = model.eval()(image).shape[1]
+    except RuntimeError as error:
+        classes = f"{error}"
+    if classes != dataset.num_classes:
+        raise InvalidInputError(
+            "model",
+            required=f"a network for images {tuple(image.shape[1:])} of {dataset.num_classes} classes ({dataset.name})",
+            got=f"{name}: {classes}",
+            remedy="Choose another network or data set.",
+        )
 
 
 def _epoch(
@@ -252,4 +272,4 @@ def _require_same(path: Path, found: object, record: dict[str, Any]) -> None:
 
 
 def _write_log(path: Path, log: list[dict[str, Any]]) -> None:
-    write_atomically(path, "".join(json.dumps(line) + "\n" for line in log).encode())
+    write_atomically(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in log).encode())

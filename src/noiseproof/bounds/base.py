@@ -79,7 +79,7 @@ class Bound(ABC):
                     "selection_votes",
                     required=f"given for {type(self).__name__}, which must not choose the class by the votes it counts",
                     got="None",
-                    remedy="Sample a selection phase, or use a bound of one phase such as Bonferroni.",
+                    remedy="Sample a selection phase, or use a bound of one phase: single-phase, winner-runner-up or bonferroni.",
                 )
             require_votes("selection_votes", selection_votes)
             if selection_votes.shape != votes.shape:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from noiseproof.cli.console import (
     JsonOption,
     RadiiOption,
     SeedOption,
+    parse_radii,
     progress_bar,
     resumable,
     say,
@@ -40,9 +42,11 @@ def certify(
     selection_samples: Annotated[
         int, typer.Option(help="Extra votes that only choose the class, for the two-phase bound.")
     ] = 100,
-    bound: Annotated[names.BoundName, typer.Option(help="From votes to probabilities.")] = names.BoundName.two_phase,
+    bound: Annotated[
+        names.BoundName, typer.Option(help="From votes to probabilities, in the printed table.")
+    ] = names.BoundName.two_phase,
     certificate: Annotated[
-        names.CertificateName, typer.Option(help="From probabilities to a radius.")
+        names.CertificateName, typer.Option(help="From probabilities to a radius, in the printed table.")
     ] = names.CertificateName.neyman_pearson,
     radii: RadiiOption = None,
     out: Annotated[Path | None, typer.Option(help="Where the votes go.", show_default="the run folder")] = None,
@@ -59,6 +63,7 @@ def certify(
     """
     from noiseproof.smoothing import require_enough_samples, samples_needed
 
+    parse_radii(radii)  # before votes are counted
     chosen = names.bound(bound, selection_samples)
     record = count_votes(
         run,
@@ -75,7 +80,7 @@ def certify(
     )
     show(record, alpha=alpha, bound=chosen, certificate=names.certificate(certificate), radii=radii, json=json)
     if not json:
-        say(f"Next: [bold]noiseproof report {record.path}[/]")
+        say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")
 
 
 def count_votes(

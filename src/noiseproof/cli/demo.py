@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from noiseproof.cli import names
 from noiseproof.cli.certify import count_votes
@@ -27,12 +28,13 @@ def demo(
     device: DeviceOption = "auto",
     json: JsonOption = False,
 ) -> None:
-    """Train, certify and report on real handwritten digits that are built in: about a minute on two cores.
+    """Train, certify and report on real handwritten digits that are built in: one to three minutes on two cores.
 
     Trains one network with the paper's stability training and one with plain Gaussian augmentation, certifies every
     test image of both under sigma 0.25, and compares them in one page.
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
+    from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
     from noiseproof.smoothing import require_enough_samples, samples_needed
@@ -43,6 +45,7 @@ def demo(
         require_enough_samples(samples, needed, _ALPHA)
 
     check(classes=10)
+    require_count("every", every, 1, "1 takes every image.")
     started = time.perf_counter()
     noise, records = Gaussian(sigma=0.25), []
     for objective in (names.ObjectiveName.stability, names.ObjectiveName.gaussian):
@@ -74,7 +77,7 @@ def demo(
     show_analyses(analyses)
     peak = _peak_memory()
     memory = "" if peak is None else f", {peak / 1e6:.0f} MB at most"
-    say(f"Done in {seconds:.0f} s{memory}.\nReport: [bold]{files.page.resolve()}[/]")
+    say(f"Done in {seconds:.0f} s{memory}.\nReport: [bold]{escape(str(files.page.resolve()))}[/]")
 
 
 def _peak_memory() -> int | None:

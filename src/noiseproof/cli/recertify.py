@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from noiseproof.cli import names
 from noiseproof.cli.console import (
@@ -81,7 +82,7 @@ def show(
     )
     if csv_file is not None:
         write_atomically(csv_file, _as_csv(votes, curve.certified))
-        say(f"Wrote {csv_file}")
+        say(f"Wrote {escape(str(csv_file))}")
     counted, planned = len(votes), len(record.settings.indices)
     if json:
         print_json(

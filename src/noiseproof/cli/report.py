@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from noiseproof.cli.console import (
     JsonOption,
@@ -45,13 +46,19 @@ def report(
         print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": as_data(analyses)})
         return
     show_analyses(analyses)
-    say(f"Report: [bold]{files.page.resolve()}[/]")
+    say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
 
 
 def as_data(analyses: "Sequence[Analysis]") -> list[dict[str, Any]]:
     """Return the figures of every model and procedure as JSON-compatible data."""
     return [
-        {"name": analysis.name, "procedures": [summary_dict(c.procedure.title, c.summary) for c in analysis.curves]}
+        {
+            "name": analysis.name,
+            "run": str(analysis.record.path),
+            "alpha": analysis.alpha,
+            "complete": analysis.complete,
+            "procedures": [summary_dict(c.procedure.title, c.summary) for c in analysis.curves],
+        }
         for analysis in analyses
     ]
 
@@ -59,4 +66,8 @@ def as_data(analyses: "Sequence[Analysis]") -> list[dict[str, Any]]:
 def show_analyses(analyses: "Sequence[Analysis]") -> None:
     """Print a table for every model."""
     for analysis in analyses:
+        if not analysis.complete:
+            say(
+                f"[yellow]Incomplete:[/] {len(analysis.votes)} of {len(analysis.record.settings.indices)} images so far."
+            )
         console.print(summary_table(analysis.name, [(c.procedure.title, c.summary) for c in analysis.curves]))

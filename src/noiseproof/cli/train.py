@@ -1,9 +1,11 @@
 """`noiseproof train`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from noiseproof.cli import names
 from noiseproof.cli.console import DeviceOption, JsonOption, SeedOption, print_json, progress_bar, resumable, say
@@ -64,7 +66,7 @@ def train(
     if json:
         print_json({"run": str(out), "checkpoint": str(out / CHECKPOINT), "settings": settings.spec()})
     else:
-        say(f"Trained: {out / CHECKPOINT}\nNext: [bold]noiseproof certify {out}[/]")
+        say(f"Trained: {escape(str(out / CHECKPOINT))}\nNext: [bold]noiseproof certify {escape(quote(str(out)))}[/]")
 
 
 def run_training(settings: "TrainingSettings", data: names.DataName, out: Path, device: str) -> "nn.Module":

@@ -76,8 +76,8 @@ class ArrayDataset(Dataset):
             raise InvalidInputError(
                 "images",
                 required="finite and in [0, 1]",
-                got=f"up to {images.max()}",
-                remedy="Scale them by their maximum.",
+                got=f"from {images.min()} to {images.max()}",
+                remedy="Divide 8-bit images by 255, remove NaN.",
             )
         if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
             raise InvalidInputError(

@@ -115,10 +115,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             str(path), required="a file", got="nothing there", remedy="Train first: noiseproof train --help."
         )
     try:
+        path.open("rb").close()
         with safetensors.safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+    except OSError as error:
+        raise RunError(
+            str(path), required="readable", got=error.strerror or error, remedy="Check its permissions."
+        ) from error
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise RunError(
             str(path),
             required="a whole safetensors file written by noiseproof",

@@ -1,6 +1,6 @@
 """What a report shows of one record: its curves and figures under the paper's procedure and under the tight one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from noiseproof.certificates import Certificate, NeymanPearson, Renyi
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import Summary, certified_accuracy, summarise
 from noiseproof.records import Record, VoteTable, recertify
-from noiseproof.smoothing import Certified
+from noiseproof.smoothing import Certified, require_enough_samples, samples_needed
 
 __all__ = [
     "PAPER",
@@ -102,6 +102,9 @@ def analyse(
             got=f"norms {sorted(norms)}",
             remedy="Report runs of different norms apart: their radii cannot be compared.",
         )
+    for record in records:
+        for procedure in _procedures(record):
+            _require_decidable(record, procedure, alpha)
     widest = max(largest_radius(record, procedure, alpha) for record in records for procedure in _procedures(record))
     table = np.asarray(_table_radii(widest) if radii is None else radii, dtype=np.float64)
     grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
@@ -117,6 +120,7 @@ def analyse_procedure(
     record: Record, procedure: Procedure, *, alpha: float, radii: Sequence[float] | None = None
 ) -> tuple[VoteTable, Curve]:
     """Certify the votes of one record under one procedure; arguments and errors as `analyse`."""
+    _require_decidable(record, procedure, alpha)
     votes = record.read()
     widest = largest_radius(record, procedure, alpha)
     table = np.asarray(_table_radii(widest) if radii is None else radii, dtype=np.float64)
@@ -125,6 +129,11 @@ def analyse_procedure(
 
 def _procedures(record: Record) -> tuple[Procedure, ...]:
     return (TIGHT, PAPER) if record.settings.selection_samples else (PAPER,)
+
+
+def _require_decidable(record: Record, procedure: Procedure, alpha: float) -> None:
+    needed = samples_needed(procedure.bound, alpha, record.settings.num_classes)
+    require_enough_samples(record.settings.samples, needed, alpha)
 
 
 def _curve(
@@ -182,5 +191,10 @@ def _name(record: Record) -> str:
         "Natural": "Natural",
     }
     title = words.get(objective, objective) if objective else record.path.name
-    scale = ", ".join(f"{key} {value:g}" for key, value in record.settings.noise.items() if key != "name")
-    return f"{title}, {scale}"
+    trained = training.get("settings", {}).get("noise", record.settings.noise)
+    name = f"{title}, {_scale(record.settings.noise)}"
+    return name if trained == record.settings.noise else f"{name} (trained with {_scale(trained)})"
+
+
+def _scale(noise: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value:g}" for key, value in noise.items() if key != "name")

@@ -45,6 +45,10 @@ def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
         raise InvalidInputError(
             "runs", required="at least one run folder", got="none", remedy="Name the runs to report."
         )
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise InvalidInputError(
+            "out", required="a name ending in .html", got=str(out), remedy="The curves go beside it as .png and .svg."
+        )
     figure = draw_curves(analyses)
     svg = figure_svg(figure)
     environment = jinja2.Environment(
@@ -70,23 +74,19 @@ def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
 
 
 def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
-    """Return the best model at the middle radius of the table, in words."""
-    middle = len(analyses[0].curves[0].summary.radii) // 2
-    radius = analyses[0].curves[0].summary.radii[middle]
-
-    def at_radius(analysis: Analysis) -> float:
-        curve = analysis.curves[0]
-        return float(np.interp(radius, curve.summary.radii, curve.summary.certified_accuracy))
-
-    best = max(analyses, key=at_radius)
-    norm = NORMS[best.record.noise.norm]
-    return {
-        "analysis": best,
-        "norm": norm,
-        "radius": radius,
-        "accuracy": at_radius(best),
-        "images": best.curves[0].summary.images,
-    }
+    """Return every model's lower bound at the middle radius of the table: none is picked for its result."""
+    summaries = [analysis.curves[0].summary for analysis in analyses]
+    middle = len(summaries[0].radii) // 2
+    bounds = [
+        {
+            "name": analysis.name,
+            "images": summary.images,
+            "bound": summary.certified_accuracy[middle] - summary.allowance,
+        }
+        for analysis, summary in zip(analyses, summaries, strict=True)
+    ]
+    norm = NORMS[analyses[0].record.noise.norm]
+    return {"norm": norm, "radius": summaries[0].radii[middle], "models": bounds, "confidence": summaries[0].confidence}
 
 
 def _grids(analysis: Analysis) -> list[dict[str, Any]]:
