@@ -1,0 +1,79 @@
+"""Mistakes that others have published, made on purpose: the tests must fail on each of them.
+
+The mutants of confidence statements stand beside their enumeration, in `test_bounds.py`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+import test_certificates
+import test_noises
+import test_smoothing
+from noiseproof.certificates import NeymanPearson, Renyi, base
+from noiseproof.noises import Gaussian
+from noiseproof.randomness import KeyedStream, Phase
+
+
+def test_crossed_bounds_certified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "separated", lambda p1, _: np.ones(np.shape(p1), dtype=bool))
+    with pytest.raises((AssertionError, RuntimeWarning)):
+        test_certificates.test_51_to_49_with_crossed_bounds(Renyi(), Gaussian(1.0))
+
+
+def test_runner_up_not_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "clip_runner_up", lambda _, p2: p2)
+    with pytest.raises(AssertionError):
+        test_certificates.test_runner_up_is_clipped_to_what_is_left(NeymanPearson(), Gaussian(1.0))
+
+
+@pytest.mark.parametrize("rounding", [0.0, -1e-12])
+def test_radius_not_rounded_down(rounding: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "ROUNDING", rounding)
+    caught = 0
+    for p1, p2 in test_certificates.HARD_CASES + test_certificates.random_cases(25):
+        try:
+            test_certificates.test_radii_agree_with_40_digits_and_never_exceed_them(p1, p2)
+        except AssertionError:
+            caught += 1
+    assert caught >= 5
+
+
+def test_sigma_wrong_by_one_percent_in_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(self: Gaussian, like: Any, source: Any) -> Any:
+        return source.normal(like).mul_(self.sigma * 1.01)
+
+    monkeypatch.setattr(Gaussian, "draw", draw)
+    with pytest.raises(AssertionError):
+        test_noises.test_samples_follow_the_law_and_a_scale_wrong_by_one_percent_is_seen(
+            Gaussian(0.25), Gaussian(0.25 * 1.01), norm(scale=0.25), "numpy"
+        )
+
+
+def test_sigma_wrong_by_one_percent_in_the_radius(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Gaussian.quantile_gap
+    monkeypatch.setattr(Gaussian, "quantile_gap", lambda self, p1, p2: 1.01 * right(self, p1, p2))
+    with pytest.raises(AssertionError):
+        test_certificates.test_half_space(1.0, 1.0)
+
+
+def test_selection_and_certification_share_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = KeyedStream.generator
+    monkeypatch.setattr(
+        KeyedStream, "generator", lambda self, image, _, block: right(self, image, Phase.CERTIFY, block)
+    )
+    with pytest.raises(AssertionError):
+        test_smoothing.test_seed_image_and_phase_change_the_votes(
+            np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
+        )
+
+
+def test_every_image_gets_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = KeyedStream.generator
+    monkeypatch.setattr(KeyedStream, "generator", lambda self, _, phase, block: right(self, 0, phase, block))
+    with pytest.raises(AssertionError):
+        test_smoothing.test_seed_image_and_phase_change_the_votes(
+            np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
+        )
