@@ -347,6 +347,15 @@ def test_nothing_exceeds_the_tight_radius(
         assert (certificate.radius(noise, p1, p2) <= Renyi().radius(noise, p1, p2) * (1 + 1e-9)).all()
 
 
+@law
+def test_nothing_exceeds_the_tight_radius_near_ties(certificate: Certificate, noise: Noise) -> None:
+    """Where rounding could carry a radius beyond: gaps down to 1e-15 around several probabilities, to the last digit."""
+    middle, gap = np.meshgrid([1e-3, 0.1, 0.3, 0.5], np.logspace(-15, -3, 13))
+    p1, p2 = (middle + gap / 2).ravel(), (middle - gap / 2).ravel()
+    excess = certificate.radius(noise, p1, p2) - NeymanPearson().radius(noise, p1, p2)
+    assert (excess <= 1e-12 * NeymanPearson().radius(noise, p1, p2)).all()
+
+
 @given(p1=many, p2=many)
 def test_theorem_3_at_most_teng_at_most_tight(p1: np.ndarray, p2: np.ndarray) -> None:
     printed, teng, tight = (c.radius(LAPLACE, p1, p2) for c in (Theorem3(), Teng(), NeymanPearson()))
