@@ -3,6 +3,7 @@
 The mutants of confidence statements stand beside their enumeration, in `test_bounds.py`.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ from scipy.stats import norm
 
 import test_certificates
 import test_noises
+import test_samplers
 import test_smoothing
 from noiseproof.certificates import NeymanPearson, Renyi, base
 from noiseproof.noises import Gaussian
-from noiseproof.randomness import KeyedStream, Phase
+from noiseproof.randomness import Phase, as_source
+from noiseproof.samplers import HostSampler, Rows, host
+
+IMAGES = np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
 
 
 def test_crossed_bounds_certified(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,20 +65,50 @@ def test_sigma_wrong_by_one_percent_in_the_radius(monkeypatch: pytest.MonkeyPatc
 
 
 def test_selection_and_certification_share_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = KeyedStream.generator
-    monkeypatch.setattr(
-        KeyedStream, "generator", lambda self, image, _, block: right(self, image, Phase.CERTIFY, block)
-    )
+    spans_differ_in(monkeypatch, phase=Phase.CERTIFY)
     with pytest.raises(AssertionError):
-        test_smoothing.test_seed_image_and_phase_change_the_votes(
-            np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
-        )
+        test_smoothing.test_seed_image_and_phase_change_the_votes(IMAGES)
 
 
 def test_every_image_gets_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = KeyedStream.generator
-    monkeypatch.setattr(KeyedStream, "generator", lambda self, _, phase, block: right(self, 0, phase, block))
+    spans_differ_in(monkeypatch, index=0)
     with pytest.raises(AssertionError):
-        test_smoothing.test_seed_image_and_phase_change_the_votes(
-            np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
-        )
+        test_smoothing.test_seed_image_and_phase_change_the_votes(IMAGES)
+
+
+def test_every_batch_gets_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mistake of a generator that is seeded anew for every batch."""
+    spans_differ_in(monkeypatch, first=0)
+    with pytest.raises(AssertionError):
+        test_smoothing.test_votes_do_not_depend_on_the_batch_size(IMAGES, 7)
+
+
+def test_noise_that_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One stream from which batches take what comes, as the peers do it."""
+    generator = np.random.default_rng(0)
+    right = HostSampler.source
+    monkeypatch.setattr(HostSampler, "source", lambda self, rows: right(self, rows) and as_source(generator))
+    with pytest.raises(AssertionError):
+        test_smoothing.test_votes_do_not_depend_on_order_or_company(IMAGES)
+
+
+def test_a_sample_that_reaches_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "_WORDS_PER_STEP", 16)  # half the words of a sample are those of its neighbour
+    with pytest.raises((AssertionError, ValueError)):
+        test_samplers.test_host_sampler_is_what_its_docstring_says()
+
+
+def test_padding_counted_as_votes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rows, "__len__", lambda self: sum(span.count for span in self.spans) + 1)
+    with pytest.raises((AssertionError, RuntimeError, IndexError)):
+        test_smoothing.test_votes_do_not_depend_on_the_batch_size(IMAGES, 7)
+
+
+def spans_differ_in(monkeypatch: pytest.MonkeyPatch, **same: Any) -> None:
+    """Draw the noise of spans as if one of their fields were always the same."""
+    right = HostSampler.source
+
+    def source(self: HostSampler, rows: Rows) -> Any:
+        return right(self, Rows([dataclasses.replace(span, **same) for span in rows.spans], rows.device))
+
+    monkeypatch.setattr(HostSampler, "source", source)

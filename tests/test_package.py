@@ -16,19 +16,20 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], 
 
 # A room may import those of its own line and of lines above it, never below.
 LAYERS = [
-    {"errors", "randomness", "files", "search", "provenance", "logarithms"},
-    {"noises", "bounds", "models", "data", "classifier"},
-    {"certificates", "sampling", "objectives"},
+    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch"},
+    {"noises", "bounds", "runners", "data"},
+    {"models", "classifier", "samplers"},
+    {"certificates", "sampling", "objectives", "engine", "probing"},
     {"smoothing"},
-    {"records", "training", "evaluation", "certification"},
+    {"records", "training", "evaluation", "certification", "calibration"},
     {"reports"},
     {"experiments"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-PLUG_INS = {"noises", "bounds", "certificates", "objectives", "models", "data"}
+PLUG_INS = {"noises", "bounds", "certificates", "objectives", "models", "data", "samplers"}
 SHARED = {"base", "lemma1"}  # what a folder's plug-ins have in common
-ASSEMBLY = {"__init__", "registry", "checkpoint"}  # these put the siblings of a folder together
+ASSEMBLY = {"__init__", "registry", "checkpoint", "external"}  # these put the siblings of a folder together
 
 
 def imports(path: Path) -> set[str]:

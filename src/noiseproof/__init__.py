@@ -4,8 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseproof import bounds, certificates, data, models, noises, objectives, records, reports
-    from noiseproof.errors import ClassifierError, InvalidInputError, NoiseproofError, RunError
+    from noiseproof import bounds, certificates, data, engine, models, noises, objectives, records, reports
+    from noiseproof.errors import (
+        ClassifierError,
+        InvalidInputError,
+        MissingExtraError,
+        NoiseproofError,
+        OutOfMemoryError,
+        RunError,
+    )
     from noiseproof.noises import Gaussian, Laplace, Uniform
     from noiseproof.smoothing import ABSTAIN, Certified, SmoothedClassifier, certify_votes
 
@@ -16,7 +23,9 @@ __all__ = [
     "Gaussian",
     "InvalidInputError",
     "Laplace",
+    "MissingExtraError",
     "NoiseproofError",
+    "OutOfMemoryError",
     "RunError",
     "SmoothedClassifier",
     "Uniform",
@@ -24,6 +33,7 @@ __all__ = [
     "certificates",
     "certify_votes",
     "data",
+    "engine",
     "models",
     "noises",
     "objectives",
@@ -42,7 +52,9 @@ _HOMES = {
     "Uniform": "noises",
     "ClassifierError": "errors",
     "InvalidInputError": "errors",
+    "MissingExtraError": "errors",
     "NoiseproofError": "errors",
+    "OutOfMemoryError": "errors",
     "RunError": "errors",
 }
 

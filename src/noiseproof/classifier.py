@@ -1,21 +1,24 @@
 """Any classifier as one function: a batch of images in, one label a row out."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from noiseproof.errors import ClassifierError, InvalidInputError, require_count
+from noiseproof.errors import ClassifierError, InvalidInputError, OutOfMemoryError, require_count
+from noiseproof.runners import FunctionRunner, Kind, ModuleRunner, Runner, memory_named
 
 __all__ = ["INVALID", "BaseClassifier"]
 
 INVALID = -1
 """The label of a row whose output is NaN or names no class. It is counted apart, never as a vote."""
 
-Kind = Literal["torch", "numpy"]
+_SAME = 1e-3
+"""Two outputs of one row are the same if they differ by less than this part of the largest score. Rounding moves a
+score by 1e-6 of it in float32; batch normalisation in training mode or a scale taken from the batch, by 1e-2 and more."""
 
 
 class BaseClassifier:
@@ -23,7 +26,8 @@ class BaseClassifier:
 
     A `torch.nn.Module` gets torch batches on the device of its parameters, in evaluation and inference mode (its own
     mode is restored). Any other callable gets batches of the kind of the user's images, torch or NumPy, so a
-    scikit-learn estimator's `predict` and a function written in NumPy work as they are.
+    scikit-learn estimator's `predict` and a function written in NumPy work as they are. A `Runner`, which is what
+    `noiseproof.engine.accelerate` and `noiseproof.models.load_model` return, says itself what it gets.
 
     Args:
         function: maps float32 images (batch, *shape) to scores (batch, num_classes) or integer labels (batch,).
@@ -53,20 +57,43 @@ class BaseClassifier:
         require_count("num_classes", num_classes, 2, "Count the classes of f.")
         self.function = function
         self.num_classes = int(num_classes)
-        self.kind = kind
-        self.device = torch.device(device) if device is not None else _device_of(function)
+        where = None if device is None else torch.device(device)
+        self.runner = _runner(function, kind, where)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches go."""
+        return self.runner.device
 
     def reading(self, kind: Kind) -> "BaseClassifier":
-        """Return the same classifier, fed with arrays of that kind."""
+        """Return the same classifier, fed with arrays of that kind if it has no wish of its own."""
+        if not isinstance(self.runner, FunctionRunner) or self.runner.kind == kind:
+            return self
         return BaseClassifier(self.function, num_classes=self.num_classes, device=self.device, kind=kind)
 
-    def probe(self, image: Float[Tensor, "*shape"]) -> None:
-        """Classify one clean image twice, as a batch of 2, so that a wrong classifier fails before time is spent.
+    def probe(self, images: Float[Tensor, "images *shape"], batch_size: int) -> None:
+        """Classify a few images three times, so that a wrong classifier fails before time is spent.
+
+        A batch of the size that will be used, the same batch again, and a batch in which half of the images stand in
+        another place among other companions.
+
+        Args:
+            images: at least one, clean, on the device of the classifier.
+            batch_size: rows.
 
         Raises:
-            ClassifierError: the classifier raised, or its output is not scores or labels of num_classes classes.
+            ClassifierError: the classifier raised, its output is not scores or labels of num_classes classes, or an
+                image's output changes from one call to the next or with the other images of its batch.
         """
-        labels = self(torch.stack([image, image]))
+        size = self.runner.batch_size or max(2, batch_size)
+        half = size // 2
+        ramp = torch.linspace(0.0, 1.0, size, device=images.device).reshape(-1, *[1] * (images.ndim - 1))
+        # distinct rows, from the images to their negatives, so that no two batches have equal statistics
+        chosen = images[torch.arange(size, device=images.device) % len(images)]
+        rows = (1.0 - ramp) * chosen + ramp * (1.0 - chosen)
+        moved = torch.cat([rows[:half].flip(0), 8.0 * rows[half:] - 4.0])  # noise takes pixels that far
+        first, again, other = self._output(rows), self._output(rows), self._output(moved)
+        labels = self._labels(self._output(chosen), size)
         if bool((labels == INVALID).any()):
             raise ClassifierError(
                 "the classifier's output on a clean image",
@@ -74,11 +101,46 @@ class BaseClassifier:
                 got="NaN, or a label outside that range",
                 remedy="Check the weights, the input range [0, 1] and num_classes.",
             )
+        if not _same(first, again):
+            raise ClassifierError(
+                "the classifier",
+                required="a function: the same batch gives the same output",
+                got="two outputs for one batch",
+                remedy="Is dropout active, or noise added inside? Call eval() on the network; noiseproof adds the noise.",
+            )
+        if not _same(first[:half].flip(0), other[:half]):
+            raise ClassifierError(
+                "the classifier's output for an image",
+                required="independent of the other images in its batch, or votes are not those of one function",
+                got="another output among other images",
+                remedy="Is batch normalisation in training mode, or a scale taken from the batch (dynamic quantisation)? "
+                "Call eval() on the network before wrapping or exporting it.",
+            )
 
     def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Int[Tensor, " batch"]:
         """Label every row; rows without a valid answer get `INVALID`. Scores tie towards the smaller class."""
+        return self._labels(self._output(batch), len(batch))
+
+    def scores(self, batch: Float[Tensor, "batch *shape"]) -> Tensor:
+        """Return what the classifier returns, scores or labels, as a tensor of checked shape.
+
+        Raises:
+            ClassifierError: as calling it.
+        """
+        output = self._output(batch)
+        self._labels(output, len(batch))
+        return output
+
+    def _output(self, batch: Float[Tensor, "batch *shape"]) -> Tensor:
+        what = f"a batch of {len(batch)} images of shape {tuple(batch.shape[1:])}"
         try:
-            output = self._run(batch)
+            with memory_named(what), torch.inference_mode():
+                fed = batch.to(self.runner.device)
+                if self.runner.channels_last and fed.ndim == 4:
+                    fed = fed.contiguous(memory_format=torch.channels_last)
+                return _as_tensor(self.runner(fed.numpy() if self.runner.kind == "numpy" else fed))
+        except OutOfMemoryError:
+            raise
         except _NoNumbersError as error:
             raise ClassifierError(
                 "the classifier's output",
@@ -89,21 +151,10 @@ class BaseClassifier:
         except Exception as error:
             raise ClassifierError(
                 "the classifier",
-                required=f"able to take a float32 {self._fed_kind} batch of shape {tuple(batch.shape)}",
+                required=f"able to take a float32 {self.runner.kind} batch of shape {tuple(batch.shape)}",
                 got=f"{type(error).__name__}: {error}",
                 remedy="Torch modules get torch tensors; other callables get the kind of array that the images are.",
             ) from error
-        return self._labels(output, len(batch))
-
-    @property
-    def _fed_kind(self) -> Kind:
-        return "torch" if isinstance(self.function, nn.Module) else self.kind
-
-    def _run(self, batch: Float[Tensor, "batch *shape"]) -> Tensor:
-        with torch.inference_mode():
-            if isinstance(self.function, nn.Module):
-                return _as_tensor(_in_evaluation_mode(self.function, batch.to(self.device)))
-            return _as_tensor(self.function(batch.numpy() if self._fed_kind == "numpy" else batch.to(self.device)))
 
     def _labels(self, output: Tensor, rows: int) -> Int[Tensor, " batch"]:
         if output.shape == (rows, self.num_classes) and output.is_floating_point():
@@ -125,22 +176,19 @@ class _NoNumbersError(TypeError):
     """The classifier returned something that holds no numbers."""
 
 
-def _device_of(function: object) -> torch.device:
-    if isinstance(function, nn.Module):
-        for tensor in (*function.parameters(), *function.buffers()):
-            return tensor.device
-    return torch.device("cpu")
+def _runner(function: Callable[[Any], Any], kind: Kind, device: torch.device | None) -> Runner:
+    if isinstance(function, Runner):
+        return function
+    return ModuleRunner(function, device) if isinstance(function, nn.Module) else FunctionRunner(function, kind, device)
 
 
-def _in_evaluation_mode(module: nn.Module, batch: Tensor) -> object:
-    """Run in evaluation mode and restore each submodule's own mode: some users freeze parts on purpose."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        return module(batch)
-    finally:
-        for part in training:
-            part.training = True
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether scores agree up to rounding; of labels, which rounding can flip, one in fifty may differ."""
+    if one.is_floating_point():
+        finite = torch.where(one.isfinite(), one.abs(), 0.0)
+        tolerance = _SAME * float(finite.max()) if one.numel() else 0.0
+        return bool(torch.isclose(one, other, rtol=0.0, atol=tolerance, equal_nan=True).all())
+    return int((one != other).sum()) <= len(one) // 50
 
 
 def _as_tensor(output: object) -> Tensor:

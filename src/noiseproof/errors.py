@@ -3,7 +3,15 @@
 import operator
 from typing import SupportsIndex
 
-__all__ = ["ClassifierError", "InvalidInputError", "NoiseproofError", "RunError", "require_count"]
+__all__ = [
+    "ClassifierError",
+    "InvalidInputError",
+    "MissingExtraError",
+    "NoiseproofError",
+    "OutOfMemoryError",
+    "RunError",
+    "require_count",
+]
 
 
 class NoiseproofError(Exception):
@@ -27,6 +35,22 @@ class InvalidInputError(NoiseproofError, ValueError):
 
 class ClassifierError(NoiseproofError, RuntimeError):
     """The base classifier raised, or returned something that is not a vote."""
+
+
+class OutOfMemoryError(ClassifierError):
+    """A batch does not fit the memory of its device."""
+
+
+class MissingExtraError(NoiseproofError, ImportError):
+    """An optional part of noiseproof is not installed."""
+
+    def __init__(self, package: str, *, extra: str, needed_for: str) -> None:
+        super().__init__(
+            package,
+            required=f"installed for {needed_for}",
+            got="no such package",
+            remedy=f"Install the extra: pip install 'noiseproof[{extra}]'",
+        )
 
 
 class RunError(NoiseproofError, RuntimeError):

@@ -13,10 +13,12 @@ from torch import Tensor
 from noiseproof.bounds import Bound, TwoPhase, rank_verified, votes_to_verify
 from noiseproof.certificates import Certificate, NeymanPearson, separated
 from noiseproof.classifier import BaseClassifier
-from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
+from noiseproof.samplers import sampler_for
 from noiseproof.sampling import Progress, count_votes, default_batch_size
+from noiseproof.stopwatch import Stopwatch
 
 __all__ = ["ABSTAIN", "Certified", "SmoothedClassifier", "certify_votes", "require_enough_samples", "samples_needed"]
 
@@ -28,6 +30,9 @@ DEFAULT_BOUND = TwoPhase()
 
 DEFAULT_CERTIFICATE = NeymanPearson()
 """Tight: no larger radius holds for every classifier."""
+
+_PROBED = 16
+"""Images that the classifier is tried on before votes are counted."""
 
 Images = Float[Tensor, "images *shape"] | Float[np.ndarray, "images *shape"]
 
@@ -89,7 +94,8 @@ class SmoothedClassifier:
         noise: added to every pixel.
         num_classes: k >= 2.
         device: where batches run; None is the module's own device.
-        batch_size: images per call of f; None chooses by image size. It never changes the noise.
+        batch_size: images per call of f; None chooses by image size. It never changes the noise. Halved, and kept so,
+            when memory runs out.
 
     Raises:
         InvalidInputError: classifier is not callable, num_classes < 2, or batch_size < 1.
@@ -123,6 +129,7 @@ class SmoothedClassifier:
         self.classifier = BaseClassifier(classifier, num_classes=num_classes, device=device)
         self.noise = noise
         self.batch_size = batch_size
+        self._probed: tuple[object, ...] | None = None
 
     def predict(
         self,
@@ -197,11 +204,14 @@ class SmoothedClassifier:
                     remedy=f"See noiseproof.{name}s.",
                 )
         require_enough_samples(samples, samples_needed(bound, alpha, self.classifier.num_classes), alpha)
-        count = {"indices": indices, "seed": seed, "progress": progress}
-        selection = None
-        if bound.selection_samples > 0:
-            selection = self.count(images, samples=bound.selection_samples, phase=Phase.SELECT, **count)  # type: ignore[arg-type]
-        votes = self.count(images, samples=samples, **count)  # type: ignore[arg-type]
+        votes, selection = self.count_phases(
+            images,
+            samples=samples,
+            selection_samples=bound.selection_samples,
+            seed=seed,
+            indices=indices,
+            progress=progress,
+        )
         return certify_votes(
             votes, self.noise, alpha=alpha, bound=bound, certificate=certificate, selection_votes=selection
         )
@@ -213,45 +223,94 @@ class SmoothedClassifier:
         samples: int,
         seed: int = 0,
         indices: Sequence[int] | None = None,
-        phase: Phase = Phase.CERTIFY,
         progress: Progress | None = None,
     ) -> Int[np.ndarray, "images classes"]:
         """Lines 1 to 5 of Algorithm 1: the votes of every image, (images, classes), int64; arguments as `certify`."""
+        return self.count_phases(images, samples=samples, seed=seed, indices=indices, progress=progress)[0]
+
+    def count_phases(
+        self,
+        images: Images,
+        *,
+        samples: int,
+        selection_samples: int = 0,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> tuple[Int[np.ndarray, "images classes"], Int[np.ndarray, "images classes"] | None]:
+        """Count votes of both phases together, so that batches stay full: the votes, and those of selection or None.
+
+        Args:
+            images: see `certify`.
+            samples: see `certify`.
+            selection_samples: votes of the selection phase, with noise of their own; 0 for none.
+            seed: see `certify`.
+            indices: see `certify`.
+            progress: see `certify`.
+            stopwatch: charged with the stages noise, network and counting.
+
+        Raises:
+            InvalidInputError: as `certify`.
+            ClassifierError: as `certify`.
+            OutOfMemoryError: not even a batch of one image fits the memory.
+        """
         pixels = _as_pixels(images)
         require_count("samples", samples, 1, "At least one vote is needed.")
-        if indices is None:
-            indices = range(len(pixels))
-        elif len(indices) != len(pixels):
-            raise InvalidInputError(
-                "indices",
-                required=f"one for each of the {len(pixels)} images",
-                got=len(indices),
-                remedy="Pass both alike.",
-            )
-        if len(set(indices)) != len(indices) or not all(isinstance(index, int | np.integer) for index in indices):
-            raise InvalidInputError(
-                "indices",
-                required="distinct integers",
-                got=list(indices)[:5],
-                remedy="Equal indices would share noise.",
-            )
-        if len(pixels) == 0:
-            return np.zeros((0, self.classifier.num_classes), dtype=np.int64)
+        require_count("selection_samples", selection_samples, 0, "0 leaves the selection phase out.")
+        keys = _as_indices(indices, len(pixels))
+        phases = {Phase.SELECT: selection_samples} if selection_samples else {}
+        phases[Phase.CERTIFY] = samples
         classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
-        classifier.probe(pixels[0])
+        sampler = sampler_for(classifier.device)(self.noise, seed)
+        if len(pixels) == 0:
+            empty = np.zeros((0, classifier.num_classes), dtype=np.int64)
+            return empty, empty if selection_samples else None
+        on_device = pixels.to(classifier.device)
+        size = self.batch_size_for(pixels.shape[1:])
+        if self._probed != (classifier.runner.kind, *pixels.shape[1:]):
+            size = self._probe(classifier, on_device, size)
         # 1-4: for i in [n], add noise to each pixel of x and apply the classifier; 5: count the answers
-        return count_votes(
+        votes = count_votes(
             classifier,
-            pixels,
-            self.noise,
+            on_device,
+            sampler,
             num_classes=classifier.num_classes,
-            samples=samples,
-            seed=seed,
-            indices=indices,
-            phase=phase,
-            batch_size=self.batch_size or default_batch_size(pixels.shape[1:]),
+            samples=phases,
+            indices=keys,
+            batch_size=size,
+            fixed_batch_size=classifier.runner.batch_size is not None,
+            channels_last=classifier.runner.channels_last,
             progress=progress,
+            stopwatch=stopwatch,
+            shrunk=self._shrink,
         )
+        return votes[Phase.CERTIFY], votes.get(Phase.SELECT)
+
+    def engine(self) -> dict[str, Any]:
+        """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler."""
+        return self.classifier.runner.settings() | {"sampler": sampler_for(self.classifier.device).name}
+
+    def batch_size_for(self, shape: Sequence[int]) -> int:
+        """Return how many images of a shape go through f at once."""
+        return self.classifier.runner.batch_size or self.batch_size or default_batch_size(shape)
+
+    def _probe(self, classifier: BaseClassifier, images: Tensor, size: int) -> int:
+        """Try the classifier once for every shape and kind of images; returns the batch size that fits the memory."""
+        while True:
+            try:
+                classifier.probe(images[:_PROBED], size)
+            except OutOfMemoryError:
+                if size == 1 or classifier.runner.batch_size is not None:
+                    raise
+                size = -(-size // 2)
+                self._shrink(size)
+            else:
+                self._probed = (classifier.runner.kind, *images.shape[1:])
+                return size
+
+    def _shrink(self, size: int) -> None:
+        self.batch_size = size
 
 
 def samples_needed(bound: Bound, alpha: float, num_classes: int) -> int:
@@ -280,6 +339,23 @@ def require_enough_samples(samples: int, needed: int, alpha: float) -> None:
             got=samples,
             remedy="Take more samples or a larger alpha; radii of 2 sigma and more need hundreds to thousands.",
         )
+
+
+def _as_indices(indices: Sequence[int] | None, images: int) -> Sequence[int]:
+    if indices is None:
+        return range(images)
+    if len(indices) != images:
+        raise InvalidInputError(
+            "indices", required=f"one for each of the {images} images", got=len(indices), remedy="Pass both alike."
+        )
+    if len(set(indices)) != len(indices) or not all(isinstance(index, int | np.integer) for index in indices):
+        raise InvalidInputError(
+            "indices",
+            required="distinct integers",
+            got=list(indices)[:5],
+            remedy="Equal indices would share noise.",
+        )
+    return indices
 
 
 def _as_pixels(images: object) -> Float[Tensor, "images *shape"]:

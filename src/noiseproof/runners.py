@@ -1,0 +1,114 @@
+"""How a classifier is run: what it is fed, where, and in batches of which shape."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from noiseproof.errors import OutOfMemoryError
+
+__all__ = ["FunctionRunner", "Kind", "ModuleRunner", "Runner", "device_of", "in_evaluation_mode", "memory_named"]
+
+Kind = Literal["torch", "numpy"]
+
+
+class Runner(ABC):
+    """A function from a batch to scores or labels that says how it wants to be fed.
+
+    Whoever makes a classifier fast, or reads it from a file, returns one of these.
+
+    Attributes:
+        device: where its batches are.
+        kind: torch tensors or NumPy arrays.
+        batch_size: the only batch size it takes; None takes any.
+        channels_last: whether batches of pictures should lie channels-last in memory.
+        module: the torch module whose weights it has; None where there is none.
+    """
+
+    device: torch.device = torch.device("cpu")
+    kind: Kind = "torch"
+    batch_size: int | None = None
+    channels_last: bool = False
+    module: nn.Module | None = None
+
+    @abstractmethod
+    def __call__(self, batch: Any) -> Any:
+        """Return float scores (batch, classes) or integer labels (batch,)."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the function beside the model itself, as plain data for a record."""
+        return {"device": self.device.type, "precision": "as given", "compile": False}
+
+
+class ModuleRunner(Runner):
+    """A torch module as it is, in evaluation mode (its own mode is restored)."""
+
+    def __init__(self, module: nn.Module, device: torch.device | None = None) -> None:
+        self.module: nn.Module = module
+        self.device = device or device_of(module)
+
+    def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Any:
+        """Run the module."""
+        with in_evaluation_mode(self.module):
+            return self.module(batch)
+
+
+class FunctionRunner(Runner):
+    """Any other callable: a function, a scikit-learn estimator's `predict`."""
+
+    def __init__(self, function: Callable[[Any], Any], kind: Kind, device: torch.device | None = None) -> None:
+        self.function = function
+        self.kind = kind
+        self.device = torch.device("cpu") if device is None or kind == "numpy" else device
+
+    def __call__(self, batch: Float[Tensor, "batch *shape"] | Float[np.ndarray, "batch *shape"]) -> Any:
+        """Call the function."""
+        return self.function(batch)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of a module's first parameter or buffer, or the CPU."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def in_evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Run in evaluation mode and restore each submodule's own mode: some users freeze parts on purpose."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@contextmanager
+def memory_named(what: str) -> Iterator[None]:
+    """Raise `OutOfMemoryError` for whatever torch, NumPy or Python say when memory runs out.
+
+    Raises:
+        OutOfMemoryError: the device or the machine is out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            what,
+            required="small enough for the memory of its device",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'out of memory'}",
+            remedy="Pass a smaller batch size, or run on a device with more memory.",
+        ) from error
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
