@@ -1,0 +1,20 @@
+"""The engine: networks at the speed of the machine, and how to choose among precisions."""
+
+from noiseproof.engine.measurement import Measurement, find_batch_size, images_per_second, measure
+from noiseproof.engine.memory import keep_large_blocks
+from noiseproof.engine.precision import Accelerated, Precision, accelerate
+from noiseproof.engine.quantisation import Quantised, can_quantise, quantise
+
+__all__ = [
+    "Accelerated",
+    "Measurement",
+    "Precision",
+    "Quantised",
+    "accelerate",
+    "can_quantise",
+    "find_batch_size",
+    "images_per_second",
+    "keep_large_blocks",
+    "measure",
+    "quantise",
+]

@@ -1,0 +1,112 @@
+"""Static int8: weights and activations in 8 bits, with scales found on noisy images before any vote is counted."""
+
+import copy
+import hashlib
+import importlib.util
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from noiseproof.engine.precision import Precision, compiled_function, laid_channels_last, quiet
+from noiseproof.errors import InvalidInputError, MissingExtraError
+from noiseproof.runners import Runner
+
+__all__ = ["Quantised", "can_quantise", "quantise"]
+
+
+class Quantised(Runner):
+    """A network in int8, compiled for one batch size; made by `quantise`."""
+
+    precision = Precision.int8
+    compiled = True
+
+    def __init__(self, module: nn.Module, converted: Any, batch_size: int) -> None:
+        self.module: nn.Module = module
+        self.batch_size = batch_size
+        self.channels_last = True
+        self.digest = _scales_digest(converted)
+
+        def forward(batch: Tensor) -> Any:
+            with torch.autocast("cpu", torch.bfloat16):  # what lies between the int8 layers
+                return converted(batch)
+
+        self._function = compiled_function(forward)
+
+    def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Any:
+        """Return what the network returns, scores in float32."""
+        output = self._function(batch)
+        return output.float() if isinstance(output, Tensor) and output.is_floating_point() else output
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the function, as plain data for a record; the digest is that of scales and zero points."""
+        return {"device": "cpu", "precision": self.precision.value, "compile": True, "quantisation": self.digest}
+
+
+def can_quantise(device: torch.device) -> bool:
+    """Whether int8 is there: on a CPU, with the extra `int8` installed."""
+    return device.type == "cpu" and importlib.util.find_spec("torchao") is not None
+
+
+def quantise(module: nn.Module, noisy_images: Float[Tensor, "images *shape"], *, batch_size: int) -> Quantised:
+    """Return a network as a runner in static int8: give it to `SmoothedClassifier` in place of the module.
+
+    torch.export traces the network, torchao's X86 quantiser puts observers in, `noisy_images` set the scales (activations
+    8 bits unsigned with one scale a tensor, weights 8 bits signed with one a channel), and the compiler fuses the
+    integer kernels. Between integer layers it computes in bfloat16. Scales are fixed from then on: a row's output does
+    not depend on its batch.
+
+    Args:
+        module: the network, on the CPU.
+        noisy_images: (images, *shape) float32, at least one batch: training images with the noise of the run added,
+            never the noise of the votes.
+        batch_size: the only batch size that the result takes.
+
+    Raises:
+        InvalidInputError: the network is not on the CPU, or fewer images than a batch.
+        MissingExtraError: the extra `int8` is not installed.
+    """
+    if importlib.util.find_spec("torchao") is None:
+        raise MissingExtraError("torchao", extra="int8", needed_for="int8")
+    if any(tensor.device.type != "cpu" for tensor in module.state_dict().values()):
+        raise InvalidInputError(
+            "the device of int8", required="cpu", got="another", remedy="On a GPU take bf16 or fp16 instead."
+        )
+    if len(noisy_images) < batch_size:
+        raise InvalidInputError(
+            "noisy_images", required=f"at least one batch of {batch_size}", got=len(noisy_images), remedy="Pass more."
+        )
+    with quiet(), torch.no_grad():
+        from torchao.quantization.pt2e import move_exported_model_to_eval
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+        network = laid_channels_last(copy.deepcopy(module)).eval()
+        batches = [
+            batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+            for batch in torch.split(noisy_images, batch_size)
+            if len(batch) == batch_size
+        ]
+        exported = torch.export.export(network, (batches[0],)).module()
+        quantiser = x86.X86InductorQuantizer()
+        quantiser.set_global(x86.get_default_x86_inductor_quantization_config())
+        prepared = prepare_pt2e(exported, quantiser)
+        for batch in batches:
+            prepared(batch)
+        converted = convert_pt2e(prepared)
+        move_exported_model_to_eval(converted)
+    return Quantised(module, converted, batch_size)
+
+
+def _scales_digest(converted: Any) -> str:
+    """SHA-256 of every scale, zero point and range in the graph, and of the quantised weights."""
+    parts = hashlib.sha256()
+    for node in converted.graph.nodes:
+        if "quantize" in str(node.target):
+            constants = [argument for argument in node.args if isinstance(argument, int | float)]
+            parts.update(f"{node.target} {constants!r}\n".encode())
+    for name, tensor in sorted(converted.state_dict().items()):
+        parts.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        parts.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return parts.hexdigest()
