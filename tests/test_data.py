@@ -1,13 +1,14 @@
 """Data sets."""
 
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from noiseproof import data
 from noiseproof.data import ArrayDataset
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
 
 
 def test_digits_are_real_and_split_once_and_for_all() -> None:
@@ -60,7 +61,51 @@ def test_data_that_does_not_fit(images: np.ndarray, labels: np.ndarray, said: st
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(InvalidInputError, match="data must be one of digits; got 'mnits'"):
+    with pytest.raises(InvalidInputError, match=r"data must be digits, or a path that ends in \.npz; got 'mnits'"):
         data.load("mnits", "test")
     with pytest.raises(InvalidInputError, match="split must be train or test"):
         inspect.unwrap(data.load)("digits", "val")
+
+
+def test_npz_of_your_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    bytes_, labels = rng.integers(0, 256, (6, 3, 4, 4), dtype=np.uint8), np.array([0, 1, 2, 0, 1, 2])
+    np.savez(tmp_path / "mine.npz", images=bytes_, labels=labels, train_images=bytes_[:2], train_labels=labels[:2])
+    found = data.load(str(tmp_path / "mine.npz"), "test")
+    np.testing.assert_array_equal(np.rint(found.read(range(6)) * 255), bytes_)
+    assert (found.num_classes, found.image_shape, len(found)) == (3, (3, 4, 4), 6)
+    assert len(data.load(str(tmp_path / "mine.npz"), "train")) == 2
+    assert data.load(str(tmp_path / "mine.npz"), "test", 10).num_classes == 10
+    np.savez(tmp_path / "gray.npz", images=rng.random((2, 4, 4)), labels=labels[:2])
+    assert data.load(str(tmp_path / "gray.npz"), "test").image_shape == (1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x": np.zeros(3)}, "with images and labels; got x"),
+        ({"images": np.zeros((2, 4)), "labels": np.zeros(2, dtype=int)}, r"float64 \(2, 4\)"),
+        ({"images": np.zeros((2, 1, 4, 4)), "labels": np.zeros(2)}, "integer labels"),
+        (
+            {"images": np.zeros((2, 1, 4, 4), dtype=np.uint16), "labels": np.zeros(2, dtype=int)},
+            "8-bit integers or floats",
+        ),
+        ({"images": np.full((2, 1, 4, 4), 2.0), "labels": np.zeros(2, dtype=int)}, r"finite and in \[0, 1\]"),
+        (
+            {"images": np.array([{}], dtype=object), "labels": np.zeros(1, dtype=int)},
+            "a whole .npz file of plain arrays",
+        ),
+    ],
+)
+def test_npz_that_does_not_fit(arrays: dict[str, np.ndarray], said: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(NoiseproofError, match=said):
+        data.load(str(tmp_path / "mine.npz"), "test")
+
+
+def test_npz_that_is_damaged_or_missing(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="nothing there"):
+        data.load(str(tmp_path / "mine.npz"), "test")
+    (tmp_path / "mine.npz").write_bytes(b"garbage")
+    with pytest.raises(RunError, match=r"a whole \.npz file"):
+        data.load(str(tmp_path / "mine.npz"), "test")

@@ -23,12 +23,14 @@ class Dataset(ABC):
         split: "train" or "test".
         labels: (images,), int64, 0 to num_classes - 1.
         num_classes: k.
+        image_shape: (channels, height, width).
     """
 
     name: str
     split: Split
     labels: Int[np.ndarray, " images"]
     num_classes: int
+    image_shape: tuple[int, ...]
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
@@ -89,6 +91,7 @@ class ArrayDataset(Dataset):
         self.name, self.split, self.num_classes = name, split, num_classes
         self.images = np.ascontiguousarray(images, dtype=np.float32)
         self.labels = labels.astype(np.int64)
+        self.image_shape = self.images.shape[1:]
 
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
         """Return a copy of the images at these indices."""

@@ -6,11 +6,16 @@ from torch import nn
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.models.digits_cnn import DigitsCNN
+from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
 
 __all__ = ["build", "names"]
 
-_BY_NAME: dict[str, Callable[[], nn.Module]] = {"digits-cnn": DigitsCNN, "paper-mnist": PaperMNIST}
+_BY_NAME: dict[str, Callable[[], nn.Module]] = {
+    "digits-cnn": DigitsCNN,
+    "paper-mnist": PaperMNIST,
+    "paper-cifar": PaperCIFAR,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,64 @@
+"""Images and labels of your own, in one .npz file."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from noiseproof.data.base import ArrayDataset, Split
+from noiseproof.errors import InvalidInputError, RunError
+
+__all__ = ["load_npz"]
+
+
+def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayDataset:
+    """Read `images` and `labels` from a file that `numpy.savez` wrote; the training split is `train_images`, `train_labels`.
+
+    Images are (images, channels, height, width), float in [0, 1] or 8-bit integers, which are divided by 255; a missing
+    channel axis is added. Pickled arrays are refused.
+
+    Args:
+        path: the file.
+        split: which of the two.
+        num_classes: k; None is the highest label + 1.
+
+    Raises:
+        RunError: the file is missing or damaged.
+        InvalidInputError: an array is missing, of another shape or type, or outside its range.
+    """
+    keys = ("images", "labels") if split == "test" else ("train_images", "train_labels")
+    if not path.is_file():
+        raise RunError(str(path), required="a file", got="nothing there", remedy="Check the path.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = list(file)
+            arrays = [file[key] for key in keys if key in file]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(
+            str(path),
+            required="a whole .npz file of plain arrays",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Write it by numpy.savez(path, images=..., labels=...).",
+        ) from error
+    if len(arrays) < 2:
+        raise InvalidInputError(
+            str(path), required=f"with {' and '.join(keys)}", got=", ".join(found) or "nothing", remedy="Name them so."
+        )
+    images, labels = arrays
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4 or labels.ndim != 1 or labels.dtype.kind not in "iu" or images.dtype.kind not in "fu":
+        raise InvalidInputError(
+            str(path),
+            required="images (images, channels, height, width), float or 8-bit, and integer labels (images,)",
+            got=f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}",
+            remedy="Reshape them before saving.",
+        )
+    if images.dtype.kind == "u":
+        if images.dtype != np.uint8:
+            raise InvalidInputError(
+                str(path), required="8-bit integers or floats", got=str(images.dtype), remedy="Scale to [0, 1] first."
+            )
+        images = images.astype(np.float32) / np.float32(255.0)
+    classes = int(labels.max(initial=0)) + 1 if num_classes is None else num_classes
+    return ArrayDataset(path.name, split, images.astype(np.float32), labels.astype(np.int64), classes)

@@ -1,0 +1,60 @@
+"""Classifiers made by Python code that the user names."""
+
+import hashlib
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from noiseproof.errors import InvalidInputError
+
+__all__ = ["build_from", "source_digest"]
+
+
+def build_from(spec: str) -> Any:
+    """Import `package.module` and return what `name` of "package.module:name" gives when called.
+
+    A torch module or an estimator that has the name is returned as it is.
+
+    Raises:
+        InvalidInputError: the module cannot be imported, has no such name, or the call failed; says why.
+    """
+    module_name, _, name = spec.partition(":")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise InvalidInputError(
+            "--model",
+            required="a module that can be imported from here",
+            got=f"{type(error).__name__} in {module_name}: {error}",
+            remedy="Run the command in the folder that holds the package, or install the package.",
+        ) from error
+    found = getattr(module, name, None)
+    if found is None:
+        public = ", ".join(other for other in vars(module) if not other.startswith("_"))
+        raise InvalidInputError(
+            "--model", required=f"a name in {module_name}", got=repr(name), remedy=f"It has: {public or 'none'}."
+        )
+    if isinstance(found, nn.Module) or (hasattr(found, "predict") and not isinstance(found, type)):
+        return found
+    if not callable(found):
+        raise InvalidInputError(spec, required="callable", got=type(found).__name__, remedy="Name a function.")
+    try:
+        return found()
+    except Exception as error:
+        raise InvalidInputError(
+            spec,
+            required="callable without arguments",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Write a function that fills the arguments in, and name that.",
+        ) from error
+
+
+def source_digest(spec: str) -> str | None:
+    """Return the SHA-256 of the file that defines the factory; None where there is no such file."""
+    file = getattr(sys.modules[spec.partition(":")[0]], "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()

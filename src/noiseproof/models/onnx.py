@@ -1,0 +1,65 @@
+"""ONNX files, run by onnxruntime."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from noiseproof.errors import InvalidInputError, MissingExtraError, RunError
+from noiseproof.runners import Runner
+
+__all__ = ["OnnxRunner"]
+
+
+class OnnxRunner(Runner):
+    """A network in an ONNX file: one float32 input of images, the first output is scores or labels.
+
+    It runs on the CPU with as many threads as torch uses; a batch size fixed in the file is kept.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MissingExtraError: the extra `onnx` is not installed.
+        RunError: the file is damaged.
+        InvalidInputError: the network has several inputs, or one that is not float32.
+    """
+
+    kind = "numpy"
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError("onnxruntime", extra="onnx", needed_for=str(path)) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise RunError(
+                str(path),
+                required="a whole ONNX file",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Export it again; a newer onnxruntime may know more operators.",
+            ) from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+            raise InvalidInputError(
+                f"the input of {path.name}",
+                required="one float32 tensor of images",
+                got=", ".join(f"{found.name}: {found.type}" for found in inputs),
+                remedy="Export the network with its images alone, in float32.",
+            )
+        self._input = inputs[0].name
+        self._output = self._session.get_outputs()[0].name
+        first = inputs[0].shape[0]
+        self.batch_size = first if isinstance(first, int) else None
+
+    def __call__(self, batch: Float[np.ndarray, "batch *shape"]) -> np.ndarray:
+        """Run the network."""
+        return np.asarray(self._session.run([self._output], {self._input: batch})[0])

@@ -1,0 +1,59 @@
+"""Weight files of others."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from noiseproof.errors import RunError
+
+__all__ = ["file_digest", "read_weights"]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read named tensors from a .safetensors file, or from a torch file that holds nothing but tensors.
+
+    In a torch file the tensors may lie under "state_dict" or "model", and a "module." before every name, as training
+    on several GPUs writes it, is dropped.
+
+    Raises:
+        RunError: the file is missing or damaged, or a torch file with anything but tensors: it is never unpickled.
+    """
+    if not path.is_file():
+        raise RunError(str(path), required="a file of weights", got="nothing there", remedy="Check the path.")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        for key in ("state_dict", "model"):
+            if isinstance(content.get(key), dict):
+                content = content[key]
+    except Exception as error:  # torch raises pickle's errors, which are of many kinds
+        raise _unusable(path, error) from error
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    if tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, and of its data beside it (`file.data`) where there is such."""
+    parts = hashlib.sha256()
+    for part in (path, path.with_name(path.name + ".data")):
+        if part.is_file():
+            with part.open("rb") as file:
+                while block := file.read(2**20):
+                    parts.update(block)
+    return parts.hexdigest()
+
+
+def _unusable(path: Path, error: Exception) -> RunError:
+    return RunError(
+        str(path),
+        required="whole, with nothing but tensors in it",
+        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        remedy="Save the network's state_dict as safetensors: safetensors.torch.save_file(model.state_dict(), ...).",
+    )
