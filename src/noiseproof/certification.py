@@ -1,21 +1,23 @@
 """Certify a data set into a record, shard by shard; what is written is never counted again."""
 
 import io
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import nn
 
 from noiseproof.data import Dataset
 from noiseproof.errors import RunError, require_count
 from noiseproof.models import model_digest
-from noiseproof.noises import Noise
-from noiseproof.randomness import Phase, require_seed
+from noiseproof.provenance import device_name
+from noiseproof.randomness import require_seed
 from noiseproof.records import Record, RecordSettings, VoteTable, default_shard_size
 from noiseproof.sampling import Progress
 from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.stopwatch import Stopwatch
 
 __all__ = ["count_into", "plan"]
 
@@ -28,57 +30,81 @@ def count_into(
     smoothed: SmoothedClassifier,
     dataset: Dataset,
     *,
+    shards: Iterable[int] | None = None,
     progress: Progress = lambda _: None,
     on_shard: Callable[[int, VoteTable], None] = lambda _number, _table: None,
-) -> None:
+    stopwatch: Stopwatch | None = None,
+) -> list[int]:
     """Count the votes of every shard that is missing or damaged, and write each when it is complete.
 
     The votes of an image depend on the record's settings alone, so an interrupted record, continued, ends with the
-    votes it would have had without the interruption; a kill loses at most the shard in flight.
+    votes it would have had without the interruption; a kill loses at most the shard in flight. Several processes may
+    work on one record: each takes the shards that no other holds.
 
     Args:
         record: where the votes go; its settings say what to count.
         smoothed: the classifier and noise of those settings; a callable that is no torch module gets NumPy batches.
         dataset: the data set of those settings.
+        shards: which shards to count; None counts all.
         progress: told the number of votes counted since the last call.
         on_shard: called with each shard written and its votes.
+        stopwatch: charged with the stages reading, noise, network, counting and writing.
+
+    Returns:
+        The shards that were left to another process, which holds them.
 
     Raises:
-        RunError: the noise, classes, network or data set are not those of the record's settings.
+        RunError: the noise, classes, network, engine or data set are not those of the record's settings.
         ClassifierError: the classifier failed; shards written before stay.
         RunError: a shard could not be written; shards written before stay.
     """
-    settings = record.settings
+    settings, watch = record.settings, stopwatch or Stopwatch()
     _require_the_recorded(settings, smoothed, dataset)
-    missing, _ = record.missing()
+    chosen = None if shards is None else set(shards)
+    missing = [shard for shard in record.missing()[0] if chosen is None or shard in chosen]
+    busy = []
     for shard in missing:
-        indices = record.shard_indices(shard)
-        images = dataset.read(indices)
-        selection = None
-        if settings.selection_samples:
-            selection = smoothed.count(
+        with record.claim(shard) as claimed:
+            if not claimed:
+                busy.append(shard)
+                continue
+            if record.holds(shard):
+                continue  # another process has counted it since we looked
+            begun = time.perf_counter()
+            indices = record.shard_indices(shard)
+            with watch.stage("reading"):
+                images = dataset.read(indices)
+            votes, selection = smoothed.count_phases(
                 images,
-                samples=settings.selection_samples,
+                samples=settings.samples,
+                selection_samples=settings.selection_samples,
                 seed=settings.seed,
                 indices=indices,
-                phase=Phase.SELECT,
                 progress=progress,
+                stopwatch=watch,
             )
-        votes = smoothed.count(images, samples=settings.samples, seed=settings.seed, indices=indices, progress=progress)
-        table = VoteTable(
-            index=np.asarray(indices, dtype=np.int64),
-            label=dataset.labels[np.asarray(indices)],
-            votes=votes,
-            selection_votes=selection,
-            thumbnails=[_thumbnail(image) for image in images],
-        )
-        record.write_shard(shard, table)
+            with watch.stage("writing"):
+                table = VoteTable(
+                    index=np.asarray(indices, dtype=np.int64),
+                    label=dataset.labels[np.asarray(indices)],
+                    votes=votes,
+                    selection_votes=selection,
+                    thumbnails=[_thumbnail(image) for image in images],
+                )
+                about = {
+                    "batch_size": smoothed.batch_size_for(images.shape[1:]),
+                    "seconds": round(time.perf_counter() - begun, 3),
+                    "written": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "device": device_name(smoothed.classifier.device),
+                }
+                record.write_shard(shard, table, about)
         on_shard(shard, table)
+    return busy
 
 
 def plan(
     dataset: Dataset,
-    noise: Noise,
+    smoothed: SmoothedClassifier,
     *,
     model: Mapping[str, Any],
     samples: int,
@@ -91,7 +117,7 @@ def plan(
 
     Args:
         dataset: what is certified.
-        noise: with which.
+        smoothed: by what, with which noise.
         model: name and digest of the classifier, for the record.
         samples: votes per image.
         selection_samples: votes of the selection phase; 0 for none.
@@ -110,7 +136,7 @@ def plan(
     return RecordSettings(
         data={"name": dataset.name, "split": dataset.split, "digest": dataset.digest()},
         model=dict(model),
-        noise=noise.spec(),
+        noise=smoothed.noise.spec(),
         num_classes=dataset.num_classes,
         samples=samples,
         selection_samples=selection_samples,
@@ -118,7 +144,8 @@ def plan(
         start=indices.start,
         stop=indices.stop,
         step=indices.step,
-        shard_size=default_shard_size(samples),
+        shard_size=default_shard_size(samples, dataset.image_shape),
+        engine=smoothed.engine(),
     )
 
 
@@ -126,12 +153,14 @@ def _require_the_recorded(settings: RecordSettings, smoothed: SmoothedClassifier
     """Raise RunError where votes would be recorded as something they are not; a callable's own digest is taken on trust."""
     found: dict[str, object] = {
         "noise": smoothed.noise.spec(),
+        "engine": smoothed.engine(),
         "num_classes": smoothed.classifier.num_classes,
         "data": {"name": dataset.name, "split": dataset.split, "digest": dataset.digest()},
     }
     planned = {name: getattr(settings, name) for name in found}
-    if isinstance(smoothed.classifier.function, nn.Module):
-        found["model digest"] = model_digest(smoothed.classifier.function)
+    module = smoothed.classifier.runner.module
+    if module is not None:
+        found["model digest"] = model_digest(module)
         planned["model digest"] = settings.model.get("digest")
     for name, value in planned.items():
         if value != found[name]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from noiseproof.errors import RunError
 
-__all__ = ["require_writable", "write_atomically"]
+__all__ = ["remove_leftovers", "require_writable", "write_atomically"]
 
 
 def require_writable(folder: Path) -> None:
@@ -21,10 +21,18 @@ def require_writable(folder: Path) -> None:
     probe.unlink()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> bool:
     """Write content so that a kill or a full disk leaves either the old file or the new one, never a part.
 
     The content goes to a temporary file beside it, is flushed to the disk and takes the name in one step.
+
+    Args:
+        path: where to.
+        content: what.
+        replace: whether to take the place of a file that is there.
+
+    Returns:
+        Whether it was written: False where it must not replace, and another process was first.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; what stood there before is untouched.
@@ -36,7 +44,12 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if replace:
+            temporary.replace(path)
+        else:
+            _take_free_name(temporary, path)
+    except FileExistsError:
+        return False
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise RunError(
@@ -49,3 +62,23 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+    return True
+
+
+def _take_free_name(temporary: Path, path: Path) -> None:
+    """Give a file a name that is free, or raise FileExistsError; in one step where the file system has hard links."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        if path.exists():
+            raise FileExistsError(path) from error
+        temporary.replace(path)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed processes left beside a path. Only for who holds its lock."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        with contextlib.suppress(OSError):
+            part.unlink()

@@ -1,15 +1,17 @@
 """Where and by what a file was made, for whoever checks it later."""
 
+import contextlib
 import platform
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["provenance"]
+__all__ = ["device_name", "provenance"]
 
 _PACKAGES = ("noiseproof", "torch", "numpy", "scipy", "scikit-learn", "pyarrow")
+_OPTIONAL = ("torchao", "onnxruntime")
 
 
 def provenance(device: object) -> dict[str, Any]:
@@ -22,7 +24,41 @@ def provenance(device: object) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "device": str(device),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
+        "threads": _threads(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: version(name) for name in _PACKAGES} | _optional_versions(),
     }
+
+
+def device_name(device: object) -> str:
+    """Return what the device is: the name of a GPU, or the processor."""
+    import torch
+
+    if str(device).startswith("cuda"):
+        return str(torch.cuda.get_device_name(str(device)))
+    return _processor()
+
+
+def _processor() -> str:
+    """The model of the processor where the system tells it; Python itself often knows no more than x86_64."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _optional_versions() -> dict[str, str]:
+    found = {}
+    for name in _OPTIONAL:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -8,7 +8,8 @@ Votes are the truth; probabilities and radii are computed from them, under any b
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,28 +18,30 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from jaxtyping import Int
 
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
 from noiseproof.errors import RunError
-from noiseproof.files import write_atomically
+from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.noises import Noise, from_spec
 from noiseproof.smoothing import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
 
 __all__ = ["FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size", "recertify"]
 
-FORMAT = 1
-"""Version of this layout; a record of a newer one is refused."""
+FORMAT = 2
+"""Version of this layout; a record of a newer one is refused. Format 1 had no engine among its settings."""
 
 _CONFIGURATION, _VOTES = "record.json", "votes"
 
-_VOTES_PER_SHARD = 250_000
+_PIXELS_PER_SHARD = 2e8
 
 
-def default_shard_size(samples: int) -> int:
-    """Choose images per shard so that a kill loses 250 000 votes: seconds of a small network, minutes of a big one."""
-    return int(np.clip(_VOTES_PER_SHARD // samples, 1, 256))
+def default_shard_size(samples: int, image_shape: Sequence[int]) -> int:
+    """Choose images per shard so that a kill loses minutes: 250 000 votes of 28 x 28 pixels, 1300 of 3 x 224 x 224."""
+    votes = _PIXELS_PER_SHARD / max(1, int(np.prod(image_shape)))
+    return int(np.clip(votes // samples, 1, 256))
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class RecordSettings:
         stop: index after the last.
         step: every how many images one is taken.
         shard_size: images per file.
+        engine: how the classifier ran and noise was drawn, `SmoothedClassifier.engine()`; None in records of format 1,
+            which can be read and not continued.
     """
 
     data: Mapping[str, Any]
@@ -70,11 +75,16 @@ class RecordSettings:
     stop: int
     step: int
     shard_size: int
+    engine: Mapping[str, Any] | None = None
 
     @property
     def indices(self) -> range:
         """The images of the record, by their index in the data set."""
         return range(self.start, self.stop, self.step)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as JSON-compatible data."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -131,8 +141,9 @@ class Record:
                 got="votes whose configuration is missing",
                 remedy=f"Restore {_CONFIGURATION}, or choose another folder: votes are never overwritten by others.",
             )
-        content = {"format": FORMAT, "settings": asdict(settings), "about": dict(about)}
-        write_atomically(path / _CONFIGURATION, json.dumps(content, indent=2).encode())
+        content = {"format": FORMAT, "settings": settings.plain(), "about": dict(about)}
+        if not write_atomically(path / _CONFIGURATION, json.dumps(content, indent=2).encode(), replace=False):
+            return Record.create(path, settings, about)  # another process was first: share its record
         return Record(path, settings, dict(about))
 
     @staticmethod
@@ -191,10 +202,14 @@ class Record:
         size = self.settings.shard_size
         return self.settings.indices[shard * size : (shard + 1) * size]
 
-    def missing(self) -> tuple[list[int], list[RunError]]:
-        """Return the shards still to be counted, and what is wrong with those that exist but cannot be used."""
+    def missing(self, shards: Iterable[int] | None = None) -> tuple[list[int], list[RunError]]:
+        """Return the shards still to be counted, and what is wrong with those that exist but cannot be used.
+
+        Args:
+            shards: which to look at; None looks at all.
+        """
         missing, faults = [], []
-        for shard in self.shards:
+        for shard in self.shards if shards is None else shards:
             if not self.shard_path(shard).exists():
                 missing.append(shard)
                 continue
@@ -205,8 +220,46 @@ class Record:
                 faults.append(error)
         return missing, faults
 
-    def write_shard(self, shard: int, table: VoteTable) -> None:
+    def holds(self, shard: int) -> bool:
+        """Whether the shard is there, whole and of this record."""
+        return not self.missing([shard])[0]
+
+    @contextmanager
+    def claim(self, shard: int) -> Iterator[bool]:
+        """Hold a shard against other processes of this machine; yields False where another one holds it.
+
+        The system lets go of the lock when its process ends, however it ends. Two processes on machines that share no
+        locks would do the same work twice and write the same votes.
+        """
+        path = self.shard_path(shard)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.stem}.lock"), blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            remove_leftovers(path)
+            yield True
+        finally:
+            lock.release()
+
+    def shard_about(self, shard: int) -> dict[str, Any]:
+        """Return how a shard was counted: batch size, seconds, time, device; empty for one that is not there."""
+        if not self.shard_path(shard).exists():
+            return {}
+        metadata = pq.read_schema(self.shard_path(shard)).metadata or {}
+        about: dict[str, Any] = json.loads(metadata.get(b"about", b"{}"))
+        return about
+
+    def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
         """Write the votes of one shard: whole, checksummed, or not at all.
+
+        Args:
+            shard: its number.
+            table: its rows.
+            about: how they were counted; decides nothing.
 
         Raises:
             RunError: the disk is full or not writable; shards written before are untouched.
@@ -219,7 +272,9 @@ class Record:
         }
         if table.selection_votes is not None:
             columns["selection_votes"] = _matrix(table.selection_votes)
-        arrow = pa.table(columns).replace_schema_metadata({"noiseproof": self._fingerprint})
+        arrow = pa.table(columns).replace_schema_metadata(
+            {"noiseproof": self._fingerprint, "about": json.dumps(dict(about or {}))}
+        )
         buffer = io.BytesIO()
         pq.write_table(arrow, buffer, compression="zstd", write_page_checksum=True)
         write_atomically(self.shard_path(shard), buffer.getvalue())
@@ -246,7 +301,7 @@ class Record:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return json.dumps(asdict(self.settings), sort_keys=True)
+        return json.dumps(self.settings.plain(), sort_keys=True)
 
     def _read_shard(self, shard: int) -> VoteTable:
         path = self.shard_path(shard)
@@ -308,12 +363,22 @@ def _counts(column: pa.ChunkedArray, num_classes: int) -> Int[np.ndarray, "image
 
 
 def _require_equal(found: Record, settings: RecordSettings) -> None:
-    before, now = json.loads(json.dumps([asdict(found.settings), asdict(settings)]))
-    changed = [key for key in now if before[key] != now[key]]
-    if changed:
+    before, now = json.loads(json.dumps([found.settings.plain(), settings.plain()]))
+    changes = list(_changes(before, now))
+    if changes:
         raise RunError(
             str(found.path),
-            required="a record with " + ", ".join(f"{key} {now[key]}" for key in changed),
-            got=", ".join(f"{key} {before[key]}" for key in changed),
-            remedy="Votes of different settings must not mix: choose another folder for the new ones.",
+            required="a record with " + ", ".join(f"{name} {new}" for name, _, new in changes),
+            got=", ".join(f"{name} {old}" for name, old, _ in changes),
+            remedy="Votes of different settings must not mix: choose another folder (--out) for the new ones.",
         )
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Name every setting that differs, inside of mappings too."""
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, f"{prefix}{key} ")
+        elif old != new:
+            yield f"{prefix}{key}", old, new
