@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from noiseproof import cli
+from noiseproof import cli, data
 from noiseproof.records import Record
 
 NOISEPROOF = [sys.executable, "-c", "from noiseproof.cli import main; main()"]
@@ -206,11 +207,195 @@ def test_laplace_noise_from_training_to_report(tmp_path: Path) -> None:
     assert "ℓ1" in (tmp_path / "report.html").read_text()
 
 
+# ---- a model of one's own, the engine, parts -------------------------------------------------------------------------
+
+
+MINE = """
+import numpy as np
+from torch import nn
+from noiseproof.models import DigitsCNN
+
+network = DigitsCNN
+
+class From255(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = DigitsCNN()
+    def forward(self, x):
+        return self.inner(x / 255)
+    def load_state_dict(self, state, **more):
+        return self.inner.load_state_dict({key.removeprefix("inner."): value for key, value in state.items()})
+    def state_dict(self, *a, **more):
+        return {f"inner.{key}": value for key, value in self.inner.state_dict().items()}
+
+def of_8_bits():
+    import safetensors.torch
+    model = From255()
+    model.inner.load_state_dict(safetensors.torch.load_file("mine.safetensors"))
+    return model
+
+def ink():
+    return lambda x: np.clip(x.mean(axis=(1, 2, 3)) * 20, 0, 9).astype(int)
+"""
+
+
+@pytest.fixture
+def mine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder: code, weights, data."""
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.safetensors").write_bytes((run / "checkpoint.safetensors").read_bytes())
+    test = data.load("digits", "test")
+    np.savez(tmp_path / "digits.npz", images=test.images, labels=test.labels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+OWN = ("--model", "mine:network", "--weights", "mine.safetensors", "--data", "digits.npz", "--sigma", 0.25)
+FEW = ("--samples", 300, "--every", 10, "--seed", 1)
+
+
+def test_a_model_of_ones_own_is_certified_like_the_trained_one(run: Path, mine: Path) -> None:
+    noiseproof("certify", "run", *OWN, *FEW)
+    ours, theirs = Record.open(run).read(), Record.open(mine / "run").read()
+    np.testing.assert_array_equal(theirs.votes, ours.votes)
+    settings = Record.open(mine / "run").settings
+    assert settings.model["name"] == "mine:network"
+    assert settings.data["name"] == "digits.npz"
+    noiseproof("report", "run", "--out", "report.html")
+
+    (mine / "mine.py").write_text(MINE + "# changed\n")
+    refused = one_line(noiseproof("certify", "run", *OWN, *FEW, code=2).stderr)
+    assert "model source" in refused, "says what changed"
+    np.savez(mine / "digits.npz", images=data.load("digits", "test").images, labels=np.zeros(599, dtype=int))
+    (mine / "mine.py").write_text(MINE)
+    assert "data digest" in one_line(noiseproof("certify", "run", *OWN, *FEW, "--classes", 10, code=2).stderr)
+
+
+def test_a_model_that_wants_pixels_on_another_scale_is_refused(mine: Path) -> None:
+    arguments = ("--model", "mine:of_8_bits", "--data", "digits", "--sigma", 0.25)
+    refused = one_line(noiseproof("certify", "run", *arguments, *FEW, code=2).stderr)
+    assert "pixels in [0, 1], which is where noise is added" in refused
+    assert "with pixels from 0 to 255" in refused
+    assert not list(mine.glob("run/votes/*.parquet"))
+
+
+def test_a_model_at_chance_gets_a_word(mine: Path) -> None:
+    shown = noiseproof("certify", "run", "--model", "mine:ink", "--data", "digits", "--sigma", 0.25, *FEW)
+    assert "Is this the right classifier?" in one_line(shown.stderr)
+    assert (mine / "run" / "record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "mine:network", "--sigma", "0.25"], "--data must be given with --model"),
+        (["--model", "mine:network", "--data", "digits"], "--sigma must be given with --model"),
+        (
+            ["--model", "mine:ink", "--data", "digits", "--sigma", "1", "--precision", "bf16"],
+            "left out for what is no torch",
+        ),
+        (["--weights", "mine.safetensors"], "--weights and --classes must be given with --model"),
+        (["--shard", "0/4"], "--shard must be I/N with I from 1 to N; got '0/4'"),
+        (["--shard", "1"], "Example: --shard 3/16"),
+        (["--precision", "fp16"], "CPUs have no fast fp16"),
+        (["--data", "missing.npz"], "missing.npz must be a file"),
+    ],
+)
+def test_bad_models_and_engines(run: Path, mine: Path, arguments: list[str], said: str) -> None:
+    folder = "run" if "--model" in arguments else run
+    failed = noiseproof("certify", folder, "--out", mine / "out", *arguments, code=2)
+    assert said in one_line(failed.stderr)
+    assert not (mine / "out").exists()
+
+
+def test_parts_counted_apart_are_the_whole(run: Path, tmp_path: Path) -> None:
+    arguments = ("certify", run, "--samples", 2000, "--every", 2, "--seed", 1, "--precision", "fp32")
+    noiseproof(*arguments, "--out", tmp_path / "whole")
+    first = noiseproof(*arguments, "--out", tmp_path / "parts", "--shard", "1/2")
+    whole = Record.open(tmp_path / "whole")
+    assert len(whole.shards) >= 2
+    assert "Incomplete" in first.stdout + first.stderr
+    noiseproof(*arguments, "--out", tmp_path / "parts", "--shard", "2/2")
+    np.testing.assert_array_equal(Record.open(tmp_path / "parts").read().votes, whole.read().votes)
+    open_choice = one_line(
+        noiseproof("certify", run, "--out", tmp_path / "new", "--shard", "1/2", "--samples", 2000, code=2).stderr
+    )
+    assert "--precision must be named with --shard" in open_choice
+
+
+def test_a_run_goes_on_in_the_precision_it_began_with(run: Path, tmp_path: Path) -> None:
+    arguments = ("certify", run, "--samples", 2000, "--every", 2, "--out", tmp_path)
+    noiseproof(*arguments, "--precision", "bf16", "--shard", "1/2")
+    again = noiseproof(*arguments)
+    assert "Running in bf16" in again.stderr
+    engine = Record.open(tmp_path).settings.engine
+    assert engine is not None
+    assert engine["precision"] == "bf16"
+    refused = one_line(noiseproof(*arguments, "--precision", "fp32", code=2).stderr)
+    assert "engine precision fp32" in refused
+    assert "got engine precision bf16" in refused
+
+
+def test_inspect_tells_what_a_run_is(run: Path, tmp_path: Path) -> None:
+    shown = one_line(noiseproof("inspect", run).stdout)
+    for word in ("digits-cnn", "sigma 0.25", "seed 1", "precision fp32", "philox4x64", "60 of 60 images", "torch 2."):
+        assert word in shown
+    found = json.loads(noiseproof("inspect", run, "--json").stdout)
+    assert found["counted"]["votes"] == 60 * 400
+    assert found["settings"]["engine"]["compile"] is False
+
+    folder = tmp_path / "damaged"
+    noiseproof("certify", run, "--samples", 2000, "--every", 2, "--out", folder, "--seed", 1)
+    shard = Record.open(folder).shard_path(1)
+    shard.write_bytes(shard.read_bytes()[:100])
+    damaged = noiseproof("inspect", folder, code=1)
+    assert "1 damaged" in damaged.stdout
+    assert "00001.parquet must be a whole shard" in one_line(damaged.stderr)
+    again = noiseproof("certify", run, "--samples", 2000, "--every", 2, "--out", folder, "--seed", 1)
+    assert "Counted anew" in again.stderr
+    noiseproof("inspect", folder)
+
+
+def test_profile_says_where_the_time_went(run: Path, tmp_path: Path) -> None:
+    shown = one_line(noiseproof("certify", run, *FEW, "--out", tmp_path, "--profile").stderr)
+    assert "Where the time went: reading" in shown
+    for stage in ("noise", "network", "counting", "writing", "rest"):
+        assert f"{stage} " in shown
+    assert "votes/s" in shown
+    assert "certified at 0.25 in" in shown
+
+
+@pytest.mark.slow
+def test_measure_prints_speed_beside_accuracy(run: Path, tmp_path: Path) -> None:
+    found = json.loads(noiseproof("measure", run, "--json", "--batch-size", 64).stdout)
+    names = [row["name"] for row in found["rows"]]
+    assert names[:2] == ["fp32", "bf16"]
+    assert all(row["images_per_second"] > 0 and row["noisy_accuracy"] > 0.5 for row in found["rows"])
+    if "int8" in names:
+        shown = noiseproof("certify", run, *FEW, "--out", tmp_path, "--precision", "int8", "--batch-size", 64)
+        assert "labels as float32" in shown.stderr
+        engine = Record.open(tmp_path).settings.engine
+        assert engine is not None
+        assert len(engine["quantisation"]) == 64
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_folder_share_the_work(run: Path, tmp_path: Path) -> None:
+    arguments = ["certify", str(run), "--samples", "2000", "--out", str(tmp_path), "--precision", "fp32"]
+    both = [subprocess.Popen([*NOISEPROOF, *arguments], env=QUIET, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    messages = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], messages
+    assert Record.open(tmp_path).missing() == ([], [])
+    single = subprocess.run([*NOISEPROOF, *arguments[:-4], "--out", str(tmp_path / "alone")], env=QUIET, check=True)
+    assert single.returncode == 0
+    np.testing.assert_array_equal(Record.open(tmp_path).read().votes, Record.open(tmp_path / "alone").read().votes)
+
+
 def test_help_explains_itself() -> None:
     runner = CliRunner()
     top = runner.invoke(cli.app, ["--help"])
     assert top.exit_code == 0
-    for command in ("demo", "train", "certify", "recertify", "report", "radius", "reproduce"):
+    for command in ("demo", "train", "certify", "recertify", "report", "inspect", "measure", "radius", "reproduce"):
         assert command in top.output
         page = runner.invoke(cli.app, [command, "--help"])
         assert page.exit_code == 0

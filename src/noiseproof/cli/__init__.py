@@ -9,6 +9,8 @@ from rich.markup import escape
 from noiseproof.cli.certify import certify
 from noiseproof.cli.console import say
 from noiseproof.cli.demo import demo
+from noiseproof.cli.inspect import inspect
+from noiseproof.cli.measure import measure
 from noiseproof.cli.radius import radius
 from noiseproof.cli.recertify import recertify
 from noiseproof.cli.report import report
@@ -24,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, certify, recertify, report, radius, reproduce):
+for command in (demo, train, certify, recertify, report, inspect, measure, radius, reproduce):
     app.command()(command)
 
 

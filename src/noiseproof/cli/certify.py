@@ -1,6 +1,6 @@
 """`noiseproof certify`."""
 
-from collections.abc import Callable
+import re
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -9,26 +9,24 @@ import typer
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.console import (
-    DeviceOption,
-    JsonOption,
-    RadiiOption,
-    SeedOption,
-    parse_radii,
-    progress_bar,
-    resumable,
-    say,
-)
+from noiseproof.cli.console import DeviceOption, JsonOption, RadiiOption, SeedOption, parse_radii, say
+from noiseproof.cli.engine import PrecisionName
 from noiseproof.cli.recertify import show
 
 if TYPE_CHECKING:
-    from noiseproof.records import Record
+    from noiseproof.noises import Noise
+    from noiseproof.records import VoteTable
 
-__all__ = ["certify", "count_votes"]
+__all__ = ["certify"]
+
+_MODEL, _ENGINE, _PROCEDURE = "A model of your own", "Speed", "The printed table"
 
 
 def certify(
-    run: Annotated[Path, typer.Argument(help="The run folder of a trained network.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(help="The run folder of a trained network; with --model, where votes go.", show_default=False),
+    ],
     samples: Annotated[
         int, typer.Option(help="Votes per image. 10000 reach radii of 3.2 sigma, 1000 reach 2.4 sigma.")
     ] = 10_000,
@@ -42,101 +40,140 @@ def certify(
     selection_samples: Annotated[
         int, typer.Option(help="Extra votes that only choose the class, for the two-phase bound.")
     ] = 100,
+    out: Annotated[Path | None, typer.Option(help="Where the votes go.", show_default="the run folder")] = None,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="package.module:factory (its code is run), net.onnx, or net.pt2 of torch.export.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights for a factory's network: .safetensors, or .pt of tensors.", rich_help_panel=_MODEL),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, or your own file.npz with images and labels.",
+            show_default="as in training",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    noise: Annotated[
+        names.NoiseName, typer.Option(help="Noise for --model.", rich_help_panel=_MODEL)
+    ] = names.NoiseName.gaussian,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of classes of file.npz.", show_default="its highest label + 1", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    precision: Annotated[
+        PrecisionName,
+        typer.Option(
+            help="auto keeps a record's own; for a new run of over a minute it takes 16 bits where they are 1.5 x as fast.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = PrecisionName.auto,
+    compiled: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Make code for this network first, 5 to 60 s.",
+            show_default="for runs over two minutes",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Images per call of the network.", show_default="found", rich_help_panel=_ENGINE),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Count only part I of N, such as 3/16; parts merge in one folder.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print where the time went.", rich_help_panel=_ENGINE)
+    ] = False,
+    device: DeviceOption = "auto",
     bound: Annotated[
-        names.BoundName, typer.Option(help="From votes to probabilities, in the printed table.")
+        names.BoundName, typer.Option(help="From votes to probabilities.", rich_help_panel=_PROCEDURE)
     ] = names.BoundName.two_phase,
     certificate: Annotated[
-        names.CertificateName, typer.Option(help="From probabilities to a radius, in the printed table.")
+        names.CertificateName, typer.Option(help="From probabilities to a radius.", rich_help_panel=_PROCEDURE)
     ] = names.CertificateName.neyman_pearson,
     radii: RadiiOption = None,
-    out: Annotated[Path | None, typer.Option(help="Where the votes go.", show_default="the run folder")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images per call of the network.", show_default="by image size")
-    ] = None,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    json: JsonOption = False,
 ) -> None:
     """Add noise to every test image many times, count the votes, and prove radii.
 
     Votes are written as they are counted. Stop it with Ctrl-C, or let the machine fail: run it again and it goes on.
+    Start it as often as you like on one folder: each process takes what no other is counting.
     """
+    wanted = parse_radii(radii)  # before votes are counted, and before torch is loaded
+    part = _parse_shard(shard)
+    from noiseproof.cli.counting import Engine, Selection, Subject, count_votes
+    from noiseproof.errors import InvalidInputError
     from noiseproof.smoothing import require_enough_samples, samples_needed
 
-    parse_radii(radii)  # before votes are counted
-    chosen = names.bound(bound, selection_samples)
-    record = count_votes(
-        run,
-        out or run,
-        samples=samples,
-        selection_samples=selection_samples,
-        sigma=sigma,
-        every=every,
-        limit=limit,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-        check=lambda classes: require_enough_samples(samples, samples_needed(chosen, alpha, classes), alpha),
+    if model is None and (weights is not None or classes is not None):
+        raise InvalidInputError(
+            "--weights and --classes", required="given with --model", got="no --model", remedy="Name the model too."
+        )
+    subject = (
+        Subject.trained(run, sigma, data)
+        if model is None
+        else Subject.brought(model, weights, data, noise, sigma, classes)
     )
-    show(record, alpha=alpha, bound=chosen, certificate=names.certificate(certificate), radii=radii, json=json)
+    chosen, way = names.bound(bound, selection_samples), names.certificate(certificate)
+    require_enough_samples(samples, samples_needed(chosen, alpha, subject.dataset.num_classes), alpha)
+    radius = next((value for value in wanted or [] if value > 0.0), _watched_radius(subject.noise))
+
+    def judge(table: "VoteTable", noise: "Noise") -> int:
+        from noiseproof.records import recertify
+
+        found = recertify(table, noise, alpha=alpha, bound=chosen, certificate=way)
+        return int(((found.prediction == table.label) & (found.radius >= radius)).sum())
+
+    record = count_votes(
+        subject,
+        out or run,
+        Selection(samples, selection_samples, every, limit, part),
+        Engine(device, precision, compiled, batch_size, profile),
+        seed=seed,
+        watched=f"certified at {radius:g}",
+        judge=judge,
+    )
+    show(record, alpha=alpha, bound=chosen, certificate=way, radii=radii, json=json)
     if not json:
         say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")
 
 
-def count_votes(
-    run: Path,
-    out: Path,
-    *,
-    samples: int,
-    selection_samples: int,
-    sigma: float | None,
-    every: int,
-    limit: int | None,
-    batch_size: int | None,
-    seed: int,
-    device: str,
-    check: Callable[[int], None],
-) -> "Record":
-    """Count the votes of the trained network in `run` into a record in `out`, with a progress bar."""
-    from noiseproof.certification import count_into, plan
-    from noiseproof.data import load
-    from noiseproof.models import load_checkpoint, model_digest
-    from noiseproof.noises import from_spec
-    from noiseproof.provenance import provenance
-    from noiseproof.records import Record
-    from noiseproof.smoothing import SmoothedClassifier
-    from noiseproof.training import CHECKPOINT
+def _watched_radius(noise: "Noise") -> float:
+    """The scale of the noise: a radius that good classifiers reach for part of the images."""
+    return float(next(value for key, value in noise.spec().items() if key != "name"))
 
-    checkpoint = load_checkpoint(run / CHECKPOINT)
-    noise = from_spec(checkpoint.record["settings"]["noise"])
-    if sigma is not None:
-        noise = from_spec({key: value if key == "name" else sigma for key, value in noise.spec().items()})
-    dataset = load(checkpoint.record["data"]["name"], "test")
-    check(dataset.num_classes)
-    where = names.device(device)
-    smoothed = SmoothedClassifier(
-        checkpoint.model.to(where), noise, dataset.num_classes, device=where, batch_size=batch_size
-    )
-    settings = plan(
-        dataset,
-        noise,
-        model={"name": checkpoint.model_name, "digest": model_digest(checkpoint.model)},
-        samples=samples,
-        selection_samples=selection_samples,
-        seed=seed,
-        every=every,
-        limit=limit,
-    )
-    record = Record.create(out, settings, provenance(where) | {"training": checkpoint.record})
-    missing, faults = record.missing()
-    for fault in faults:
-        say(f"[yellow]Counted anew:[/] {escape(str(fault))}")
-    total = len(settings.indices)
-    done = total - sum(len(record.shard_indices(shard)) for shard in missing)
-    if done:
-        say(f"{done} of {total} images were counted before.")
-    per_image = samples + selection_samples
-    kept = "The votes of every finished shard are saved."
-    with resumable(kept), progress_bar("certify", (total - done) * per_image) as (bar, task):
-        count_into(record, smoothed, dataset, progress=lambda votes: bar.advance(task, votes))
-    return record
+
+def _parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Parse the value of --shard.
+
+    Raises:
+        InvalidInputError: not I/N with 1 <= I <= N.
+    """
+    from noiseproof.errors import InvalidInputError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    part, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= part <= parts:
+        raise InvalidInputError(
+            "--shard", required="I/N with I from 1 to N", got=repr(text), remedy="Example: --shard 3/16."
+        )
+    return part, parts

@@ -23,6 +23,7 @@ __all__ = [
     "RadiiOption",
     "SeedOption",
     "console",
+    "messages",
     "parse_radii",
     "print_json",
     "progress_bar",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 console = Console()
-_messages = Console(stderr=True)
+messages = Console(stderr=True)
 
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, help="All randomness follows from it: same seed, same result.")
@@ -54,7 +55,7 @@ RadiiOption = Annotated[
 
 def say(message: str) -> None:
     """Print a message for people."""
-    _messages.print(message, highlight=False)
+    messages.print(message, highlight=False)
 
 
 def print_json(value: Any) -> None:
@@ -94,7 +95,7 @@ def progress_bar(description: str, total: float | None) -> Iterator[tuple[Progre
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=_messages) as progress:
+    with Progress(*columns, console=messages) as progress:
         yield progress, progress.add_task(description, total=total, note="")
 
 

@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.certify import count_votes
 from noiseproof.cli.console import DeviceOption, JsonOption, SeedOption, print_json, say
 from noiseproof.cli.report import as_data, show_analyses
 from noiseproof.cli.train import run_training
@@ -34,17 +33,15 @@ def demo(
     test image of both under sigma 0.25, and compares them in one page.
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
+    from noiseproof.cli.counting import Engine, Selection, Subject, count_votes
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
     from noiseproof.smoothing import require_enough_samples, samples_needed
     from noiseproof.training import TrainingSettings
 
-    def check(classes: int) -> None:
-        needed = max(samples_needed(bound, _ALPHA, classes) for bound in (TwoPhase(), Bonferroni()))
-        require_enough_samples(samples, needed, _ALPHA)
-
-    check(classes=10)
+    needed = max(samples_needed(bound, _ALPHA, num_classes=10) for bound in (TwoPhase(), Bonferroni()))
+    require_enough_samples(samples, needed, _ALPHA)
     require_count("every", every, 1, "1 takes every image.")
     started = time.perf_counter()
     noise, records = Gaussian(sigma=0.25), []
@@ -52,21 +49,9 @@ def demo(
         run = out / objective.value
         settings = TrainingSettings("digits-cnn", names.objective(objective, weight=1.0), noise, epochs, seed=seed)
         run_training(settings, names.DataName.digits, run, device)
-        records.append(
-            count_votes(
-                run,
-                run,
-                samples=samples,
-                selection_samples=100,
-                sigma=None,
-                every=every,
-                limit=None,
-                batch_size=None,
-                seed=seed,
-                device=device,
-                check=check,
-            )
-        )
+        subject = Subject.trained(run, sigma=None)
+        selection = Selection(samples, selection_samples=100, every=every)
+        records.append(count_votes(subject, run, selection, Engine(device), seed=seed))
     analyses = analyse(records, alpha=_ALPHA)
     files = write_report(analyses, out / "report.html")
     seconds = time.perf_counter() - started

@@ -38,6 +38,7 @@ class ModelName(StrEnum):
 
     digits_cnn = "digits-cnn"
     paper_mnist = "paper-mnist"
+    paper_cifar = "paper-cifar"
 
 
 class NoiseName(StrEnum):

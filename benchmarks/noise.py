@@ -1,0 +1,48 @@
+"""Time of a standard normal number from the sampler of certification, and from others, on one thread.
+
+python benchmarks/noise.py      seconds; writes benchmarks/results/noise.*
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from networks import median, write
+
+import noiseproof as npf
+from noiseproof.randomness import Phase
+from noiseproof.samplers import DeviceSampler, HostSampler, Rows, Span
+
+ROWS, SHAPE, REPEATS = 256, (1, 28, 28), 50
+
+
+def main() -> None:
+    """Measure all, in turn."""
+    torch.set_num_threads(1)
+    numbers = ROWS * int(np.prod(SHAPE))
+    out, batch, images = np.empty(numbers, dtype=np.float32), torch.empty(ROWS, *SHAPE), torch.rand(1, *SHAPE)
+    rows = Rows([Span(0, 0, Phase.CERTIFY, 0, ROWS)], torch.device("cpu"))
+    philox, sfc = (np.random.Generator(kind(0)) for kind in (np.random.Philox, np.random.SFC64))
+    host, device = HostSampler(npf.Gaussian(0.5), 0), DeviceSampler(npf.Gaussian(0.5), 0)
+    ways: dict[str, Callable[[], object]] = {
+        "the sampler of CPUs: image + noise, any sample addressed": lambda: host.fill(batch, images, rows),
+        "the same, standard normals alone": lambda: host.source(rows).normal(batch),
+        "NumPy's ziggurat on Philox": lambda: philox.standard_normal(dtype=np.float32, out=out),
+        "NumPy's ziggurat on SFC64": lambda: sfc.standard_normal(dtype=np.float32, out=out),
+        "torch.randn (ends at 5.77 standard deviations)": batch.normal_,
+        "the sampler of GPUs, run on the CPU": lambda: device.fill(batch, images, rows),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(REPEATS):
+        for name, draw in ways.items():
+            begun = time.perf_counter()
+            draw()
+            seconds[name].append(time.perf_counter() - begun)
+    figures = {name: 1e9 * median(values) / numbers for name, values in seconds.items()}
+    table = ["| | ns a number |", "|---|---|", *(f"| {name} | {value:.1f} |" for name, value in figures.items())]
+    write("noise", "Normal numbers on one thread", table, figures)
+
+
+if __name__ == "__main__":
+    main()

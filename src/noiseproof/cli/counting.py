@@ -1,0 +1,295 @@
+"""From names on the command line to votes in a record: what `certify` and `demo` share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from torch import nn
+
+from noiseproof.calibration import choose
+from noiseproof.certification import count_into, plan
+from noiseproof.cli import names
+from noiseproof.cli.console import messages, resumable, say
+from noiseproof.cli.engine import PrecisionName, speed_table
+from noiseproof.cli.progress import Counting, counting_progress
+from noiseproof.data import Dataset, load
+from noiseproof.engine import keep_large_blocks
+from noiseproof.errors import InvalidInputError
+from noiseproof.models import load_checkpoint, load_model, model_digest
+from noiseproof.noises import Noise, from_spec
+from noiseproof.probing import require_right_scale
+from noiseproof.provenance import provenance
+from noiseproof.records import Record, VoteTable
+from noiseproof.runners import Runner
+from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.stopwatch import Stopwatch
+from noiseproof.training import CHECKPOINT
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Engine", "Selection", "Subject", "count_votes"]
+
+_PROBED = 64
+"""Clean images that tell whether the classifier is fed on the right scale."""
+
+_AT_CHANCE = 1.5
+"""A clean accuracy below this many times that of guessing is worth a word."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is certified.
+
+    Attributes:
+        classifier: a torch module, a runner or a function.
+        model: what the record says of it.
+        noise: with which noise.
+        dataset: on which images.
+        training: how it was trained, where that is known.
+    """
+
+    classifier: Any
+    model: dict[str, Any]
+    noise: Noise
+    dataset: Dataset
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def trained(run: Path, sigma: float | None, data: str | None = None) -> "Subject":
+        """The network of a run folder, with the noise and the data it was trained for unless others are named."""
+        checkpoint = load_checkpoint(run / CHECKPOINT)
+        noise = from_spec(checkpoint.record["settings"]["noise"])
+        if sigma is not None:
+            noise = from_spec({key: value if key == "name" else sigma for key, value in noise.spec().items()})
+        dataset = load(data or checkpoint.record["data"]["name"], "test")
+        model = {"name": checkpoint.model_name, "digest": model_digest(checkpoint.model)}
+        return Subject(checkpoint.model, model, noise, dataset, checkpoint.record)
+
+    @staticmethod
+    def brought(
+        spec: str,
+        weights: Path | None,
+        data: str | None,
+        noise: names.NoiseName,
+        sigma: float | None,
+        classes: int | None,
+    ) -> "Subject":
+        """A classifier of the user's own."""
+        for option, value in (("--data", data), ("--sigma", sigma)):
+            if value is None:
+                raise InvalidInputError(
+                    option,
+                    required="given with --model",
+                    got="nothing",
+                    remedy="A run folder knows its noise and data; a model of your own does not.",
+                )
+        loaded = load_model(spec, weights)
+        dataset = load(str(data), "test", classes)
+        return Subject(loaded.classifier, loaded.about, names.noise(noise, float(sigma or 0.0)), dataset)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How many votes, of which images.
+
+    Attributes:
+        samples: votes per image.
+        selection_samples: votes of the selection phase.
+        every: every how many images one is taken.
+        limit: at most so many.
+        shard: (part, parts): only every parts-th shard, from the part-th on.
+    """
+
+    samples: int
+    selection_samples: int
+    every: int = 1
+    limit: int | None = None
+    shard: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the classifier runs.
+
+    Attributes:
+        device: its name.
+        precision: or auto.
+        compiled: None leaves it open.
+        batch_size: None leaves it open.
+        profile: whether to print where the time went.
+    """
+
+    device: str = "auto"
+    precision: PrecisionName = PrecisionName.fp32
+    compiled: bool | None = False
+    batch_size: int | None = None
+    profile: bool = False
+
+
+def count_votes(
+    subject: Subject,
+    out: Path,
+    selection: Selection,
+    engine: Engine,
+    *,
+    seed: int,
+    watched: str = "",
+    judge: Callable[[VoteTable, Noise], int] = lambda _table, _noise: 0,
+) -> Record:
+    """Count the votes of a classifier into a record in `out`, with progress; goes on where it was stopped.
+
+    Args:
+        subject: what is certified.
+        out: where the votes go.
+        selection: how many, of which images.
+        engine: how it runs.
+        seed: key of the noise.
+        watched: what the judge looks for.
+        judge: how many images of a shard are certified; shown while counting.
+    """
+    keep_large_blocks()
+    where = names.device(engine.device)
+    dataset, noise = subject.dataset, subject.noise
+    recorded = Record.open(out).settings.engine if (out / "record.json").exists() else None
+    classifier, batch_size = _runner(subject, selection, engine, recorded, seed, where)
+    smoothed = SmoothedClassifier(classifier, noise, dataset.num_classes, device=where, batch_size=batch_size)
+    settings = plan(
+        dataset,
+        smoothed,
+        model=subject.model,
+        samples=selection.samples,
+        selection_samples=selection.selection_samples,
+        seed=seed,
+        every=selection.every,
+        limit=selection.limit,
+    )
+    about = provenance(where) | ({"training": subject.training} if subject.training else {})
+    record = Record.create(out, settings, about)
+    missing, faults = record.missing()
+    for fault in faults:
+        say(f"[yellow]Counted anew:[/] {escape(str(fault))}")
+    images = {shard: len(record.shard_indices(shard)) for shard in record.shards}
+    done = len(settings.indices) - sum(images[shard] for shard in missing)
+    if done:
+        say(f"{done} of {len(settings.indices)} images were counted before.")
+    chosen = _shards(record, selection.shard)
+    left = [shard for shard in missing if shard in set(chosen)]
+    if not left:
+        return record
+    _probe(smoothed, dataset, settings.indices)
+    stopwatch = Stopwatch(_wait_for(where) if engine.profile else None)
+    counting = Counting(
+        selection.samples + selection.selection_samples,
+        sum(images[shard] for shard in left),
+        watched,
+        lambda table: judge(table, noise),
+    )
+    with resumable("The votes of every finished shard are saved."), counting_progress(counting) as add:
+        stopwatch.restart()
+        busy = count_into(
+            record, smoothed, dataset, shards=chosen, progress=add, on_shard=counting.shard, stopwatch=stopwatch
+        )
+    if smoothed.batch_size is not None and batch_size is not None and smoothed.batch_size < batch_size:
+        say(f"[yellow]Memory ran out:[/] went on with {smoothed.batch_size} images a batch instead of {batch_size}.")
+    if busy:
+        others = sum(images[shard] for shard in busy)
+        say(f"[yellow]Left to another process:[/] {others} images that it is counting now.")
+    say(f"Counted {counting} in {counting.seconds:.0f} s.")
+    if engine.profile:
+        _show_profile(stopwatch)
+    return record
+
+
+def _runner(
+    subject: Subject,
+    selection: Selection,
+    engine: Engine,
+    recorded: Any,
+    seed: int,
+    where: "torch.device",
+) -> tuple[Any, int | None]:
+    """The classifier as it will run, and the batch size where one was chosen."""
+    if not isinstance(subject.classifier, nn.Module):
+        if engine.precision not in {PrecisionName.auto, PrecisionName.fp32} or engine.compiled:
+            raise InvalidInputError(
+                "--precision and --compile",
+                required="left out for what is no torch module",
+                got=f"{engine.precision.value} for {subject.model['name']}",
+                remedy="It runs in the precision it has.",
+            )
+        fixed = subject.classifier.batch_size if isinstance(subject.classifier, Runner) else None
+        if fixed is not None and engine.batch_size not in {None, fixed}:
+            raise InvalidInputError(
+                "--batch-size",
+                required=f"{fixed}, as in the model's file",
+                got=engine.batch_size,
+                remedy="Leave it out.",
+            )
+        return subject.classifier, engine.batch_size
+    images = len(range(0, len(subject.dataset), max(1, selection.every))[: selection.limit])
+    parts = 1 if selection.shard is None else selection.shard[1]
+    if parts > 1 and engine.precision is PrecisionName.auto and recorded is None:
+        raise InvalidInputError(
+            "--precision",
+            required="named with --shard: every part must run the same function, and each would choose for itself",
+            got="auto",
+            remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
+        )
+    choice = choose(
+        subject.classifier.to(where),
+        subject.dataset,
+        subject.noise,
+        precision=engine.precision.value,
+        compiled=engine.compiled,
+        batch_size=engine.batch_size,
+        recorded=recorded,
+        votes=images * (selection.samples + selection.selection_samples),
+        seed=seed,
+        device=where,
+    )
+    if choice.measured:
+        messages.print(speed_table(choice.measured))
+    ran = choice.classifier.settings()
+    name = ran["precision"] + (", compiled" if ran["compile"] and ran["precision"] != "int8" else "")
+    say(f"Running in {name} on {where}, {choice.batch_size} images a batch.")
+    return choice.classifier, choice.batch_size
+
+
+def _shards(record: Record, part: tuple[int, int] | None) -> range:
+    """The shards of one part: every parts-th, so that all parts have as many images, give or take one shard."""
+    if part is None:
+        return record.shards
+    number, parts = part
+    if parts > len(record.shards):
+        say(f"[yellow]Fewer shards than parts:[/] {len(record.shards)} shards, so some of the {parts} parts are empty.")
+    return record.shards[number - 1 :: parts]
+
+
+def _probe(smoothed: SmoothedClassifier, dataset: Dataset, indices: range) -> None:
+    step = max(1, len(indices) // _PROBED)
+    chosen = indices[::step][:_PROBED]
+    accuracy = require_right_scale(
+        smoothed.classifier.reading("numpy"),
+        dataset.read(chosen),
+        dataset.labels[list(chosen)],
+        smoothed.batch_size_for(dataset.image_shape),
+    )
+    if accuracy < _AT_CHANCE / dataset.num_classes:
+        say(
+            f"[yellow]Is this the right classifier?[/] It gets {accuracy:.0%} of {len(chosen)} clean images right; "
+            f"guessing gets {1 / dataset.num_classes:.0%}. Check weights, normalisation and the order of the classes."
+        )
+
+
+def _wait_for(where: "torch.device") -> Callable[[], None] | None:
+    import torch
+
+    return torch.cuda.synchronize if where.type == "cuda" else None
+
+
+def _show_profile(stopwatch: Stopwatch) -> None:
+    shares = stopwatch.shares()
+    say("Where the time went: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items()))

@@ -1,0 +1,77 @@
+"""`noiseproof measure`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from noiseproof.cli import names
+from noiseproof.cli.console import DeviceOption, JsonOption, SeedOption, console, print_json, say
+from noiseproof.cli.engine import speed_table
+
+__all__ = ["measure"]
+
+
+def measure(
+    run: Annotated[Path | None, typer.Argument(help="The run folder of a trained network.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="A network of your own: package.module:factory.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors, or .pt of tensors.")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, or file.npz.", show_default="as in training")] = None,
+    noise: Annotated[names.NoiseName, typer.Option(help="Noise for --model.")] = names.NoiseName.gaussian,
+    sigma: Annotated[
+        float | None, typer.Option("--sigma", "--scale", help="Size of the noise.", show_default="as in training")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Number of classes of file.npz.", show_default="its highest label + 1")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images per call of the network.", show_default="found")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Measure speed and noisy accuracy of a network in every precision that this machine has, and write nothing.
+
+    Choose with it what to pass to certify: --precision bf16 --compile, or --precision int8.
+    """
+    from dataclasses import asdict
+
+    from torch import nn
+
+    from noiseproof.calibration import Calibration
+    from noiseproof.cli.counting import Subject
+    from noiseproof.engine import keep_large_blocks
+    from noiseproof.errors import InvalidInputError
+
+    if (run is None) == (model is None):
+        raise InvalidInputError(
+            "RUN and --model", required="one of the two", got="both" if run else "none", remedy="Name what to measure."
+        )
+    subject = (
+        Subject.trained(run, sigma, data)
+        if run is not None
+        else Subject.brought(str(model), weights, data, noise, sigma, classes)
+    )
+    if not isinstance(subject.classifier, nn.Module):
+        raise InvalidInputError(
+            "the model",
+            required="a torch module",
+            got=subject.model["name"],
+            remedy="Others run in the precision they have.",
+        )
+    keep_large_blocks()
+    where = names.device(device)
+    say(f"Measuring on {escape(str(where))}; compiling takes 5 to 60 seconds a row ...")
+    calibration = Calibration(
+        subject.classifier, subject.dataset, subject.noise, seed=seed, device=where, batch_size=batch_size
+    )
+    measured = calibration.everything()
+    if json:
+        print_json(
+            {"device": str(where), "batch_size": calibration.batch_size, "rows": [asdict(row) for row in measured]}
+        )
+        return
+    console.print(speed_table(measured))
+    say(f"{calibration.batch_size} images a batch.")
