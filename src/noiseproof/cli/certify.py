@@ -83,7 +83,7 @@ def certify(
         typer.Option(
             "--compile/--no-compile",
             help="Make code for this network first, 5 to 60 s.",
-            show_default="for runs over two minutes",
+            show_default="for runs over ten minutes",
             rich_help_panel=_ENGINE,
         ),
     ] = None,

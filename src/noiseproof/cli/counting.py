@@ -196,7 +196,10 @@ def count_votes(
         say(f"[yellow]Memory ran out:[/] went on with {smoothed.batch_size} images a batch instead of {batch_size}.")
     if busy:
         others = sum(images[shard] for shard in busy)
-        say(f"[yellow]Left to another process:[/] {others} images that it is counting now.")
+        say(
+            f"[yellow]Left to another process:[/] {others} images that it is counting now. Run the same command again "
+            "when it has ended, for the whole table."
+        )
     say(f"Counted {counting} in {counting.seconds:.0f} s.")
     if engine.profile:
         _show_profile(stopwatch)
