@@ -87,12 +87,11 @@ def ours(form: str) -> Callable[[str], Contender]:
 
     def contender(name: str) -> Contender:
         import noiseproof as npf
-        from noiseproof.classifier import BaseClassifier
-        from noiseproof.engine import accelerate, find_batch_size, keep_large_blocks
+        from noiseproof.engine import keep_large_blocks
+        from noiseproof.sampling import default_batch_size
 
         keep_large_blocks()
-        plain = BaseClassifier(accelerate(network(name)), num_classes=10)
-        size = find_batch_size(plain, SHAPES[name], torch.device("cpu"), start=64)
+        size = default_batch_size(SHAPES[name])
         smoothed = npf.SmoothedClassifier(runner(name, form, size), npf.Gaussian(SIGMA), 10, batch_size=size)
         pictures = images(name, IMAGES)
         return lambda votes: smoothed.certify(pictures, samples=votes) and None

@@ -17,6 +17,7 @@ import noiseproof as npf
 from noiseproof.classifier import BaseClassifier
 from noiseproof.engine import accelerate, find_batch_size, keep_large_blocks
 from noiseproof.runners import Runner
+from noiseproof.sampling import default_batch_size
 from noiseproof.stopwatch import Stopwatch
 
 REPEATS = 5
@@ -36,7 +37,9 @@ def ceiling(prepared: Runner, batch: torch.Tensor, calls: int) -> float:
 def row(name: str, form: str, device: str) -> dict[str, object]:
     """Measure one network in one form."""
     plain = BaseClassifier(accelerate(network(name), device=device), num_classes=10)
-    size = find_batch_size(plain, SHAPES[name], torch.device(device), start=64)
+    size = default_batch_size(SHAPES[name])
+    if device != "cpu":
+        size = find_batch_size(plain, SHAPES[name], torch.device(device), start=size)
     prepared = runner(name, form, size, device)
     batch = torch.rand((size, *SHAPES[name]), device=device).contiguous(memory_format=torch.channels_last)
     smoothed = npf.SmoothedClassifier(prepared, npf.Gaussian(SIGMA), 10, batch_size=size)

@@ -68,7 +68,7 @@ def test_train_certify_recertify_report(run: Path, tmp_path: Path) -> None:
 def test_certifying_again_continues_and_counts_nothing_twice(run: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.glob("votes/*")}
     again = noiseproof("certify", run, "--samples", 300, "--every", 10, "--seed", 1, "--json")
-    assert "60 of 60 images were counted before." in again.stderr
+    assert "All 60 images were counted before." in again.stderr
     assert json.loads(again.stdout)["counted"] == 60
     assert {path: path.stat().st_mtime_ns for path in run.glob("votes/*")} == before
 
@@ -103,6 +103,10 @@ def test_other_settings_are_refused_by_name(run: Path, tmp_path: Path) -> None:
         (["report", "nowhere"], "no such folder"),
         (["train", "--out", "OUT", "--epochs", "0"], "epochs must be an integer >= 1"),
         (["train", "--out", "OUT", "--sigma", "nan"], "sigma must be a finite number > 0"),
+        (
+            ["train", "--out", "OUT", "--weight", "2", "--objective", "gaussian"],
+            "--weight must be left out; got 2 for gaussian",
+        ),
         (["train", "--out", "OUT", "--weight", "-1"], "weight must be a finite number >= 0"),
         (["demo", "--samples", "3", "--out", "OUT"], "samples must be at least 15"),
         (["demo", "--every", "0", "--out", "OUT"], "every must be an integer >= 1"),

@@ -91,6 +91,7 @@ def test_every_public_name_of_the_package_resolves() -> None:
     for name in noiseproof.__all__:
         assert getattr(noiseproof, name) is not None
     assert dir(noiseproof) == sorted(noiseproof.__all__)
+    assert noiseproof.__version__.startswith("0.")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         noiseproof.nothing  # noqa: B018
 

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from noiseproof import smoothing
+from noiseproof.calibration import has_compiler
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 from noiseproof.randomness import Phase
 from noiseproof.samplers import DeviceSampler, HostSampler, Rows, Sampler, Span, host, sampler_for
-from noiseproof.samplers.device import philox4x32
+from noiseproof.samplers.device import key_schedule, philox4x32
+from noiseproof.smoothing import SmoothedClassifier
 
 CPU = torch.device("cpu")
 SHAPE = (1, 5, 5)
@@ -158,8 +162,41 @@ def test_host_sampler_is_what_its_docstring_says() -> None:
 )
 def test_philox4x32_known_answers(counter: tuple[int, ...], key: tuple[int, int], words: tuple[int, ...]) -> None:
     """The published known-answer vectors of the generator's authors."""
-    found = philox4x32(tuple(torch.tensor([word]) for word in counter), key)  # type: ignore[arg-type]
+    found = philox4x32(tuple(torch.tensor([word]) for word in counter), key_schedule(*key))  # type: ignore[arg-type]
     assert tuple(int(word) for word in found) == words
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(CPU), reason="no C++ compiler for torch.compile on this machine")
+def test_compiled_philox_gives_the_same_words() -> None:
+    """On a GPU it is compiled; the words must not depend on that, nor on keys and counters beyond 2**31."""
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own
+        compiled = torch.compile(inspect.unwrap(philox4x32), dynamic=True)
+        for rows, quads in ((5, 7), (3, 100), (64, 9)):
+            words = (torch.from_numpy(rng.integers(0, 2**32, (rows, 1))) for _ in range(3))
+            counter = (torch.from_numpy(rng.integers(0, 2**32, (1, quads))), *words)
+            keys = key_schedule(*rng.integers(0, 2**32, 2).tolist())
+            for expected, found in zip(philox4x32(counter, keys), compiled(counter, keys), strict=True):
+                assert torch.equal(expected, found)
+
+
+def test_votes_through_the_sampler_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way of a vote with that sampler, here on the CPU: any batch, any order, the same votes."""
+    monkeypatch.setattr(smoothing, "sampler_for", lambda _: DeviceSampler)
+    images = np.random.default_rng(0).random((5, 1, 4, 4), dtype=np.float32)
+
+    def votes(batch_size: int, order: list[int]) -> np.ndarray:
+        smoothed = SmoothedClassifier(
+            lambda x: (x.mean((1, 2, 3)) > 0.5).astype(int), Gaussian(0.5), 2, batch_size=batch_size
+        )
+        return smoothed.count(images[order], samples=150, indices=order)
+
+    expected = votes(64, [0, 1, 2, 3, 4])
+    assert 0 < expected[:, 1].sum() < 750
+    for size in (1, 7, 1000):
+        np.testing.assert_array_equal(votes(size, [4, 2, 0, 3, 1])[[2, 4, 1, 3, 0]], expected)
 
 
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

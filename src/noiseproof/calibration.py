@@ -72,7 +72,7 @@ class Calibration:
         noise: with which noise.
         seed: of the noise drawn here.
         device: where.
-        batch_size: images a batch; None finds it: from 64 on it doubles while that makes float32 5 % faster.
+        batch_size: images a batch; None takes the default, and on a GPU doubles it while float32 gets 5 % faster.
     """
 
     def __init__(
@@ -89,7 +89,9 @@ class Calibration:
         self.num_classes = dataset.num_classes
         self.device = device
         plain = self._checked(accelerate(module, device=device))
-        self.batch_size = batch_size or find_batch_size(plain, dataset.image_shape, device, start=64)
+        self.batch_size = batch_size or default_batch_size(dataset.image_shape)
+        if batch_size is None and device.type != "cpu":  # on CPUs the default lies on a plateau
+            self.batch_size = find_batch_size(plain, dataset.image_shape, device, start=self.batch_size)
         try:
             source = load(dataset.name, "train")
         except (InvalidInputError, RunError):  # it has no training split

@@ -288,8 +288,12 @@ class SmoothedClassifier:
         return votes[Phase.CERTIFY], votes.get(Phase.SELECT)
 
     def engine(self) -> dict[str, Any]:
-        """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler."""
-        return self.classifier.runner.settings() | {"sampler": sampler_for(self.classifier.device).name}
+        """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler.
+
+        That of NumPy images, which is what data sets give: a plain function is fed those on the CPU.
+        """
+        runner = self.classifier.reading("numpy").runner
+        return runner.settings() | {"sampler": sampler_for(runner.device).name}
 
     def batch_size_for(self, shape: Sequence[int]) -> int:
         """Return how many images of a shape go through f at once."""

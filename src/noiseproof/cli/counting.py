@@ -1,7 +1,7 @@
 """From names on the command line to votes in a record: what `certify` and `demo` share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from noiseproof.models import load_checkpoint, load_model, model_digest
 from noiseproof.noises import Noise, from_spec
 from noiseproof.probing import require_right_scale
 from noiseproof.provenance import provenance
-from noiseproof.records import Record, VoteTable
+from noiseproof.records import Record, RecordSettings, VoteTable
 from noiseproof.runners import Runner
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.stopwatch import Stopwatch
@@ -153,12 +153,10 @@ def count_votes(
     keep_large_blocks()
     where = names.device(engine.device)
     dataset, noise = subject.dataset, subject.noise
-    recorded = Record.open(out).settings.engine if (out / "record.json").exists() else None
-    classifier, batch_size = _runner(subject, selection, engine, recorded, seed, where)
-    smoothed = SmoothedClassifier(classifier, noise, dataset.num_classes, device=where, batch_size=batch_size)
+    plain = SmoothedClassifier(subject.classifier, noise, dataset.num_classes)
     settings = plan(
         dataset,
-        smoothed,
+        plain,
         model=subject.model,
         samples=selection.samples,
         selection_samples=selection.selection_samples,
@@ -166,7 +164,16 @@ def count_votes(
         every=selection.every,
         limit=selection.limit,
     )
-    about = provenance(where) | ({"training": subject.training} if subject.training else {})
+    recorded = _recorded(out, settings)
+    if recorded is not None and not recorded.missing()[0] and _keeps(engine, recorded):
+        say(f"All {len(settings.indices)} images were counted before.")
+        return recorded
+    classifier, batch_size = _runner(
+        subject, selection, engine, None if recorded is None else recorded.settings.engine, seed, where
+    )
+    smoothed = SmoothedClassifier(classifier, noise, dataset.num_classes, device=where, batch_size=batch_size)
+    settings = replace(settings, engine=smoothed.engine())
+    about = provenance(smoothed.classifier.device) | ({"training": subject.training} if subject.training else {})
     record = Record.create(out, settings, about)
     missing, faults = record.missing()
     for fault in faults:
@@ -204,6 +211,21 @@ def count_votes(
     if engine.profile:
         _show_profile(stopwatch)
     return record
+
+
+def _recorded(out: Path, settings: RecordSettings) -> Record | None:
+    """The record that is there, checked before time is spent on the engine, whose settings it keeps."""
+    if not (out / "record.json").exists():
+        return None
+    found = Record.open(out)
+    return Record.create(out, replace(settings, engine=found.settings.engine or settings.engine), {})
+
+
+def _keeps(engine: Engine, recorded: Record) -> bool:
+    """Whether what is asked for is what the record was made with, as far as can be said without making it."""
+    made = recorded.settings.engine or {}
+    same_precision = engine.precision.value in {"auto", made["precision"]} or made["precision"] == "as given"
+    return same_precision and engine.compiled in {None, made["compile"]}
 
 
 def _runner(

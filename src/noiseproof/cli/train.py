@@ -38,8 +38,9 @@ def train(
         ),
     ] = 0.25,
     weight: Annotated[
-        float, typer.Option(help="Weight of the stability term (stability only); 1 is the paper's.")
-    ] = 1.0,
+        float | None,
+        typer.Option(help="Weight of the stability term, for stability alone.", show_default="1, the paper's"),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training images; 60 settle the digits network.")] = 60,
     batch_size: Annotated[int, typer.Option(help="Images per step; 64 is the paper's.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of Adam; 0.001 is the paper's.")] = 1e-3,
@@ -51,11 +52,16 @@ def train(
 
     Stop it with Ctrl-C and run it again: it goes on after the last whole epoch.
     """
+    from noiseproof.errors import InvalidInputError
     from noiseproof.training import CHECKPOINT, TrainingSettings
 
+    if weight is not None and objective is not names.ObjectiveName.stability:
+        raise InvalidInputError(
+            "--weight", required="left out", got=f"{weight:g} for {objective.value}", remedy="It is stability's alone."
+        )
     settings = TrainingSettings(
         model=model.value,
-        objective=names.objective(objective, weight),
+        objective=names.objective(objective, 1.0 if weight is None else weight),
         noise=names.noise(noise, sigma),
         epochs=epochs,
         batch_size=batch_size,

@@ -1,10 +1,9 @@
 """One self-contained HTML page from records: curves, figures, images, settings."""
 
 import base64
-import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,21 +129,36 @@ def _tiles(analysis: Analysis, curve: Curve, rows: np.ndarray) -> list[dict[str,
 
 
 def _details(analysis: Analysis) -> dict[str, str]:
-    settings, about = asdict(analysis.record.settings), analysis.record.about
+    settings, about = analysis.record.settings, analysis.record.about
     training: dict[str, Any] = about.get("training", {})
     details = {
         "Run folder": str(analysis.record.path),
-        "Images": f"{len(analysis.votes)} of {len(analysis.record.settings.indices)} counted",
-        "Trained by": shlex.join(training.get("made", {}).get("command", ["unknown"])),
-        "Training": json.dumps(training.get("settings", "unknown")),
+        "Images": f"{len(analysis.votes)} of {len(settings.indices)} counted: "
+        f"{settings.start} to {settings.stop - 1}, every {settings.step}",
+        "Votes an image": f"{settings.samples}, and {settings.selection_samples} of the selection phase",
+        "Seed": str(settings.seed),
+        "Noise": _words(settings.noise),
+        "Data": _words(settings.data),
+        "Model": _words(settings.model),
+        "Engine": _words(settings.engine or {"": "not recorded"}),
         "Certified by": shlex.join(about.get("command", ["unknown"])),
     }
-    for name in ("data", "model", "noise", "samples", "selection_samples", "seed", "start", "stop", "step"):
-        details[name.replace("_", " ").capitalize()] = json.dumps(settings[name])
-    for name in ("device", "processor", "python", "versions", "created"):
+    if training:
+        details["Trained by"] = shlex.join(training.get("made", {}).get("command", ["unknown"]))
+        details["Training"] = _words(training.get("settings", {}))
+    for name in ("device", "processor", "threads", "python", "versions", "created"):
         if name in about:
-            details[name.capitalize()] = json.dumps(about[name])
+            details[name.capitalize()] = _words(about[name]) if isinstance(about[name], Mapping) else str(about[name])
     return details
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    """Plain data as people read it: nested values in brackets, absent ones left out."""
+    return ", ".join(f"{key} {_word(value)}".strip() for key, value in values.items() if value is not None)
+
+
+def _word(value: object) -> str:
+    return f"({_words(value)})" if isinstance(value, Mapping) else str(value)
 
 
 def _percent(fraction: float) -> str:

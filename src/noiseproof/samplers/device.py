@@ -13,7 +13,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.randomness import RandomSource
 from noiseproof.samplers.base import FloatSampler, Rows
 
-__all__ = ["DeviceSampler", "philox4x32"]
+__all__ = ["DeviceSampler", "key_schedule", "philox4x32"]
 
 _WORD = 2**32
 _LOW = _WORD - 1
@@ -53,7 +53,7 @@ class DeviceSampler(FloatSampler):
 
 class _Source(RandomSource):
     def __init__(self, seed: int, rows: Rows) -> None:
-        self._key = (seed & _LOW, seed >> 32)
+        self._keys = key_schedule(seed & _LOW, seed >> 32).to(rows.device)
         self._phase = rows.each([int(span.phase) for span in rows.spans])
         self._image = rows.each([span.index for span in rows.spans])
         starts = rows.each([span.first for span in rows.spans])
@@ -84,29 +84,34 @@ class _Source(RandomSource):
         quads = torch.arange(-(-like[0].numel() // 4), device=like.device)
         call, self._calls = self._calls, self._calls + 1
         counter = (quads[None], self._sample[:, None], self._image[:, None], (self._phase + (call << 8))[:, None])
-        words: tuple[Tensor, Tensor, Tensor, Tensor] = _generator(like.device.type)(counter, self._key)
+        words: tuple[Tensor, Tensor, Tensor, Tensor] = _generator(like.device.type)(counter, self._keys)
         return words
+
+
+def key_schedule(low: int, high: int) -> Int[Tensor, "10 2"]:
+    """Return the two key words of every round of Philox4x32-10."""
+    rounds = range(_ROUNDS)
+    return torch.tensor([[(low + i * _WEYL[0]) & _LOW, (high + i * _WEYL[1]) & _LOW] for i in rounds])
 
 
 def philox4x32(
     counter: tuple[Int[Tensor, "*#shape"], Int[Tensor, "*#shape"], Int[Tensor, "*#shape"], Int[Tensor, "*#shape"]],
-    key: tuple[int, int],
+    keys: Int[Tensor, "10 2"],
 ) -> tuple[Int[Tensor, "*shape"], Int[Tensor, "*shape"], Int[Tensor, "*shape"], Int[Tensor, "*shape"]]:
     """Return the four words of Philox4x32-10 at each counter; words are int64 from 0 to 2^32 - 1.
 
     A product of two words may pass 2^63 and wrap in int64: shifted and masked, its two halves are exact all the same.
+    Keys come as a tensor: a compiler may take whole numbers among the arguments for 32-bit ones.
     """
     a, b, c, d = counter
-    low, high = key
-    for _ in range(_ROUNDS):
+    for i in range(_ROUNDS):
         first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
         a, b, c, d = (
-            ((second >> 32) & _LOW) ^ b ^ low,
+            ((second >> 32) & _LOW) ^ b ^ keys[i, 0],
             second & _LOW,
-            ((first >> 32) & _LOW) ^ d ^ high,
+            ((first >> 32) & _LOW) ^ d ^ keys[i, 1],
             first & _LOW,
         )
-        low, high = (low + _WEYL[0]) & _LOW, (high + _WEYL[1]) & _LOW
     return a, b, c, d
 
 
