@@ -238,6 +238,19 @@ def of_8_bits():
     model.inner.load_state_dict(safetensors.torch.load_file("mine.safetensors"))
     return model
 
+class Hungry(DigitsCNN):
+    def forward(self, x):
+        import torch
+        if len(x) > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.layers(x)
+
+def hungry():
+    import safetensors.torch
+    model = Hungry()
+    model.load_state_dict(safetensors.torch.load_file("mine.safetensors"))
+    return model
+
 def ink():
     return lambda x: np.clip(x.mean(axis=(1, 2, 3)) * 20, 0, 9).astype(int)
 """
@@ -283,6 +296,36 @@ def test_a_model_that_wants_pixels_on_another_scale_is_refused(mine: Path) -> No
     assert not list(mine.glob("run/votes/*.parquet"))
 
 
+def test_memory_that_does_not_suffice_halves_the_batch(run: Path, mine: Path) -> None:
+    arguments = ("--model", "mine:hungry", "--data", "digits", "--sigma", 0.25)
+    shown = noiseproof("certify", "run", *arguments, *FEW)
+    assert "Memory ran out: trying 512 images a batch" in one_line(shown.stderr)
+    np.testing.assert_array_equal(Record.open(mine / "run").read().votes, Record.open(run).read().votes)
+    named = noiseproof("certify", "other", *arguments, *FEW, "--batch-size", 256, "--precision", "fp32")
+    assert "Memory ran out: went on with 64 images a batch instead of 256" in one_line(named.stderr)
+    assert Record.open(mine / "other").shard_about(0)["batch_size"] == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_a_float32_network_votes_the_same_in_any_batch(run: Path, batch_size: int, tmp_path: Path) -> None:
+    noiseproof("certify", run, *FEW, "--out", tmp_path, "--precision", "fp32", "--batch-size", batch_size)
+    np.testing.assert_array_equal(Record.open(tmp_path).read().votes, Record.open(run).read().votes)
+
+
+def test_a_few_images_do_not_speak_for_another_scale(run: Path, mine: Path) -> None:
+    for number in range(3):
+        arguments = ("--samples", 50, "--limit", number + 1, "--out", mine / str(number))
+        noiseproof("certify", run, *arguments)
+
+
+def test_an_empty_part_is_no_error(run: Path, tmp_path: Path) -> None:
+    arguments = ("--samples", 50, "--limit", 5, "--precision", "fp32", "--out", tmp_path)
+    shown = one_line(noiseproof("certify", run, *arguments, "--shard", "3/3").stderr)
+    assert "Fewer shards than parts: 1 shards" in shown
+    assert "Nothing is counted yet" in shown
+
+
 def test_a_model_at_chance_gets_a_word(mine: Path) -> None:
     shown = noiseproof("certify", "run", "--model", "mine:ink", "--data", "digits", "--sigma", 0.25, *FEW)
     assert "Is this the right classifier?" in one_line(shown.stderr)
@@ -298,7 +341,9 @@ def test_a_model_at_chance_gets_a_word(mine: Path) -> None:
             ["--model", "mine:ink", "--data", "digits", "--sigma", "1", "--precision", "bf16"],
             "left out for what is no torch",
         ),
-        (["--weights", "mine.safetensors"], "--weights and --classes must be given with --model"),
+        (["--weights", "mine.safetensors"], "--weights and --noise must be given with --model"),
+        (["--noise", "laplace"], "--weights and --noise must be given with --model"),
+        (["--model", "mine:ink", "--data", "digits", "--sigma", "1", "--device", "cuda"], "cuda"),
         (["--shard", "0/4"], "--shard must be I/N with I from 1 to N; got '0/4'"),
         (["--shard", "1"], "Example: --shard 3/16"),
         (["--precision", "fp16"], "CPUs have no fast fp16"),

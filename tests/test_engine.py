@@ -1,6 +1,7 @@
 """Networks in other precisions, compiled or quantised: the same function up to rounding, and votes that stay votes."""
 
 import inspect
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,87 @@ def test_dynamic_quantisation_is_refused() -> None:
 
     with pytest.raises(npf.ClassifierError, match="dynamic quantisation"):
         npf.SmoothedClassifier(Dynamic(), Gaussian(0.25), 10).count(np.random.rand(4, 1, 8, 8).astype("f4"), samples=10)  # noqa: NPY002
+
+
+def test_the_digest_is_that_of_the_weights_that_run() -> None:
+    """A network trained on after it was accelerated is another one; the record must name what ran."""
+    module = network()
+    runner = accelerate(module)
+    before = model_digest(runner.module)
+    with torch.no_grad():
+        module[0].weight.add_(1.0)
+    assert model_digest(runner.module) == before != model_digest(module)
+
+
+def test_digests_see_buffers_that_are_not_saved_and_packed_parameters() -> None:
+    one, other = network(), network()
+    for module, value in ((one, 0.0), (other, 0.5)):
+        module.register_buffer("mean", torch.tensor(value), persistent=False)
+    assert model_digest(one) != model_digest(other)
+
+    class Packed(nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.value = value
+
+        def state_dict(self, *_: object, **__: object) -> dict[str, object]:  # type: ignore[override]
+            weight = torch.quantize_per_tensor(torch.tensor([self.value, 1.0]), 0.1, 0, torch.qint8)
+            return {"packed": (weight, None), "kind": "qint8"}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch means to give these types up; networks that have them still come
+        assert model_digest(Packed(0.2)) == model_digest(Packed(0.2)) != model_digest(Packed(0.5))
+
+
+def test_surroundings_do_not_change_the_precision(noisy: Tensor) -> None:
+    runner = accelerate(network())
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = outputs(runner, noisy)
+    assert torch.equal(inside, outputs(runner, noisy))
+
+
+@compiles
+@pytest.mark.slow
+def test_many_networks_are_all_compiled() -> None:
+    """Torch stops compiling after eight forms of one function, and runs the rest as they are without a word."""
+    from torch._dynamo.utils import counters
+
+    for number in range(10):
+        torch.manual_seed(number)
+        runner = accelerate(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), compiled=True)
+        before = counters["stats"]["unique_graphs"]
+        outputs(runner, torch.zeros(3, 1, 2, 2))
+        assert counters["stats"]["unique_graphs"] == before + 1, f"network {number} ran uncompiled"
+
+
+def test_what_cannot_be_traced_says_so() -> None:
+    pytest.importorskip("torchao")
+
+    class Branches(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :3] if float(x.sum()) > 0 else x.flatten(1)[:, 1:4]
+
+    with pytest.raises(npf.ClassifierError, match=r"traceable by torch\.export for int8"):
+        quantise(Branches(), torch.zeros(4, 1, 2, 2), batch_size=4)
+
+
+def test_calibration_finds_the_training_images_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "there").mkdir()
+    test, train = rng.random((30, 1, 8, 8)), np.ones((5, 1, 8, 8))
+    labels = np.arange(30) % 10
+    monkeypatch.chdir(tmp_path)
+    for arrays, split, path in (
+        ({"train_images": train, "train_labels": labels[:5]}, "train", "there/mine.npz"),
+        ({}, "test", "there/other.npz"),
+    ):
+        np.savez(tmp_path / path, images=test, labels=labels, **arrays)  # type: ignore[arg-type]
+        dataset = data.load(path, "test")
+        found = Calibration(network(), dataset, Gaussian(0.01), seed=0, device=CPU, batch_size=16)
+        assert found.split == split
+        assert (float(found.noisy.mean()) > 0.9) == (split == "train")
 
 
 def test_bad_requests() -> None:

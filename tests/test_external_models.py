@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import noiseproof as npf
 from noiseproof.models import load_model
-from noiseproof.models.exported import ExportedRunner
+from noiseproof.models.exported import _EXPRESSION, ExportedRunner
 from noiseproof.models.weights import read_weights
 from noiseproof.noises import Gaussian
 
@@ -265,9 +265,38 @@ def test_programs_that_bring_code_are_refused_before_torch_sees_them(
 
     extra = {"net/data/aotinductor/model/code.so": b"\x7fELF"} if trap == "library" else {}
     path = rewritten(exported, tmp_path / "trap.pt2", change, extra)
-    with pytest.raises(npf.RunError, match="so that loading runs no code"):
+    with pytest.raises(npf.RunError, match="with nothing pickled in it"):
         ExportedRunner(path)
     assert not (tmp_path / "boom").exists()
+
+
+def test_guards_of_a_program_are_dropped_not_run(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch writes them into Python source and runs that when the program is called."""
+    monkeypatch.chdir(tmp_path)
+    planted = 0
+
+    def change(name: str, content: bytes) -> bytes:
+        nonlocal planted
+        if not name.endswith("models/model.json"):
+            return content
+        model = json.loads(content)
+        model["guards_code"] = ["__import__('pathlib').Path('boom').touch() is None"]
+        planted += 1
+        return json.dumps(model).encode()
+
+    runner = ExportedRunner(rewritten(exported, tmp_path / "trap.pt2", change, {}))
+    with torch.inference_mode():
+        assert runner(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
+    assert planted == 1
+    assert not (tmp_path / "boom").exists()
+
+
+def test_long_expressions_are_judged_at_once() -> None:
+    assert _EXPRESSION.fullmatch("Max(1, Symbol('s31', positive=True, integer=True) + 2)")
+    assert not _EXPRESSION.fullmatch("1" * 5000 + "!")
+    assert not _EXPRESSION.fullmatch("s1 " * 5000 + "exec")
 
 
 def test_damaged_program(exported: Path, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], 
 
 # A room may import those of its own line and of lines above it, never below.
 LAYERS = [
-    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch"},
+    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch", "inputs"},
     {"noises", "bounds", "runners", "data"},
     {"models", "classifier", "samplers"},
     {"certificates", "sampling", "objectives", "engine", "probing"},
     {"smoothing"},
+    {"answers"},
     {"records", "training", "evaluation", "certification", "calibration"},
     {"reports"},
     {"experiments"},

@@ -19,6 +19,7 @@ from noiseproof.certificates import NeymanPearson, Renyi
 from noiseproof.certification import count_into, plan
 from noiseproof.engine import accelerate
 from noiseproof.errors import InvalidInputError, OutOfMemoryError, RunError
+from noiseproof.files import write_atomically
 from noiseproof.noises import Gaussian
 from noiseproof.records import FORMAT, Record, VoteTable, default_shard_size, recertify
 from noiseproof.smoothing import SmoothedClassifier
@@ -181,6 +182,47 @@ def test_a_network_without_memory_loses_nothing(tmp_path: Path) -> None:
     assert len(count(tmp_path).read()) == IMAGES
 
 
+def test_a_classifier_that_has_changed_unseen_is_refused(tmp_path: Path) -> None:
+    """A function has no digest: its answers tell."""
+    planned, test = settings(), data.load("digits", "test")
+    record = Record.create(tmp_path, planned, {})
+    count_into(record, SmoothedClassifier(ink, NOISE, 10), test, shards=[0, 1])
+    other = SmoothedClassifier(lambda batch: ink(batch * np.float32(1.15)), NOISE, 10)
+    with pytest.raises(
+        RunError, match="the classifier must be the one that the record was begun with; got other labels"
+    ):
+        count_into(record, other, test)
+    assert record.missing()[0] == list(range(2, IMAGES // SHARD))
+    count_into(record, SmoothedClassifier(ink, NOISE, 10), test)
+    (tmp_path / "votes" / "answers.json").write_text("{")
+    assert count_into(record, other, test) == [], "nothing is left to count"
+    record.shard_path(0).unlink()
+    with pytest.raises(RunError, match=r"answers\.json must be the answers"):
+        count_into(record, SmoothedClassifier(ink, NOISE, 10), test)
+
+
+def test_scores_that_have_moved_are_refused(tmp_path: Path) -> None:
+    test = data.load("digits", "test")
+
+    def scores(batch: np.ndarray, gain: float) -> np.ndarray:
+        return batch.reshape(len(batch), -1)[:, 10:20] * np.float32(gain)
+
+    record = Record.create(tmp_path, settings(), {})
+    count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.0), NOISE, 10), test, shards=[0])
+    count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.0 + 1e-6), NOISE, 10), test, shards=[1])
+    with pytest.raises(RunError, match="other labels for 0% of 60 noisy images, scores moved by"):
+        count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.1), NOISE, 10), test)
+
+
+def test_a_folder_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(RunError, match="Choose a place that can be written"):
+        Record.create(tmp_path / "file" / "run", settings(), {})
+    for replace in (True, False):
+        with pytest.raises(RunError, match="Choose a place that can be written"):
+            write_atomically(tmp_path / "file" / "x.csv", b"content", replace=replace)
+
+
 def test_two_first_processes_make_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both find no record; the second to write must join the first, or refuse if it meant something else."""
     first = settings()
@@ -272,7 +314,7 @@ def test_full_disk_keeps_what_is_written(whole: Record, tmp_path: Path, monkeypa
 
     def full_after_some(descriptor: int) -> None:
         writes.append(descriptor)
-        if len(writes) > 4:
+        if len(writes) > 5:  # the configuration, the answers, three shards
             raise OSError(28, "No space left on device")
         real(descriptor)
 

@@ -254,10 +254,10 @@ def never(batch: object) -> object:
 )
 @pytest.mark.parametrize("call", ["certify", "predict"])
 def test_images_that_are_no_pixels(images: object, said: str, call: str) -> None:
-    from noiseproof.smoothing import _as_pixels
+    from noiseproof.inputs import as_pixels
 
     with pytest.raises(npf.InvalidInputError, match=said):
-        _as_pixels(images)
+        as_pixels(images)
     if isinstance(images, np.ndarray) and images.dtype == np.float32:
         with pytest.raises(npf.InvalidInputError, match=said):
             getattr(npf.SmoothedClassifier(never, Gaussian(1.0), 2), call)(images, samples=100)
@@ -324,6 +324,48 @@ def test_output_that_depends_on_the_batch_is_refused(images: np.ndarray) -> None
     labels = npf.SmoothedClassifier(lambda x: (x[:, 0, 0, 0] > x[:, 0, 0, 0].mean()).astype(int), Gaussian(0.5), 2)
     with pytest.raises(npf.ClassifierError, match="independent of the other images"):
         labels.count(images, samples=50)
+
+
+def test_masked_classes_do_not_hide_a_dependence_on_the_batch(images: np.ndarray) -> None:
+    """-1e9 for classes that are not used must not become the measure of what is equal."""
+    net = small_net().train()
+    net.layers[3].eval()
+
+    def masked(x: np.ndarray) -> Tensor:
+        scores = net(torch.from_numpy(x)).detach()
+        return torch.cat([scores, torch.full((len(x), 50), -1e9)], dim=1)
+
+    with pytest.raises(npf.ClassifierError, match="independent of the other images"):
+        npf.SmoothedClassifier(masked, Gaussian(0.5), 53).count(images, samples=50)
+    net.eval()
+    assert npf.SmoothedClassifier(masked, Gaussian(0.5), 53).count(images, samples=50).sum() == 250
+
+
+def test_log_probabilities_near_zero_are_no_dependence() -> None:
+    """Best scores of almost 0 leave rounding large beside them."""
+
+    def sure(x: np.ndarray) -> np.ndarray:
+        flat = x.reshape(len(x), -1)
+        logits = np.stack([30 + flat[:, 0], flat[:, 1], -flat[:, 2]], axis=1).astype(np.float32)
+        rounded = logits * np.float32(1 + 1e-7 * (len(x) % 3))
+        return rounded - np.log(np.exp(rounded).sum(1, keepdims=True))
+
+    assert (
+        npf.SmoothedClassifier(sure, Gaussian(0.1), 3).count(np.full((1, 4), 0.5, dtype=np.float32), samples=9).sum()
+        == 9
+    )
+
+
+def test_classifiers_may_change_what_they_are_given(images: np.ndarray) -> None:
+    net = small_net().eval()
+
+    def normalises_in_place(x: Tensor) -> Tensor:
+        x -= 0.5
+        return net(x)
+
+    votes = npf.SmoothedClassifier(normalises_in_place, Gaussian(0.5), 3).count(torch.from_numpy(images), samples=100)
+    shifted = npf.SmoothedClassifier(lambda x: net(x - 0.5), Gaussian(0.5), 3)
+    np.testing.assert_array_equal(votes, shifted.count(torch.from_numpy(images), samples=100))
 
 
 def test_random_classifiers_are_refused(images: np.ndarray) -> None:

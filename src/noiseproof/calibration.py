@@ -23,7 +23,7 @@ from noiseproof.engine import (
     measure,
     quantise,
 )
-from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 from noiseproof.runners import Runner
 from noiseproof.sampling import default_batch_size
@@ -54,11 +54,13 @@ class Choice:
         classifier: the runner.
         batch_size: images a batch.
         measured: what was measured on the way, float32 first; empty if nothing was.
+        split: of which images; "test" are those to be certified, where there are no others.
     """
 
     classifier: Runner
     batch_size: int
     measured: list[Measurement]
+    split: str = "train"
 
 
 class Calibration:
@@ -93,9 +95,10 @@ class Calibration:
         if batch_size is None and device.type != "cpu":  # on CPUs the default lies on a plateau
             self.batch_size = find_batch_size(plain, dataset.image_shape, device, start=self.batch_size)
         try:
-            source = load(dataset.name, "train")
-        except (InvalidInputError, RunError):  # it has no training split
+            source = load(dataset.location or dataset.name, "train", dataset.num_classes)
+        except InvalidInputError:  # it has no training split
             source = dataset
+        self.split = source.split
         rows = max(_NOISY_IMAGES // self.batch_size, 1) * self.batch_size
         spread = np.linspace(0, len(source) - 1, min(rows, len(source))).astype(np.int64)
         chosen = np.resize(spread, rows)
@@ -145,9 +148,9 @@ class Calibration:
         if compiled is None and has_compiler(self.device) and votes / best.images_per_second > _LONG:
             runner, found = self.accelerated(precision, compiled=True)
             if found.images_per_second >= _COMPILED_FASTER * best.images_per_second:
-                return Choice(runner, self.batch_size, self.measured)
+                return Choice(runner, self.batch_size, self.measured, self.split)
         runner = accelerate(self.module, precision=precision, compiled=bool(compiled), device=self.device)
-        return Choice(runner, self.batch_size, self.measured)
+        return Choice(runner, self.batch_size, self.measured, self.split)
 
     def _checked(self, runner: Runner) -> BaseClassifier:
         return BaseClassifier(runner, num_classes=self.num_classes)
@@ -203,7 +206,7 @@ def choose(
     if precision == Precision.int8:
         calibration = Calibration(module, dataset, noise, seed=seed, device=device, batch_size=size)
         runner, _ = calibration.accelerated(Precision.int8, compiled=True)
-        return Choice(runner, size, calibration.measured)
+        return Choice(runner, size, calibration.measured, calibration.split)
     plain = accelerate(
         module, precision="fp32" if precision == "auto" else precision, compiled=bool(compiled), device=device
     )

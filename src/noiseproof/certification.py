@@ -4,11 +4,13 @@ import io
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from noiseproof.answers import ANSWERED, require_same_answers
 from noiseproof.data import Dataset
 from noiseproof.errors import RunError, require_count
 from noiseproof.models import model_digest
@@ -54,12 +56,18 @@ def count_into(
         The shards that were left to another process, which holds them.
 
     Raises:
-        RunError: the noise, classes, network, engine or data set are not those of the record's settings.
+        RunError: the noise, classes, network, engine or data set are not those of the record's settings, or the
+            classifier gives other answers than when the record was begun.
         ClassifierError: the classifier failed; shards written before stay.
         RunError: a shard could not be written; shards written before stay.
     """
     settings, watch = record.settings, stopwatch or Stopwatch()
     _require_the_recorded(settings, smoothed, dataset)
+    if not record.missing(shards)[0]:
+        return []
+    with watch.stage("reading"):
+        known = dataset.read(settings.indices[:ANSWERED])
+    require_same_answers(record.path, smoothed, known)
     chosen = None if shards is None else set(shards)
     missing = [shard for shard in record.missing()[0] if chosen is None or shard in chosen]
     busy = []
@@ -96,6 +104,7 @@ def count_into(
                     "seconds": round(time.perf_counter() - begun, 3),
                     "written": datetime.now(UTC).isoformat(timespec="seconds"),
                     "device": device_name(smoothed.classifier.device),
+                    "versions": {name: version(name) for name in ("noiseproof", "torch", "numpy")},
                 }
                 record.write_shard(shard, table, about)
         on_shard(shard, table)
@@ -140,7 +149,7 @@ def plan(
         num_classes=dataset.num_classes,
         samples=samples,
         selection_samples=selection_samples,
-        seed=seed,
+        seed=int(seed),
         start=indices.start,
         stop=indices.stop,
         step=indices.step,

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import secrets
 from pathlib import Path
 
 from noiseproof.errors import RunError
@@ -37,7 +38,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
     Raises:
         RunError: the disk is full or the folder cannot be written; what stood there before is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -46,10 +47,8 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
             os.fsync(file.fileno())
         if replace:
             temporary.replace(path)
-        else:
-            _take_free_name(temporary, path)
-    except FileExistsError:
-        return False
+        elif not _take_free_name(temporary, path):
+            return False
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise RunError(
@@ -65,16 +64,19 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
     return True
 
 
-def _take_free_name(temporary: Path, path: Path) -> None:
-    """Give a file a name that is free, or raise FileExistsError; in one step where the file system has hard links."""
+def _take_free_name(temporary: Path, path: Path) -> bool:
+    """Give a file a name if it is free; in one step where the file system has hard links."""
     try:
         os.link(temporary, path)
+    except FileExistsError:
+        return False
     except OSError as error:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}:
             raise
         if path.exists():
-            raise FileExistsError(path) from error
+            return False
         temporary.replace(path)
+    return True
 
 
 def remove_leftovers(path: Path) -> None:

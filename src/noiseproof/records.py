@@ -143,7 +143,9 @@ class Record:
             )
         content = {"format": FORMAT, "settings": settings.plain(), "about": dict(about)}
         if not write_atomically(path / _CONFIGURATION, json.dumps(content, indent=2).encode(), replace=False):
-            return Record.create(path, settings, about)  # another process was first: share its record
+            found = Record.open(path)  # another process was first: share its record
+            _require_equal(found, settings)
+            return found
         return Record(path, settings, dict(about))
 
     @staticmethod

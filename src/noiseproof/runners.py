@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from noiseproof.errors import OutOfMemoryError
 
-__all__ = ["FunctionRunner", "Kind", "ModuleRunner", "Runner", "device_of", "in_evaluation_mode", "memory_named"]
+__all__ = [
+    "FunctionRunner",
+    "Kind",
+    "ModuleRunner",
+    "Runner",
+    "device_of",
+    "in_evaluation_mode",
+    "memory_named",
+    "tf32_flags",
+]
 
 Kind = Literal["torch", "numpy"]
 
@@ -42,7 +51,7 @@ class Runner(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the function beside the model itself, as plain data for a record."""
-        return {"device": self.device.type, "precision": "as given", "compile": False}
+        return {"device": self.device.type, "precision": "as given", "compile": False} | tf32_flags(self.device)
 
 
 class ModuleRunner(Runner):
@@ -69,6 +78,13 @@ class FunctionRunner(Runner):
     def __call__(self, batch: Float[Tensor, "batch *shape"] | Float[np.ndarray, "batch *shape"]) -> Any:
         """Call the function."""
         return self.function(batch)
+
+
+def tf32_flags(device: torch.device) -> dict[str, Any]:
+    """What torch's switches make of float32 on a GPU: by default convolutions round to 10 bits of mantissa (TF32)."""
+    if device.type != "cuda":
+        return {}
+    return {"tf32": torch.backends.cudnn.allow_tf32, "matmul": torch.get_float32_matmul_precision()}
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -111,4 +127,5 @@ def memory_named(what: str) -> Iterator[None]:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    said = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)

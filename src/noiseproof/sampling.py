@@ -81,17 +81,12 @@ def count_votes(
     columns = num_classes + 1  # column 0 collects INVALID = -1
     counts = torch.zeros(len(images) * len(plan.phases) * columns, dtype=torch.int64, device=images.device)
     queue = _Queue(images.device)
-    size = batch_size if fixed_batch_size else min(batch_size, plan.total)
+    size = batch_size
     done = 0
     while done < plan.total:
+        rows = Rows(plan.spans(done, size), images.device)
         try:
-            with watch.stage("noise"), memory_named(f"a batch of {size} images"):
-                rows = Rows(plan.spans(done, size), images.device)
-                batch = new_batch(images, size, channels_last=channels_last)
-                sampler.fill(batch, images, rows)
-                batch[len(rows) :] = batch[len(rows) - 1]
-            with watch.stage("network"):
-                labels = classify(batch)[: len(rows)]
+            labels = _labels(classify, images, sampler, rows, size, channels_last=channels_last, watch=watch)
         except OutOfMemoryError:
             if size == 1 or fixed_batch_size:
                 raise
@@ -116,6 +111,25 @@ def count_votes(
             remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
         )
     return {phase: np.ascontiguousarray(table[:, i, INVALID + 2 :]) for i, phase in enumerate(plan.phases)}
+
+
+def _labels(
+    classify: Classify,
+    images: Float[Tensor, "images *shape"],
+    sampler: Sampler,
+    rows: Rows,
+    size: int,
+    *,
+    channels_last: bool,
+    watch: Stopwatch,
+) -> Int[Tensor, " rows"]:
+    """Classify the rows of one batch, filled up to its size."""
+    with watch.stage("noise"), memory_named(f"a batch of {size} images"):
+        batch = new_batch(images, size, channels_last=channels_last)
+        sampler.fill(batch, images, rows)
+        batch[len(rows) :] = batch[len(rows) - 1]
+    with watch.stage("network"):
+        return classify(batch)[: len(rows)]
 
 
 def new_batch(
@@ -173,7 +187,7 @@ class _Queue:
         if self._device.type != "cuda":
             return
         event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         self._events.append(event)
         if len(self._events) > self._AHEAD:
             self._events.popleft().synchronize()

@@ -14,6 +14,7 @@ from noiseproof.bounds import Bound, TwoPhase, rank_verified, votes_to_verify
 from noiseproof.certificates import Certificate, NeymanPearson, separated
 from noiseproof.classifier import BaseClassifier
 from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
+from noiseproof.inputs import Images, as_indices, as_pixels
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
 from noiseproof.samplers import sampler_for
@@ -33,8 +34,6 @@ DEFAULT_CERTIFICATE = NeymanPearson()
 
 _PROBED = 16
 """Images that the classifier is tried on before votes are counted."""
-
-Images = Float[Tensor, "images *shape"] | Float[np.ndarray, "images *shape"]
 
 
 @dataclass(frozen=True)
@@ -186,8 +185,9 @@ class SmoothedClassifier:
             seed: key of the noise. The same seed gives the same votes, whatever the batch size.
             bound: how votes become probabilities; its selection votes are drawn on top of `samples`.
             certificate: how probabilities become a radius.
-            indices: the key of each image's noise; None numbers them from 0. Give the data set's own indices to get
-                the same votes when images are certified apart.
+            indices: the key of each image's noise; None numbers them from 0. Give the data set's own indices when
+                images are certified apart: they get the same votes as together, and their noise is independent, which
+                statements about all of them rest on. Two calls without indices and with one seed share their noise.
             progress: called with the number of votes added.
 
         Raises:
@@ -255,10 +255,10 @@ class SmoothedClassifier:
             ClassifierError: as `certify`.
             OutOfMemoryError: not even a batch of one image fits the memory.
         """
-        pixels = _as_pixels(images)
+        pixels = as_pixels(images)
         require_count("samples", samples, 1, "At least one vote is needed.")
         require_count("selection_samples", selection_samples, 0, "0 leaves the selection phase out.")
-        keys = _as_indices(indices, len(pixels))
+        keys = as_indices(indices, len(pixels))
         phases = {Phase.SELECT: selection_samples} if selection_samples else {}
         phases[Phase.CERTIFY] = samples
         classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
@@ -267,9 +267,7 @@ class SmoothedClassifier:
             empty = np.zeros((0, classifier.num_classes), dtype=np.int64)
             return empty, empty if selection_samples else None
         on_device = pixels.to(classifier.device)
-        size = self.batch_size_for(pixels.shape[1:])
-        if self._probed != (classifier.runner.kind, *pixels.shape[1:]):
-            size = self._probe(classifier, on_device, size)
+        size = self._tried(classifier, on_device)
         # 1-4: for i in [n], add noise to each pixel of x and apply the classifier; 5: count the answers
         votes = count_votes(
             classifier,
@@ -299,8 +297,23 @@ class SmoothedClassifier:
         """Return how many images of a shape go through f at once."""
         return self.classifier.runner.batch_size or self.batch_size or default_batch_size(shape)
 
-    def _probe(self, classifier: BaseClassifier, images: Tensor, size: int) -> int:
-        """Try the classifier once for every shape and kind of images; returns the batch size that fits the memory."""
+    def try_out(self, images: Images) -> int:
+        """Try the classifier on a few images and return the batch size that fits the memory.
+
+        Counting does it by itself, once for every shape and kind of images.
+
+        Raises:
+            ClassifierError: it raised, returned no scores or labels, or depends on its batch: see `BaseClassifier.probe`.
+            OutOfMemoryError: not even a batch of one image fits.
+        """
+        pixels = as_pixels(images)
+        classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
+        return self._tried(classifier, pixels.to(classifier.device))
+
+    def _tried(self, classifier: BaseClassifier, images: Tensor) -> int:
+        size = self.batch_size_for(images.shape[1:])
+        if self._probed == (classifier.runner.kind, *images.shape[1:]):
+            return size
         while True:
             try:
                 classifier.probe(images[:_PROBED], size)
@@ -343,52 +356,3 @@ def require_enough_samples(samples: int, needed: int, alpha: float) -> None:
             got=samples,
             remedy="Take more samples or a larger alpha; radii of 2 sigma and more need hundreds to thousands.",
         )
-
-
-def _as_indices(indices: Sequence[int] | None, images: int) -> Sequence[int]:
-    if indices is None:
-        return range(images)
-    if len(indices) != images:
-        raise InvalidInputError(
-            "indices", required=f"one for each of the {images} images", got=len(indices), remedy="Pass both alike."
-        )
-    if len(set(indices)) != len(indices) or not all(isinstance(index, int | np.integer) for index in indices):
-        raise InvalidInputError(
-            "indices",
-            required="distinct integers",
-            got=list(indices)[:5],
-            remedy="Equal indices would share noise.",
-        )
-    return indices
-
-
-def _as_pixels(images: object) -> Float[Tensor, "images *shape"]:
-    """Return images as a float32 CPU tensor, or raise `InvalidInputError` unless they are pixels in [0, 1]."""
-    required = "a float torch tensor or NumPy array (images, *shape) of finite values in [0, 1]"
-    if not isinstance(images, Tensor | np.ndarray):
-        raise InvalidInputError("images", required=required, got=type(images).__name__, remedy="Convert them first.")
-    if isinstance(images, np.ndarray):
-        if images.dtype.kind not in "fiub":
-            raise InvalidInputError(
-                "images", required=required, got=f"dtype {images.dtype}", remedy="Convert them first."
-            )
-        images = np.ascontiguousarray(images)
-    tensor = torch.as_tensor(images).detach().cpu()
-    if not tensor.is_floating_point():
-        raise InvalidInputError(
-            "images", required=required, got=str(tensor.dtype), remedy="For 8-bit images divide by 255."
-        )
-    if tensor.ndim < 2:
-        raise InvalidInputError(
-            "images", required=required, got=f"shape {tuple(tensor.shape)}", remedy="Add a batch axis for one image."
-        )
-    if not bool(tensor.isfinite().all()):
-        raise InvalidInputError("images", required=required, got="NaN or infinity", remedy="Clean the data first.")
-    if tensor.numel() and not (tensor.min() >= 0.0 and tensor.max() <= 1.0):
-        raise InvalidInputError(
-            "images",
-            required=required,
-            got=f"values from {tensor.min().item():g} to {tensor.max().item():g}",
-            remedy="Scale pixels to [0, 1] and put any normalisation into the classifier: sigma is in pixel units.",
-        )
-    return tensor.to(torch.float32)

@@ -63,8 +63,9 @@ def certify(
         ),
     ] = None,
     noise: Annotated[
-        names.NoiseName, typer.Option(help="Noise for --model.", rich_help_panel=_MODEL)
-    ] = names.NoiseName.gaussian,
+        names.NoiseName | None,
+        typer.Option(help="Noise for --model.", show_default="gaussian", rich_help_panel=_MODEL),
+    ] = None,
     classes: Annotated[
         int | None,
         typer.Option(
@@ -122,14 +123,17 @@ def certify(
     from noiseproof.errors import InvalidInputError
     from noiseproof.smoothing import require_enough_samples, samples_needed
 
-    if model is None and (weights is not None or classes is not None):
+    if model is None and (weights is not None or noise is not None):
         raise InvalidInputError(
-            "--weights and --classes", required="given with --model", got="no --model", remedy="Name the model too."
+            "--weights and --noise",
+            required="given with --model",
+            got="no --model",
+            remedy="A run folder has its own; --sigma changes the size of its noise.",
         )
     subject = (
-        Subject.trained(run, sigma, data)
+        Subject.trained(run, sigma, data, classes)
         if model is None
-        else Subject.brought(model, weights, data, noise, sigma, classes)
+        else Subject.brought(model, weights, data, noise or names.NoiseName.gaussian, sigma, classes)
     )
     chosen, way = names.bound(bound, selection_samples), names.certificate(certificate)
     require_enough_samples(samples, samples_needed(chosen, alpha, subject.dataset.num_classes), alpha)
@@ -150,6 +154,9 @@ def certify(
         watched=f"certified at {radius:g}",
         judge=judge,
     )
+    if not any(record.shard_path(number).exists() for number in record.shards):
+        say("Nothing is counted yet: this part is empty, or another process is counting it.")
+        return
     show(record, alpha=alpha, bound=chosen, certificate=way, radii=radii, json=json)
     if not json:
         say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")

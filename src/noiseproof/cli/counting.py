@@ -16,13 +16,14 @@ from noiseproof.cli.engine import PrecisionName, speed_table
 from noiseproof.cli.progress import Counting, counting_progress
 from noiseproof.data import Dataset, load
 from noiseproof.engine import keep_large_blocks
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, OutOfMemoryError
 from noiseproof.models import load_checkpoint, load_model, model_digest
 from noiseproof.noises import Noise, from_spec
 from noiseproof.probing import require_right_scale
 from noiseproof.provenance import provenance
 from noiseproof.records import Record, RecordSettings, VoteTable
 from noiseproof.runners import Runner
+from noiseproof.sampling import default_batch_size
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.stopwatch import Stopwatch
 from noiseproof.training import CHECKPOINT
@@ -34,6 +35,9 @@ __all__ = ["Engine", "Selection", "Subject", "count_votes"]
 
 _PROBED = 64
 """Clean images that tell whether the classifier is fed on the right scale."""
+
+_TELLING = 20
+"""With fewer images, luck could speak for another scale."""
 
 _AT_CHANCE = 1.5
 """A clean accuracy below this many times that of guessing is worth a word."""
@@ -58,13 +62,13 @@ class Subject:
     training: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def trained(run: Path, sigma: float | None, data: str | None = None) -> "Subject":
+    def trained(run: Path, sigma: float | None, data: str | None = None, classes: int | None = None) -> "Subject":
         """The network of a run folder, with the noise and the data it was trained for unless others are named."""
         checkpoint = load_checkpoint(run / CHECKPOINT)
         noise = from_spec(checkpoint.record["settings"]["noise"])
         if sigma is not None:
             noise = from_spec({key: value if key == "name" else sigma for key, value in noise.spec().items()})
-        dataset = load(data or checkpoint.record["data"]["name"], "test")
+        dataset = load(data or checkpoint.record["data"]["name"], "test", classes)
         model = {"name": checkpoint.model_name, "digest": model_digest(checkpoint.model)}
         return Subject(checkpoint.model, model, noise, dataset, checkpoint.record)
 
@@ -186,7 +190,7 @@ def count_votes(
     left = [shard for shard in missing if shard in set(chosen)]
     if not left:
         return record
-    _probe(smoothed, dataset, settings.indices)
+    _probe(smoothed, dataset)
     stopwatch = Stopwatch(_wait_for(where) if engine.profile else None)
     counting = Counting(
         selection.samples + selection.selection_samples,
@@ -238,22 +242,7 @@ def _runner(
 ) -> tuple[Any, int | None]:
     """The classifier as it will run, and the batch size where one was chosen."""
     if not isinstance(subject.classifier, nn.Module):
-        if engine.precision not in {PrecisionName.auto, PrecisionName.fp32} or engine.compiled:
-            raise InvalidInputError(
-                "--precision and --compile",
-                required="left out for what is no torch module",
-                got=f"{engine.precision.value} for {subject.model['name']}",
-                remedy="It runs in the precision it has.",
-            )
-        fixed = subject.classifier.batch_size if isinstance(subject.classifier, Runner) else None
-        if fixed is not None and engine.batch_size not in {None, fixed}:
-            raise InvalidInputError(
-                "--batch-size",
-                required=f"{fixed}, as in the model's file",
-                got=engine.batch_size,
-                remedy="Leave it out.",
-            )
-        return subject.classifier, engine.batch_size
+        return _as_given(subject, engine)
     images = len(range(0, len(subject.dataset), max(1, selection.every))[: selection.limit])
     parts = 1 if selection.shard is None else selection.shard[1]
     if parts > 1 and engine.precision is PrecisionName.auto and recorded is None:
@@ -263,24 +252,62 @@ def _runner(
             got="auto",
             remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
         )
-    choice = choose(
-        subject.classifier.to(where),
-        subject.dataset,
-        subject.noise,
-        precision=engine.precision.value,
-        compiled=engine.compiled,
-        batch_size=engine.batch_size,
-        recorded=recorded,
-        votes=images * (selection.samples + selection.selection_samples),
-        seed=seed,
-        device=where,
-    )
+    module, size = subject.classifier.to(where), engine.batch_size
+    while True:
+        try:
+            choice = choose(
+                module,
+                subject.dataset,
+                subject.noise,
+                precision=engine.precision.value,
+                compiled=engine.compiled,
+                batch_size=size,
+                recorded=recorded,
+                votes=images * (selection.samples + selection.selection_samples),
+                seed=seed,
+                device=where,
+            )
+            break
+        except OutOfMemoryError:
+            size = (size or default_batch_size(subject.dataset.image_shape)) // 2
+            if size == 0:
+                raise
+            say(f"[yellow]Memory ran out:[/] trying {size} images a batch.")
     if choice.measured:
         messages.print(speed_table(choice.measured))
+        if choice.split == "test":
+            say("There is no training split: measured on the images to be certified, under other noise.")
     ran = choice.classifier.settings()
     name = ran["precision"] + (", compiled" if ran["compile"] and ran["precision"] != "int8" else "")
     say(f"Running in {name} on {where}, {choice.batch_size} images a batch.")
     return choice.classifier, choice.batch_size
+
+
+def _as_given(subject: Subject, engine: Engine) -> tuple[Any, int | None]:
+    """A classifier that is no torch module runs as it is."""
+    if engine.precision not in {PrecisionName.auto, PrecisionName.fp32} or engine.compiled:
+        raise InvalidInputError(
+            "--precision and --compile",
+            required="left out for what is no torch module",
+            got=f"{engine.precision.value} for {subject.model['name']}",
+            remedy="It runs in the precision it has.",
+        )
+    if engine.device not in {"auto", "cpu"}:
+        raise InvalidInputError(
+            "--device",
+            required="auto or cpu for what is no torch module",
+            got=engine.device,
+            remedy="Leave it out.",
+        )
+    fixed = subject.classifier.batch_size if isinstance(subject.classifier, Runner) else None
+    if fixed is not None and engine.batch_size not in {None, fixed}:
+        raise InvalidInputError(
+            "--batch-size",
+            required=f"{fixed}, as in the model's file",
+            got=engine.batch_size,
+            remedy="Leave it out.",
+        )
+    return subject.classifier, engine.batch_size
 
 
 def _shards(record: Record, part: tuple[int, int] | None) -> range:
@@ -293,15 +320,14 @@ def _shards(record: Record, part: tuple[int, int] | None) -> range:
     return record.shards[number - 1 :: parts]
 
 
-def _probe(smoothed: SmoothedClassifier, dataset: Dataset, indices: range) -> None:
-    step = max(1, len(indices) // _PROBED)
-    chosen = indices[::step][:_PROBED]
-    accuracy = require_right_scale(
-        smoothed.classifier.reading("numpy"),
-        dataset.read(chosen),
-        dataset.labels[list(chosen)],
-        smoothed.batch_size_for(dataset.image_shape),
-    )
+def _probe(smoothed: SmoothedClassifier, dataset: Dataset) -> None:
+    """Try the classifier, and see that it is fed on the right scale: on images spread over the whole data set."""
+    chosen = range(len(dataset))[:: max(1, len(dataset) // _PROBED)][:_PROBED]
+    images = dataset.read(chosen)
+    size = smoothed.try_out(images)
+    if len(chosen) < _TELLING:
+        return
+    accuracy = require_right_scale(smoothed.classifier.reading("numpy"), images, dataset.labels[list(chosen)], size)
     if accuracy < _AT_CHANCE / dataset.num_classes:
         say(
             f"[yellow]Is this the right classifier?[/] It gets {accuracy:.0%} of {len(chosen)} clean images right; "
@@ -312,7 +338,7 @@ def _probe(smoothed: SmoothedClassifier, dataset: Dataset, indices: range) -> No
 def _wait_for(where: "torch.device") -> Callable[[], None] | None:
     import torch
 
-    return torch.cuda.synchronize if where.type == "cuda" else None
+    return (lambda: torch.cuda.synchronize(where)) if where.type == "cuda" else None
 
 
 def _show_profile(stopwatch: Stopwatch) -> None:

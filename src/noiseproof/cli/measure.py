@@ -18,7 +18,7 @@ def measure(
     model: Annotated[str | None, typer.Option(help="A network of your own: package.module:factory.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors, or .pt of tensors.")] = None,
     data: Annotated[str | None, typer.Option(help="digits, or file.npz.", show_default="as in training")] = None,
-    noise: Annotated[names.NoiseName, typer.Option(help="Noise for --model.")] = names.NoiseName.gaussian,
+    noise: Annotated[names.NoiseName | None, typer.Option(help="Noise for --model.", show_default="gaussian")] = None,
     sigma: Annotated[
         float | None, typer.Option("--sigma", "--scale", help="Size of the noise.", show_default="as in training")
     ] = None,
@@ -49,10 +49,14 @@ def measure(
         raise InvalidInputError(
             "RUN and --model", required="one of the two", got="both" if run else "none", remedy="Name what to measure."
         )
+    if model is None and (weights is not None or noise is not None):
+        raise InvalidInputError(
+            "--weights and --noise", required="given with --model", got="no --model", remedy="A run folder has its own."
+        )
     subject = (
-        Subject.trained(run, sigma, data)
+        Subject.trained(run, sigma, data, classes)
         if run is not None
-        else Subject.brought(str(model), weights, data, noise, sigma, classes)
+        else Subject.brought(str(model), weights, data, noise or names.NoiseName.gaussian, sigma, classes)
     )
     if not isinstance(subject.classifier, nn.Module):
         raise InvalidInputError(

@@ -61,4 +61,6 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
             )
         images = images.astype(np.float32) / np.float32(255.0)
     classes = int(labels.max(initial=0)) + 1 if num_classes is None else num_classes
-    return ArrayDataset(path.name, split, images.astype(np.float32), labels.astype(np.int64), classes)
+    dataset = ArrayDataset(path.name, split, images.astype(np.float32), labels.astype(np.int64), classes)
+    dataset.location = str(path)
+    return dataset

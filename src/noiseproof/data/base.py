@@ -24,6 +24,7 @@ class Dataset(ABC):
         labels: (images,), int64, 0 to num_classes - 1.
         num_classes: k.
         image_shape: (channels, height, width).
+        location: what `load` takes to read its other split, where that is not the name.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Dataset(ABC):
     labels: Int[np.ndarray, " images"]
     num_classes: int
     image_shape: tuple[int, ...]
+    location: str | None = None
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:

@@ -72,7 +72,7 @@ def measure(
         reference: labels to agree with; None takes its own.
     """
     whole = len(noisy) // batch_size * batch_size
-    found = torch.cat([classifier(batch).cpu() for batch in torch.split(noisy[:whole], batch_size)])
+    found = torch.cat([classifier(batch.clone()).cpu() for batch in torch.split(noisy[:whole], batch_size)])
     speed = images_per_second(classifier, noisy[:batch_size])
     accuracy = float((found == labels[:whole]).double().mean())
     agreement = 1.0 if reference is None else float((found == reference[:whole]).double().mean())

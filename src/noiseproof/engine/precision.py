@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.runners import Runner, device_of
+from noiseproof.runners import Runner, device_of, tf32_flags
 
 __all__ = ["Accelerated", "Precision", "accelerate", "compiled_function", "laid_channels_last", "quiet"]
 
@@ -27,6 +27,9 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
+_COMPILED_AT_MOST = 256
+"""Networks and batch shapes in one process."""
+
 _AUTOCAST = {Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 
 
@@ -39,7 +42,6 @@ class Accelerated(Runner):
     """
 
     def __init__(self, module: nn.Module, precision: Precision, *, compiled: bool, device: torch.device) -> None:
-        self.module: nn.Module = module
         self.precision = precision
         self.compiled = compiled
         self.device = device
@@ -47,6 +49,7 @@ class Accelerated(Runner):
         # a copy: layout and mode of the caller's module stay as they are
         self._network = laid_channels_last(copy.deepcopy(module).to(device)).eval()
         self._network.requires_grad_(requires_grad=False)
+        self.module: nn.Module = self._network  # what runs, and what a record's digest is of
         self._function = compiled_function(self._forward) if compiled else self._forward
 
     def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Any:
@@ -56,13 +59,12 @@ class Accelerated(Runner):
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the function, as plain data for a record."""
-        return {"device": self.device.type, "precision": self.precision.value, "compile": self.compiled}
+        made = {"device": self.device.type, "precision": self.precision.value, "compile": self.compiled}
+        return made | tf32_flags(self.device)
 
     def _forward(self, batch: Tensor) -> Any:
         dtype = _AUTOCAST.get(self.precision)
-        if dtype is None:
-            return self._network(batch)
-        with torch.autocast(self.device.type, dtype):
+        with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             return self._network(batch)
 
 
@@ -138,8 +140,16 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _frozen() -> Iterator[None]:
-    """Freezing is a setting of the whole process: it is on only while our code runs, since a change compiles anew."""
+    """Freezing is a setting of the whole process: it is on only while our code runs, since a change compiles anew.
+
+    All networks share the code that is compiled, so many are allowed for; past that many it is an error, where torch
+    would quietly stop compiling.
+    """
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    with inductor.patch(freezing=True):
+    with (
+        inductor.patch(freezing=True),
+        dynamo.patch(recompile_limit=_COMPILED_AT_MOST, fail_on_recompile_limit_hit=True),
+    ):
         yield

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noiseproof.engine.precision import Precision, compiled_function, laid_channels_last, quiet
-from noiseproof.errors import InvalidInputError, MissingExtraError
+from noiseproof.errors import ClassifierError, InvalidInputError, MissingExtraError
 from noiseproof.runners import Runner
 
 __all__ = ["Quantised", "can_quantise", "quantise"]
@@ -88,7 +88,15 @@ def quantise(module: nn.Module, noisy_images: Float[Tensor, "images *shape"], *,
             for batch in torch.split(noisy_images, batch_size)
             if len(batch) == batch_size
         ]
-        exported = torch.export.export(network, (batches[0],)).module()
+        try:
+            exported = torch.export.export(network, (batches[0],)).module()
+        except Exception as error:
+            raise ClassifierError(
+                "the network",
+                required="traceable by torch.export for int8",
+                got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+                remedy="Run it in bf16, or rewrite what depends on the values of tensors.",
+            ) from error
         quantiser = x86.X86InductorQuantizer()
         quantiser.set_global(x86.get_default_x86_inductor_quantization_config())
         prepared = prepare_pt2e(exported, quantiser)
@@ -96,7 +104,7 @@ def quantise(module: nn.Module, noisy_images: Float[Tensor, "images *shape"], *,
             prepared(batch)
         converted = convert_pt2e(prepared)
         move_exported_model_to_eval(converted)
-    return Quantised(module, converted, batch_size)
+    return Quantised(network, converted, batch_size)
 
 
 def _scales_digest(converted: Any) -> str:

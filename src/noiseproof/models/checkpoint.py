@@ -134,10 +134,24 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of names, types, shapes and values of all parameters and buffers."""
+    """Return the SHA-256 of names, types, shapes and values of all parameters and buffers, those not saved included."""
     parts = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        value = tensor.detach().cpu().contiguous()
-        parts.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        parts.update(value.view(torch.uint8).numpy().tobytes() if value.ndim else value.numpy().tobytes())
+    saved = model.state_dict()
+    state: dict[str, Any] = {**saved, **{name: value for name, value in model.named_buffers() if name not in saved}}
+    for name, value in sorted(state.items()):
+        _add(parts, name, value)
     return parts.hexdigest()
+
+
+def _add(parts: Any, name: str, value: Any) -> None:
+    if isinstance(value, tuple | list):
+        for number, inner in enumerate(value):
+            _add(parts, f"{name}.{number}", inner)
+    elif isinstance(value, Tensor):
+        raw = value.detach().cpu()
+        scales = repr(raw)[-200:] if raw.is_quantized else ""
+        raw = (raw.int_repr() if raw.is_quantized else raw).contiguous()
+        parts.update(f"{name} {value.dtype} {tuple(value.shape)}{scales}\n".encode())
+        parts.update(raw.reshape(-1).view(torch.uint8).numpy().tobytes())
+    else:
+        parts.update(f"{name} {value!r}\n".encode())

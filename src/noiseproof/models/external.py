@@ -37,8 +37,8 @@ def load_model(spec: str, weights: Path | None = None) -> LoadedModel:
 
     `package.module:name` imports that module (the working directory is searched first) and calls `name`, which returns
     a torch module, a scikit-learn estimator or a function; a module or estimator that stands there is taken as it is.
-    This runs the code you name. `file.onnx` is run by onnxruntime (extra `onnx`), `file.pt2` is a program saved by
-    `torch.export.save`; neither runs code of its own.
+    This runs the code you name. `file.pt2` is a program saved by `torch.export.save`: trust it as you trust code.
+    `file.onnx` is run by onnxruntime (extra `onnx`) and brings none.
 
     Args:
         spec: what to load.
