@@ -296,6 +296,14 @@ def test_a_record_is_continued_in_its_own_precision() -> None:
     assert forms(chosen(recorded={"precision": "bf16", "compile": False}, votes=10**12)) == ("bf16", False)
 
 
+@compiles
+def test_compiling_left_open_is_as_the_record_has_it() -> None:
+    recorded = {"precision": "bf16", "compile": True}
+    for precision in ("auto", "bf16"):
+        assert forms(chosen(precision=precision, recorded=recorded)) == ("bf16", True)
+    assert forms(chosen(precision="fp32", recorded=recorded)) == ("fp32", False)
+
+
 @pytest.mark.parametrize(
     ("speed", "agreement", "expected"),
     [(2.0, 1.0, "bf16"), (1.4, 1.0, "fp32"), (2.0, 0.98, "fp32")],

@@ -129,7 +129,7 @@ def test_parts_merge_by_putting_their_files_into_one_folder(whole: Record, tmp_p
     smoothed, test = SmoothedClassifier(ink, NOISE, 10), data.load("digits", "test")
     for part in range(3):
         record = Record.create(tmp_path / str(part), settings(), {})
-        count_into(record, smoothed, test, shards=record.shards[part::3])
+        count_into(record, smoothed, test, shards=iter(record.shards[part::3]))
         assert len(record.read()) == IMAGES // 3
     for part in (1, 2):
         for file in (tmp_path / str(part) / "votes").glob("*.parquet"):

@@ -63,13 +63,12 @@ def count_into(
     """
     settings, watch = record.settings, stopwatch or Stopwatch()
     _require_the_recorded(settings, smoothed, dataset)
-    if not record.missing(shards)[0]:
+    missing, _ = record.missing(shards)
+    if not missing:
         return []
     with watch.stage("reading"):
         known = dataset.read(settings.indices[:ANSWERED])
     require_same_answers(record.path, smoothed, known)
-    chosen = None if shards is None else set(shards)
-    missing = [shard for shard in record.missing()[0] if chosen is None or shard in chosen]
     busy = []
     for shard in missing:
         with record.claim(shard) as claimed:

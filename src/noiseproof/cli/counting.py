@@ -186,8 +186,8 @@ def count_votes(
     done = len(settings.indices) - sum(images[shard] for shard in missing)
     if done:
         say(f"{done} of {len(settings.indices)} images were counted before.")
-    chosen = _shards(record, selection.shard)
-    left = [shard for shard in missing if shard in set(chosen)]
+    part = set(_shards(record, selection.shard))
+    left = [shard for shard in missing if shard in part]
     if not left:
         return record
     _probe(smoothed, dataset)
@@ -201,7 +201,7 @@ def count_votes(
     with resumable("The votes of every finished shard are saved."), counting_progress(counting) as add:
         stopwatch.restart()
         busy = count_into(
-            record, smoothed, dataset, shards=chosen, progress=add, on_shard=counting.shard, stopwatch=stopwatch
+            record, smoothed, dataset, shards=left, progress=add, on_shard=counting.shard, stopwatch=stopwatch
         )
     if smoothed.batch_size is not None and batch_size is not None and smoothed.batch_size < batch_size:
         say(f"[yellow]Memory ran out:[/] went on with {smoothed.batch_size} images a batch instead of {batch_size}.")

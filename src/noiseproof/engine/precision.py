@@ -46,10 +46,9 @@ class Accelerated(Runner):
         self.compiled = compiled
         self.device = device
         self.channels_last = True
-        # a copy: layout and mode of the caller's module stay as they are
-        self._network = laid_channels_last(copy.deepcopy(module).to(device)).eval()
-        self._network.requires_grad_(requires_grad=False)
-        self.module: nn.Module = self._network  # what runs, and what a record's digest is of
+        # a copy: layout and mode of the caller's module stay as they are, and a record's digest is of what runs
+        self.module: nn.Module = laid_channels_last(copy.deepcopy(module).to(device)).eval()
+        self.module.requires_grad_(requires_grad=False)
         self._function = compiled_function(self._forward) if compiled else self._forward
 
     def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Any:
@@ -65,7 +64,7 @@ class Accelerated(Runner):
     def _forward(self, batch: Tensor) -> Any:
         dtype = _AUTOCAST.get(self.precision)
         with torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
-            return self._network(batch)
+            return self.module(batch)
 
 
 def accelerate(

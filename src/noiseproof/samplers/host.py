@@ -41,7 +41,7 @@ class HostSampler(FloatSampler):
         normal       sqrt(-2 ln((w + 1/2) / 2^32)) (cos t, sin t), t = 2 pi w' / 2^32       (Box and Muller 1958)
 
     in float32, with w from the first half of the sample's words and w' from the second. Normals reach 6.7 standard
-    deviations. Drawing takes 3 to 4 ns a number on one core, a third of a rejection method (`benchmarks/noise.py`).
+    deviations. Drawing takes 4 to 5 ns a number on one core, under half of a rejection method (`benchmarks/noise.py`).
 
     NumPy computes ln, cos and sin in float32 with the vector instructions of the processor; another instruction set may
     round the last bit differently. Torch's own CPU generator is not used: it keeps only the low 32 bits of a seed (1
