@@ -8,6 +8,7 @@ from torch import nn
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import GaussianAugmentation, Natural, Objective, Stability
+from noiseproof.randomness import as_source
 
 NOISE = Gaussian(0.3)
 
@@ -37,7 +38,7 @@ def test_loss_and_gradient(objective: Objective) -> None:
     torch.manual_seed(0)
     x, y = torch.rand(6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
     model = nn.Linear(4, 3, bias=False, dtype=torch.float64)
-    result = objective(model, x, y, NOISE, torch.Generator().manual_seed(5))
+    result = objective(model, x, y, NOISE, as_source(torch.Generator().manual_seed(5)))
     noisy = x + NOISE.sample(x, torch.Generator().manual_seed(5))
     W = model.weight.detach().numpy()
 
@@ -55,9 +56,9 @@ def test_loss_and_gradient(objective: Objective) -> None:
 
 def test_noise_is_fresh_every_time() -> None:
     model, x, y = nn.Linear(4, 3), torch.rand(5, 4), torch.zeros(5, dtype=torch.long)
-    generator = torch.Generator().manual_seed(0)
+    source = as_source(torch.Generator().manual_seed(0))
     for objective in (GaussianAugmentation(), Stability()):
-        assert objective(model, x, y, NOISE, generator).loss != objective(model, x, y, NOISE, generator).loss
+        assert objective(model, x, y, NOISE, source).loss != objective(model, x, y, NOISE, source).loss
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])

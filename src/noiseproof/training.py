@@ -21,7 +21,7 @@ from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tenso
 from noiseproof.noises import Noise
 from noiseproof.objectives import Objective
 from noiseproof.provenance import provenance
-from noiseproof.randomness import require_seed
+from noiseproof.randomness import as_source, require_seed
 
 __all__ = ["CHECKPOINT", "LOG", "BatchReport", "EpochReport", "TrainingSettings", "train"]
 
@@ -181,14 +181,14 @@ def _epoch(
     on_batch: Callable[[BatchReport], None],
 ) -> EpochReport:
     order_seed, noise_seed, dropout_seed = np.random.SeedSequence([settings.seed, epoch]).generate_state(3)
-    generator = torch.Generator(device).manual_seed(int(noise_seed))
+    source = as_source(torch.Generator(device).manual_seed(int(noise_seed)))
     torch.manual_seed(int(dropout_seed))
     model.train()
     started, loss_sum, correct, seen = time.perf_counter(), 0.0, 0, 0
     batches = math.ceil(len(dataset) / settings.batch_size)
     for number, (images, labels) in enumerate(_batches(dataset, settings.batch_size, int(order_seed)), start=1):
         images, labels = images.to(device), labels.to(device)  # noqa: PLW2901
-        result = settings.objective(model, images, labels, settings.noise, generator)
+        result = settings.objective(model, images, labels, settings.noise, source)
         loss = result.loss.item()
         if not math.isfinite(loss):
             raise RunError(

@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from typing import final
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from noiseproof.noises import Noise
+from noiseproof.randomness import RandomSource
 
 __all__ = ["BatchLoss", "Objective"]
 
@@ -31,7 +31,7 @@ class Objective(ABC):
         images: Float[Tensor, "batch *shape"],
         labels: Int[Tensor, " batch"],
         noise: Noise,
-        generator: torch.Generator | None,
+        source: RandomSource,
     ) -> BatchLoss:
         """Compute the loss with fresh noise for every image.
 
@@ -40,7 +40,8 @@ class Objective(ABC):
             images: in [0, 1].
             labels: classes.
             noise: the noise the model will be certified with.
-            generator: randomness on the device of `images`.
+            source: all randomness of the step, one row of draws for every image; `randomness.as_source` makes one of
+                a generator.
         """
 
     @final

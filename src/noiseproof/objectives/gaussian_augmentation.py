@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, Objective
+from noiseproof.randomness import RandomSource
 
 __all__ = ["GaussianAugmentation"]
 
@@ -23,8 +23,8 @@ class GaussianAugmentation(Objective):
         images: Float[Tensor, "batch *shape"],
         labels: Int[Tensor, " batch"],
         noise: Noise,
-        generator: torch.Generator | None,
+        source: RandomSource,
     ) -> BatchLoss:
         """Compute the loss on one noisy copy of every image."""
-        logits = model(images + noise.sample(images, generator))
+        logits = model(images + noise.draw(images, source))
         return BatchLoss(F.cross_entropy(logits, labels), logits)

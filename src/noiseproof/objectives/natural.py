@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, Objective
+from noiseproof.randomness import RandomSource
 
 __all__ = ["Natural"]
 
@@ -23,7 +23,7 @@ class Natural(Objective):
         images: Float[Tensor, "batch *shape"],
         labels: Int[Tensor, " batch"],
         noise: Noise,  # noqa: ARG002
-        generator: torch.Generator | None,  # noqa: ARG002
+        source: RandomSource,  # noqa: ARG002
     ) -> BatchLoss:
         """Compute the loss; no noise is drawn."""
         logits = model(images)

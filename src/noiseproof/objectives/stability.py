@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, Objective
+from noiseproof.randomness import RandomSource
 
 __all__ = ["Stability"]
 
@@ -42,10 +43,10 @@ class Stability(Objective):
         images: Float[Tensor, "batch *shape"],
         labels: Int[Tensor, " batch"],
         noise: Noise,
-        generator: torch.Generator | None,
+        source: RandomSource,
     ) -> BatchLoss:
         """Compute the loss with one noisy copy of every image; the logits are those of the clean images."""
-        noisy = images + noise.sample(images, generator)
+        noisy = images + noise.draw(images, source)
         clean_logits, noisy_logits = model(torch.cat([images, noisy])).chunk(2)
         stability = F.cross_entropy(noisy_logits, clean_logits.softmax(dim=1))
         return BatchLoss(F.cross_entropy(clean_logits, labels) + self.weight * stability, clean_logits)
