@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.classifier import BaseClassifier
-from noiseproof.data import Dataset, load
+from noiseproof.data import Dataset
 from noiseproof.engine import (
     Measurement,
     Precision,
@@ -95,7 +95,7 @@ class Calibration:
         if batch_size is None and device.type != "cpu":  # on CPUs the default lies on a plateau
             self.batch_size = find_batch_size(plain, dataset.image_shape, device, start=self.batch_size)
         try:
-            source = load(dataset.location or dataset.name, "train", dataset.num_classes)
+            source = dataset.other_split("train")
         except InvalidInputError:  # it has no training split
             source = dataset
         self.split = source.split

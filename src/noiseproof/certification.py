@@ -142,7 +142,7 @@ def plan(
         require_count(name, value, least, "Pass another one.")
     indices = range(0, len(dataset), every)[:limit]
     return RecordSettings(
-        data={"name": dataset.name, "split": dataset.split, "digest": dataset.digest()},
+        data=dataset.about(),
         model=dict(model),
         noise=smoothed.noise.spec(),
         num_classes=dataset.num_classes,
@@ -163,7 +163,7 @@ def _require_the_recorded(settings: RecordSettings, smoothed: SmoothedClassifier
         "noise": smoothed.noise.spec(),
         "engine": smoothed.engine(),
         "num_classes": smoothed.classifier.num_classes,
-        "data": {"name": dataset.name, "split": dataset.split, "digest": dataset.digest()},
+        "data": dataset.about(),
     }
     planned = {name: getattr(settings, name) for name in found}
     module = smoothed.classifier.runner.module

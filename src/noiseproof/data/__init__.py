@@ -1,47 +1,92 @@
 """Data sets by name: images in [0, 1] and labels."""
 
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 from typing import get_args
 
 from noiseproof.data.arrays import load_npz
 from noiseproof.data.base import ArrayDataset, Dataset, Split
+from noiseproof.data.cifar10 import load_cifar10
 from noiseproof.data.digits import load_digits
+from noiseproof.data.image_folder import ImageFolder, load_image_folder
+from noiseproof.data.mnist import load_mnist
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["ArrayDataset", "Dataset", "Split", "load", "load_digits", "load_npz", "names"]
+__all__ = [
+    "ArrayDataset",
+    "Dataset",
+    "ImageFolder",
+    "Split",
+    "load",
+    "load_cifar10",
+    "load_digits",
+    "load_image_folder",
+    "load_mnist",
+    "load_npz",
+    "names",
+]
 
-_BY_NAME: dict[str, Callable[[Split], Dataset]] = {"digits": load_digits}
+_EMBEDDED: dict[str, Callable[[Split], Dataset]] = {"digits": load_digits}
+_PUBLISHED: dict[str, Callable[..., Dataset]] = {"mnist": load_mnist, "cifar10": load_cifar10}
 
 
 def names() -> tuple[str, ...]:
     """Return the names that `load` knows."""
-    return tuple(_BY_NAME)
+    return (*_EMBEDDED, *_PUBLISHED)
 
 
-def load(name: str, split: Split, num_classes: int | None = None) -> Dataset:
-    """Load a data set by name, or from a path that ends in .npz.
+def load(
+    name: str,
+    split: Split,
+    num_classes: int | None = None,
+    *,
+    data_dir: str | PathLike[str] | None = None,
+    allow_unverified: bool = False,
+    image_size: int = 224,
+) -> Dataset:
+    """Load a data set by name, from a path that ends in .npz, or from a folder of images.
 
     Args:
-        name: one of `names()`, or a path.
+        name: one of `names()`, or a path; `./mnist` is a folder where `mnist` is the name.
         split: "train" or "test".
-        num_classes: k of a file of your own; None is its highest label + 1.
+        num_classes: k of images of your own; None is the highest label + 1, or the number of class folders.
+        data_dir: where the files of mnist and cifar10 lie; None looks in the folder that NOISEPROOF_DATA names, then in
+            the cache, and else downloads them there.
+        allow_unverified: take files of mnist and cifar10 that are not the published ones; `verified` is then False.
+        image_size: height and width to which images of a folder are brought, pixels.
 
     Raises:
-        InvalidInputError: no such name or split, or a malformed file.
-        RunError: the file is missing or damaged.
+        InvalidInputError: no such name or split, a malformed file, or nothing of that name in `data_dir`.
+        RunError: a file is missing, damaged or not the published one, or the download failed.
     """
     if split not in get_args(Split):
         raise InvalidInputError(
             "split", required=" or ".join(get_args(Split)), got=repr(split), remedy="Name one of the two."
         )
+    if name in names():
+        dataset = _named(name, split, None if data_dir is None else Path(data_dir), allow_unverified)
+        if num_classes not in {None, dataset.num_classes}:
+            raise InvalidInputError(
+                "num_classes",
+                required=f"{dataset.num_classes}, as {name} has",
+                got=num_classes,
+                remedy="Leave it out, or take a classifier for these classes.",
+            )
+        return dataset
     if name.endswith(".npz"):
         return load_npz(Path(name), split, num_classes)
-    if name not in _BY_NAME:
-        raise InvalidInputError(
-            "data",
-            required=f"{', '.join(_BY_NAME)}, or a path that ends in .npz",
-            got=repr(name),
-            remedy="Own images: numpy.savez('mine.npz', images=..., labels=...).",
-        )
-    return _BY_NAME[name](split)
+    if Path(name).is_dir():
+        return load_image_folder(Path(name), split, num_classes, image_size=image_size)
+    raise InvalidInputError(
+        "data",
+        required=f"{', '.join(names())}, a path that ends in .npz, or a folder with a folder of images for each class",
+        got=repr(name),
+        remedy="Own images: numpy.savez('mine.npz', images=..., labels=...).",
+    )
+
+
+def _named(name: str, split: Split, data_dir: Path | None, allow_unverified: bool) -> Dataset:
+    if name in _EMBEDDED:
+        return _EMBEDDED[name](split)
+    return _PUBLISHED[name](split, data_dir=data_dir, allow_unverified=allow_unverified)

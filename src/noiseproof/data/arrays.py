@@ -1,6 +1,7 @@
 """Images and labels of your own, in one .npz file."""
 
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ __all__ = ["load_npz"]
 def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayDataset:
     """Read `images` and `labels` from a file that `numpy.savez` wrote; the training split is `train_images`, `train_labels`.
 
-    Images are (images, channels, height, width), float in [0, 1] or 8-bit integers, which are divided by 255; a missing
-    channel axis is added. Pickled arrays are refused.
+    Images are (images, channels, height, width), float in [0, 1] or 8-bit integers, which are divided by 255 as they are
+    read; a missing channel axis is added. Pickled arrays are refused.
 
     Args:
         path: the file.
@@ -54,13 +55,13 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
             got=f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}",
             remedy="Reshape them before saving.",
         )
-    if images.dtype.kind == "u":
-        if images.dtype != np.uint8:
-            raise InvalidInputError(
-                str(path), required="8-bit integers or floats", got=str(images.dtype), remedy="Scale to [0, 1] first."
-            )
-        images = images.astype(np.float32) / np.float32(255.0)
+    if images.dtype.kind == "u" and images.dtype != np.uint8:
+        raise InvalidInputError(
+            str(path), required="8-bit integers or floats", got=str(images.dtype), remedy="Scale to [0, 1] first."
+        )
     classes = int(labels.max(initial=0)) + 1 if num_classes is None else num_classes
-    dataset = ArrayDataset(path.name, split, images.astype(np.float32), labels.astype(np.int64), classes)
+    images = images if images.dtype == np.uint8 else images.astype(np.float32)
+    dataset = ArrayDataset(path.name, split, images, labels.astype(np.int64), classes)
     dataset.location = str(path)
+    dataset.loader = partial(load_npz, path, num_classes=num_classes)
     return dataset

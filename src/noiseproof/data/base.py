@@ -1,12 +1,13 @@
 """What every data set gives: images in [0, 1], read by index, and labels."""
 
 import hashlib
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal, final
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int, Integer, Num, UInt8
 
 from noiseproof.errors import InvalidInputError
 
@@ -14,17 +15,22 @@ __all__ = ["ArrayDataset", "Dataset", "Split"]
 
 Split = Literal["train", "test"]
 
+_BLOCK = 2**22
+"""Pixels that a digest turns into float32 at a time: 16 MiB."""
+
 
 class Dataset(ABC):
     """A named, ordered set of labelled images. Indices are stable: records refer to images by them.
 
     Attributes:
-        name: the name it is loaded by.
+        name: the name it is loaded by, or what its file or folder is called.
         split: "train" or "test".
         labels: (images,), int64, 0 to num_classes - 1.
         num_classes: k.
         image_shape: (channels, height, width).
-        location: what `load` takes to read its other split, where that is not the name.
+        location: the file or folder it was read from; None if it came from none.
+        verified: whether its files are the published ones, by checksum; None where there is nothing to compare with.
+        loader: reads a split from where this one came from, in the same way; None if it was made from arrays.
     """
 
     name: str
@@ -33,6 +39,8 @@ class Dataset(ABC):
     num_classes: int
     image_shape: tuple[int, ...]
     location: str | None = None
+    verified: bool | None = None
+    loader: "Callable[[Split], Dataset] | None" = None
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
@@ -43,6 +51,29 @@ class Dataset(ABC):
         """Return a SHA-256 that changes when any image or label does."""
 
     @final
+    def about(self) -> dict[str, Any]:
+        """Return what a record says of it: name, split, digest, and "verified": False if its files are not the published."""
+        about: dict[str, Any] = {"name": self.name, "split": self.split, "digest": self.digest()}
+        return about | ({"verified": False} if self.verified is False else {})
+
+    @final
+    def other_split(self, split: Split) -> "Dataset":
+        """Load another split from where this one came from: the same file or folder, with the same settings.
+
+        Raises:
+            InvalidInputError: it was made from arrays, or there is no such split.
+            RunError: the files of that split are damaged, or not the published ones.
+        """
+        if self.loader is None:
+            raise InvalidInputError(
+                "split",
+                required=f"{self.split}, the only one that {self.name} has",
+                got=repr(split),
+                remedy="Make a data set of the other arrays too.",
+            )
+        return self.loader(split)
+
+    @final
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -50,25 +81,31 @@ class Dataset(ABC):
 class ArrayDataset(Dataset):
     """A data set held in memory.
 
+    8-bit images stay 8-bit, a quarter of the memory: `read` divides by 255, and round(255 x) gives them back exactly.
+    The digest is that of the divided pixels.
+
     Args:
         name: what it is called in records.
         split: "train" or "test".
-        images: (images, channels, height, width), float32 in [0, 1].
-        labels: (images,), integers from 0.
+        images: (images, channels, height, width), floats in [0, 1] or 8-bit integers; an array or a torch tensor.
+        labels: (images,), integers from 0; an array or a torch tensor.
         num_classes: k.
 
     Raises:
         InvalidInputError: lengths differ, pixels lie outside [0, 1] or labels outside 0 .. k - 1.
     """
 
+    images: Float32[np.ndarray, "images channels height width"] | UInt8[np.ndarray, "images channels height width"]
+
     def __init__(
         self,
         name: str,
         split: Split,
-        images: Float[np.ndarray, "images channels height width"],
-        labels: Int[np.ndarray, " labels"],
+        images: Num[Any, "images channels height width"],
+        labels: Integer[Any, " labels"],
         num_classes: int,
     ) -> None:
+        images, labels = _array(images), _array(labels)
         if len(images) != len(labels):
             raise InvalidInputError(
                 "labels",
@@ -76,11 +113,14 @@ class ArrayDataset(Dataset):
                 got=len(labels),
                 remedy="Check the files.",
             )
-        if len(images) and not (np.isfinite(images).all() and images.min() >= 0.0 and images.max() <= 1.0):
+        eight_bit = images.dtype == np.uint8
+        if images.size and not (
+            eight_bit or (np.isfinite(images).all() and images.min() >= 0.0 and images.max() <= 1.0)
+        ):
             raise InvalidInputError(
                 "images",
-                required="finite and in [0, 1]",
-                got=f"from {images.min()} to {images.max()}",
+                required="finite and in [0, 1], or 8-bit integers (uint8)",
+                got=f"{images.dtype} from {images.min()} to {images.max()}",
                 remedy="Divide 8-bit images by 255, remove NaN.",
             )
         if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
@@ -91,17 +131,33 @@ class ArrayDataset(Dataset):
                 remedy="Number the classes from 0.",
             )
         self.name, self.split, self.num_classes = name, split, num_classes
-        self.images = np.ascontiguousarray(images, dtype=np.float32)
+        self.images = np.ascontiguousarray(images, dtype=np.uint8 if eight_bit else np.float32)
         self.labels = labels.astype(np.int64)
         self.image_shape = self.images.shape[1:]
 
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
         """Return a copy of the images at these indices."""
-        return self.images[np.asarray(indices, dtype=np.int64)]
+        return _pixels(self.images[np.asarray(indices, dtype=np.int64)])
 
     def digest(self) -> str:
-        """Return the SHA-256 of shape, pixels and labels."""
+        """Return the SHA-256 of shape, float32 pixels and labels."""
         parts = hashlib.sha256(repr(self.images.shape).encode())
-        parts.update(self.images.tobytes())
+        flat = self.images.reshape(-1)
+        for first in range(0, len(flat), _BLOCK):
+            parts.update(_pixels(flat[first : first + _BLOCK]).data)
         parts.update(self.labels.tobytes())
         return parts.hexdigest()
+
+
+def _pixels(values: Num[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+    """Float32 pixels of what is held: 8-bit ones divided by 255, others as they are."""
+    return values.astype(np.float32) / np.float32(255.0) if values.dtype == np.uint8 else values
+
+
+def _array(values: Any) -> np.ndarray:
+    """The array of an array or a torch tensor, which may lie on a GPU or carry a gradient."""
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    if torch is not None and isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)

@@ -22,4 +22,6 @@ def load_digits(split: Split) -> ArrayDataset:
     test = np.arange(len(source.target)) % _TEST_EVERY == 0
     chosen = test if split == "test" else ~test
     images = (source.images[chosen] / 16.0).astype(np.float32)[:, None]
-    return ArrayDataset("digits", split, images, source.target[chosen], num_classes=10)
+    dataset = ArrayDataset("digits", split, images, source.target[chosen], num_classes=10)
+    dataset.loader = load_digits
+    return dataset
