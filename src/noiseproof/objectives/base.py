@@ -1,16 +1,20 @@
 """What every training objective is: the loss of one batch."""
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import final
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, final
 
+import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 from noiseproof.randomness import RandomSource
 
-__all__ = ["BatchLoss", "Objective"]
+__all__ = ["BatchLoss", "Objective", "forward", "kl_divergence", "mean_prediction", "noisy_copies", "nonnegative"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,19 @@ class BatchLoss:
 
 class Objective(ABC):
     """A training objective of section 5, or one compared with it: a frozen dataclass of its weights."""
+
+    noisy: ClassVar[bool]
+    """Whether it trains on noise; where it does not, the noise is only what the model will be certified with."""
+
+    @property
+    @abstractmethod
+    def ramps(self) -> str | None:
+        """The field that says how strong the regularisation is, or None where there is nothing to warm up."""
+
+    @property
+    @abstractmethod
+    def passes(self) -> int:
+        """Forward and backward passes of a step, counted in those of natural training."""
 
     @abstractmethod
     def __call__(
@@ -45,6 +62,59 @@ class Objective(ABC):
         """
 
     @final
-    def spec(self) -> dict[str, str | float]:
+    def spec(self) -> dict[str, str | float | None]:
         """Return the objective as plain data: its name and weights."""
         return {"name": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+
+    @final
+    def ramped(self, fraction: float) -> "Objective":
+        """Return this objective with its regularisation at a fraction of its strength, for a warm-up.
+
+        Raises:
+            InvalidInputError: fraction is not in [0, 1], or the objective has no regularisation.
+        """
+        if self.ramps is None:
+            raise InvalidInputError(
+                "objective",
+                required="one with a regularisation, for a warm-up",
+                got=f"{self!r}, which has nothing to warm up",
+                remedy="Train without a warm-up.",
+            )
+        if not 0.0 <= fraction <= 1.0:
+            raise InvalidInputError(
+                "fraction", required="in [0, 1]", got=repr(fraction), remedy="1 is the full strength."
+            )
+        return replace(self, **{self.ramps: fraction * getattr(self, self.ramps)})  # type: ignore[type-var]
+
+
+def nonnegative(name: str, value: object, remedy: str) -> float:
+    """Return `value` as a float, or raise `InvalidInputError` unless it is a finite number >= 0."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
+        raise InvalidInputError(name, required="a finite number >= 0", got=repr(value), remedy=remedy)
+    return float(value)  # type: ignore[arg-type]
+
+
+def forward(model: nn.Module, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
+    """Return the logits of a model, those of half precision as float32: losses are never computed in less."""
+    logits: Tensor = model(images)
+    return logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
+
+
+def noisy_copies(
+    images: Float[Tensor, "batch *shape"], noise: Noise, source: RandomSource, copies: int
+) -> Float[Tensor, "rows *shape"]:
+    """Return x + d_1, ..., x + d_m of a batch one after another (rows = copies * batch), every d_i drawn afresh."""
+    return torch.cat([images + noise.draw(images, source) for _ in range(copies)])
+
+
+def kl_divergence(
+    log_p: Float[Tensor, "*shape classes"], log_q: Float[Tensor, "*shape classes"]
+) -> Float[Tensor, "*shape"]:
+    """Return KL(p || q) = sum_j p_j (log p_j - log q_j) in nats, of logarithms of probabilities."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def mean_prediction(log_p: Float[Tensor, "copies batch classes"]) -> Float[Tensor, "batch classes"]:
+    """Return log((p_1 + ... + p_m) / m), which is finite wherever one of the log p_i is."""
+    return log_p.logsumexp(0) - math.log(len(log_p))

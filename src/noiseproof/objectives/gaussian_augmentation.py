@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseproof.noises import Noise
-from noiseproof.objectives.base import BatchLoss, Objective
+from noiseproof.objectives.base import BatchLoss, Objective, forward
 from noiseproof.randomness import RandomSource
 
 __all__ = ["GaussianAugmentation"]
@@ -16,6 +16,10 @@ __all__ = ["GaussianAugmentation"]
 @dataclass(frozen=True)
 class GaussianAugmentation(Objective):
     """CE(f(x + d), y) with fresh noise d for every image and step; the classifier never sees a clean image."""
+
+    noisy = True
+    ramps = None
+    passes = 1
 
     def __call__(
         self,
@@ -26,5 +30,5 @@ class GaussianAugmentation(Objective):
         source: RandomSource,
     ) -> BatchLoss:
         """Compute the loss on one noisy copy of every image."""
-        logits = model(images + noise.draw(images, source))
+        logits = forward(model, images + noise.draw(images, source))
         return BatchLoss(F.cross_entropy(logits, labels), logits)

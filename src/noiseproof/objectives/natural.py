@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noiseproof.noises import Noise
-from noiseproof.objectives.base import BatchLoss, Objective
+from noiseproof.objectives.base import BatchLoss, Objective, forward
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Natural"]
@@ -16,6 +16,10 @@ __all__ = ["Natural"]
 @dataclass(frozen=True)
 class Natural(Objective):
     """CE(f(x), y)."""
+
+    noisy = False
+    ramps = None
+    passes = 1
 
     def __call__(
         self,
@@ -26,5 +30,5 @@ class Natural(Objective):
         source: RandomSource,  # noqa: ARG002
     ) -> BatchLoss:
         """Compute the loss; no noise is drawn."""
-        logits = model(images)
+        logits = forward(model, images)
         return BatchLoss(F.cross_entropy(logits, labels), logits)

@@ -1,6 +1,7 @@
 """Stability Training with Noise, STN: the paper's own objective (section 5.1)."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -9,10 +10,12 @@ from torch.nn import functional as F
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
-from noiseproof.objectives.base import BatchLoss, Objective
+from noiseproof.objectives.base import BatchLoss, Objective, forward, kl_divergence, noisy_copies, nonnegative
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Stability"]
+
+_Form = Literal["paper", "released-first", "released-later", "two-copies"]
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,50 @@ class Stability(Objective):
     P is the softmax of f: the clean image is supervised, and its soft prediction is the target for the noisy copy. As
     printed, the gradient flows through both factors. Clean and noisy images share one forward pass of twice the batch.
 
+    What has been published under the name is not one loss; `form` chooses:
+
+    - "paper": as above, section 5.1.
+    - "released-first": (CE(f(x), y) + CE(f(x + d), y)) / 2, what the authors' code computed at publication. It has no
+      stability term, and so no weight.
+    - "released-later": L_stability = -sum_j z_j log P(y_j | x + d) with z = f(x), the raw logits where the paper has
+      their softmax, as in the authors' code after a later commit. z is a constant to the gradient, as in the
+      cross-entropy of TensorFlow 1 which that code calls. z is no distribution: the loss has no lower bound, and
+      training on it need not converge. Kept for reproduction, not for use.
+    - "two-copies": CE(f(x + d), y) + weight * KL(P(. | x + d) || P(. | x + d')), with the gradient through both, as in
+      the code of Yang et al., "Randomized Smoothing of All Shapes and Sizes" (ICML 2020); their weight is 6.
+
     Args:
         weight: gamma of section 5.1; 1 is the value the paper's experiments used.
+        form: which loss.
 
     Raises:
-        InvalidInputError: weight is negative or not finite.
+        InvalidInputError: weight is negative or not finite, or not 1 where it has no meaning; another form.
     """
 
     weight: float = 1.0
+    form: _Form = "paper"
+
+    noisy = True
+    passes = 2
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.weight < float("inf"):
+        object.__setattr__(self, "weight", nonnegative("weight", self.weight, "1 is the paper's value."))
+        if self.form not in get_args(_Form):
             raise InvalidInputError(
-                "weight", required="a finite number >= 0", got=repr(self.weight), remedy="1 is the paper's value."
+                "form", required=f"one of {', '.join(get_args(_Form))}", got=repr(self.form), remedy="Choose one."
             )
+        if self.form == "released-first" and self.weight != 1.0:
+            raise InvalidInputError(
+                "weight",
+                required="1 for the form 'released-first', which has no stability term",
+                got=repr(self.weight),
+                remedy="Leave it out, or choose another form.",
+            )
+
+    @property
+    def ramps(self) -> str | None:
+        """The weight, where the form has one."""
+        return None if self.form == "released-first" else "weight"
 
     def __call__(
         self,
@@ -45,8 +78,15 @@ class Stability(Objective):
         noise: Noise,
         source: RandomSource,
     ) -> BatchLoss:
-        """Compute the loss with one noisy copy of every image; the logits are those of the clean images."""
+        """Compute the loss; the logits are those of the clean images, or of the first copies where there are two."""
+        if self.form == "two-copies":
+            first, second = forward(model, noisy_copies(images, noise, source, 2)).chunk(2)
+            apart = kl_divergence(first.log_softmax(1), second.log_softmax(1)).mean()
+            return BatchLoss(F.cross_entropy(first, labels) + self.weight * apart, first)
         noisy = images + noise.draw(images, source)
-        clean_logits, noisy_logits = model(torch.cat([images, noisy])).chunk(2)
-        stability = F.cross_entropy(noisy_logits, clean_logits.softmax(dim=1))
-        return BatchLoss(F.cross_entropy(clean_logits, labels) + self.weight * stability, clean_logits)
+        clean, copy = forward(model, torch.cat([images, noisy])).chunk(2)
+        supervised = F.cross_entropy(clean, labels)
+        if self.form == "released-first":
+            return BatchLoss((supervised + F.cross_entropy(copy, labels)) / 2, clean)
+        target = clean.softmax(1) if self.form == "paper" else clean.detach()
+        return BatchLoss(supervised + self.weight * F.cross_entropy(copy, target), clean)

@@ -1,0 +1,118 @@
+"""Norm balls around images, within the box of pixels [0, 1]: projection, uniform points, directions of steepest ascent."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from noiseproof.randomness import RandomSource
+
+__all__ = ["Norm", "distance", "project", "steepest", "uniform"]
+
+Norm = Literal["linf", "l2", "l1"]
+"""Name of a norm of images."""
+
+_ORDER: dict[Norm, float] = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
+
+
+def distance(
+    points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: Norm
+) -> Float[Tensor, " batch"]:
+    """Return |points - center| for each image, in float64."""
+    lengths: Tensor = torch.linalg.vector_norm((points.double() - center.double()).flatten(1), _ORDER[norm], dim=1)
+    return lengths
+
+
+def project(
+    points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: float
+) -> Float[Tensor, "batch *shape"]:
+    """Return points within distance epsilon of center and within [0, 1]; those that were there stay, up to rounding.
+
+    First the Euclidean projection onto the ball, then the clamp to the box. Both hold afterwards: center is in the box,
+    so clamping moves no coordinate further from center's, and no norm of the difference grows. For l_inf this is the
+    nearest point of the intersection; for l_2 and l_1 it is a point of it, not always the nearest.
+
+    Computed in float64 and rounded towards center: float32 images leave neither ball nor box by their own rounding, but
+    only by that of float64, at most 1e-16 a pixel and 1e-12 of epsilon.
+
+    Args:
+        points: any images.
+        center: images in [0, 1].
+        norm: of the ball.
+        epsilon: its radius >= 0.
+    """
+    origin = center.double()
+    offset = (points.double() - origin).flatten(1)
+    if norm == "linf":
+        offset = offset.clamp(-epsilon, epsilon)
+    elif norm == "l2":
+        length = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
+        offset = offset * _shrink(length, epsilon)
+    else:
+        offset = _onto_simplex(offset, epsilon)
+    exact = (origin + offset.view(origin.shape)).clamp(0.0, 1.0)
+    rounded = exact.to(points.dtype)
+    further = (rounded.double() - origin).abs() > (exact - origin).abs()
+    return torch.where(further, torch.nextafter(rounded, center), rounded)
+
+
+def uniform(
+    center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: float, source: RandomSource
+) -> Float[Tensor, "batch *shape"]:
+    """Return a point for each image, uniform in the ball around it and then clamped to [0, 1].
+
+    With d pixels and u uniform on [0, 1]: l_2 is a normal direction times u^(1/d); l_1 is, up to signs, the first d of
+    d + 1 exponentials divided by their sum.
+    """
+    if norm == "linf":
+        offset = 2.0 * source.uniform(center) - 1.0
+    elif norm == "l2":
+        radius = source.uniform(center.flatten(1)[:, 0]) ** (1.0 / center[0].numel())
+        offset = steepest(source.normal(center), "l2") * _per_image(radius, center)
+    else:
+        sizes, last = source.exponential(center), source.exponential(center.flatten(1)[:, 0])
+        signs = torch.where(source.uniform(center) < 0.5, -1.0, 1.0)
+        offset = signs * sizes / _per_image(sizes.flatten(1).sum(1) + last, center)
+    return project(center + epsilon * offset, center, norm, epsilon)
+
+
+def steepest(gradient: Float[Tensor, "batch *shape"], norm: Norm) -> Float[Tensor, "batch *shape"]:
+    """Return for each image the v with |v| = 1 that maximises <gradient, v>; where the gradient is 0, so is v.
+
+    l_inf: the signs. l_2: gradient / |gradient|. l_1: the sign of the largest component, the others 0.
+    """
+    if norm == "linf":
+        return gradient.sign()
+    flat = gradient.flatten(1)
+    largest, index = flat.abs().max(dim=1, keepdim=True)
+    if norm == "l2":
+        scaled = flat / torch.where(largest > 0.0, largest, 1.0)  # squares of tiny gradients would underflow
+        length = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+        return (scaled / torch.where(length > 0.0, length, 1.0)).view(gradient.shape)
+    return torch.zeros_like(flat).scatter(1, index, flat.gather(1, index).sign()).view(gradient.shape)
+
+
+def _shrink(length: Float[Tensor, "batch 1"], epsilon: float) -> Float[Tensor, "batch 1"]:
+    return torch.where(length > epsilon, epsilon / length, 1.0)
+
+
+def _onto_simplex(offset: Float[Tensor, "batch pixels"], epsilon: float) -> Float[Tensor, "batch pixels"]:
+    """Project onto the l_1 ball (Duchi et al. 2008, figure 1).
+
+    With sizes sorted downwards, u_1 >= u_2 >= ..., the largest r with u_r > (u_1 + .. + u_r - epsilon) / r gives the
+    threshold t = (u_1 + .. + u_r - epsilon) / r by which every size is lowered, down to 0 at least.
+    """
+    sizes = offset.abs()
+    ordered = sizes.sort(dim=1, descending=True).values
+    ranks = torch.arange(1, sizes.shape[1] + 1, dtype=sizes.dtype, device=sizes.device)
+    thresholds = (ordered.cumsum(1) - epsilon) / ranks
+    kept = (ordered > thresholds).sum(dim=1, keepdim=True).clamp(min=1)
+    lowered = (sizes - thresholds.gather(1, kept - 1)).clamp(min=0.0)
+    outside = sizes.sum(dim=1, keepdim=True) > epsilon
+    inner = lowered * _shrink(lowered.sum(dim=1, keepdim=True), epsilon)
+    return torch.where(outside, offset.sign() * inner, offset)
+
+
+def _per_image(values: Float[Tensor, " batch"], images: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (images.ndim - 1))

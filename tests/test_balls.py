@@ -1,0 +1,107 @@
+"""Projections onto balls within the box, against their definitions."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from noiseproof.balls import Norm, distance, project, steepest, uniform
+from noiseproof.randomness import as_source
+
+NORMS: list[Norm] = ["linf", "l2", "l1"]
+ORDER = {"linf": np.inf, "l2": 2, "l1": 1}
+
+
+def pictures(seed: int, dtype: torch.dtype = torch.float32, shape: tuple[int, ...] = (9, 2, 5, 5)) -> torch.Tensor:
+    """Images of which every third is black or white in most pixels: centers on the border of the box."""
+    images = torch.rand(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    images[::3] = images[::3].round()
+    images[1::3] = (images[1::3] * 255).round() / 255
+    return images
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(
+    seed=st.integers(0, 2**31),
+    epsilon=st.sampled_from([0.0, 1e-6, 1e-3, 0.031, 0.3, 1.0, 5.0]),
+    reach=st.sampled_from([1e-3, 0.5, 30.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_projected_points_lie_in_ball_and_box(
+    norm: Norm, seed: int, epsilon: float, reach: float, dtype: torch.dtype
+) -> None:
+    center = pictures(seed, dtype)
+    away = center + reach * torch.randn(center.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed + 1))
+    found = project(away, center, norm, epsilon)
+    assert found.dtype == dtype
+    assert found.min() >= 0.0
+    assert found.max() <= 1.0
+    lengths = np.linalg.norm((found.double() - center.double()).flatten(1).numpy(), ORDER[norm], axis=1)
+    assert (lengths <= epsilon * (1 + 1e-12) + 1e-14).all()
+    assert distance(found, center, norm).numpy() == pytest.approx(lengths, rel=1e-12, abs=0)
+    assert torch.allclose(project(found, center, norm, epsilon), found, rtol=0, atol=1.2e-7)
+    assert torch.equal(project(center, center, norm, epsilon), center)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_projection_is_the_nearest_point_of_the_ball(norm: Norm) -> None:
+    """p is the projection of v onto a convex set if and only if <v - p, q - p> <= 0 for all q of the set."""
+    rng, epsilon = np.random.default_rng(0), 0.2
+    center = torch.full((200, 6), 0.5, dtype=torch.float64)
+    away = center + torch.from_numpy(rng.normal(size=(200, 6)) * rng.choice([0.02, 0.1, 0.5], size=(200, 1)))
+    p = project(away, center, norm, epsilon)
+    inside = distance(away, center, norm) <= epsilon
+    assert 10 < inside.sum() < 190
+    assert torch.allclose(p[inside], away[inside], rtol=0, atol=1e-15)
+    corners = [
+        np.eye(6) if norm == "l1" else rng.choice([-1.0, 1.0], size=(64, 6)),
+        rng.normal(size=(200, 6)),
+    ]
+    for direction in np.concatenate([*corners, -corners[0]]):
+        q = 0.5 + epsilon * direction / np.linalg.norm(direction, ORDER[norm])
+        assert (((away - p) * (torch.from_numpy(q) - p)).sum(1) <= 1e-12).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_uniform_points_fill_the_ball(norm: Norm) -> None:
+    """|v| / epsilon to the power of d is uniform on [0, 1], whatever the norm; and every half has half of the points."""
+    center = torch.full((4000, 3), 0.5, dtype=torch.float64)
+    v = uniform(center, norm, 0.4, as_source(torch.Generator().manual_seed(0))) - 0.5
+    radius = np.linalg.norm(v.numpy(), ORDER[norm], axis=1) / 0.4
+    assert stats.kstest(radius**3, "uniform").pvalue > 0.01
+    for direction in ([1, 0, 0], [0, 0, 1], [1, 1, 0], [1, -2, 3]):
+        side = int(((v.numpy() @ np.array(direction)) > 0).sum())
+        assert stats.binomtest(side, 4000).pvalue > 0.01
+    assert np.abs(np.corrcoef(v.numpy().T) - np.eye(3)).max() < 0.06
+    larger = int((v[:, 0].abs() > v[:, 1].abs()).sum())
+    assert stats.binomtest(larger, 4000).pvalue > 0.01
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_uniform_points_stay_in_the_box(norm: Norm) -> None:
+    center = pictures(0)
+    found = uniform(center, norm, 0.7, as_source(torch.Generator().manual_seed(1)))
+    assert found.shape == center.shape
+    assert 0.0 <= found.min() <= found.max() <= 1.0
+    assert (distance(found, center, norm) <= 0.7 * (1 + 1e-12)).all()
+    assert (distance(found, center, norm) > 0).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
+def test_steepest_direction(norm: Norm, scale: float) -> None:
+    torch.manual_seed(0)
+    gradient = scale * torch.randn(20, 2, 4)
+    gradient[3] = 0.0
+    v = steepest(gradient, norm)
+    assert torch.equal(v[3], torch.zeros(2, 4))
+    moved = torch.arange(20) != 3
+    lengths = distance(v, torch.zeros_like(v), norm)
+    assert torch.allclose(lengths[moved], torch.ones(19, dtype=torch.float64), rtol=1e-6)
+    best = (v * (gradient / scale)).flatten(1).sum(1)
+    for _ in range(50):
+        other = torch.randn(20, 2, 4)
+        other /= distance(other, torch.zeros_like(v), norm).float().view(-1, 1, 1)
+        assert (best >= (other * (gradient / scale)).flatten(1).sum(1) - 1e-6).all()
