@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from noiseproof.errors import NoiseproofError, RunError
+from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.files import write_atomically
 from noiseproof.models.registry import build
 
@@ -62,7 +62,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         )
     try:
         model = build(about["model"])
-    except NoiseproofError as error:
+    except InvalidInputError as error:
         raise RunError(
             str(path),
             required="a checkpoint of a network that this version knows",

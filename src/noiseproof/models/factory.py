@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, MissingExtraError
 
 __all__ = ["build_from", "source_digest"]
 
@@ -45,6 +45,8 @@ def build_from(spec: str) -> Any:
         raise InvalidInputError(spec, required="callable", got=type(found).__name__, remedy="Name a function.")
     try:
         return found()
+    except MissingExtraError:
+        raise
     except Exception as error:
         raise InvalidInputError(
             spec,

@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from noiseproof.models.dropout import Dropout
+
 __all__ = ["PaperCIFAR"]
 
 
@@ -19,11 +21,11 @@ class PaperCIFAR(nn.Module):
             *_convolution(3, 96, 5),
             *_convolution(96, 96, 1),
             nn.MaxPool2d(3, stride=2, padding=1),
-            nn.Dropout(0.5),
+            Dropout(0.5),
             *_convolution(96, 192, 5),
             *_convolution(192, 192, 1),
             nn.MaxPool2d(3, stride=2, padding=1),
-            nn.Dropout(0.5),
+            Dropout(0.5),
             *_convolution(192, 256, 3),
             *_convolution(256, 256, 1),
             nn.Conv2d(256, 10, 1),

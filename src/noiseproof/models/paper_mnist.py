@@ -3,6 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from noiseproof.models.dropout import Dropout
+
 __all__ = ["PaperMNIST"]
 
 
@@ -16,11 +18,11 @@ class PaperMNIST(nn.Module):
             nn.ReLU(),
             nn.Conv2d(64, 64, 5),
             nn.ReLU(),
-            nn.Dropout(0.25),
+            Dropout(0.25),
             nn.Flatten(),
             nn.Linear(64 * 20 * 20, 128),
             nn.ReLU(),
-            nn.Dropout(0.5),
+            Dropout(0.5),
             nn.Linear(128, 10),
         )
 

@@ -5,9 +5,13 @@ from collections.abc import Callable
 from torch import nn
 
 from noiseproof.errors import InvalidInputError
+from noiseproof.models.cifar_resnet import cifar_resnet20, cifar_resnet110
 from noiseproof.models.digits_cnn import DigitsCNN
+from noiseproof.models.imagenet_resnet import resnet50
+from noiseproof.models.kw_networks import kw_cifar_large, kw_cifar_small, kw_mnist_large, kw_mnist_small
 from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
+from noiseproof.models.small_cnn import SmallCNN
 
 __all__ = ["build", "names"]
 
@@ -15,6 +19,14 @@ _BY_NAME: dict[str, Callable[[], nn.Module]] = {
     "digits-cnn": DigitsCNN,
     "paper-mnist": PaperMNIST,
     "paper-cifar": PaperCIFAR,
+    "small-cnn": SmallCNN,
+    "kw-mnist-small": kw_mnist_small,
+    "kw-mnist-large": kw_mnist_large,
+    "kw-cifar-small": kw_cifar_small,
+    "kw-cifar-large": kw_cifar_large,
+    "cifar-resnet20": cifar_resnet20,
+    "cifar-resnet110": cifar_resnet110,
+    "resnet50": resnet50,
 }
 
 
@@ -28,6 +40,7 @@ def build(name: str) -> nn.Module:
 
     Raises:
         InvalidInputError: no such name.
+        MissingExtraError: the network is of a package that is not installed.
     """
     if name not in _BY_NAME:
         raise InvalidInputError(
