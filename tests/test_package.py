@@ -16,7 +16,7 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], 
 
 # A room may import those of its own line and of lines above it, never below.
 LAYERS = [
-    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch", "inputs"},
+    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch", "inputs", "balls"},
     {"noises", "bounds", "runners", "data"},
     {"models", "classifier", "samplers"},
     {"certificates", "sampling", "objectives", "engine", "probing"},
@@ -29,7 +29,7 @@ LAYERS = [
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 PLUG_INS = {"noises", "bounds", "certificates", "objectives", "models", "data", "samplers"}
-SHARED = {"base", "lemma1"}  # what a folder's plug-ins have in common
+SHARED = {"base", "lemma1", "inner", "normalise", "sources", "dropout"}  # what a folder's plug-ins have in common
 ASSEMBLY = {"__init__", "registry", "checkpoint", "external"}  # these put the siblings of a folder together
 
 

@@ -85,7 +85,7 @@ def test_seed_decides_the_weights_and_the_global_generator_does_not(digits: data
 
 
 def test_divergence_keeps_the_last_good_epoch(digits: data.Dataset, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"the loss in epoch .* must be finite; got"):
+    with pytest.raises(RunError, match=r"the gradient in epoch .* must be finite; got"):
         train(settings(50, learning_rate=1e30), digits, tmp_path)
     assert not (tmp_path / CHECKPOINT).exists()
 

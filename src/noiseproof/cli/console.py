@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
     from noiseproof.evaluation import Summary
 
 __all__ = [
+    "ClassesOption",
+    "DataDirOption",
     "DeviceOption",
+    "ImageSizeOption",
     "JsonOption",
     "RadiiOption",
     "SeedOption",
+    "UnverifiedOption",
     "console",
     "messages",
     "parse_radii",
@@ -43,6 +48,34 @@ DeviceOption = Annotated[
     str, typer.Option("--device", help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+_DATA = "Data"
+
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where the files of mnist and cifar10 lie.",
+        show_default="NOISEPROOF_DATA, the cache, or downloaded",
+        rich_help_panel=_DATA,
+    ),
+]
+UnverifiedOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-unverified",
+        help="Take files of mnist and cifar10 that are not the published ones; the record says so.",
+        rich_help_panel=_DATA,
+    ),
+]
+ImageSizeOption = Annotated[
+    int, typer.Option(help="Height and width to which images of a folder are brought.", rich_help_panel=_DATA)
+]
+ClassesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of classes of images of your own.", show_default="found in the files", rich_help_panel=_DATA
+    ),
+]
 RadiiOption = Annotated[
     str | None,
     typer.Option(
@@ -85,7 +118,7 @@ def parse_radii(text: str | None) -> list[float] | None:
 
 
 @contextmanager
-def progress_bar(description: str, total: float | None) -> Iterator[tuple[Progress, Any]]:
+def progress_bar(description: str, total: float | None, *, visible: bool = True) -> Iterator[tuple[Progress, Any]]:
     """Show a progress bar on standard error; yields it with its task."""
     columns = (
         TextColumn("{task.description}"),
@@ -95,7 +128,7 @@ def progress_bar(description: str, total: float | None) -> Iterator[tuple[Progre
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=messages) as progress:
+    with Progress(*columns, console=messages, disable=not visible) as progress:
         yield progress, progress.add_task(description, total=total, note="")
 
 

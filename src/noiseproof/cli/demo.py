@@ -34,6 +34,7 @@ def demo(
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
     from noiseproof.cli.counting import Engine, Selection, Subject, count_votes
+    from noiseproof.data import load
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
@@ -47,8 +48,8 @@ def demo(
     noise, records = Gaussian(sigma=0.25), []
     for objective in (names.ObjectiveName.stability, names.ObjectiveName.gaussian):
         run = out / objective.value
-        settings = TrainingSettings("digits-cnn", names.objective(objective, weight=1.0), noise, epochs, seed=seed)
-        run_training(settings, names.DataName.digits, run, device)
+        settings = TrainingSettings("digits-cnn", names.objective(objective), noise, epochs, seed=seed)
+        run_training(settings, load("digits", "train"), run, device)
         subject = Subject.trained(run, sigma=None)
         selection = Selection(samples, selection_samples=100, every=every)
         records.append(count_votes(subject, run, selection, Engine(device), seed=seed))

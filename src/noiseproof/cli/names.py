@@ -1,6 +1,8 @@
 """Names on the command line -> objects. The names are plain, so that help texts need no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BoundName",
     "CertificateName",
-    "DataName",
     "ModelName",
     "NoiseName",
     "ObjectiveName",
@@ -27,18 +28,20 @@ __all__ = [
 ]
 
 
-class DataName(StrEnum):
-    """Data sets."""
-
-    digits = "digits"
-
-
 class ModelName(StrEnum):
     """Networks."""
 
     digits_cnn = "digits-cnn"
     paper_mnist = "paper-mnist"
     paper_cifar = "paper-cifar"
+    small_cnn = "small-cnn"
+    kw_mnist_small = "kw-mnist-small"
+    kw_mnist_large = "kw-mnist-large"
+    kw_cifar_small = "kw-cifar-small"
+    kw_cifar_large = "kw-cifar-large"
+    cifar_resnet20 = "cifar-resnet20"
+    cifar_resnet110 = "cifar-resnet110"
+    resnet50 = "resnet50"
 
 
 class NoiseName(StrEnum):
@@ -55,6 +58,12 @@ class ObjectiveName(StrEnum):
     stability = "stability"
     gaussian = "gaussian"
     natural = "natural"
+    consistency = "consistency"
+    smooth_adv = "smooth-adv"
+    macer = "macer"
+    adversarial = "adversarial"
+    trades = "trades"
+    logit_pairing = "logit-pairing"
 
 
 class BoundName(StrEnum):
@@ -82,16 +91,52 @@ class CertificateName(StrEnum):
     total_variation = "total-variation"
 
 
-def objective(name: ObjectiveName, weight: float) -> "Objective":
-    """Build a training objective."""
-    from noiseproof.objectives import GaussianAugmentation, Natural, Stability
+def objective(name: ObjectiveName, changes: Sequence[str] = ()) -> "Objective":
+    """Build a training objective with its published settings, but for the changes: "weight=2".
 
-    builders = {
-        ObjectiveName.stability: lambda: Stability(weight=weight),
-        ObjectiveName.gaussian: GaussianAugmentation,
-        ObjectiveName.natural: Natural,
+    Raises:
+        InvalidInputError: a change that is no NAME=VALUE of this objective.
+    """
+    from noiseproof import objectives as o
+
+    builders: dict[ObjectiveName, type[Objective]] = {
+        ObjectiveName.stability: o.Stability,
+        ObjectiveName.gaussian: o.GaussianAugmentation,
+        ObjectiveName.natural: o.Natural,
+        ObjectiveName.consistency: o.Consistency,
+        ObjectiveName.smooth_adv: o.SmoothAdv,
+        ObjectiveName.macer: o.MACER,
+        ObjectiveName.adversarial: o.Adversarial,
+        ObjectiveName.trades: o.TRADES,
+        ObjectiveName.logit_pairing: o.AdversarialLogitPairing,
     }
-    return builders[name]()
+    return replace(builders[name](), **_parse_changes(builders[name](), changes))  # type: ignore[type-var]
+
+
+def _parse_changes(objective: "Objective", changes: Sequence[str]) -> dict[str, str | float | int | None]:
+    from noiseproof.errors import InvalidInputError
+
+    known = {key: value for key, value in objective.spec().items() if key != "name"}
+    parsed: dict[str, str | float | int | None] = {}
+    for change in changes:
+        key, sign, text = change.partition("=")
+        if not sign or key not in known:
+            raise InvalidInputError(
+                "--set",
+                required=f"NAME=VALUE with a setting of {type(objective).__name__}",
+                got=repr(change),
+                remedy="It has " + (", ".join(f"{name}={value}" for name, value in known.items()) or "none") + ".",
+            )
+        parsed[key] = _as_number(text) if not isinstance(known[key], str) else text
+    return parsed
+
+
+def _as_number(text: str) -> str | float | int:
+    """Return the whole or decimal number that a text is; one that is neither as it is, for the objective to refuse."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def bound(name: BoundName, selection_samples: int) -> "Bound":

@@ -1,0 +1,64 @@
+"""Loss and accuracy of every epoch, as a figure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from noiseproof.errors import RunError
+from noiseproof.files import write_atomically
+from noiseproof.reports.curves import figure_svg
+
+__all__ = ["write_training_curve"]
+
+_LOSS, _ACCURACY = "#0072B2", "#D55E00"
+
+
+def write_training_curve(log: Path, picture: Path) -> Path:
+    """Draw a training log, a line of JSON per epoch, as an SVG.
+
+    Args:
+        log: what the training wrote.
+        picture: where to draw.
+
+    Returns:
+        `picture`.
+
+    Raises:
+        RunError: the log is missing or damaged, or the picture cannot be written.
+    """
+    epochs = _read(log)
+    numbers = [line["epoch"] for line in epochs]
+    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left = figure.add_subplot()
+    right = left.twinx()
+    left.plot(numbers, [line["loss"] for line in epochs], color=_LOSS, marker="o", markersize=3)
+    right.plot(numbers, [100 * line["accuracy"] for line in epochs], color=_ACCURACY, marker="s", markersize=3)
+    left.set_xlabel("epoch")
+    left.set_ylabel("mean loss", color=_LOSS)
+    right.set_ylabel("training accuracy (%)", color=_ACCURACY)
+    left.set_ylim(bottom=0.0)
+    right.set_ylim(top=100.0)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    left.grid(visible=True, color="0.9", linewidth=0.8)
+    for axes in (left, right):
+        axes.spines["top"].set_visible(False)
+    write_atomically(picture, figure_svg(figure).encode())
+    return picture
+
+
+def _read(log: Path) -> list[dict[str, Any]]:
+    try:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        return [{key: line[key] for key in ("epoch", "loss", "accuracy")} for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            str(log),
+            required="a training log, a line of JSON per epoch",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Training writes it; run noiseproof train again if it was lost.",
+        ) from error

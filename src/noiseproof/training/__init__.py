@@ -1,0 +1,7 @@
+"""The training loop: objective x data x optimiser -> checkpoint, interruptible at any moment."""
+
+from noiseproof.training.loop import BatchReport, EpochReport, train
+from noiseproof.training.settings import TrainingSettings
+from noiseproof.training.state import CHECKPOINT, LAST_GOOD, LOG
+
+__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "BatchReport", "EpochReport", "TrainingSettings", "train"]

@@ -1,0 +1,306 @@
+"""The training loop: objective x data x optimiser -> checkpoint."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from noiseproof import models
+from noiseproof.data import Dataset
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.files import require_writable
+from noiseproof.provenance import provenance
+from noiseproof.training.augmentation import flip_and_crop
+from noiseproof.training.parallel import Share, launch, step_source
+from noiseproof.training.settings import TrainingSettings
+from noiseproof.training.state import Folder, Position
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["BatchReport", "EpochReport", "train"]
+
+_SAVE_EVERY = 60.0
+"""Seconds between two saved states within an epoch: a kill loses a minute; writing one takes well under a second."""
+
+_WORSE = 10.0
+"""A network whose mean loss is so many times that of the untrained one has diverged."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch, counted from 1.
+
+    Attributes:
+        epoch: its number.
+        loss: mean over its images.
+        accuracy: of the network in training, on what its objective shows it.
+        seconds: it took.
+        learning_rate: at its end.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    seconds: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """Running mean loss and training accuracy within an epoch, for a progress bar."""
+
+    epoch: int
+    batch: int
+    batches: int
+    loss: float
+    accuracy: float
+
+
+def train(
+    settings: TrainingSettings,
+    dataset: Dataset,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    on_batch: Callable[[BatchReport], None] = lambda _: None,
+    on_epoch: Callable[[EpochReport], None] = lambda _: None,
+) -> nn.Module:
+    """Train a network and write it to `out`; a folder left by an interrupted training is continued.
+
+    The randomness of a step depends on (seed, epoch, step) alone, and the state is saved after every epoch and every
+    minute within one, so on the CPU a resumed training ends with the same weights, bit for bit, as one that was never
+    interrupted. Under `torchrun` every process takes its rows of each batch; the noise of an image stays the same,
+    dropout and the statistics of batch normalisation are each process's own.
+
+    Writes `checkpoint.safetensors` (weights, settings, data, where it was made) and `training.jsonl` (a line an epoch).
+
+    Args:
+        settings: what to train, and how.
+        dataset: the training split.
+        out: the run folder, created if needed.
+        device: where to train.
+        on_batch: called after every step.
+        on_epoch: called after every epoch, once its state is saved.
+
+    Returns:
+        The network, in evaluation mode on the CPU.
+
+    Raises:
+        InvalidInputError: the network does not take the images, or knows other classes.
+        RunError: `out` holds a training with other settings or data, the disk is full, or training diverged: the
+            gradient became NaN or infinite, or the loss ten times that of the untrained network. The state saved last
+            is then kept as `last-good.safetensors`.
+    """
+    about = {key: value for key, value in dataset.about().items() if key != "split"}
+    folder = Folder(out, {"settings": settings.spec(), "data": about})
+    finished = folder.finished()
+    if finished is not None:
+        return finished
+
+    require_writable(out)
+    fabric = launch(device, settings.precision)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed % 2**63)
+        network = models.build(settings.model)
+    _require_fit(network, settings.model, dataset)
+    with _channels_last(network), torch.random.fork_rng(devices=[]):
+        run = _Run(settings, dataset, folder, fabric, network)
+        while run.position.epoch <= settings.epochs:
+            report = run.epoch(on_batch)
+            on_epoch(report)
+        trained = run.result()
+    if fabric.is_global_zero:
+        folder.write_log(run.position.log)
+        folder.finish(trained, provenance(device) | {"processes": fabric.world_size})
+    fabric.barrier()
+    return trained
+
+
+class _Run:
+    """A training under way: network, optimiser, average, position."""
+
+    def __init__(
+        self, settings: TrainingSettings, dataset: Dataset, folder: Folder, fabric: "Fabric", network: nn.Module
+    ) -> None:
+        self.settings, self.dataset, self.folder, self.fabric, self.network = settings, dataset, folder, fabric, network
+        optimiser = _optimiser(settings, network)
+        self.model, self.optimiser = fabric.setup(network, optimiser)
+        self.average = None if settings.average is None else _average(network, settings.average)
+        self.modules: dict[str, nn.Module] = {"network": network}
+        if self.average is not None:
+            self.modules["average"] = self.average
+        self.position = folder.restore(self.modules, optimiser)
+        self.batches = math.ceil(len(dataset) / settings.batch_size)
+
+    def epoch(self, on_batch: Callable[[BatchReport], None]) -> EpochReport:
+        """Train to the end of the epoch in progress, and save."""
+        position, settings = self.position, self.settings
+        self.model.train()
+        before, started = position.seconds, time.perf_counter()
+        saved = started
+        seen = min(position.batch * settings.batch_size, len(self.dataset))
+        for share, images, labels in self._data():
+            self._step(share, images, labels)
+            seen += len(share.chosen)
+            now = time.perf_counter()
+            position.seconds = before + now - started
+            on_batch(
+                BatchReport(
+                    position.epoch, position.batch, self.batches, position.loss_sum / seen, position.correct / seen
+                )
+            )
+            if now - saved >= _SAVE_EVERY and self.fabric.world_size == 1:
+                self._require_progress(seen)
+                self._save()
+                saved = now
+        self._require_progress(seen)
+        report = EpochReport(
+            position.epoch,
+            position.loss_sum / seen,
+            position.correct / seen,
+            round(position.seconds, 3),
+            settings.learning_rate_at(float(position.epoch)),
+        )
+        self.position = Position(
+            epoch=position.epoch + 1, untrained_loss=position.untrained_loss, log=[*position.log, asdict(report)]
+        )
+        self._save()
+        return report
+
+    def result(self) -> nn.Module:
+        """Return the trained network, averaged where asked, in evaluation mode on the CPU."""
+        weights = self.network if self.average is None else self.average.module
+        trained = models.build(self.settings.model)
+        trained.load_state_dict(weights.state_dict())
+        return trained.eval()
+
+    def _data(self) -> Iterator[tuple[Share, Tensor, Tensor]]:
+        """Yield the batches of the epoch that are still to come; the next one is read while one is trained on."""
+        epoch, size, fabric = self.position.epoch, self.settings.batch_size, self.fabric
+        order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.dataset))
+        shares = [
+            Share(order[start : start + size], fabric.global_rank, fabric.world_size)
+            for start in range(self.position.batch * size, len(order), size)
+        ]
+        with ThreadPoolExecutor(1) as pool:
+            upcoming = pool.submit(self.dataset.read, shares[0].indices)
+            for number, share in enumerate(shares):
+                images = torch.from_numpy(upcoming.result())
+                if number + 1 < len(shares):
+                    upcoming = pool.submit(self.dataset.read, shares[number + 1].indices)
+                labels = torch.from_numpy(self.dataset.labels[share.indices])
+                yield share, fabric.to_device(images), fabric.to_device(labels)
+
+    def _step(self, share: Share, images: Tensor, labels: Tensor) -> None:
+        settings, position, fabric = self.settings, self.position, self.fabric
+        done = position.epoch - 1 + position.batch / self.batches
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate_at(done)
+        source = step_source(settings.seed, position.epoch, position.batch, share, fabric.device)
+        if settings.augment == "flip-crop":
+            images = flip_and_crop(images, source)
+        with fabric.autocast():  # for an objective's steps on the network itself; its losses are in float32
+            result = settings.objective_at(done)(self.model, images, labels, settings.noise, source)
+        self.optimiser.zero_grad(set_to_none=True)
+        # Processes average their gradients; each weighs its rows so that the average is that of the whole batch.
+        fabric.backward(result.loss * (share.fraction * share.processes))
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip or math.inf)
+        if not math.isfinite(norm.item()):
+            self._diverged(f"the gradient in epoch {position.epoch}, batch {position.batch + 1}", "finite", norm.item())
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self._count(share, result.loss.detach(), result.logits.detach().argmax(1) == labels)
+
+    def _count(self, share: Share, loss: Tensor, right: Tensor) -> None:
+        position = self.position
+        sums: Any = torch.stack([loss.double(), right.double().mean()]) * share.fraction
+        if share.processes > 1:
+            sums = self.fabric.all_reduce(sums, reduce_op="sum")
+        mean_loss, accuracy = sums.tolist()
+        position.loss_sum += mean_loss * len(share.chosen)
+        position.correct += round(accuracy * len(share.chosen))
+        position.batch += 1
+        if position.untrained_loss is None:
+            position.untrained_loss = mean_loss
+
+    def _require_progress(self, seen: int) -> None:
+        position = self.position
+        loss, untrained = position.loss_sum / seen, position.untrained_loss or 0.0
+        if loss > _WORSE * untrained:
+            self._diverged(
+                f"the mean loss in epoch {position.epoch}",
+                f"below {_WORSE * untrained:.3g}, {_WORSE:g} times that of the untrained network",
+                f"{loss:.3g}",
+            )
+
+    def _diverged(self, what: str, required: str, got: object) -> None:
+        kept = self.folder.keep_last_good() if self.fabric.is_global_zero else None
+        where = "nothing had been saved yet." if kept is None else f"the network as last saved is kept in {kept}."
+        raise RunError(
+            what,
+            required=required,
+            got=got,
+            remedy=f"Lower the learning rate or the objective's weight, clip gradients, or warm up; {where}",
+        )
+
+    def _save(self) -> None:
+        if self.fabric.is_global_zero:
+            self.folder.save(self.modules, self.optimiser.optimizer, self.position)
+            self.folder.write_log(self.position.log)
+        self.fabric.barrier()
+
+
+def _average(network: nn.Module, decay: float) -> AveragedModel:
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
+
+
+def _optimiser(settings: TrainingSettings, network: nn.Module) -> torch.optim.Optimizer:
+    common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
+    if settings.optimiser == "Adam":
+        return torch.optim.Adam(network.parameters(), **common)
+    return torch.optim.SGD(network.parameters(), momentum=settings.momentum, **common)
+
+
+@contextmanager
+def _channels_last(network: nn.Module) -> Iterator[None]:
+    """Run a network of pictures with channels last, in which convolutions are up to twice as fast; noise is not drawn so."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    handle = network.register_forward_pre_hook(_as_channels_last)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _as_channels_last(_: nn.Module, inputs: tuple[Float[Tensor, "batch *shape"]]) -> tuple[Tensor]:
+    (images,) = inputs
+    return (images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images,)
+
+
+def _require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
+    """Raise InvalidInputError unless the network takes the images of the data set and knows its classes."""
+    image = torch.from_numpy(dataset.read([0]))
+    try:
+        with torch.inference_mode():
+            classes = model.eval()(image).shape[1]
+    except RuntimeError as error:
+        classes = f"{error}"
+    if classes != dataset.num_classes:
+        raise InvalidInputError(
+            "model",
+            required=f"a network for images {tuple(image.shape[1:])} of {dataset.num_classes} classes ({dataset.name})",
+            got=f"{name}: {classes}",
+            remedy="Choose another network or data set.",
+        )

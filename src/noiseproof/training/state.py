@@ -1,0 +1,167 @@
+"""What an interrupted training needs to go on, and the files of a run folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noiseproof.errors import RunError
+from noiseproof.files import write_atomically
+from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tensors, save_checkpoint, save_tensors
+from noiseproof.training.settings import with_defaults
+
+__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "Folder", "Position"]
+
+CHECKPOINT = "checkpoint.safetensors"
+"""The trained network, written once training is complete."""
+
+LAST_GOOD = "last-good.safetensors"
+"""The network as it was last saved, written when training stops because it diverged."""
+
+LOG = "training.jsonl"
+"""One line of JSON per epoch."""
+
+_STATE = "training-state.safetensors"
+
+
+@dataclass
+class Position:
+    """How far a training is.
+
+    Attributes:
+        epoch: the one in progress, from 1.
+        batch: steps of it that are done.
+        loss_sum: sum of the losses of its images.
+        correct: its images that were right.
+        seconds: spent on it.
+        untrained_loss: of the very first step.
+        log: a line for every whole epoch.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
+    untrained_loss: float | None = None
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A run folder and the training it belongs to.
+
+    Attributes:
+        path: the folder.
+        record: settings and data, as plain data.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    def finished(self) -> nn.Module | None:
+        """Return the trained network if there is one.
+
+        Raises:
+            RunError: it is of another training.
+        """
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        checkpoint = load_checkpoint(path)
+        _require_same(path, {key: checkpoint.record.get(key) for key in self.record}, self.record)
+        return checkpoint.model
+
+    def save(self, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, position: Position) -> None:
+        """Write the whole state, atomically.
+
+        Args:
+            modules: by name: the network in training, and the average of its weights where there is one.
+            optimiser: its moments.
+            position: how far it is.
+        """
+        tensors = {f"{part}/{name}": value for part, net in modules.items() for name, value in net.state_dict().items()}
+        for index, moments in optimiser.state_dict()["state"].items():
+            kept = {name: value for name, value in moments.items() if value is not None}
+            tensors |= {f"optimiser/{index}/{name}": torch.as_tensor(value) for name, value in kept.items()}
+        save_tensors(self.path / _STATE, tensors, {"record": self.record, "position": asdict(position)})
+
+    def restore(self, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> Position:
+        """Load the state that is there, if any, and return how far it is.
+
+        Raises:
+            RunError: it is of another training, or damaged.
+        """
+        path = self.path / _STATE
+        if not path.exists():
+            return Position()
+        tensors, about = read_tensors(path)
+        if "position" not in about:
+            raise RunError(
+                str(path),
+                required="the state of a training by this version",
+                got="one of an older version",
+                remedy="Finish it with that version, or remove the file to train anew.",
+            )
+        _require_same(path, about.get("record"), self.record)
+        for part, net in modules.items():
+            load_state(
+                net, _under(f"{part}/", tensors), what=f"{path} ({part})", architecture=self.record["settings"]["model"]
+            )
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in _under("optimiser/", tensors).items():
+            index, _, name = key.partition("/")
+            moments.setdefault(int(index), {})[name] = _laid_out_like(parameters[int(index)], value)
+        optimiser.load_state_dict(optimiser.state_dict() | {"state": moments})
+        return Position(**about["position"])
+
+    def write_log(self, log: list[dict[str, Any]]) -> None:
+        """Write the log, atomically."""
+        content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in log)
+        write_atomically(self.path / LOG, content.encode())
+
+    def finish(self, network: nn.Module, made: dict[str, Any]) -> None:
+        """Write the trained network and remove the state."""
+        save_checkpoint(self.path / CHECKPOINT, network, self.record["settings"]["model"], self.record | {"made": made})
+        (self.path / _STATE).unlink(missing_ok=True)
+
+    def keep_last_good(self) -> Path | None:
+        """Write the network of the saved state as a checkpoint of its own; None where nothing was saved."""
+        if not (self.path / _STATE).exists():
+            return None
+        tensors, about = read_tensors(self.path / _STATE)
+        position = about["position"]
+        record = self.record | {"stopped": {"epoch": position["epoch"], "batch": position["batch"], "why": "diverged"}}
+        network = _under("average/module.", tensors) or _under("network/", tensors)
+        save_tensors(self.path / LAST_GOOD, network, {"model": self.record["settings"]["model"], "record": record})
+        return self.path / LAST_GOOD
+
+
+def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
+    """Return a moment in the memory order of its parameter: fused optimisers walk through both side by side."""
+    return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment) if moment.ndim else moment
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _require_same(path: Path, found: object, record: dict[str, Any]) -> None:
+    # Compared as JSON, since that is how it was written: tuples and lists, 1 and 1.0 are the same there.
+    stored, asked = json.loads(json.dumps([found or {}, record]))
+    before, now = with_defaults(stored.get("settings") or {}), asked["settings"]
+    if stored | {"settings": before} == asked:
+        return
+    changes = [f"{key} {before.get(key)!r}" for key in now if before.get(key) != now[key]] or ["other data"]
+    wanted = [f"{key} {now[key]!r}" for key in now if before.get(key) != now[key]] or ["the data given"]
+    raise RunError(
+        str(path),
+        required=f"of a training with {', '.join(wanted)}",
+        got=", ".join(changes),
+        remedy="Choose another folder for the new training, or remove this one.",
+    )
