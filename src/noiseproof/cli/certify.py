@@ -9,7 +9,18 @@ import typer
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.console import DeviceOption, JsonOption, RadiiOption, SeedOption, parse_radii, say
+from noiseproof.cli.console import (
+    ClassesOption,
+    DataDirOption,
+    DeviceOption,
+    ImageSizeOption,
+    JsonOption,
+    RadiiOption,
+    SeedOption,
+    UnverifiedOption,
+    parse_radii,
+    say,
+)
 from noiseproof.cli.engine import PrecisionName
 from noiseproof.cli.recertify import show
 
@@ -19,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["certify"]
 
-_MODEL, _ENGINE, _PROCEDURE = "A model of your own", "Speed", "The printed table"
+_MODEL, _DATA, _ENGINE, _PROCEDURE = "A model of your own, or of the zoo", "Data", "Speed", "The printed table"
 
 
 def certify(
@@ -46,7 +57,8 @@ def certify(
     model: Annotated[
         str | None,
         typer.Option(
-            help="package.module:factory (its code is run), net.onnx, or net.pt2 of torch.export.",
+            help="zoo:NAME, net.safetensors of noiseproof, net.onnx, net.pt2 of torch.export, or package.module:factory, whose "
+            "code is run.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -54,24 +66,22 @@ def certify(
         Path | None,
         typer.Option(help="Weights for a factory's network: .safetensors, or .pt of tensors.", rich_help_panel=_MODEL),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="digits, or your own file.npz with images and labels.",
-            show_default="as in training",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
     noise: Annotated[
         names.NoiseName | None,
         typer.Option(help="Noise for --model.", show_default="gaussian", rich_help_panel=_MODEL),
     ] = None,
-    classes: Annotated[
-        int | None,
+    data: Annotated[
+        str | None,
         typer.Option(
-            help="Number of classes of file.npz.", show_default="its highest label + 1", rich_help_panel=_MODEL
+            help="digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.",
+            show_default="as in training",
+            rich_help_panel=_DATA,
         ),
     ] = None,
+    data_dir: DataDirOption = None,
+    allow_unverified: UnverifiedOption = False,
+    image_size: ImageSizeOption = None,
+    classes: ClassesOption = None,
     precision: Annotated[
         PrecisionName,
         typer.Option(
@@ -119,7 +129,8 @@ def certify(
     """
     wanted = parse_radii(radii)  # before votes are counted, and before torch is loaded
     part = _parse_shard(shard)
-    from noiseproof.cli.counting import Engine, Selection, Subject, count_votes
+    from noiseproof.cli.counting import Engine, Selection, count_votes
+    from noiseproof.cli.subject import DataChoice, Subject
     from noiseproof.errors import InvalidInputError
     from noiseproof.smoothing import require_enough_samples, samples_needed
 
@@ -130,10 +141,9 @@ def certify(
             got="no --model",
             remedy="A run folder has its own; --sigma changes the size of its noise.",
         )
+    choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
     subject = (
-        Subject.trained(run, sigma, data, classes)
-        if model is None
-        else Subject.brought(model, weights, data, noise or names.NoiseName.gaussian, sigma, classes)
+        Subject.trained(run, sigma, choice) if model is None else Subject.brought(model, weights, choice, noise, sigma)
     )
     chosen, way = names.bound(bound, selection_samples), names.certificate(certificate)
     require_enough_samples(samples, samples_needed(chosen, alpha, subject.dataset.num_classes), alpha)

@@ -68,12 +68,21 @@ UnverifiedOption = Annotated[
     ),
 ]
 ImageSizeOption = Annotated[
-    int, typer.Option(help="Height and width to which images of a folder are brought.", rich_help_panel=_DATA)
+    int | None,
+    typer.Option(
+        "--image-size",
+        help="Height and width to which images of a folder are brought.",
+        show_default="224, or as in training",
+        rich_help_panel=_DATA,
+    ),
 ]
 ClassesOption = Annotated[
     int | None,
     typer.Option(
-        help="Number of classes of images of your own.", show_default="found in the files", rich_help_panel=_DATA
+        "--classes",
+        help="Number of classes of images of your own.",
+        show_default="found in the files",
+        rich_help_panel=_DATA,
     ),
 ]
 RadiiOption = Annotated[

@@ -1,7 +1,7 @@
 """From names on the command line to votes in a record: what `certify` and `demo` share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ from noiseproof.cli import names
 from noiseproof.cli.console import messages, resumable, say
 from noiseproof.cli.engine import PrecisionName, speed_table
 from noiseproof.cli.progress import Counting, counting_progress
-from noiseproof.data import Dataset, load
+from noiseproof.cli.subject import Subject
+from noiseproof.data import Dataset
 from noiseproof.engine import keep_large_blocks
 from noiseproof.errors import InvalidInputError, OutOfMemoryError
-from noiseproof.models import load_checkpoint, load_model, model_digest
-from noiseproof.noises import Noise, from_spec
+from noiseproof.noises import Noise
 from noiseproof.probing import require_right_scale
 from noiseproof.provenance import provenance
 from noiseproof.records import Record, RecordSettings, VoteTable
@@ -26,12 +26,11 @@ from noiseproof.runners import Runner
 from noiseproof.sampling import default_batch_size
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.stopwatch import Stopwatch
-from noiseproof.training import CHECKPOINT
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Engine", "Selection", "Subject", "count_votes"]
+__all__ = ["Engine", "Selection", "count_votes"]
 
 _PROBED = 64
 """Clean images that tell whether the classifier is fed on the right scale."""
@@ -41,58 +40,6 @@ _TELLING = 20
 
 _AT_CHANCE = 1.5
 """A clean accuracy below this many times that of guessing is worth a word."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is certified.
-
-    Attributes:
-        classifier: a torch module, a runner or a function.
-        model: what the record says of it.
-        noise: with which noise.
-        dataset: on which images.
-        training: how it was trained, where that is known.
-    """
-
-    classifier: Any
-    model: dict[str, Any]
-    noise: Noise
-    dataset: Dataset
-    training: dict[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def trained(run: Path, sigma: float | None, data: str | None = None, classes: int | None = None) -> "Subject":
-        """The network of a run folder, with the noise and the data it was trained for unless others are named."""
-        checkpoint = load_checkpoint(run / CHECKPOINT)
-        noise = from_spec(checkpoint.record["settings"]["noise"])
-        if sigma is not None:
-            noise = from_spec({key: value if key == "name" else sigma for key, value in noise.spec().items()})
-        dataset = load(data or checkpoint.record["data"]["name"], "test", classes)
-        model = {"name": checkpoint.model_name, "digest": model_digest(checkpoint.model)}
-        return Subject(checkpoint.model, model, noise, dataset, checkpoint.record)
-
-    @staticmethod
-    def brought(
-        spec: str,
-        weights: Path | None,
-        data: str | None,
-        noise: names.NoiseName,
-        sigma: float | None,
-        classes: int | None,
-    ) -> "Subject":
-        """A classifier of the user's own."""
-        for option, value in (("--data", data), ("--sigma", sigma)):
-            if value is None:
-                raise InvalidInputError(
-                    option,
-                    required="given with --model",
-                    got="nothing",
-                    remedy="A run folder knows its noise and data; a model of your own does not.",
-                )
-        loaded = load_model(spec, weights)
-        dataset = load(str(data), "test", classes)
-        return Subject(loaded.classifier, loaded.about, names.noise(noise, float(sigma or 0.0)), dataset)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ def demo(
     test image of both under sigma 0.25, and compares them in one page.
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
-    from noiseproof.cli.counting import Engine, Selection, Subject, count_votes
+    from noiseproof.cli.counting import Engine, Selection, count_votes
+    from noiseproof.cli.subject import Subject
     from noiseproof.data import load
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian

@@ -7,7 +7,18 @@ import typer
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.console import DeviceOption, JsonOption, SeedOption, console, print_json, say
+from noiseproof.cli.console import (
+    ClassesOption,
+    DataDirOption,
+    DeviceOption,
+    ImageSizeOption,
+    JsonOption,
+    SeedOption,
+    UnverifiedOption,
+    console,
+    print_json,
+    say,
+)
 from noiseproof.cli.engine import speed_table
 
 __all__ = ["measure"]
@@ -15,19 +26,29 @@ __all__ = ["measure"]
 
 def measure(
     run: Annotated[Path | None, typer.Argument(help="The run folder of a trained network.", show_default=False)] = None,
-    model: Annotated[str | None, typer.Option(help="A network of your own: package.module:factory.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="zoo:NAME, net.safetensors of noiseproof, or package.module:factory.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors, or .pt of tensors.")] = None,
-    data: Annotated[str | None, typer.Option(help="digits, or file.npz.", show_default="as in training")] = None,
     noise: Annotated[names.NoiseName | None, typer.Option(help="Noise for --model.", show_default="gaussian")] = None,
     sigma: Annotated[
         float | None, typer.Option("--sigma", "--scale", help="Size of the noise.", show_default="as in training")
     ] = None,
-    classes: Annotated[
-        int | None, typer.Option(help="Number of classes of file.npz.", show_default="its highest label + 1")
-    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images per call of the network.", show_default="found")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits, mnist, cifar10, file.npz, or a folder of images.",
+            show_default="as in training",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    data_dir: DataDirOption = None,
+    allow_unverified: UnverifiedOption = False,
+    image_size: ImageSizeOption = None,
+    classes: ClassesOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -41,7 +62,7 @@ def measure(
     from torch import nn
 
     from noiseproof.calibration import Calibration
-    from noiseproof.cli.counting import Subject
+    from noiseproof.cli.subject import DataChoice, Subject
     from noiseproof.engine import keep_large_blocks
     from noiseproof.errors import InvalidInputError
 
@@ -53,10 +74,11 @@ def measure(
         raise InvalidInputError(
             "--weights and --noise", required="given with --model", got="no --model", remedy="A run folder has its own."
         )
+    choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
     subject = (
-        Subject.trained(run, sigma, data, classes)
+        Subject.trained(run, sigma, choice)
         if run is not None
-        else Subject.brought(str(model), weights, data, noise or names.NoiseName.gaussian, sigma, classes)
+        else Subject.brought(str(model), weights, choice, noise, sigma)
     )
     if not isinstance(subject.classifier, nn.Module):
         raise InvalidInputError(

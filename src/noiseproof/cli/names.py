@@ -1,7 +1,6 @@
 """Names on the command line -> objects. The names are plain, so that help texts need no torch."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -127,16 +126,22 @@ def _parse_changes(objective: "Objective", changes: Sequence[str]) -> dict[str, 
                 got=repr(change),
                 remedy="It has " + (", ".join(f"{name}={value}" for name, value in known.items()) or "none") + ".",
             )
-        parsed[key] = _as_number(text) if not isinstance(known[key], str) else text
+        parsed[key] = _parse(key, text, known[key])
     return parsed
 
 
-def _as_number(text: str) -> str | float | int:
-    """Return the whole or decimal number that a text is; one that is neither as it is, for the objective to refuse."""
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
+def _parse(name: str, text: str, usual: object) -> str | float | int:
+    """Read a setting as what it usually is: a text, a whole number, or a number."""
+    from noiseproof.errors import InvalidInputError
+
+    if isinstance(usual, str):
+        return text
+    kind = int if isinstance(usual, int) else float
+    try:
+        return kind(text)
+    except ValueError as error:
+        required = "a whole number" if kind is int else "a number"
+        raise InvalidInputError(name, required=required, got=repr(text), remedy=f"Usual: {usual}.") from error
 
 
 def bound(name: BoundName, selection_samples: int) -> "Bound":

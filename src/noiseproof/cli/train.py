@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["run_training", "train"]
 
+_USUAL_MODELS = {
+    "digits": names.ModelName.digits_cnn,
+    "mnist": names.ModelName.paper_mnist,
+    "cifar10": names.ModelName.paper_cifar,
+}
+_USUAL_EPOCHS = {"mnist": 10}
+
 _OPTIMISER, _DATA = "Optimiser", "Data"
 
 
@@ -40,7 +47,10 @@ def train(
         str,
         typer.Option(help="digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class."),
     ] = "digits",
-    model: Annotated[names.ModelName, typer.Option(help="The network.")] = names.ModelName.digits_cnn,
+    model: Annotated[
+        names.ModelName | None,
+        typer.Option(help="The network.", show_default="digits-cnn, paper-mnist or paper-cifar, as the data are"),
+    ] = None,
     objective: Annotated[
         names.ObjectiveName,
         typer.Option(help="What is minimised; stability is the paper's STN, gaussian trains on noisy copies only."),
@@ -65,7 +75,10 @@ def train(
             help="Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.",
         ),
     ] = 0.25,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images; 60 settle the digits network.")] = 60,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the training images.", show_default="10 for mnist, 60 for other data"),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Images per step; 64 is the paper's.")] = 64,
     precision: Annotated[
         Literal["fp32", "bf16"], typer.Option(help="bf16 is up to twice as fast where the processor has it.")
@@ -114,7 +127,7 @@ def train(
     ] = "none",
     data_dir: DataDirOption = None,
     allow_unverified: UnverifiedOption = False,
-    image_size: ImageSizeOption = 224,
+    image_size: ImageSizeOption = None,
     classes: ClassesOption = None,
     device: DeviceOption = "auto",
     json: JsonOption = False,
@@ -124,14 +137,14 @@ def train(
     Stop it with Ctrl-C and run it again: it goes on where its state was last saved, at most a minute before. Under
     torchrun (torchrun --nproc-per-node 2 -m noiseproof train ...) several processes share every batch.
     """
-    from noiseproof.data import load
+    from noiseproof.data import IMAGE_SIZE, load
     from noiseproof.training import CHECKPOINT, TrainingSettings
 
     settings = TrainingSettings(
-        model=model.value,
+        model=model.value if model else _usual_model(data),
         objective=names.objective(objective, change or ()),
         noise=names.noise(noise, sigma),
-        epochs=epochs,
+        epochs=_USUAL_EPOCHS.get(data, 60) if epochs is None else epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
@@ -146,7 +159,14 @@ def train(
         precision=precision,
         augment=augment,
     )
-    dataset = load(data, "train", classes, data_dir=data_dir, allow_unverified=allow_unverified, image_size=image_size)
+    dataset = load(
+        data,
+        "train",
+        classes,
+        data_dir=data_dir,
+        allow_unverified=allow_unverified,
+        image_size=image_size or IMAGE_SIZE,
+    )
     run_training(settings, dataset, out, device)
     if not _first_process():
         return
@@ -165,6 +185,19 @@ def train(
             f"Trained: {escape(str(out / CHECKPOINT))}, picture: {escape(str(picture))}\n"
             f"Next: [bold]noiseproof certify {escape(quote(str(out)))}[/]"
         )
+
+
+def _usual_model(data: str) -> str:
+    from noiseproof.errors import InvalidInputError
+
+    if data not in _USUAL_MODELS:
+        raise InvalidInputError(
+            "--model",
+            required="named for data of your own",
+            got="nothing",
+            remedy=f"Choose among {', '.join(names.ModelName)}.",
+        )
+    return _USUAL_MODELS[data].value
 
 
 def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, device: str) -> "nn.Module":

@@ -14,6 +14,7 @@ from noiseproof.data.mnist import load_mnist
 from noiseproof.errors import InvalidInputError
 
 __all__ = [
+    "IMAGE_SIZE",
     "ArrayDataset",
     "Dataset",
     "ImageFolder",
@@ -26,6 +27,9 @@ __all__ = [
     "load_npz",
     "names",
 ]
+
+IMAGE_SIZE = 224
+"""Pixels to which images of a folder are brought where nothing is said: what networks for ImageNet take."""
 
 _EMBEDDED: dict[str, Callable[[Split], Dataset]] = {"digits": load_digits}
 _PUBLISHED: dict[str, Callable[..., Dataset]] = {"mnist": load_mnist, "cifar10": load_cifar10}
@@ -43,7 +47,7 @@ def load(
     *,
     data_dir: str | PathLike[str] | None = None,
     allow_unverified: bool = False,
-    image_size: int = 224,
+    image_size: int = IMAGE_SIZE,
 ) -> Dataset:
     """Load a data set by name, from a path that ends in .npz, or from a folder of images.
 

@@ -11,6 +11,7 @@ from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
 from noiseproof.models.registry import build, names
 from noiseproof.models.small_cnn import SmallCNN
+from noiseproof.models.zoo import fetch, shipped
 
 __all__ = [
     "CIFAR10",
@@ -26,6 +27,7 @@ __all__ = [
     "build",
     "cifar_resnet20",
     "cifar_resnet110",
+    "fetch",
     "kw_cifar_large",
     "kw_cifar_small",
     "kw_mnist_large",
@@ -36,5 +38,6 @@ __all__ = [
     "names",
     "resnet50",
     "save_checkpoint",
+    "shipped",
     "with_normalisation",
 ]

@@ -63,7 +63,7 @@ def load_model(spec: str, weights: Path | None = None) -> LoadedModel:
     if ":" not in spec:
         raise InvalidInputError(
             "--model",
-            required="package.module:factory, or a file that ends in .onnx or .pt2",
+            required="zoo:NAME, package.module:factory, or a file that ends in .safetensors, .onnx or .pt2",
             got=repr(spec),
             remedy="A factory is a function without arguments that returns the classifier.",
         )

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -51,14 +50,17 @@ def write_training_curve(log: Path, picture: Path) -> Path:
     return picture
 
 
-def _read(log: Path) -> list[dict[str, Any]]:
+def _read(log: Path) -> list[dict[str, float]]:
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
-        return [{key: line[key] for key in ("epoch", "loss", "accuracy")} for line in lines]
+        epochs = [{key: float(line[key]) for key in ("epoch", "loss", "accuracy")} for line in lines]
+        if not epochs:
+            raise ValueError("no line in it")  # noqa: TRY301 - as damaged as any other
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             str(log),
             required="a training log, a line of JSON per epoch",
             got=f"{type(error).__name__}: {error}",
-            remedy="Training writes it; run noiseproof train again if it was lost.",
+            remedy="Training writes it; restore it, or train again into another folder.",
         ) from error
+    return epochs

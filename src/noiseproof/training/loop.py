@@ -110,11 +110,11 @@ def train(
 
     require_writable(out)
     fabric = launch(device, settings.precision)
-    with torch.random.fork_rng(devices=[]):
+    with _own_randomness(fabric.device):
         torch.manual_seed(settings.seed % 2**63)
         network = models.build(settings.model)
     _require_fit(network, settings.model, dataset)
-    with _channels_last(network), torch.random.fork_rng(devices=[]):
+    with _channels_last(network), _own_randomness(fabric.device):
         run = _Run(settings, dataset, folder, fabric, network)
         while run.position.epoch <= settings.epochs:
             report = run.epoch(on_batch)
@@ -122,7 +122,7 @@ def train(
         trained = run.result()
     if fabric.is_global_zero:
         folder.write_log(run.position.log)
-        folder.finish(trained, provenance(device) | {"processes": fabric.world_size})
+        folder.finish(trained, _made(dataset, device, fabric))
     fabric.barrier()
     return trained
 
@@ -142,28 +142,28 @@ class _Run:
             self.modules["average"] = self.average
         self.position = folder.restore(self.modules, optimiser)
         self.batches = math.ceil(len(dataset) / settings.batch_size)
+        self.saved = time.perf_counter()
+        self.stored = self.position.epoch > 1 or self.position.batch > 0
+        self.proven = False  # whether a step from the stored state went well: it is from before a divergence then
 
     def epoch(self, on_batch: Callable[[BatchReport], None]) -> EpochReport:
         """Train to the end of the epoch in progress, and save."""
         position, settings = self.position, self.settings
         self.model.train()
         before, started = position.seconds, time.perf_counter()
-        saved = started
         seen = min(position.batch * settings.batch_size, len(self.dataset))
         for share, images, labels in self._data():
-            self._step(share, images, labels)
+            due = self._step(share, images, labels)
             seen += len(share.chosen)
-            now = time.perf_counter()
-            position.seconds = before + now - started
+            position.seconds = before + time.perf_counter() - started
             on_batch(
                 BatchReport(
                     position.epoch, position.batch, self.batches, position.loss_sum / seen, position.correct / seen
                 )
             )
-            if now - saved >= _SAVE_EVERY and self.fabric.world_size == 1:
+            if due:
                 self._require_progress(seen)
                 self._save()
-                saved = now
         self._require_progress(seen)
         report = EpochReport(
             position.epoch,
@@ -193,6 +193,8 @@ class _Run:
             Share(order[start : start + size], fabric.global_rank, fabric.world_size)
             for start in range(self.position.batch * size, len(order), size)
         ]
+        if not shares:  # the epoch was interrupted between its last step and its end
+            return
         with ThreadPoolExecutor(1) as pool:
             upcoming = pool.submit(self.dataset.read, shares[0].indices)
             for number, share in enumerate(shares):
@@ -202,7 +204,8 @@ class _Run:
                 labels = torch.from_numpy(self.dataset.labels[share.indices])
                 yield share, fabric.to_device(images), fabric.to_device(labels)
 
-    def _step(self, share: Share, images: Tensor, labels: Tensor) -> None:
+    def _step(self, share: Share, images: Tensor, labels: Tensor) -> bool:
+        """Train on a batch; return whether it is time to save."""
         settings, position, fabric = self.settings, self.position, self.fabric
         done = position.epoch - 1 + position.batch / self.batches
         for group in self.optimiser.param_groups:
@@ -221,24 +224,31 @@ class _Run:
         self.optimiser.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        self._count(share, result.loss.detach(), result.logits.detach().argmax(1) == labels)
+        return self._count(share, result.loss.detach(), result.logits.detach().argmax(1) == labels)
 
-    def _count(self, share: Share, loss: Tensor, right: Tensor) -> None:
+    def _count(self, share: Share, loss: Tensor, right: Tensor) -> bool:
         position = self.position
+        due = self.fabric.is_global_zero and time.perf_counter() - self.saved >= _SAVE_EVERY  # the clock of one decides
         sums: Any = torch.stack([loss.double(), right.double().mean()]) * share.fraction
+        sums = torch.cat([sums, sums.new_tensor([float(due)])])
         if share.processes > 1:
             sums = self.fabric.all_reduce(sums, reduce_op="sum")
-        mean_loss, accuracy = sums.tolist()
+        mean_loss, accuracy, saves = sums.tolist()
         position.loss_sum += mean_loss * len(share.chosen)
         position.correct += round(accuracy * len(share.chosen))
         position.batch += 1
         if position.untrained_loss is None:
             position.untrained_loss = mean_loss
+        if self.stored and not self.proven and mean_loss <= _WORSE * position.untrained_loss:
+            self.proven = True
+            if self.fabric.is_global_zero:
+                self.folder.prove()
+        return saves > 0.0
 
     def _require_progress(self, seen: int) -> None:
         position = self.position
         loss, untrained = position.loss_sum / seen, position.untrained_loss or 0.0
-        if loss > _WORSE * untrained:
+        if not loss <= _WORSE * untrained:  # NaN too
             self._diverged(
                 f"the mean loss in epoch {position.epoch}",
                 f"below {_WORSE * untrained:.3g}, {_WORSE:g} times that of the untrained network",
@@ -246,8 +256,9 @@ class _Run:
             )
 
     def _diverged(self, what: str, required: str, got: object) -> None:
-        kept = self.folder.keep_last_good() if self.fabric.is_global_zero else None
-        where = "nothing had been saved yet." if kept is None else f"the network as last saved is kept in {kept}."
+        kept = self.folder.keep_last_good(proven=self.proven) if self.fabric.is_global_zero else None
+        self.fabric.barrier()  # torchrun ends all processes once one has failed
+        where = "nothing had been saved before." if kept is None else f"the network saved before is kept in {kept}."
         raise RunError(
             what,
             required=required,
@@ -257,9 +268,17 @@ class _Run:
 
     def _save(self) -> None:
         if self.fabric.is_global_zero:
-            self.folder.save(self.modules, self.optimiser.optimizer, self.position)
+            self.folder.save(self.modules, self.optimiser.optimizer, self.position, proven=self.proven)
             self.folder.write_log(self.position.log)
+        self.saved, self.stored, self.proven = time.perf_counter(), True, False
         self.fabric.barrier()
+
+
+def _made(dataset: Dataset, device: torch.device | str, fabric: "Fabric") -> dict[str, Any]:
+    """What a checkpoint says of its making, beside what decided its weights."""
+    location = None if dataset.location is None else str(Path(dataset.location).resolve())
+    found = {"location": location, "image_shape": list(dataset.image_shape), "num_classes": dataset.num_classes}
+    return provenance(device) | {"processes": fabric.world_size, "data": found}
 
 
 def _average(network: nn.Module, decay: float) -> AveragedModel:
@@ -271,6 +290,14 @@ def _optimiser(settings: TrainingSettings, network: nn.Module) -> torch.optim.Op
     if settings.optimiser == "Adam":
         return torch.optim.Adam(network.parameters(), **common)
     return torch.optim.SGD(network.parameters(), momentum=settings.momentum, **common)
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    """Leave the caller's generators as they were: seeding torch seeds those of all GPUs too, once they are in use."""
+    seeded = device.type == "cuda" or torch.cuda.is_initialized()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if seeded else []):
+        yield
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """Everything that decides the trained weights."""
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.noises import Noise
@@ -75,6 +78,8 @@ class TrainingSettings:
         require_count("epochs", self.epochs, 1, "Raise it.")
         require_count("batch_size", self.batch_size, 1, "64 is the paper's.")
         require_seed(self.seed)
+        for name in ("epochs", "batch_size", "seed"):
+            object.__setattr__(self, name, operator.index(getattr(self, name)))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InvalidInputError(
@@ -92,8 +97,12 @@ class TrainingSettings:
 
     def _require(self, name: str, holds: Callable[[float], bool], required: str, remedy: str) -> None:
         value = getattr(self, name)
-        if value is not None and not (math.isfinite(value) and holds(value)):
+        if value is None and name in _OPTIONAL:
+            return
+        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+        if not (number and math.isfinite(value) and holds(value)):
             raise InvalidInputError(name, required=required, got=repr(value), remedy=remedy)
+        object.__setattr__(self, name, float(value))
 
     def learning_rate_at(self, epochs_done: float) -> float:
         """Return the learning rate after so many epochs, which need not be whole."""
@@ -111,6 +120,8 @@ class TrainingSettings:
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return plain | {"objective": self.objective.spec(), "noise": self.noise.spec()}
 
+
+_OPTIONAL = ("average", "clip")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimiser": get_args(OptimiserName),

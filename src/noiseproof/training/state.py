@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import RunError
-from noiseproof.files import write_atomically
+from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tensors, save_checkpoint, save_tensors
 from noiseproof.training.settings import with_defaults
 
@@ -26,6 +26,8 @@ LOG = "training.jsonl"
 """One line of JSON per epoch."""
 
 _STATE = "training-state.safetensors"
+_PROVEN = "training-state.proven.safetensors"
+"""The state before the last one, until a step from the last one has shown that it had not diverged yet."""
 
 
 @dataclass
@@ -76,14 +78,24 @@ class Folder:
         _require_same(path, {key: checkpoint.record.get(key) for key in self.record}, self.record)
         return checkpoint.model
 
-    def save(self, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, position: Position) -> None:
+    def save(
+        self,
+        modules: Mapping[str, nn.Module],
+        optimiser: torch.optim.Optimizer,
+        position: Position,
+        *,
+        proven: bool,
+    ) -> None:
         """Write the whole state, atomically.
 
         Args:
             modules: by name: the network in training, and the average of its weights where there is one.
             optimiser: its moments.
             position: how far it is.
+            proven: whether training went on well from the state that is there; it is then kept until `prove`.
         """
+        if proven:
+            (self.path / _STATE).replace(self.path / _PROVEN)
         tensors = {f"{part}/{name}": value for part, net in modules.items() for name, value in net.state_dict().items()}
         for index, moments in optimiser.state_dict()["state"].items():
             kept = {name: value for name, value in moments.items() if value is not None}
@@ -97,6 +109,8 @@ class Folder:
             RunError: it is of another training, or damaged.
         """
         path = self.path / _STATE
+        if not path.exists():
+            path = self.path / _PROVEN  # killed between the two steps of a save
         if not path.exists():
             return Position()
         tensors, about = read_tensors(path)
@@ -120,21 +134,32 @@ class Folder:
         optimiser.load_state_dict(optimiser.state_dict() | {"state": moments})
         return Position(**about["position"])
 
+    def prove(self) -> None:
+        """Forget the state before the last: training went on well from the last."""
+        (self.path / _PROVEN).unlink(missing_ok=True)
+
     def write_log(self, log: list[dict[str, Any]]) -> None:
         """Write the log, atomically."""
         content = "".join(json.dumps(line, sort_keys=True) + "\n" for line in log)
         write_atomically(self.path / LOG, content.encode())
 
     def finish(self, network: nn.Module, made: dict[str, Any]) -> None:
-        """Write the trained network and remove the state."""
+        """Write the trained network and remove the states, and what killed trainings left of them."""
         save_checkpoint(self.path / CHECKPOINT, network, self.record["settings"]["model"], self.record | {"made": made})
-        (self.path / _STATE).unlink(missing_ok=True)
+        for name in (_STATE, _PROVEN):
+            (self.path / name).unlink(missing_ok=True)
+            remove_leftovers(self.path / name)
 
-    def keep_last_good(self) -> Path | None:
-        """Write the network of the saved state as a checkpoint of its own; None where nothing was saved."""
-        if not (self.path / _STATE).exists():
+    def keep_last_good(self, *, proven: bool) -> Path | None:
+        """Write the network of a saved state as a checkpoint of its own; None where there is none.
+
+        Args:
+            proven: whether training went on well from the last state; if not, the one before it is taken.
+        """
+        path = self.path / (_STATE if proven else _PROVEN)
+        if not path.exists():
             return None
-        tensors, about = read_tensors(self.path / _STATE)
+        tensors, about = read_tensors(path)
         position = about["position"]
         record = self.record | {"stopped": {"epoch": position["epoch"], "batch": position["batch"], "why": "diverged"}}
         network = _under("average/module.", tensors) or _under("network/", tensors)

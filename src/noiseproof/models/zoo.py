@@ -1,0 +1,95 @@
+"""Networks trained by this project, by name: from the checkout, or downloaded; always checked by their SHA-256."""
+
+import json
+import os
+from functools import cache
+from importlib.metadata import metadata
+from importlib.resources import files
+from pathlib import Path
+
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.models.weights import file_digest
+
+__all__ = ["fetch", "shipped"]
+
+_VARIABLE = "NOISEPROOF_ZOO"
+
+
+@cache
+def shipped() -> dict[str, str]:
+    """Return the names of the networks and the SHA-256 of their files."""
+    found: dict[str, str] = json.loads(files("noiseproof.models").joinpath("zoo.json").read_text())
+    return found
+
+
+def fetch(name: str) -> Path:
+    """Return the checkpoint of a network of the zoo.
+
+    It is looked for in the folder that NOISEPROOF_ZOO names, or in `zoo/` of the checkout that this package runs from;
+    else it is downloaded once, from the address that NOISEPROOF_ZOO names or the project's own.
+
+    Args:
+        name: one of `shipped()`.
+
+    Raises:
+        InvalidInputError: no such network.
+        RunError: the file is not the one that was shipped, or cannot be found or downloaded.
+    """
+    if name not in shipped():
+        raise InvalidInputError(
+            "--model", required=f"zoo: and one of {', '.join(shipped())}", got=repr(name), remedy="Name one of them."
+        )
+    file = f"{name}.safetensors"
+    place = os.environ.get(_VARIABLE) or _address()
+    remote = place.startswith(("http://", "https://"))
+    folder = Path(place) if place and not remote else Path(__file__).parents[3] / "zoo"
+    path = folder / file
+    if not path.is_file():
+        if not remote:
+            raise RunError(
+                str(path),
+                required=f"there: the weights of zoo:{name}",
+                got="nothing",
+                remedy=f"Set {_VARIABLE} to the folder zoo/ of a checkout, or to the address of one.",
+            )
+        return _download(f"{place.rstrip('/')}/{file}", name)
+    if file_digest(path) != shipped()[name]:
+        raise RunError(
+            str(path),
+            required=f"the file that was shipped, SHA-256 {shipped()[name]}",
+            got=file_digest(path),
+            remedy="It is damaged, or of another version: restore it.",
+        )
+    return path
+
+
+def _address() -> str:
+    """The project's own address, as its metadata say; empty where they say none."""
+    for entry in metadata("noiseproof").get_all("Project-URL") or []:
+        label, _, address = entry.partition(",")
+        if label.strip().lower() == "zoo":
+            return str(address).strip()
+    return ""
+
+
+def _download(address: str, name: str) -> Path:
+    import pooch
+    import requests
+
+    try:
+        return Path(
+            pooch.retrieve(
+                address,
+                known_hash=f"sha256:{shipped()[name]}",
+                fname=f"{name}.safetensors",
+                path=pooch.os_cache("noiseproof") / "zoo",
+                downloader=pooch.HTTPDownloader(timeout=60),
+            )
+        )
+    except (requests.RequestException, ValueError, OSError) as error:
+        raise RunError(
+            address,
+            required=f"the weights of zoo:{name}",
+            got=f"{type(error).__name__}: {error}",
+            remedy=f"Try again later, or set {_VARIABLE} to a folder that holds {name}.safetensors.",
+        ) from error

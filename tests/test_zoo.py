@@ -1,0 +1,132 @@
+"""The networks of the zoo: whole, by their checksums, from the checkout or from elsewhere."""
+
+import functools
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from noiseproof import models
+from noiseproof.cli import names
+from noiseproof.cli.subject import DataChoice, Subject
+from noiseproof.data import load
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.models import fetch, load_checkpoint, save_checkpoint, shipped
+from noiseproof.noises import Gaussian, Laplace
+from noiseproof.objectives import Natural
+from noiseproof.training import CHECKPOINT, TrainingSettings, train
+
+SHIPPED = Path(models.__file__).parents[3] / "zoo"
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of one network, in a folder of its own."""
+    folder = tmp_path / "shelf"
+    record = {"settings": {"noise": {"name": "gaussian", "sigma": 0.25}}, "data": {"name": "digits", "digest": ""}}
+    save_checkpoint(folder / "tiny.safetensors", models.build("digits-cnn"), "digits-cnn", record)
+    digest = hashlib.sha256((folder / "tiny.safetensors").read_bytes()).hexdigest()
+    monkeypatch.setattr("noiseproof.models.zoo.shipped", lambda: {"tiny": digest})
+    monkeypatch.setenv("NOISEPROOF_ZOO", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_networks_are_whole_and_say_how_they_were_made(name: str) -> None:
+    checkpoint = load_checkpoint(fetch(name))
+    settings = checkpoint.record["settings"]
+    assert settings["model"] == checkpoint.model_name
+    assert settings["epochs"] >= 1
+    assert checkpoint.record["made"]["command"][:2] == ["noiseproof", "train"]
+    assert "location" not in checkpoint.record["made"]["data"]
+    assert all(torch.equal(value, value.bfloat16().float()) for value in checkpoint.model.state_dict().values())
+    assert f"`{name}`" in (SHIPPED / "README.md").read_text()
+
+
+def test_the_list_and_the_folder_agree() -> None:
+    assert {path.stem for path in SHIPPED.glob("*.safetensors")} == set(shipped())
+    assert list(shipped()) == sorted(shipped())
+
+
+def test_a_damaged_network_is_refused(shelf: Path) -> None:
+    path = shelf / "tiny.safetensors"
+    assert fetch("tiny") == path
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"the file that was shipped, SHA-256 .* It is damaged, or of another version"):
+        fetch("tiny")
+    path.unlink()
+    with pytest.raises(RunError, match=r"Set NOISEPROOF_ZOO to the folder zoo/ of a checkout"):
+        fetch("tiny")
+    with pytest.raises(InvalidInputError, match=r"zoo: and one of tiny; got 'nobody'"):
+        fetch("nobody")
+
+
+@pytest.fixture
+def server(shelf: Path) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(shelf))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+def test_elsewhere_it_is_downloaded_once_and_checked(
+    shelf: Path, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NOISEPROOF_ZOO", server)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    whole = (shelf / "tiny.safetensors").read_bytes()
+    got = fetch("tiny")
+    assert got.is_relative_to(tmp_path / "cache")
+    assert got.read_bytes() == whole
+    (shelf / "tiny.safetensors").write_bytes(b"another")
+    assert fetch("tiny").read_bytes() == whole, "from the cache"
+    got.write_bytes(whole[:-1])
+    with pytest.raises(RunError, match=r"tiny.safetensors must be the weights of zoo:tiny"):
+        fetch("tiny")
+    (shelf / "tiny.safetensors").unlink()
+    with pytest.raises(RunError, match="404"):
+        fetch("tiny")
+
+
+def test_a_network_of_the_zoo_knows_its_noise_and_data(shelf: Path) -> None:
+    subject = Subject.brought("zoo:tiny", None, DataChoice(), None, None)
+    assert subject.noise == Gaussian(0.25)
+    assert (subject.dataset.name, subject.dataset.split) == ("digits", "test")
+    assert subject.model["name"] == "zoo:tiny"
+    other = Subject.brought(str(shelf / "tiny.safetensors"), None, DataChoice(), names.NoiseName.laplace, None)
+    assert other.noise == Laplace(0.25)
+    assert Subject.brought("zoo:tiny", None, DataChoice(), None, 0.5).noise == Gaussian(0.5)
+    with pytest.raises(InvalidInputError, match=r"--weights must be left out"):
+        Subject.brought("zoo:tiny", Path("some.pt"), DataChoice(), None, None)
+
+
+def test_a_trained_run_finds_its_own_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    digits = load("digits", "train")
+    images, labels = (255 * digits.read(range(200))).astype(np.uint8), digits.labels[:200]
+    np.savez(tmp_path / "mine.npz", train_images=images, train_labels=labels, images=images[:20], labels=labels[:20])
+    settings = TrainingSettings("digits-cnn", Natural(), Gaussian(0.1), epochs=1)
+    train(settings, load(str(tmp_path / "mine.npz"), "train", 10), tmp_path / "run")
+    monkeypatch.chdir("/")
+    subject = Subject.trained(tmp_path / "run", None)
+    assert len(subject.dataset) == 20
+    assert subject.dataset.num_classes == 10
+    made = json.dumps(load_checkpoint(tmp_path / "run" / CHECKPOINT).record["made"]["data"])
+    assert str(tmp_path / "mine.npz") in made
+    (tmp_path / "mine.npz").rename(tmp_path / "moved.npz")
+    with pytest.raises(RunError, match=r"mine.npz must be a file"):
+        Subject.trained(tmp_path / "run", None)
+    assert len(Subject.trained(tmp_path / "run", None, DataChoice(str(tmp_path / "moved.npz"), 10)).dataset) == 20

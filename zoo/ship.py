@@ -1,0 +1,38 @@
+"""Ship trained networks: `python zoo/ship.py runs/mnist-stn-0.7 ...` rounds each to bfloat16, into zoo/, and lists its SHA-256.
+
+The name of the run folder becomes the name of the network. What the record says of its training goes with it, but the place
+its data lay in.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from noiseproof import models
+from noiseproof.models.checkpoint import load_checkpoint, save_tensors
+from noiseproof.training import CHECKPOINT
+
+ZOO = Path(__file__).parent
+LIST = Path(models.__file__).with_name("zoo.json")
+
+
+def ship(run: Path) -> None:
+    """Write one network and list it."""
+    checkpoint = load_checkpoint(run / CHECKPOINT)
+    made = checkpoint.record["made"]
+    made["data"] = {key: value for key, value in made["data"].items() if key != "location"}
+    tensors = {name: value.to(torch.bfloat16) for name, value in checkpoint.model.state_dict().items()}
+    path = ZOO / f"{run.name}.safetensors"
+    record = checkpoint.record | {"shipped": "weights rounded from float32 to bfloat16"}
+    save_tensors(path, tensors, {"model": checkpoint.model_name, "record": record})
+    listed = json.loads(LIST.read_text()) | {run.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    LIST.write_text(json.dumps(dict(sorted(listed.items())), indent=2) + "\n")
+    print(path, f"{path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    for folder in sys.argv[1:]:
+        ship(Path(folder))
