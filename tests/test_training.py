@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from noiseproof import data, models
+from noiseproof import data, models, objectives
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import load_checkpoint, model_digest, save_checkpoint
 from noiseproof.noises import Gaussian
@@ -32,7 +32,23 @@ def digits() -> data.Dataset:
     return data.load("digits", "train")
 
 
-@pytest.mark.parametrize("objective", [Natural(), GaussianAugmentation(), Stability()], ids=repr)
+LEARNERS = (
+    Natural(),
+    GaussianAugmentation(),
+    Stability(),
+    Stability(form="released-first"),
+    Stability(form="two-copies", weight=6.0),
+    objectives.Consistency(),
+    objectives.MACER(copies=4, weight=1.0),
+    objectives.SmoothAdv(epsilon=0.2, steps=2, copies=2),
+    objectives.Adversarial(epsilon=0.05, steps=3),
+    objectives.Adversarial(norm="l2", epsilon=0.3, steps=3),
+    objectives.TRADES(epsilon=0.05, steps=3),
+    objectives.AdversarialLogitPairing(epsilon=0.05, steps=3),
+)
+
+
+@pytest.mark.parametrize("objective", LEARNERS, ids=repr)
 def test_every_objective_learns(objective: Objective, digits: data.Dataset, tmp_path: Path) -> None:
     reports: list[EpochReport] = []
     batches: list[BatchReport] = []
@@ -58,6 +74,33 @@ def test_interrupted_training_ends_with_the_same_weights(digits: data.Dataset, t
     assert [report.epoch for report in resumed] == [3]
     assert model_digest(halves) == model_digest(whole)
     assert model_digest(load_checkpoint(tmp_path / "halves" / CHECKPOINT).model) == model_digest(whole)
+
+
+def test_two_trainings_do_not_share_a_folder(digits: data.Dataset, tmp_path: Path) -> None:
+    def meanwhile(_: BatchReport) -> None:
+        with pytest.raises(RunError, match=r"must be trained into by one process; got another is at it"):
+            train(settings(2), digits, tmp_path)
+        raise StopHereError
+
+    with pytest.raises(StopHereError):
+        train(settings(2), digits, tmp_path, on_batch=meanwhile)
+    train(settings(2), digits, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, LOG}
+
+
+def test_nothing_to_train_on(digits: data.Dataset, tmp_path: Path) -> None:
+    none = data.ArrayDataset("none", "train", digits.read([]), digits.labels[:0], 10)
+    with pytest.raises(InvalidInputError, match="images to train on; got none"):
+        train(settings(1), none, tmp_path)
+
+
+def test_a_ramp_may_raise_the_loss(digits: data.Dataset, tmp_path: Path) -> None:
+    steep = TrainingSettings(
+        "digits-cnn", Stability(weight=200.0), Gaussian(0.25), 3, learning_rate=1e-6, ramp_epochs=1.0
+    )
+    reports: list[EpochReport] = []
+    train(steep, digits, tmp_path, on_epoch=reports.append)
+    assert reports[1].loss > 100 * 2.3, "far above ten times the loss of the first step, where the weight was 0"
 
 
 def test_a_finished_training_is_not_repeated(digits: data.Dataset, tmp_path: Path) -> None:

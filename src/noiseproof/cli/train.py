@@ -17,6 +17,7 @@ from noiseproof.cli.console import (
     JsonOption,
     SeedOption,
     UnverifiedOption,
+    messages,
     print_json,
     progress_bar,
     resumable,
@@ -220,6 +221,11 @@ def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, de
 
         def on_epoch(report: "EpochReport") -> None:
             bar.update(task, completed=report.epoch)
+            if _first_process() and not messages.is_terminal:  # a log has no bar that moves
+                say(
+                    f"epoch {report.epoch}/{settings.epochs}: loss {report.loss:.3f}, "
+                    f"accuracy {100 * report.accuracy:.1f} %, {report.seconds:.0f} s"
+                )
 
         model = train_into(settings, dataset, out, device=where, on_batch=on_batch, on_epoch=on_epoch)
         bar.update(task, completed=settings.epochs)

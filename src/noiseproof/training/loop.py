@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ _SAVE_EVERY = 60.0
 """Seconds between two saved states within an epoch: a kill loses a minute; writing one takes well under a second."""
 
 _WORSE = 10.0
-"""A network whose mean loss is so many times that of the untrained one has diverged."""
+"""A network whose mean loss is so many times that of the untrained one, or of the worst step of a ramp, has diverged."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def train(
     Args:
         settings: what to train, and how.
         dataset: the training split.
-        out: the run folder, created if needed.
+        out: the run folder, created if needed; one that all machines share, where torchrun starts several.
         device: where to train.
         on_batch: called after every step.
         on_epoch: called after every epoch, once its state is saved.
@@ -99,8 +99,8 @@ def train(
     Raises:
         InvalidInputError: the network does not take the images, or knows other classes.
         RunError: `out` holds a training with other settings or data, the disk is full, or training diverged: the
-            gradient became NaN or infinite, or the loss ten times that of the untrained network. The state saved last
-            is then kept as `last-good.safetensors`.
+            gradient became NaN or infinite, or the loss ten times that of the untrained network. The network as it was
+            saved before is then kept as `last-good.safetensors`. Or another process trains into `out`.
     """
     about = {key: value for key, value in dataset.about().items() if key != "split"}
     folder = Folder(out, {"settings": settings.spec(), "data": about})
@@ -110,6 +110,19 @@ def train(
 
     require_writable(out)
     fabric = launch(device, settings.precision)
+    with folder.locked() if fabric.is_global_zero else nullcontext():
+        finished = folder.finished()  # another process may have been at it
+        return _train(settings, dataset, folder, fabric, on_batch, on_epoch) if finished is None else finished
+
+
+def _train(
+    settings: TrainingSettings,
+    dataset: Dataset,
+    folder: Folder,
+    fabric: "Fabric",
+    on_batch: Callable[[BatchReport], None],
+    on_epoch: Callable[[EpochReport], None],
+) -> nn.Module:
     with _own_randomness(fabric.device):
         torch.manual_seed(settings.seed % 2**63)
         network = models.build(settings.model)
@@ -122,7 +135,7 @@ def train(
         trained = run.result()
     if fabric.is_global_zero:
         folder.write_log(run.position.log)
-        folder.finish(trained, _made(dataset, device, fabric))
+        folder.finish(trained, _made(dataset, fabric))
     fabric.barrier()
     return trained
 
@@ -236,14 +249,15 @@ class _Run:
         mean_loss, accuracy, saves = sums.tolist()
         position.loss_sum += mean_loss * len(share.chosen)
         position.correct += round(accuracy * len(share.chosen))
+        done = position.epoch - 1 + position.batch / self.batches
         position.batch += 1
-        if position.untrained_loss is None:
-            position.untrained_loss = mean_loss
+        if position.untrained_loss is None or done <= self.settings.ramp_epochs:
+            position.untrained_loss = max(mean_loss, position.untrained_loss or 0.0)
         if self.stored and not self.proven and mean_loss <= _WORSE * position.untrained_loss:
             self.proven = True
             if self.fabric.is_global_zero:
                 self.folder.prove()
-        return saves > 0.0
+        return bool(saves > 0.0)
 
     def _require_progress(self, seen: int) -> None:
         position = self.position
@@ -274,11 +288,11 @@ class _Run:
         self.fabric.barrier()
 
 
-def _made(dataset: Dataset, device: torch.device | str, fabric: "Fabric") -> dict[str, Any]:
+def _made(dataset: Dataset, fabric: "Fabric") -> dict[str, Any]:
     """What a checkpoint says of its making, beside what decided its weights."""
     location = None if dataset.location is None else str(Path(dataset.location).resolve())
     found = {"location": location, "image_shape": list(dataset.image_shape), "num_classes": dataset.num_classes}
-    return provenance(device) | {"processes": fabric.world_size, "data": found}
+    return provenance(fabric.device) | {"processes": fabric.world_size, "data": found}
 
 
 def _average(network: nn.Module, decay: float) -> AveragedModel:
@@ -295,7 +309,7 @@ def _optimiser(settings: TrainingSettings, network: nn.Module) -> torch.optim.Op
 @contextmanager
 def _own_randomness(device: torch.device) -> Iterator[None]:
     """Leave the caller's generators as they were: seeding torch seeds those of all GPUs too, once they are in use."""
-    seeded = device.type == "cuda" or torch.cuda.is_initialized()
+    seeded = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if seeded else []):
         yield
 
@@ -318,6 +332,8 @@ def _as_channels_last(_: nn.Module, inputs: tuple[Float[Tensor, "batch *shape"]]
 
 def _require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
     """Raise InvalidInputError unless the network takes the images of the data set and knows its classes."""
+    if not len(dataset):
+        raise InvalidInputError("data", required="images to train on", got="none", remedy="Check the data set.")
     image = torch.from_numpy(dataset.read([0]))
     try:
         with torch.inference_mode():

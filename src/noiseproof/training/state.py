@@ -1,12 +1,14 @@
 """What an interrupted training needs to go on, and the files of a run folder."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from noiseproof.errors import RunError
@@ -24,6 +26,8 @@ LAST_GOOD = "last-good.safetensors"
 
 LOG = "training.jsonl"
 """One line of JSON per epoch."""
+
+_LOCK = ".training.lock"
 
 _STATE = "training-state.safetensors"
 _PROVEN = "training-state.proven.safetensors"
@@ -78,6 +82,26 @@ class Folder:
         _require_same(path, {key: checkpoint.record.get(key) for key in self.record}, self.record)
         return checkpoint.model
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training into this folder.
+
+        Raises:
+            RunError: one does.
+        """
+        path = self.path / _LOCK
+        try:
+            with FileLock(path, timeout=0):
+                yield
+                path.unlink(missing_ok=True)
+        except Timeout as error:
+            raise RunError(
+                str(self.path),
+                required="trained into by one process",
+                got="another is at it",
+                remedy="Wait for it, or choose another folder.",
+            ) from error
+
     def save(
         self,
         modules: Mapping[str, nn.Module],
@@ -109,8 +133,9 @@ class Folder:
             RunError: it is of another training, or damaged.
         """
         path = self.path / _STATE
-        if not path.exists():
-            path = self.path / _PROVEN  # killed between the two steps of a save
+        if not path.exists():  # killed between the two steps of a save; of several processes one is first
+            with suppress(FileNotFoundError):
+                (self.path / _PROVEN).replace(path)
         if not path.exists():
             return Position()
         tensors, about = read_tensors(path)
@@ -132,7 +157,12 @@ class Folder:
             index, _, name = key.partition("/")
             moments.setdefault(int(index), {})[name] = _laid_out_like(parameters[int(index)], value)
         optimiser.load_state_dict(optimiser.state_dict() | {"state": moments})
-        return Position(**about["position"])
+        try:
+            return Position(**about["position"])
+        except TypeError as error:
+            raise RunError(
+                str(path), required="the state of a training by this version", got=error, remedy="Take that version."
+            ) from error
 
     def prove(self) -> None:
         """Forget the state before the last: training went on well from the last."""

@@ -1,0 +1,71 @@
+"""Small networks, data and settings for tests of training; also run by the processes that they start."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from noiseproof import data
+from noiseproof.models import registry
+from noiseproof.models.dropout import Dropout
+from noiseproof.noises import Gaussian
+from noiseproof.objectives import Stability
+from noiseproof.training import BatchReport, TrainingSettings
+
+__all__ = ["NETWORKS", "QUIET", "StopHereError", "images", "register", "stop_at", "tiny"]
+
+_PATHS = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+QUIET = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": _PATHS}
+
+
+class StopHereError(Exception):
+    pass
+
+
+def _network(*, dropout: bool, normalised: bool) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1),
+        nn.BatchNorm2d(6) if normalised else nn.Identity(),
+        nn.ReLU(),
+        Dropout(0.25) if dropout else nn.Identity(),
+        nn.Conv2d(6, 8, 3, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(72, 3),
+    )
+
+
+NETWORKS = {
+    "tiny": lambda: _network(dropout=False, normalised=False),
+    "tiny-dropout": lambda: _network(dropout=True, normalised=False),
+    "tiny-normalised": lambda: _network(dropout=True, normalised=True),
+}
+
+
+def register() -> None:
+    """Make the networks known by name."""
+    registry._BY_NAME.update(NETWORKS)
+
+
+def images(count: int = 40) -> data.ArrayDataset:
+    """Three classes, each with a bright column of its own."""
+    numbers = np.random.default_rng(5)
+    labels = numbers.integers(0, 3, count)
+    pixels = numbers.random((count, 1, 8, 8), dtype=np.float32) / 2
+    pixels[np.arange(count), :, :, 2 * labels] += 0.5
+    return data.ArrayDataset("columns", "train", pixels, labels, 3)
+
+
+def tiny(**changes: Any) -> TrainingSettings:
+    usual = {"model": "tiny", "objective": Stability(), "noise": Gaussian(0.25), "epochs": 3, "batch_size": 12}
+    return TrainingSettings(**(usual | changes))
+
+
+def stop_at(epoch: int, batch: int) -> Any:
+    def stop(report: BatchReport) -> None:
+        if (report.epoch, report.batch) == (epoch, batch):
+            raise StopHereError
+
+    return stop
