@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["device_name", "provenance"]
 
-_PACKAGES = ("noiseproof", "torch", "numpy", "scipy", "scikit-learn", "pyarrow")
+_PACKAGES = ("noiseproof", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pyarrow")
 _OPTIONAL = ("torchao", "onnxruntime")
 
 
