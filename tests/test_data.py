@@ -2,7 +2,9 @@
 
 import hashlib
 import inspect
+import os
 import threading
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -349,3 +351,34 @@ def test_real_photographs(data_dir: Path) -> None:
         left, top = (round((side - 224) / 2) for side in image.size)
         pixels = np.asarray(image.convert("RGB"))[top : top + 224, left : left + 224]
     np.testing.assert_array_equal(np.rint(read[5] * 255), pixels.transpose(2, 0, 1))
+
+
+def test_npz_files_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "broken.npz"
+    images, labels = np.zeros((4, 1, 8, 8), dtype=np.float32), np.arange(4)
+    np.savez_compressed(path, images=images, labels=labels)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("images", "no array")
+        archive.writestr("labels", "no array")
+    np.save(tmp_path / "single.npy", images)
+    contents = [
+        whole[: len(whole) // 2],
+        whole.replace(whole[60:80], bytes(20)),
+        (tmp_path / "text.npz").read_bytes(),
+        (tmp_path / "single.npy").read_bytes(),
+    ]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"broken.npz must be a whole .npz file of plain arrays"):
+            data.load(str(path), "test")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "bee").mkdir()
+    os.mkfifo(tmp_path / "bee" / "0.png")
+    dataset = data.load(str(tmp_path), "test")
+    for use in (dataset.digest, lambda: dataset.read([0])):
+        with pytest.raises(RunError, match=r"0.png must be a regular file; got a pipe"):
+            use()

@@ -30,7 +30,7 @@ LAYERS = [
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 PLUG_INS = {"noises", "bounds", "certificates", "objectives", "models", "data", "samplers"}
 SHARED = {"base", "lemma1", "inner", "normalise", "sources", "dropout"}  # what a folder's plug-ins have in common
-ASSEMBLY = {"__init__", "registry", "checkpoint", "external"}  # these put the siblings of a folder together
+ASSEMBLY = {"__init__", "registry", "checkpoint", "external", "zoo"}  # these put the siblings of a folder together
 
 
 def imports(path: Path) -> set[str]:

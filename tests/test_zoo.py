@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from noiseproof import models
 from noiseproof.cli import names
@@ -43,7 +45,7 @@ def test_shipped_networks_are_whole_and_say_how_they_were_made(name: str) -> Non
     assert settings["model"] == checkpoint.model_name
     assert settings["epochs"] >= 1
     assert checkpoint.record["made"]["command"][:2] == ["noiseproof", "train"]
-    assert "location" not in checkpoint.record["made"]["data"]
+    assert not {"location", "source"} & set(checkpoint.record["made"]["data"])
     assert all(torch.equal(value, value.bfloat16().float()) for value in checkpoint.model.state_dict().values())
     assert f"`{name}`" in (SHIPPED / "README.md").read_text()
 
@@ -113,8 +115,6 @@ def test_a_network_of_the_zoo_knows_its_noise_and_data(shelf: Path) -> None:
 
 
 def test_a_trained_run_finds_its_own_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import numpy as np
-
     digits = load("digits", "train")
     images, labels = (255 * digits.read(range(200))).astype(np.uint8), digits.labels[:200]
     np.savez(tmp_path / "mine.npz", train_images=images, train_labels=labels, images=images[:20], labels=labels[:20])
@@ -127,6 +127,81 @@ def test_a_trained_run_finds_its_own_data_again(tmp_path: Path, monkeypatch: pyt
     made = json.dumps(load_checkpoint(tmp_path / "run" / CHECKPOINT).record["made"]["data"])
     assert str(tmp_path / "mine.npz") in made
     (tmp_path / "mine.npz").rename(tmp_path / "moved.npz")
-    with pytest.raises(RunError, match=r"mine.npz must be a file"):
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / "mine.npz").write_bytes((tmp_path / "moved.npz").read_bytes())
+    monkeypatch.chdir(evil)
+    with pytest.raises(RunError, match=r"mine.npz must be there: the network was trained on it"):
         Subject.trained(tmp_path / "run", None)
     assert len(Subject.trained(tmp_path / "run", None, DataChoice(str(tmp_path / "moved.npz"), 10)).dataset) == 20
+
+
+def folder_of_images(root: Path, classes: str) -> Path:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for name in classes:
+            (root / split / name).mkdir(parents=True)
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(root / split / name / "1.png")
+    return root
+
+
+def test_a_folder_is_what_it_was_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One called digits is not the built-in set, keeps its size of images, and the order of its classes."""
+    folder = folder_of_images(tmp_path / "digits", "abcdefghij")
+    settings = TrainingSettings("cifar-resnet20", Natural(), Gaussian(0.1), epochs=1)
+    train(settings, load(str(folder), "train", image_size=8), tmp_path / "run")
+    monkeypatch.chdir("/")
+    subject = Subject.trained(tmp_path / "run", None)
+    assert subject.dataset.image_shape == (3, 8, 8)
+    other = folder_of_images(tmp_path / "other", "abcdefghij")
+    assert Subject.trained(tmp_path / "run", None, DataChoice(str(other))).dataset.image_shape == (3, 8, 8)
+    (other / "classes.txt").write_text("b\na\nc\nd\ne\nf\ng\nh\ni\nj\n")
+    with pytest.raises(InvalidInputError, match=r"classes of the training; class 0 is 'a'; got 'b'"):
+        Subject.trained(tmp_path / "run", None, DataChoice(str(other)))
+
+
+DESCRIBED = {
+    "settings": {"noise": {"name": "gaussian", "sigma": 0.25}},
+    "data": {"name": "digits"},
+    "made": {"data": {"num_classes": 10, "image_shape": [1, 8, 8]}},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": {}},
+        {"settings": {"noise": "gaussian"}},
+        {"settings": {"noise": {"name": "gaussian", "sigma": 0.25, "more": 1}}},
+        {"settings": {"noise": {"name": "gaussian", "sigma": "big"}}},
+        {"data": {}},
+        {"data": {"name": 3}},
+        {"made": []},
+        {"made": {"data": {"source": 3}}},
+        {"made": {"data": {"num_classes": "ten"}}},
+        {"made": {"data": {"image_shape": []}}},
+        {"made": {"data": {"class_names": "abc"}}},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_that_says_nonsense(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "odd.safetensors"
+    save_checkpoint(path, models.build("digits-cnn"), "digits-cnn", DESCRIBED)
+    assert Subject.brought(str(path), None, DataChoice(), None, None).noise == Gaussian(0.25)
+    save_checkpoint(path, models.build("digits-cnn"), "digits-cnn", DESCRIBED | change)
+    with pytest.raises(RunError, match="says with which noise and on which data it was trained"):
+        Subject.brought(str(path), None, DataChoice(), None, None)
+
+
+def test_a_checkpoint_does_not_allow_unverified_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    digits = load("digits", "test")
+
+    def load_as_asked(*_: object, **options: object) -> object:
+        asked.append(options["allow_unverified"])
+        return digits
+
+    monkeypatch.setattr("noiseproof.data.load", load_as_asked)
+    DataChoice().load_as_trained({"data": {"name": "cifar10", "verified": False}})
+    DataChoice(allow_unverified=True).load_as_trained({"data": {"name": "cifar10"}})
+    assert asked == [False, True]

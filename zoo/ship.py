@@ -23,7 +23,7 @@ def ship(run: Path) -> None:
     """Write one network and list it."""
     checkpoint = load_checkpoint(run / CHECKPOINT)
     made = checkpoint.record["made"]
-    made["data"] = {key: value for key, value in made["data"].items() if key != "location"}
+    made["data"] = {key: value for key, value in made["data"].items() if key not in {"location", "source"}}
     tensors = {name: value.to(torch.bfloat16) for name, value in checkpoint.model.state_dict().items()}
     path = ZOO / f"{run.name}.safetensors"
     record = checkpoint.record | {"shipped": "weights rounded from float32 to bfloat16"}

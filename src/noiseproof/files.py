@@ -17,6 +17,8 @@ def require_writable(folder: Path) -> None:
     Raises:
         RunError: it cannot be created or written.
     """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(str(folder), required="a folder", got="a file", remedy="Choose another place (--out).")
     probe = folder / f".probe.{os.getpid()}"
     write_atomically(probe, b"")
     probe.unlink()

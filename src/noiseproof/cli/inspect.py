@@ -73,6 +73,10 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "data", _words(settings["data"])
     yield "noise", _words(settings["noise"])
     yield "engine", _words(settings.get("engine", {"": "not recorded (format 1)"}))
+    training = about.get("training") or {}
+    if training:
+        yield "trained", _words(training.get("settings", {}))
+        yield "trained on", _words(training.get("data", {}))
     yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}"
     yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
     yield "seed", str(settings["seed"])

@@ -1,5 +1,6 @@
 """What is certified: a classifier, its noise, its data."""
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from noiseproof import data
 from noiseproof.cli import names
 from noiseproof.data import Dataset
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import fetch, load_checkpoint, load_model, model_digest
 from noiseproof.noises import Noise, from_spec
 from noiseproof.training import CHECKPOINT
@@ -54,23 +55,54 @@ class DataChoice:
             self.classes,
             data_dir=self.data_dir,
             allow_unverified=self.allow_unverified,
-            image_size=self.image_size or data.IMAGE_SIZE,
+            image_size=data.IMAGE_SIZE if self.image_size is None else self.image_size,
         )
 
     def load_as_trained(self, training: dict[str, Any]) -> Dataset:
-        """Load the test split of the data that a network was trained on, from where they lay then, if still there."""
-        if self.name is not None:
-            return self.load()
+        """Load the test split of the data that a network was trained on, from where they lay then, or of those named.
+
+        Raises:
+            InvalidInputError: the training does not say where its data lay, or its classes had other names.
+            RunError: they are no longer there.
+        """
         used, found = training["data"], training.get("made", {}).get("data", {})
-        place = Path(found["location"]) if found.get("location") and Path(found["location"]).exists() else None
-        named = used["name"] in data.names()
-        return DataChoice(
-            name=str(place) if place is not None and not named else used["name"],
-            classes=self.classes or found.get("num_classes"),
-            data_dir=self.data_dir or (place if named else None),
-            allow_unverified=self.allow_unverified or used.get("verified") is False,
-            image_size=self.image_size or found.get("image_shape", [None])[-1],
+        source = self.name or found.get("source") or (used["name"] if used["name"] in data.names() else None)
+        if source is None:
+            raise InvalidInputError(
+                "--data", required=f"given: {used['name']} may lie anywhere", got="nothing", remedy="Name its path."
+            )
+        if self.name is None and source not in data.names() and not Path(source).exists():
+            raise RunError(
+                source,
+                required="there: the network was trained on it",
+                got="nothing",
+                remedy="Say where it lies now, or name other data: --data.",
+            )
+        place = found.get("location") if source in data.names() and self.name in {None, used["name"]} else None
+        own = source not in data.names()
+        dataset = DataChoice(
+            name=source,
+            classes=found.get("num_classes") if own and self.classes is None else self.classes,
+            data_dir=Path(place) if self.data_dir is None and place and Path(place).exists() else self.data_dir,
+            allow_unverified=self.allow_unverified,
+            image_size=(found.get("image_shape") or [None])[-1] if self.image_size is None else self.image_size,
         ).load()
+        _require_same_classes(found.get("class_names"), dataset)
+        return dataset
+
+
+def _require_same_classes(trained: list[str] | None, dataset: Dataset) -> None:
+    """Raise InvalidInputError where a class of a folder has another name than the class of that number in training."""
+    if trained is None or dataset.class_names is None or tuple(trained) == dataset.class_names:
+        return
+    pairs = itertools.zip_longest(trained, dataset.class_names)
+    number, (before, now) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
+    raise InvalidInputError(
+        str(dataset.location),
+        required=f"a folder with the classes of the training; class {number} is {before!r}",
+        got=repr(now),
+        remedy="Rename the folders, or give their order in classes.txt.",
+    )
 
 
 @dataclass(frozen=True)
@@ -125,6 +157,13 @@ def _of_checkpoint(
     path: Path, name: str | None, noise: names.NoiseName | None, sigma: float | None, choice: DataChoice
 ) -> Subject:
     checkpoint = load_checkpoint(path)
+    if not _is_described(checkpoint.record):
+        raise RunError(
+            str(path),
+            required="a checkpoint that says with which noise and on which data it was trained",
+            got="one that does not, or not in the form that training writes",
+            remedy="Load the weights by a factory: --model package.module:factory --weights.",
+        )
     spec = dict(checkpoint.record["settings"]["noise"])
     (scale,) = (value for key, value in spec.items() if key != "name")
     chosen = (
@@ -134,3 +173,23 @@ def _of_checkpoint(
     )
     model = {"name": name or checkpoint.model_name, "digest": model_digest(checkpoint.model)}
     return Subject(checkpoint.model, model, chosen, choice.load_as_trained(checkpoint.record), checkpoint.record)
+
+
+def _is_described(record: dict[str, Any]) -> bool:
+    """Whether a checkpoint's record has what certification takes from it: a file of strangers may say anything."""
+    settings, used, made = (record.get(key, {}) for key in ("settings", "data", "made"))
+    if not all(isinstance(part, dict) for part in (settings, used, made)):
+        return False
+    noise, found = settings.get("noise"), made.get("data", {})
+    if not (isinstance(noise, dict) and isinstance(found, dict) and isinstance(used.get("name"), str)):
+        return False
+    scales = [value for key, value in noise.items() if key != "name"]
+    if not (isinstance(noise.get("name"), str) and len(scales) == 1 and isinstance(scales[0], int | float)):
+        return False
+    shape, names_ = found.get("image_shape"), found.get("class_names")
+    return (
+        all(isinstance(found.get(key), str | None) for key in ("source", "location"))
+        and isinstance(found.get("num_classes"), int | None)
+        and (shape is None or (isinstance(shape, list) and bool(shape) and all(isinstance(n, int) for n in shape)))
+        and (names_ is None or (isinstance(names_, list) and all(isinstance(name, str) for name in names_)))
+    )

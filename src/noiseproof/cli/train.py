@@ -141,10 +141,20 @@ def train(
     from noiseproof.data import IMAGE_SIZE, load
     from noiseproof.training import CHECKPOINT, TrainingSettings
 
+    loss = names.objective(objective, change or ())
+    added = names.noise(noise, sigma)
+    dataset = load(
+        data,
+        "train",
+        classes,
+        data_dir=data_dir,
+        allow_unverified=allow_unverified,
+        image_size=IMAGE_SIZE if image_size is None else image_size,
+    )
     settings = TrainingSettings(
         model=model.value if model else _usual_model(data),
-        objective=names.objective(objective, change or ()),
-        noise=names.noise(noise, sigma),
+        objective=loss,
+        noise=added,
         epochs=_USUAL_EPOCHS.get(data, 60) if epochs is None else epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -159,14 +169,6 @@ def train(
         clip=clip,
         precision=precision,
         augment=augment,
-    )
-    dataset = load(
-        data,
-        "train",
-        classes,
-        data_dir=data_dir,
-        allow_unverified=allow_unverified,
-        image_size=image_size or IMAGE_SIZE,
     )
     run_training(settings, dataset, out, device)
     if not _first_process():

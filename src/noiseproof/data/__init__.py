@@ -77,11 +77,17 @@ def load(
                 got=num_classes,
                 remedy="Leave it out, or take a classifier for these classes.",
             )
+        dataset.source = name
         return dataset
-    if name.endswith(".npz"):
-        return load_npz(Path(name), split, num_classes)
-    if Path(name).is_dir():
-        return load_image_folder(Path(name), split, num_classes, image_size=image_size)
+    path = Path(name)
+    own: Dataset | None = None
+    if path.suffix == ".npz":
+        own = load_npz(path, split, num_classes)
+    elif path.is_dir() and name:
+        own = load_image_folder(path, split, num_classes, image_size=image_size)
+    if own is not None:
+        own.source = str(path.resolve())
+        return own
     raise InvalidInputError(
         "data",
         required=f"{', '.join(names())}, a path that ends in .npz, or a folder with a folder of images for each class",

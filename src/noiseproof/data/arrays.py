@@ -1,6 +1,8 @@
 """Images and labels of your own, in one .npz file."""
 
+import tokenize
 import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,21 @@ from noiseproof.data.base import ArrayDataset, Split
 from noiseproof.errors import InvalidInputError, RunError
 
 __all__ = ["load_npz"]
+
+
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile and NumPy raise on files that are damaged, encrypted or of something else."""
 
 
 def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayDataset:
@@ -31,10 +48,12 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
     if not path.is_file():
         raise RunError(str(path), required="a file", got="nothing there", remedy="Check the path.")
     try:
+        with zipfile.ZipFile(path):
+            pass  # np.load takes other kinds of files for arrays
         with np.load(path, allow_pickle=False) as file:
             found = list(file)
-            arrays = [file[key] for key in keys if key in file]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = [_as_array(file[key]) for key in keys if key in file]
+    except _DAMAGE as error:
         raise RunError(
             str(path),
             required="a whole .npz file of plain arrays",
@@ -53,7 +72,7 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
             str(path),
             required="images (images, channels, height, width), float or 8-bit, and integer labels (images,)",
             got=f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}",
-            remedy="Reshape them before saving.",
+            remedy="Reshape or convert them before saving.",
         )
     if images.dtype.kind == "u" and images.dtype != np.uint8:
         raise InvalidInputError(
@@ -65,3 +84,9 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
     dataset.location = str(path)
     dataset.loader = partial(load_npz, path, num_classes=num_classes)
     return dataset
+
+
+def _as_array(member: object) -> np.ndarray:
+    if not isinstance(member, np.ndarray):
+        raise TypeError("a member is no array")
+    return member

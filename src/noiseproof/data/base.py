@@ -29,6 +29,9 @@ class Dataset(ABC):
         num_classes: k.
         image_shape: (channels, height, width).
         location: the file or folder it was read from; None if it came from none.
+        source: what `load` takes to read it again: the name of a published set, or an absolute path; None if it was made
+            from arrays.
+        class_names: of images in folders, by their numbers.
         verified: whether its files are the published ones, by checksum; None where there is nothing to compare with.
         loader: reads a split from where this one came from, in the same way; None if it was made from arrays.
     """
@@ -39,6 +42,8 @@ class Dataset(ABC):
     num_classes: int
     image_shape: tuple[int, ...]
     location: str | None = None
+    source: str | None = None
+    class_names: tuple[str, ...] | None = None
     verified: bool | None = None
     loader: "Callable[[Split], Dataset] | None" = None
 

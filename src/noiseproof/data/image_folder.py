@@ -158,6 +158,7 @@ def load_image_folder(
     listed = len(numbers) if num_classes is None else num_classes
     dataset = ImageFolder(path.resolve().name, split, folders[split], paths, labels, listed, image_size)
     dataset.location = str(path)
+    dataset.class_names = tuple(sorted(numbers, key=numbers.__getitem__))
     dataset.loader = partial(load_image_folder, path, num_classes=num_classes, image_size=image_size)
     return dataset
 
@@ -191,7 +192,12 @@ def _splits(path: Path) -> dict[Split, Path]:
 def _numbers(path: Path, classes: Sequence[str], num_classes: int | None) -> dict[str, int]:
     """The number of each class."""
     listing = path / _CLASSES
-    listed = listing.read_text(encoding="utf-8").split("\n") if listing.is_file() else list(classes)
+    try:
+        listed = listing.read_text(encoding="utf-8").split("\n") if listing.is_file() else list(classes)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(
+            str(listing), required="a text in UTF-8", got=error, remedy="Write one class name a line."
+        ) from error
     listed = [name.strip() for name in listed if name.strip()]
     unknown = sorted(set(classes) - set(listed))
     if unknown or len(set(listed)) < len(listed):
@@ -226,7 +232,14 @@ def _threaded(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
             raise
 
 
+def _require_file(path: Path) -> None:
+    """Raise RunError for a pipe or a device, which would be read for ever."""
+    if path.exists() and not path.is_file():
+        raise RunError(str(path), required="a regular file", got="a pipe, a device or a folder", remedy="Remove it.")
+
+
 def _file_digest(path: Path) -> bytes:
+    _require_file(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
@@ -238,6 +251,7 @@ def _decode(path: Path, size: int) -> UInt8[np.ndarray, "height width 3"]:
     """The centre of an image, resized, in RGB."""
     from PIL import Image
 
+    _require_file(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:
             _require_eight_bits(image)

@@ -83,6 +83,11 @@ def load_state(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, ar
     differences = [f"{name} missing" for name in expected if name not in tensors]
     differences += [f"{name} unexpected" for name in tensors if name not in expected]
     differences += [
+        f"{name} {tensors[name].dtype} instead of floating point"
+        for name, value in expected.items()
+        if name in tensors and value.is_floating_point() != tensors[name].is_floating_point()
+    ]
+    differences += [
         f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
         for name, value in expected.items()
         if name in tensors and tensors[name].shape != value.shape
@@ -123,13 +128,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(
             str(path), required="readable", got=error.strerror or error, remedy="Check its permissions."
         ) from error
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise RunError(
             str(path),
             required="a whole safetensors file written by noiseproof",
             got=f"{type(error).__name__}: {error}",
             remedy="It is truncated, damaged or not ours; restore it or train again into another folder.",
         ) from error
+    if not isinstance(about, dict):
+        raise RunError(
+            str(path), required="described by names and values", got=type(about).__name__, remedy="Name another file."
+        )
     return tensors, about
 
 

@@ -41,13 +41,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, and of its data beside it (`file.data`) where there is such."""
-    parts = hashlib.sha256()
-    for part in (path, path.with_name(path.name + ".data")):
-        if part.is_file():
-            with part.open("rb") as file:
-                while block := file.read(2**20):
-                    parts.update(block)
-    return parts.hexdigest()
+    beside = path.with_name(path.name + ".data")
+    own = _sha256(path)
+    return own if not beside.is_file() else hashlib.sha256(f"{own} {_sha256(beside)}".encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unusable(path: Path, error: Exception) -> RunError:

@@ -146,6 +146,7 @@ def _details(analysis: Analysis) -> dict[str, str]:
     if training:
         details["Trained by"] = shlex.join(training.get("made", {}).get("command", ["unknown"]))
         details["Training"] = _words(training.get("settings", {}))
+        details["Trained on"] = _words(training.get("data", {}))
     for name in ("device", "processor", "threads", "python", "versions", "created"):
         if name in about:
             details[name.capitalize()] = _words(about[name]) if isinstance(about[name], Mapping) else str(about[name])

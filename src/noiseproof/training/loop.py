@@ -290,8 +290,13 @@ class _Run:
 
 def _made(dataset: Dataset, fabric: "Fabric") -> dict[str, Any]:
     """What a checkpoint says of its making, beside what decided its weights."""
-    location = None if dataset.location is None else str(Path(dataset.location).resolve())
-    found = {"location": location, "image_shape": list(dataset.image_shape), "num_classes": dataset.num_classes}
+    found = {
+        "source": dataset.source,
+        "location": None if dataset.location is None else str(Path(dataset.location).resolve()),
+        "image_shape": list(dataset.image_shape),
+        "num_classes": dataset.num_classes,
+        "class_names": dataset.class_names,
+    }
     return provenance(fabric.device) | {"processes": fabric.world_size, "data": found}
 
 
@@ -345,5 +350,5 @@ def _require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
             "model",
             required=f"a network for images {tuple(image.shape[1:])} of {dataset.num_classes} classes ({dataset.name})",
             got=f"{name}: {classes}",
-            remedy="Choose another network or data set.",
+            remedy="Choose another network or data set, or say how many classes the data have: num_classes, --classes.",
         )
