@@ -111,7 +111,7 @@ def test_other_settings_are_refused_by_name(run: Path, tmp_path: Path) -> None:
         (["train", "--out", "OUT", "--set", "weight=much"], "weight must be a number; got 'much'"),
         (["train", "--out", "OUT", "--objective", "macer", "--set", "copies=1.5"], "copies must be a whole number"),
         (["train", "--out", "OUT", "--objective", "natural", "--ramp-epochs", "1"], "nothing to warm up"),
-        (["train", "--out", "OUT", "--data", "mine"], "--model must be named for data of your own"),
+        (["train", "--out", "OUT", "--data", "mine"], "data must be digits, mnist, cifar10, a path that ends in .npz"),
         (["train", "--out", "OUT", "--data", "mnist", "--data-dir", "OUT"], "train-images-idx3-ubyte"),
         (["certify", "OUT", "--model", "zoo:nobody"], "got 'nobody'"),
         (["certify", "OUT", "--model", "nothing.safetensors"], "nothing.safetensors must be a file"),

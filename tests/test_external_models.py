@@ -105,7 +105,7 @@ def test_estimators_and_functions(package: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("resnet50", "package.module:factory, or a file that ends in .onnx or .pt2"),
+        ("resnet50", "package.module:factory, or a file that ends in .safetensors"),
         ("no_such_module:network", "ModuleNotFoundError in no_such_module"),
         ("zoo_of_mine:nothing", "a name in zoo_of_mine; got 'nothing'. It has: np, torch"),
         ("zoo_of_mine:needs_arguments", "callable without arguments; got TypeError"),

@@ -193,6 +193,23 @@ def test_a_checkpoint_that_says_nonsense(change: dict[str, object], tmp_path: Pa
         Subject.brought(str(path), None, DataChoice(), None, None)
 
 
+def test_a_named_set_is_looked_for_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    digits = load("digits", "test")
+
+    def load_as_asked(*_: object, **options: object) -> object:
+        asked.append(options["data_dir"])
+        return digits
+
+    monkeypatch.setattr("noiseproof.data.load", load_as_asked)
+    (tmp_path / "cifar-10-binary.tar.gz").touch()
+    for location in (tmp_path, tmp_path / "cifar-10-binary.tar.gz", tmp_path / "gone"):
+        made = {"data": {"source": "cifar10", "location": str(location)}}
+        DataChoice().load_as_trained({"data": {"name": "cifar10"}, "made": made})
+    DataChoice("mnist").load_as_trained({"data": {"name": "cifar10"}, "made": made})
+    assert asked == [tmp_path, tmp_path, None, None]
+
+
 def test_a_checkpoint_does_not_allow_unverified_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     digits = load("digits", "test")

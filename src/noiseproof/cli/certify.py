@@ -12,6 +12,7 @@ from noiseproof.cli import names
 from noiseproof.cli.console import (
     ClassesOption,
     DataDirOption,
+    DataOption,
     DeviceOption,
     ImageSizeOption,
     JsonOption,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["certify"]
 
-_MODEL, _DATA, _ENGINE, _PROCEDURE = "A model of your own, or of the zoo", "Data", "Speed", "The printed table"
+_MODEL, _ENGINE, _PROCEDURE = "A model of your own, or of the zoo", "Speed", "The printed table"
 
 
 def certify(
@@ -68,16 +69,9 @@ def certify(
     ] = None,
     noise: Annotated[
         names.NoiseName | None,
-        typer.Option(help="Noise for --model.", show_default="gaussian", rich_help_panel=_MODEL),
+        typer.Option(help="Noise for --model.", show_default="gaussian, or as in training", rich_help_panel=_MODEL),
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.",
-            show_default="as in training",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+    data: DataOption = None,
     data_dir: DataDirOption = None,
     allow_unverified: UnverifiedOption = False,
     image_size: ImageSizeOption = None,

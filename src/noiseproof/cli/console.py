@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ClassesOption",
     "DataDirOption",
+    "DataOption",
     "DeviceOption",
     "ImageSizeOption",
     "JsonOption",
@@ -50,6 +51,15 @@ DeviceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 _DATA = "Data"
 
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.",
+        show_default="as in training",
+        rich_help_panel=_DATA,
+    ),
+]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(

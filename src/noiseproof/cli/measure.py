@@ -10,6 +10,7 @@ from noiseproof.cli import names
 from noiseproof.cli.console import (
     ClassesOption,
     DataDirOption,
+    DataOption,
     DeviceOption,
     ImageSizeOption,
     JsonOption,
@@ -37,14 +38,7 @@ def measure(
     batch_size: Annotated[
         int | None, typer.Option(help="Images per call of the network.", show_default="found")
     ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="digits, mnist, cifar10, file.npz, or a folder of images.",
-            show_default="as in training",
-            rich_help_panel="Data",
-        ),
-    ] = None,
+    data: DataOption = None,
     data_dir: DataDirOption = None,
     allow_unverified: UnverifiedOption = False,
     image_size: ImageSizeOption = None,

@@ -78,17 +78,25 @@ class DataChoice:
                 got="nothing",
                 remedy="Say where it lies now, or name other data: --data.",
             )
-        place = found.get("location") if source in data.names() and self.name in {None, used["name"]} else None
         own = source not in data.names()
+        same = not own and self.name in {None, used["name"]}
         dataset = DataChoice(
             name=source,
             classes=found.get("num_classes") if own and self.classes is None else self.classes,
-            data_dir=Path(place) if self.data_dir is None and place and Path(place).exists() else self.data_dir,
+            data_dir=_folder(found.get("location")) if same and self.data_dir is None else self.data_dir,
             allow_unverified=self.allow_unverified,
             image_size=(found.get("image_shape") or [None])[-1] if self.image_size is None else self.image_size,
         ).load()
         _require_same_classes(found.get("class_names"), dataset)
         return dataset
+
+
+def _folder(location: str | None) -> Path | None:
+    """The folder where the files of a named set lay, or their archive, if it is still there."""
+    place = Path(location) if location else None
+    if place is None or not place.exists():
+        return None
+    return place.parent if place.is_file() else place
 
 
 def _require_same_classes(trained: list[str] | None, dataset: Dataset) -> None:

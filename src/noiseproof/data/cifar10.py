@@ -87,7 +87,7 @@ def load_cifar10(split: Split, *, data_dir: Path | None = None, allow_unverified
         images[rows], labels[rows] = batch.pixels.reshape(-1, *_SHAPE), batch.labels
         verified = verified and batch.published
     dataset = ArrayDataset("cifar10", split, images, labels, num_classes=10)
-    dataset.location, dataset.verified = str(root), verified
+    dataset.location, dataset.verified = str(files[0] if files[0].suffix == ".gz" else files[0].parent), verified
     dataset.loader = partial(load_cifar10, data_dir=root, allow_unverified=allow_unverified)
     return dataset
 

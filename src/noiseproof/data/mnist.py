@@ -73,7 +73,7 @@ def load_mnist(split: Split, *, data_dir: Path | None = None, allow_unverified: 
             remedy="The file is damaged: replace it.",
         )
     dataset = ArrayDataset("mnist", split, images[:, None], labels, num_classes=10)
-    dataset.location, dataset.verified = str(root), all(published for _, published in found)
+    dataset.location, dataset.verified = str(files[0].parent), all(published for _, published in found)
     dataset.loader = partial(load_mnist, data_dir=root, allow_unverified=allow_unverified)
     return dataset
 
