@@ -24,7 +24,7 @@ from noiseproof.objectives import (
     SmoothAdv,
     Stability,
 )
-from noiseproof.training import CHECKPOINT, LOG, loop, train
+from noiseproof.training import CHECKPOINT, LOG, leave, loop, train
 from noiseproof.training.parallel import Share, step_source
 from noiseproof.training.state import Folder
 from tiny_training import NETWORKS, QUIET, StopHereError, images, register, stop_at, tiny
@@ -83,6 +83,7 @@ def work(out: Path) -> None:
     loop._SAVE_EVERY = 1e9
     with pytest.raises(RunError, match="the gradient in epoch"):
         train(tiny(objective=Natural(), learning_rate=1e30), images(), out / "diverged")
+    leave()
     if rank == 0:
         print("done")
 

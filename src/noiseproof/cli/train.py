@@ -206,6 +206,7 @@ def _usual_model(data: str) -> str:
 def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, device: str) -> "nn.Module":
     """Train with a progress bar that shows loss and accuracy."""
     from noiseproof.engine import keep_large_blocks
+    from noiseproof.training import leave
     from noiseproof.training import train as train_into
 
     keep_large_blocks()
@@ -231,6 +232,7 @@ def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, de
 
         model = train_into(settings, dataset, out, device=where, on_batch=on_batch, on_epoch=on_epoch)
         bar.update(task, completed=settings.epochs)
+        leave()
         return model
 
 

@@ -1,7 +1,8 @@
 """The training loop: objective x data x optimiser -> checkpoint, interruptible at any moment."""
 
 from noiseproof.training.loop import BatchReport, EpochReport, train
+from noiseproof.training.parallel import leave
 from noiseproof.training.settings import TrainingSettings
 from noiseproof.training.state import CHECKPOINT, LAST_GOOD, LOG
 
-__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "BatchReport", "EpochReport", "TrainingSettings", "train"]
+__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "BatchReport", "EpochReport", "TrainingSettings", "leave", "train"]

@@ -19,7 +19,7 @@ from noiseproof.training.settings import Precision
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Share", "launch", "step_source"]
+__all__ = ["Share", "launch", "leave", "step_source"]
 
 _PRECISIONS: dict[Precision, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
@@ -56,6 +56,13 @@ def launch(device: torch.device | str, precision: Precision) -> "Fabric":
         )
         fabric.launch()
     return fabric
+
+
+def leave() -> None:
+    """End the group of processes that `launch` joined, if any: one that exits first could make another abort."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
