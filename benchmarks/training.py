@@ -73,7 +73,7 @@ def main() -> None:
             "ratios": ratios,
         }
         rows.append(row)
-        print(row, flush=True)
+        print(f"{row['objective']['name']}: {row['ratio']:.2f} x", flush=True)
     table = ["| objective | passes | seconds an epoch | against natural |", "|---|---|---|---|"]
     table += [
         f"| {row['objective']['name']} | {row['passes']} | {row['epoch_seconds']:.0f} | {row['ratio']:.2f} x "

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noiseproof import models
 from noiseproof.data import Dataset
+from noiseproof.engine.precision import laid_channels_last
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.files import require_writable
 from noiseproof.provenance import provenance
@@ -322,7 +323,7 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _channels_last(network: nn.Module) -> Iterator[None]:
     """Run a network of pictures with channels last, in which convolutions are up to twice as fast; noise is not drawn so."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    laid_channels_last(network)
     handle = network.register_forward_pre_hook(_as_channels_last)
     try:
         yield
