@@ -1,5 +1,7 @@
 """Projections onto balls within the box, against their definitions."""
 
+from itertools import combinations, product
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from noiseproof.balls import Norm, distance, project, steepest, uniform
+from noiseproof.balls import Norm, distance, per_image, project, steepest, unblocked, uniform
 from noiseproof.randomness import as_source
 
 NORMS: list[Norm] = ["linf", "l2", "l1"]
@@ -43,6 +45,39 @@ def test_projected_points_lie_in_ball_and_box(
     assert distance(found, center, norm).numpy() == pytest.approx(lengths, rel=1e-12, abs=0)
     assert torch.allclose(project(found, center, norm, epsilon), found, rtol=0, atol=1.2e-7)
     assert torch.equal(project(center, center, norm, epsilon), center)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(
+    seed=st.integers(0, 2**31),
+    reach=st.sampled_from([1e-3, 0.5, 30.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_each_image_may_have_a_ball_of_its_own(norm: Norm, seed: int, reach: float, dtype: torch.dtype) -> None:
+    """As far as every radius alone; equal to a call for that image with its radius, bit for bit."""
+    center, radii = pictures(seed, dtype), [0.0, 1e-6, 0.1, 1 / 3, 0.7, 5.0, 1e-300, 0.031, 60.0]
+    epsilon = torch.tensor(radii, dtype=torch.float64)
+    away = center + reach * torch.randn(center.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    started = uniform(center, norm, epsilon, as_source(torch.Generator().manual_seed(seed)))
+    for found in (project(away, center, norm, epsilon), started):
+        assert found.dtype == dtype
+        assert 0.0 <= found.min() <= found.max() <= 1.0
+        lengths = np.linalg.norm((found.double() - center.double()).flatten(1).numpy(), ORDER[norm], axis=1)
+        assert (lengths <= np.array(radii) * (1 + 1e-12) + 1e-14).all()
+    for row, radius in enumerate(radii):
+        alone = slice(row, row + 1)
+        assert torch.equal(
+            project(away[alone], center[alone], norm, radius), project(away, center, norm, epsilon)[alone]
+        )
+        everywhere = uniform(center, norm, radius, as_source(torch.Generator().manual_seed(seed)))
+        assert torch.equal(everywhere[alone], started[alone])
+
+
+def test_values_stand_beside_their_images() -> None:
+    images, values = torch.rand(3, 2, 4), torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    assert torch.equal(per_image(values, images) * images, torch.stack([images[0], 2 * images[1], images[2] / 2]))
+    assert torch.equal(per_image(0.5, images) * images, images / 2)
+    assert per_image(values, images).dtype == per_image(0.5, images).dtype == torch.float32
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -105,3 +140,39 @@ def test_steepest_direction(norm: Norm, scale: float) -> None:
         other = torch.randn(20, 2, 4)
         other /= distance(other, torch.zeros_like(v), norm).float().view(-1, 1, 1)
         assert (best >= (other * (gradient / scale)).flatten(1).sum(1) - 1e-6).all()
+
+
+@given(
+    seed=st.integers(0, 2**31), share=st.sampled_from([0.0, 0.1, 0.4, 0.5, 1.0]), scale=st.sampled_from([1.0, 1e-30])
+)
+def test_sparse_steepest_direction(seed: int, share: float, scale: float) -> None:
+    """Against every choice of so many pixels and signs; pixels without gradient stay, in images all 0 all of them."""
+    gradient = torch.randn(4, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    gradient[1] = 0.0
+    gradient[2, :, 1:] = 0.0
+    v = steepest(scale * gradient, "l1", share)
+    assert v.shape == gradient.shape
+    for row, moved in enumerate([8, 0, 2, 8]):
+        pixels = min(moved, max(1, int(share * 8)))
+        flat, mine = gradient[row].flatten().numpy(), v[row].flatten().numpy()
+        assert (mine != 0).sum() == pixels
+        assert np.abs(mine).sum() == pytest.approx(float(pixels > 0), rel=1e-12)
+        assert np.allclose(np.abs(mine[mine != 0]), 1 / max(1, pixels))
+        best = max(
+            float(flat[list(chosen)] @ np.array(signs)) / max(1, pixels)
+            for chosen in combinations(range(8), pixels)
+            for signs in product([-1, 1], repeat=pixels)
+        )
+        assert flat @ mine == pytest.approx(best, rel=1e-12)
+
+
+@given(seed=st.integers(0, 2**31))
+def test_only_pixels_that_can_move_keep_their_gradient(seed: int) -> None:
+    """By moving them: a pixel is blocked if a small step up the gradient, clamped to the box, leaves it where it is."""
+    points = pictures(seed, torch.float64)
+    gradient = torch.randn(points.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    gradient[:, :, 0] = 0.0
+    still = (points + 1e-6 * gradient.sign()).clamp(0, 1) == points
+    assert still.any()
+    assert not still.all()
+    assert torch.equal(unblocked(gradient, points), torch.where(still, 0.0, gradient))

@@ -16,6 +16,7 @@ from scipy.special import ndtri
 from torch import Tensor, nn
 
 from noiseproof import objectives
+from noiseproof.ascent import ascend
 from noiseproof.balls import distance
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Uniform
@@ -32,7 +33,6 @@ from noiseproof.objectives import (
     SmoothAdv,
     Stability,
 )
-from noiseproof.objectives.inner import ascend
 from noiseproof.randomness import RandomSource, as_source
 
 NOISE = Gaussian(0.3)

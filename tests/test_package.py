@@ -16,20 +16,35 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], 
 
 # A room may import those of its own line and of lines above it, never below.
 LAYERS = [
-    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch", "inputs", "balls"},
+    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch", "inputs", "balls", "ascent"},
     {"noises", "bounds", "runners", "data"},
     {"models", "classifier", "samplers"},
     {"certificates", "sampling", "objectives", "engine", "probing"},
+    {"attacks"},
     {"smoothing"},
     {"answers"},
-    {"records", "training", "evaluation", "certification", "calibration"},
+    {"sharded", "records", "training", "evaluation", "certification", "calibration"},
+    {"robustness", "attack_records", "attacking", "audit"},
     {"reports"},
     {"experiments"},
     {"cli"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-PLUG_INS = {"noises", "bounds", "certificates", "objectives", "models", "data", "samplers"}
-SHARED = {"base", "lemma1", "inner", "normalise", "sources", "dropout"}  # what a folder's plug-ins have in common
+PLUG_INS = {"noises", "bounds", "certificates", "objectives", "attacks", "models", "data", "samplers"}
+SHARED = {
+    "base",
+    "lemma1",
+    "inner",
+    "normalise",
+    "sources",
+    "dropout",
+    "copies",
+    "expectation",
+    "foolbox_bridge",
+    "incumbents",
+    "nearest",
+    "votes",
+}  # what a folder's plug-ins have in common
 ASSEMBLY = {"__init__", "registry", "checkpoint", "external", "zoo"}  # these put the siblings of a folder together
 
 

@@ -79,6 +79,10 @@ def test_seed_image_and_phase_change_the_votes(images: np.ndarray) -> None:
     assert certified.selection_votes is not None
     assert (certified.votes != certified.selection_votes).any()
     assert (smoothed.certify(same, samples=1000, seed=1).votes != certified.votes).any()
+    each = [smoothed.count(same[:1], samples=1000, phase=phase) for phase in Phase]
+    np.testing.assert_array_equal(each[Phase.CERTIFY], certified.votes[:1])
+    np.testing.assert_array_equal(each[Phase.SELECT], certified.selection_votes[:1])
+    assert len({votes.tobytes() for votes in each}) == len(Phase)
 
 
 def test_the_classifier_sees_image_plus_keyed_noise() -> None:

@@ -3,15 +3,18 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from noiseproof.randomness import RandomSource
 
-__all__ = ["Norm", "distance", "project", "steepest", "uniform"]
+__all__ = ["Norm", "Radius", "distance", "per_image", "project", "steepest", "unblocked", "uniform"]
 
 Norm = Literal["linf", "l2", "l1"]
 """Name of a norm of images."""
+
+Radius = float | Float64[Tensor, " batch"]
+"""Radius of a ball: one for all images, or one for each, in float64."""
 
 _ORDER: dict[Norm, float] = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
 
@@ -25,7 +28,7 @@ def distance(
 
 
 def project(
-    points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: float
+    points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: Radius
 ) -> Float[Tensor, "batch *shape"]:
     """Return points within distance epsilon of center and within [0, 1]; those that were there stay, up to rounding.
 
@@ -40,17 +43,18 @@ def project(
         points: any images.
         center: images in [0, 1].
         norm: of the ball.
-        epsilon: its radius >= 0.
+        epsilon: its radius >= 0, or that of each image's own ball.
     """
     origin = center.double()
     offset = (points.double() - origin).flatten(1)
+    radius = per_image(epsilon, offset)
     if norm == "linf":
-        offset = offset.clamp(-epsilon, epsilon)
+        offset = offset.clamp(-radius, radius)
     elif norm == "l2":
         length = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
-        offset = offset * _shrink(length, epsilon)
+        offset = offset * _shrink(length, radius)
     else:
-        offset = _onto_simplex(offset, epsilon)
+        offset = _onto_simplex(offset, radius)
     exact = (origin + offset.view(origin.shape)).clamp(0.0, 1.0)
     rounded = exact.to(points.dtype)
     further = (rounded.double() - origin).abs() > (exact - origin).abs()
@@ -58,7 +62,7 @@ def project(
 
 
 def uniform(
-    center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: float, source: RandomSource
+    center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: Radius, source: RandomSource
 ) -> Float[Tensor, "batch *shape"]:
     """Return a point for each image, uniform in the ball around it and then clamped to [0, 1].
 
@@ -69,35 +73,60 @@ def uniform(
         offset = 2.0 * source.uniform(center) - 1.0
     elif norm == "l2":
         radius = source.uniform(center.flatten(1)[:, 0]) ** (1.0 / center[0].numel())
-        offset = steepest(source.normal(center), "l2") * _per_image(radius, center)
+        offset = steepest(source.normal(center), "l2") * per_image(radius, center)
     else:
         sizes, last = source.exponential(center), source.exponential(center.flatten(1)[:, 0])
         signs = torch.where(source.uniform(center) < 0.5, -1.0, 1.0)
-        offset = signs * sizes / _per_image(sizes.flatten(1).sum(1) + last, center)
-    return project(center + epsilon * offset, center, norm, epsilon)
+        offset = signs * sizes / per_image(sizes.flatten(1).sum(1) + last, center)
+    return project(center + per_image(epsilon, center) * offset, center, norm, epsilon)
 
 
-def steepest(gradient: Float[Tensor, "batch *shape"], norm: Norm) -> Float[Tensor, "batch *shape"]:
+def steepest(gradient: Float[Tensor, "batch *shape"], norm: Norm, share: float = 0.0) -> Float[Tensor, "batch *shape"]:
     """Return for each image the v with |v| = 1 that maximises <gradient, v>; where the gradient is 0, so is v.
 
-    l_inf: the signs. l_2: gradient / |gradient|. l_1: the sign of the largest component, the others 0.
+    l_inf: the signs. l_2: gradient / |gradient|. l_1: the sign of the largest component, the others 0. That moves one
+    pixel; to move more, `share` asks for the signs of so many of the largest components, each divided by their number
+    (SLIDE: Tramèr & Boneh 2019), which is the maximum no longer. Components that are 0 are not among them.
+
+    Args:
+        gradient: of any scale.
+        norm: of v.
+        share: of the components, in l_1, from 0 to 1; rounded down to a number of them, at least one.
     """
     if norm == "linf":
         return gradient.sign()
     flat = gradient.flatten(1)
-    largest, index = flat.abs().max(dim=1, keepdim=True)
     if norm == "l2":
+        largest = flat.abs().amax(dim=1, keepdim=True)
         scaled = flat / torch.where(largest > 0.0, largest, 1.0)  # squares of tiny gradients would underflow
         length = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
         return (scaled / torch.where(length > 0.0, length, 1.0)).view(gradient.shape)
-    return torch.zeros_like(flat).scatter(1, index, flat.gather(1, index).sign()).view(gradient.shape)
+    chosen = flat.abs().topk(max(1, int(share * flat.shape[1])), dim=1).indices
+    signs = torch.zeros_like(flat).scatter(1, chosen, flat.gather(1, chosen).sign())
+    return (signs / signs.abs().sum(dim=1, keepdim=True).clamp(min=1.0)).view(gradient.shape)
 
 
-def _shrink(length: Float[Tensor, "batch 1"], epsilon: float) -> Float[Tensor, "batch 1"]:
+def unblocked(
+    gradient: Float[Tensor, "batch *shape"], points: Float[Tensor, "batch *shape"]
+) -> Float[Tensor, "batch *shape"]:
+    """Return the gradient with 0 for pixels that it pushes against the wall of [0, 1] at which they already are."""
+    blocked = ((points <= 0.0) & (gradient < 0.0)) | ((points >= 1.0) & (gradient > 0.0))
+    return gradient.masked_fill(blocked, 0.0)
+
+
+def per_image(values: float | Float[Tensor, " batch"], images: Float[Tensor, "batch *shape"]) -> Tensor:
+    """Return values so that they multiply images: in shape (batch, 1, ..), or (1, 1, ..), typed and placed like them."""
+    column = (-1, *[1] * (images.ndim - 1))
+    return (images.new_full((1,), values) if isinstance(values, float) else values.to(images)).view(column)
+
+
+def _shrink(length: Float[Tensor, "batch 1"], epsilon: Float[Tensor, "#batch 1"]) -> Float[Tensor, "batch 1"]:
     return torch.where(length > epsilon, epsilon / length, 1.0)
 
 
-def _onto_simplex(offset: Float[Tensor, "batch pixels"], epsilon: float) -> Float[Tensor, "batch pixels"]:
+def _onto_simplex(
+    offset: Float[Tensor, "batch pixels"], epsilon: Float[Tensor, "#batch 1"]
+) -> Float[Tensor, "batch pixels"]:
     """Project onto the l_1 ball (Duchi et al. 2008, figure 1).
 
     With sizes sorted downwards, u_1 >= u_2 >= ..., the largest r with u_r > (u_1 + .. + u_r - epsilon) / r gives the
@@ -112,7 +141,3 @@ def _onto_simplex(offset: Float[Tensor, "batch pixels"], epsilon: float) -> Floa
     outside = sizes.sum(dim=1, keepdim=True) > epsilon
     inner = lowered * _shrink(lowered.sum(dim=1, keepdim=True), epsilon)
     return torch.where(outside, offset.sign() * inner, offset)
-
-
-def _per_image(values: Float[Tensor, " batch"], images: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (images.ndim - 1))

@@ -81,10 +81,16 @@ def as_source(generator: Generator | None) -> RandomSource:
 
 
 class Phase(IntEnum):
-    """What a vote is for. Votes of different phases never share noise."""
+    """What noise is drawn for. Different phases never share it."""
 
     CERTIFY = 0
     SELECT = 1
+    ATTACK = 2
+    """The attacker's own draws: an adversarial input is chosen by them, so they must not judge it."""
+    JUDGE = 3
+    """Votes on adversarial inputs."""
+    START = 4
+    """Where attacks begin, and what a random search tries."""
 
 
 def require_seed(seed: object) -> None:

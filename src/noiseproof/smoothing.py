@@ -1,7 +1,7 @@
 """Algorithm 1 of the paper: the certified robust classifier, its seven lines in order."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,9 +224,19 @@ class SmoothedClassifier:
         seed: int = 0,
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
+        phase: Phase = Phase.CERTIFY,
     ) -> Int[np.ndarray, "images classes"]:
-        """Lines 1 to 5 of Algorithm 1: the votes of every image, (images, classes), int64; arguments as `certify`."""
-        return self.count_phases(images, samples=samples, seed=seed, indices=indices, progress=progress)[0]
+        """Lines 1 to 5 of Algorithm 1: the votes of every image, (images, classes), int64; arguments as `certify`.
+
+        Args:
+            images: see `certify`.
+            samples: see `certify`.
+            seed: see `certify`.
+            indices: see `certify`.
+            progress: see `certify`.
+            phase: what the votes are for; those of different phases share no noise.
+        """
+        return self._count(images, {phase: samples}, seed, indices, progress, None)[phase]
 
     def count_phases(
         self,
@@ -255,21 +265,32 @@ class SmoothedClassifier:
             ClassifierError: as `certify`.
             OutOfMemoryError: not even a batch of one image fits the memory.
         """
-        pixels = as_pixels(images)
-        require_count("samples", samples, 1, "At least one vote is needed.")
         require_count("selection_samples", selection_samples, 0, "0 leaves the selection phase out.")
-        keys = as_indices(indices, len(pixels))
         phases = {Phase.SELECT: selection_samples} if selection_samples else {}
-        phases[Phase.CERTIFY] = samples
+        votes = self._count(images, phases | {Phase.CERTIFY: samples}, seed, indices, progress, stopwatch)
+        return votes[Phase.CERTIFY], votes.get(Phase.SELECT)
+
+    def _count(
+        self,
+        images: Images,
+        phases: Mapping[Phase, int],
+        seed: int,
+        indices: Sequence[int] | None,
+        progress: Progress | None,
+        stopwatch: Stopwatch | None,
+    ) -> dict[Phase, Int[np.ndarray, "images classes"]]:
+        pixels = as_pixels(images)
+        for samples in phases.values():
+            require_count("samples", samples, 1, "At least one vote is needed.")
+        keys = as_indices(indices, len(pixels))
         classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
         sampler = sampler_for(classifier.device)(self.noise, seed)
         if len(pixels) == 0:
-            empty = np.zeros((0, classifier.num_classes), dtype=np.int64)
-            return empty, empty if selection_samples else None
+            return {phase: np.zeros((0, classifier.num_classes), dtype=np.int64) for phase in phases}
         on_device = pixels.to(classifier.device)
         size = self._tried(classifier, on_device)
         # 1-4: for i in [n], add noise to each pixel of x and apply the classifier; 5: count the answers
-        votes = count_votes(
+        return count_votes(
             classifier,
             on_device,
             sampler,
@@ -283,7 +304,6 @@ class SmoothedClassifier:
             stopwatch=stopwatch,
             shrunk=self._shrink,
         )
-        return votes[Phase.CERTIFY], votes.get(Phase.SELECT)
 
     def engine(self) -> dict[str, Any]:
         """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler.

@@ -137,7 +137,7 @@ def parse_radii(text: str | None) -> list[float] | None:
 
 
 @contextmanager
-def progress_bar(description: str, total: float | None, *, visible: bool = True) -> Iterator[tuple[Progress, Any]]:
+def progress_bar(description: str, total: int | None, *, visible: bool = True) -> Iterator[tuple[Progress, Any]]:
     """Show a progress bar on standard error; yields it with its task."""
     columns = (
         TextColumn("{task.description}"),

@@ -30,7 +30,7 @@ from noiseproof.stopwatch import Stopwatch
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Engine", "Selection", "count_votes"]
+__all__ = ["Engine", "Selection", "count_votes", "running"]
 
 _PROBED = 64
 """Clean images that tell whether the classifier is fed on the right scale."""
@@ -119,8 +119,14 @@ def count_votes(
     if recorded is not None and not recorded.missing()[0] and _keeps(engine, recorded):
         say(f"All {len(settings.indices)} images were counted before.")
         return recorded
-    classifier, batch_size = _runner(
-        subject, selection, engine, None if recorded is None else recorded.settings.engine, seed, where
+    classifier, batch_size = running(
+        subject,
+        engine,
+        None if recorded is None else recorded.settings.engine,
+        votes=len(settings.indices) * (selection.samples + selection.selection_samples),
+        seed=seed,
+        where=where,
+        parts=1 if selection.shard is None else selection.shard[1],
     )
     smoothed = SmoothedClassifier(classifier, noise, dataset.num_classes, device=where, batch_size=batch_size)
     settings = replace(settings, engine=smoothed.engine())
@@ -179,19 +185,29 @@ def _keeps(engine: Engine, recorded: Record) -> bool:
     return same_precision and engine.compiled in {None, made["compile"]}
 
 
-def _runner(
+def running(
     subject: Subject,
-    selection: Selection,
     engine: Engine,
     recorded: Any,
+    *,
+    votes: int,
     seed: int,
     where: "torch.device",
+    parts: int = 1,
 ) -> tuple[Any, int | None]:
-    """The classifier as it will run, and the batch size where one was chosen."""
+    """Return the classifier as it will run, and the batch size where one was chosen.
+
+    Args:
+        subject: whose classifier.
+        engine: how it is to run.
+        recorded: the engine of the record to be continued, or None.
+        votes: how many will be counted.
+        seed: of the run.
+        where: the device.
+        parts: processes that count parts of it.
+    """
     if not isinstance(subject.classifier, nn.Module):
         return _as_given(subject, engine)
-    images = len(range(0, len(subject.dataset), max(1, selection.every))[: selection.limit])
-    parts = 1 if selection.shard is None else selection.shard[1]
     if parts > 1 and engine.precision is PrecisionName.auto and recorded is None:
         raise InvalidInputError(
             "--precision",
@@ -210,7 +226,7 @@ def _runner(
                 compiled=engine.compiled,
                 batch_size=size,
                 recorded=recorded,
-                votes=images * (selection.samples + selection.selection_samples),
+                votes=votes,
                 seed=seed,
                 device=where,
             )

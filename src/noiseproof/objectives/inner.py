@@ -1,20 +1,19 @@
-"""The inner maximisation of adversarial training: projected gradient ascent on the images (Madry et al. 2018)."""
+"""The inner maximisation of adversarial training, while the model is in evaluation mode (Madry et al. 2018)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from noiseproof.balls import project, steepest
+from noiseproof.ascent import ascend
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.objectives.base import Objective, forward, nonnegative
 
-__all__ = ["AdversarialObjective", "AttackNorm", "ascend", "evaluating", "step_or"]
+__all__ = ["AdversarialObjective", "AttackNorm", "evaluating", "step_or"]
 
 AttackNorm = Literal["linf", "l2"]
 """Norms in which adversarial training is published."""
@@ -76,39 +75,6 @@ class AdversarialObjective(Objective):
 def step_or(step_size: float | None, default: float) -> float:
     """Return the step size asked for, or the default."""
     return default if step_size is None else step_size
-
-
-def ascend(
-    loss: Callable[[Float[Tensor, "batch *shape"]], Float[Tensor, " batch"]],
-    start: Float[Tensor, "batch *shape"],
-    images: Float[Tensor, "batch *shape"],
-    *,
-    norm: AttackNorm,
-    epsilon: float,
-    steps: int,
-    step_size: float,
-) -> Float[Tensor, "batch *shape"]:
-    """Return points of the ball around images and of [0, 1] at which the loss of each image is higher than at start.
-
-    Only the gradient by the points is computed: none is accumulated in parameters. An image whose gradient is 0 stays.
-
-    Args:
-        loss: points to the loss of each; a row's loss depends on that row only.
-        start: where to begin.
-        images: centers of the balls, in [0, 1].
-        norm: of the ball and of the steps.
-        epsilon: radius of the ball.
-        steps: their number.
-        step_size: their length.
-    """
-    points = project(start, images, norm, epsilon)
-    for _ in range(steps):
-        points.requires_grad_()
-        with torch.enable_grad():
-            total = loss(points).sum()
-        (gradient,) = torch.autograd.grad(total, points)
-        points = project(points.detach() + step_size * steepest(gradient, norm), images, norm, epsilon)
-    return points
 
 
 @contextmanager

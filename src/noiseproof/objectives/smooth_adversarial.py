@@ -7,10 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from noiseproof.ascent import ascend
 from noiseproof.errors import require_count
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, Objective, forward, mean_prediction, nonnegative
-from noiseproof.objectives.inner import ascend, evaluating, step_or
+from noiseproof.objectives.inner import evaluating, step_or
 from noiseproof.randomness import RandomSource
 
 __all__ = ["SmoothAdv"]

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from noiseproof.reports.analysis import Analysis
 
-__all__ = ["NORMS", "draw_curves", "figure_png", "figure_svg"]
+__all__ = ["COLOURS", "NORMS", "draw_curves", "figure_png", "figure_svg"]
 
-_COLOURS = (
+COLOURS = (
     "#0072B2",
     "#D55E00",
     "#009E73",
@@ -29,7 +29,7 @@ def draw_curves(analyses: Sequence[Analysis]) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for number, analysis in enumerate(analyses):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         for curve, style in zip(analysis.curves, _STYLES, strict=False):
             axes.step(
                 curve.radii,

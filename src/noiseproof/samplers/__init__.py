@@ -4,9 +4,9 @@ import torch
 
 from noiseproof.samplers.base import FloatSampler, Rows, Sampler, Span
 from noiseproof.samplers.device import DeviceSampler
-from noiseproof.samplers.host import HostSampler
+from noiseproof.samplers.host import HostSampler, host_source
 
-__all__ = ["DeviceSampler", "FloatSampler", "HostSampler", "Rows", "Sampler", "Span", "sampler_for"]
+__all__ = ["DeviceSampler", "FloatSampler", "HostSampler", "Rows", "Sampler", "Span", "host_source", "sampler_for"]
 
 
 def sampler_for(device: torch.device) -> type[Sampler]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from noiseproof.randomness import RandomSource, require_word
 from noiseproof.samplers.base import FloatSampler, Rows, Span
 
-__all__ = ["HostSampler"]
+__all__ = ["HostSampler", "host_source"]
 
 _Words = np.ndarray
 _Transform = Callable[[_Words, np.ndarray], None]
@@ -53,9 +53,14 @@ class HostSampler(FloatSampler):
 
     def source(self, rows: Rows) -> RandomSource:
         """Return the standard draws of these rows."""
-        for span in rows.spans:
-            require_word("image index", span.index)
-        return _Source(self.seed, rows)
+        return host_source(self.seed, rows)
+
+
+def host_source(seed: int, rows: Rows) -> RandomSource:
+    """Return the standard draws of rows, by the generator of `HostSampler`; every call of the source draws anew."""
+    for span in rows.spans:
+        require_word("image index", span.index)
+    return _Source(seed, rows)
 
 
 class _Source(RandomSource):
