@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from noiseproof.cli.attack import attack
+from noiseproof.cli.audit import audit
 from noiseproof.cli.certify import certify
 from noiseproof.cli.console import say
 from noiseproof.cli.demo import demo
 from noiseproof.cli.inspect import inspect
+from noiseproof.cli.ladder import ladder
 from noiseproof.cli.measure import measure
 from noiseproof.cli.radius import radius
 from noiseproof.cli.recertify import recertify
@@ -26,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, certify, recertify, report, inspect, measure, radius, reproduce):
+for command in (demo, train, certify, attack, audit, ladder, recertify, report, inspect, measure, radius, reproduce):
     app.command()(command)
 
 

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+    from noiseproof.attacks import Attack
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
     from noiseproof.noises import Noise
     from noiseproof.objectives import Objective
 
 __all__ = [
+    "AttackName",
     "BoundName",
     "CertificateName",
     "ModelName",
     "NoiseName",
+    "NormName",
     "ObjectiveName",
+    "attack",
     "bound",
     "certificate",
     "device",
@@ -63,6 +67,26 @@ class ObjectiveName(StrEnum):
     adversarial = "adversarial"
     trades = "trades"
     logit_pairing = "logit-pairing"
+
+
+class AttackName(StrEnum):
+    """Attacks."""
+
+    pgd = "pgd"
+    auto_pgd = "auto-pgd"
+    auto_attack = "auto-attack"
+    carlini_wagner = "carlini-wagner"
+    boundary = "boundary"
+    hop_skip_jump = "hop-skip-jump"
+    random = "random"
+
+
+class NormName(StrEnum):
+    """Norms in which an attack measures its size."""
+
+    l2 = "l2"
+    linf = "linf"
+    l1 = "l1"
 
 
 class BoundName(StrEnum):
@@ -112,17 +136,37 @@ def objective(name: ObjectiveName, changes: Sequence[str] = ()) -> "Objective":
     return replace(builders[name](), **_parse_changes(builders[name](), changes))  # type: ignore[type-var]
 
 
-def _parse_changes(objective: "Objective", changes: Sequence[str]) -> dict[str, str | float | int | None]:
+def attack(name: AttackName, changes: Sequence[str] = ()) -> "Attack":
+    """Build an attack with its default settings, but for the changes: "draws=64".
+
+    Raises:
+        InvalidInputError: a change that is no NAME=VALUE of this attack.
+    """
+    from noiseproof import attacks as a
+
+    builders: dict[AttackName, type[Attack]] = {
+        AttackName.pgd: a.PGD,
+        AttackName.auto_pgd: a.AutoPGD,
+        AttackName.auto_attack: a.RandomisedAutoAttack,
+        AttackName.carlini_wagner: a.CarliniWagner,
+        AttackName.boundary: a.BoundaryAttack,
+        AttackName.hop_skip_jump: a.HopSkipJump,
+        AttackName.random: a.RandomSearch,
+    }
+    return replace(builders[name](), **_parse_changes(builders[name](), changes))  # type: ignore[type-var]
+
+
+def _parse_changes(settings: "Objective | Attack", changes: Sequence[str]) -> dict[str, str | float | int | None]:
     from noiseproof.errors import InvalidInputError
 
-    known = {key: value for key, value in objective.spec().items() if key != "name"}
+    known = {key: value for key, value in settings.spec().items() if key != "name"}
     parsed: dict[str, str | float | int | None] = {}
     for change in changes:
         key, sign, text = change.partition("=")
         if not sign or key not in known:
             raise InvalidInputError(
                 "--set",
-                required=f"NAME=VALUE with a setting of {type(objective).__name__}",
+                required=f"NAME=VALUE with a setting of {type(settings).__name__}",
                 got=repr(change),
                 remedy="It has " + (", ".join(f"{name}={value}" for name, value in known.items()) or "none") + ".",
             )
@@ -136,6 +180,10 @@ def _parse(name: str, text: str, usual: object) -> str | float | int:
 
     if isinstance(usual, str):
         return text
+    if isinstance(usual, bool):
+        if text.lower() in {"true", "false"}:
+            return text.lower() == "true"
+        raise InvalidInputError(name, required="true or false", got=repr(text), remedy=f"Usual: {usual}.")
     kind = int if isinstance(usual, int) else float
     try:
         return kind(text)

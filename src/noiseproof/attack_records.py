@@ -1,0 +1,194 @@
+"""The on-disk format of an attack: its settings, the points it found, and the votes on them.
+
+    ATTACK/attack.json                what was attacked, and how
+    ATTACK/points/00000.safetensors   the points at every size: the large part, which may be left out of a copy
+    ATTACK/votes/00000.parquet        index, label, size of each attack, votes on each point
+
+Votes are the truth; verdicts and accuracies are computed from them, at any alpha. Points can be judged again.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from noiseproof.errors import RunError
+from noiseproof.files import remove_leftovers, write_atomically
+from noiseproof.sharded import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
+from noiseproof.smoothing import ABSTAIN
+
+__all__ = ["FORMAT", "AttackRecord", "AttackSettings", "AttackTable"]
+
+FORMAT = 1
+"""Version of this layout; a record of a newer one is refused."""
+
+
+@dataclass(frozen=True)
+class AttackSettings(ShardSettings):
+    """What decides the points and the votes.
+
+    Attributes:
+        data: name, split, digest, image shape of the data set.
+        model: name and digest of the classifier.
+        num_classes: k.
+        attack: `Attack.spec()`.
+        norm: in which sizes are measured.
+        sizes: of the attack, rising from 0; for an audit (0, 1), in shares of what `limits` says.
+        samples: votes on each point; 1 without noise.
+        alpha: level of the verdicts by which an attack goes on or has succeeded.
+        seed: key of all randomness.
+        start: index of the first image.
+        stop: index after the last.
+        step: every how many images one is taken.
+        shard_size: images that are attacked together.
+        engine: how the classifier ran that judges.
+        gradients: in which precision the attack followed gradients.
+        noise: `Noise.spec()`, or None for a classifier without noise.
+        limits: where each image's own size comes from, for an audit; None: all have the same.
+    """
+
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    num_classes: int
+    attack: Mapping[str, Any]
+    norm: str
+    sizes: Sequence[float]
+    samples: int
+    alpha: float
+    seed: int
+    start: int
+    stop: int
+    step: int
+    shard_size: int
+    engine: Mapping[str, Any]
+    gradients: str
+    noise: Mapping[str, Any] | None = None
+    limits: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class AttackTable:
+    """The rows of an attack, in the order of the data set.
+
+    Attributes:
+        index: (images,) index in the data set.
+        label: (images,) the class that the attack wants changed: the true one, or in an audit the certified one.
+        sizes: (images, sizes) how far the attack might go; -1 where an image is not attacked.
+        votes: (images, sizes, classes) on the point found at each size.
+    """
+
+    index: Int[np.ndarray, " images"]
+    label: Int[np.ndarray, " images"]
+    sizes: Float[np.ndarray, "images sizes"]
+    votes: Int[np.ndarray, "images sizes classes"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
+    """A folder with the points that an attack found, and the votes on them."""
+
+    configuration = "attack.json"
+    version = FORMAT
+    settings_type = AttackSettings
+    command = "attack"
+
+    def points_path(self, shard: int) -> Path:
+        """The file with the points of a shard."""
+        return self.path / "points" / f"{shard:05d}.safetensors"
+
+    def write_shard(
+        self,
+        shard: int,
+        table: AttackTable,
+        points: Float[np.ndarray, "images sizes *shape"],
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a shard: first its points, then its votes, which mark it as done.
+
+        Args:
+            shard: its number.
+            table: its rows.
+            points: float32, what the votes are on.
+            about: how they were found; decides nothing.
+
+        Raises:
+            RunError: the disk is full or not writable; shards written before are untouched.
+        """
+        content = save({"points": np.ascontiguousarray(points)})
+        remove_leftovers(self.points_path(shard))
+        write_atomically(self.points_path(shard), content)
+        images, sizes, classes = table.votes.shape
+        columns = {
+            "index": pa.array(table.index, pa.int64()),
+            "label": pa.array(table.label, pa.int64()),
+            "sizes": pa.FixedSizeListArray.from_arrays(pa.array(table.sizes.ravel(), pa.float64()), sizes),
+            "votes": as_matrix(table.votes.reshape(images, sizes * classes)),
+        }
+        self._write(shard, columns, about or {}, points=hashlib.sha256(content).hexdigest())
+
+    def read(self) -> AttackTable:
+        """Read all votes that are there; an interrupted attack gives the images attacked so far.
+
+        Raises:
+            RunError: there are none, or a shard is damaged or of another record.
+        """
+        tables = self._present()
+        return AttackTable(
+            *(
+                np.concatenate([getattr(table, name) for table in tables])
+                for name in ("index", "label", "sizes", "votes")
+            )
+        )
+
+    def read_points(self, shard: int) -> Float[np.ndarray, "images sizes *shape"]:
+        """Read the points of a shard.
+
+        Raises:
+            RunError: they are not there, as in a copy without them, or not those that were voted on.
+        """
+        path = self.points_path(shard)
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != self._shard_metadata(shard).get("points"):
+                raise ValueError("other points than those that were voted on")  # noqa: TRY301 - one message
+            points: Float[np.ndarray, "images sizes *shape"] = load(content)["points"]
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise RunError(
+                str(path),
+                required="the points that the attack found",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Large files may be left out of copies: fetch it from where the record was made. One that is damaged "
+                "is found anew by the command that made the record. The votes can be read without it.",
+            ) from error
+        return points
+
+    def _verify(self, shard: int) -> None:
+        self._read_shard(shard)
+        if self.points_path(shard).exists():
+            self.read_points(shard)
+
+    def _table(self, shard: int, rows: pa.Table) -> AttackTable:
+        settings = self.settings
+        count, sizes = len(self.shard_indices(shard)), len(settings.sizes)
+        votes = as_counts(rows["votes"], sizes * settings.num_classes).reshape(count, sizes, settings.num_classes)
+        require_sums(votes, settings.samples)
+        measured = rows["sizes"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(count, sizes)
+        label = rows["label"].to_numpy()
+        least = 0 if settings.limits is None else ABSTAIN  # an image without a certificate is not attacked
+        if not ((label >= least) & (label < settings.num_classes)).all():
+            raise ValueError(f"labels that are none of {settings.num_classes} classes")
+        if settings.limits is None and (measured != np.asarray(settings.sizes)).any():
+            raise ValueError("sizes other than those of the settings")
+        if not np.isfinite(measured).all():
+            raise ValueError("sizes that are no numbers")
+        return AttackTable(rows["index"].to_numpy(), label, measured, votes)

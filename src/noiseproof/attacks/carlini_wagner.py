@@ -1,0 +1,98 @@
+"""The attack of Carlini & Wagner (2017) on the smoothed classifier: the smallest l_2 distance, by gradients."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.expectation import Expectation
+from noiseproof.attacks.foolbox_bridge import foolbox_attack, run_foolbox
+from noiseproof.attacks.nearest import NearestAttack
+from noiseproof.balls import Norm
+from noiseproof.errors import InvalidInputError, require_count
+
+__all__ = ["CarliniWagner"]
+
+_INSET = 1e-3
+"""How far from 0 and 1 the search begins. There the slope of (1 + tanh w) / 2 is 2e-3; at Foolbox's own inset, 5e-7
+from the walls, it is 1e-6, and Adam needs dozens of steps to leave them."""
+
+
+@dataclass(frozen=True)
+class CarliniWagner(NearestAttack):
+    """Carlini & Wagner's l_2 attack, Foolbox's, on logarithms of averaged softmax.
+
+    For each image, over w with x' = (1 + tanh w) / 2 in the box, Adam minimises
+
+        |x' - x|_2^2 + c max(0, s_y(x') - max_{k != y} s_k(x') + confidence)      s_k = log (1/m) sum_i F_k(x' + z_i)
+
+    and c is bisected to the smallest that succeeds. The z_i are the same throughout, so that the bisection compares
+    values of one function; x' is then adversarial for these draws, and `NearestAttack` goes on from there by others.
+    Foolbox's early stop looks at the sum of the images' losses, so it is off: images do not depend on one another.
+    Cost: binary_search_steps steps m rows an image, forward and back; 8000 by default.
+
+    Measured on 16 digits of 8 x 8, a network trained with noise of sigma 0.25, against the size from which 1000 fresh
+    draws of the same direction flip: confidence 0 finds 0.95 times that size, and 5 images flip; 0.25: 1.03 times and
+    10; 1: 1.23 times and 15. The directions are as good (mean sizes 0.70 to 0.72), so what is beyond can be shortened.
+    Steps of 0.05, 0.1 and 0.2 find the same to 1 part in 100. Pixels of 0 and 1 begin 0.001 inside the box.
+
+    Args:
+        draws: m.
+        steps: of Adam, for every c.
+        binary_search_steps: values of c.
+        step_size: of Adam, in units of w.
+        confidence: margin of log mean probabilities, in nats, that a found point needs.
+        initial_constant: the first c; it grows tenfold until one succeeds.
+
+    Raises:
+        InvalidInputError: a count below 1, a step size or constant not > 0, a negative confidence.
+    """
+
+    draws: int = 16
+    steps: int = 100
+    binary_search_steps: int = 5
+    step_size: float = 0.1
+    confidence: float = 0.25
+    initial_constant: float = 1.0
+
+    norms: ClassVar[tuple[Norm, ...]] = ("l2",)
+    follows_gradients: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_count("draws", self.draws, 1, "16 and more make a strong attack.")
+        require_count("steps", self.steps, 1, "100 and more are usual.")
+        require_count("binary_search_steps", self.binary_search_steps, 1, "5 to 9 are usual.")
+        for name, value in {"step_size": self.step_size, "initial_constant": self.initial_constant}.items():
+            if not 0.0 < value < math.inf:
+                raise InvalidInputError(name, required="a finite number > 0", got=repr(value), remedy="Pass another.")
+        if not 0.0 <= self.confidence < math.inf:
+            raise InvalidInputError(
+                "confidence", required="a finite number >= 0", got=repr(self.confidence), remedy="0.25 is usual."
+            )
+
+    @property
+    def copies(self) -> int:
+        """M."""
+        return self.draws
+
+    def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
+        """Minimise for all images at once."""
+        attack = foolbox_attack(
+            "L2CarliniWagnerAttack",
+            steps=self.steps,
+            binary_search_steps=self.binary_search_steps,
+            stepsize=self.step_size,
+            confidence=self.confidence,
+            initial_const=self.initial_constant,
+            abort_early=False,
+        )
+        smoothed = Expectation(
+            target.network, target.noise, draws=self.draws, fixed=True, seed=batch.seed, indices=batch.indices
+        )
+        found = run_foolbox(attack, smoothed, batch.images.clamp(_INSET, 1.0 - _INSET), batch.labels)
+        none = (found == 0.0).flatten(1).all(1)  # Foolbox's answer where no point was adversarial: a black image
+        return torch.where(none.view(-1, *[1] * (found.ndim - 1)), batch.images, found)

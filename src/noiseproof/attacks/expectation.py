@@ -1,0 +1,196 @@
+"""The smoothed classifier as a differentiable module: expectation over noise (section 6.2; Athalye et al. 2018)."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from noiseproof.attacks.copies import NoisyCopies
+from noiseproof.engine import accelerate
+from noiseproof.errors import ClassifierError, InvalidInputError
+from noiseproof.noises import Noise
+from noiseproof.runners import Runner
+from noiseproof.sampling import default_batch_size
+
+__all__ = ["AttackLoss", "Expectation", "View", "attack_loss", "differentiable", "margin"]
+
+View = Literal["log_mean", "mean"]
+"""log_mean: log((F(x + z_1) + .. + F(x + z_m)) / m). mean: (log F(x + z_1) + .. + log F(x + z_m)) / m."""
+
+AttackLoss = Literal["log_mean", "mean", "margin"]
+"""What an attack ascends, see `attack_loss`."""
+
+
+class Expectation(nn.Module):
+    """A smoothed classifier as attackers see it: images to class scores, by m draws of the defence's own noise.
+
+    With F = softmax f and z_i fresh noise, the scores of a view are
+
+        log_mean   s_c = log (1/m) sum_i F_c(x + z_i)     logarithms of a distribution: cross-entropy of s is the loss
+                                                          -log mean F_y, whose optimum is that of the smoothed classifier
+        mean       s_c = (1/m) sum_i log F_c(x + z_i)     -s_y is the loss that the paper averages; a library that
+                                                          normalises s again adds log sum_c exp s_c <= 0 to it
+
+    Every call draws anew, or, if `fixed`, takes the same noise again: then it is a deterministic function, which attacks
+    that compare values of it need (line searches, binary searches). Noise is keyed by (seed, index, call): an image's
+    draws do not depend on the other images of its batch. They are never those that certify or judge.
+
+    Gradients are of the images alone: weights are copied and frozen, in evaluation mode. More rows than `batch_size` go
+    through the network in parts that are computed again on the way back, in bounded memory.
+
+    Args:
+        network: f, a torch module with differentiable scores (batch, classes), or one that `engine.accelerate` made.
+        noise: the defence's, or None for a classifier without noise, whose m is 1.
+        draws: m, noisy copies of each image in a call. The paper's n_0.
+        view: which scores.
+        fixed: whether calls share their noise.
+        seed: key of the noise.
+        indices: the key of each image; None numbers the rows of a call from 0.
+        batch_size: rows that go through the network at once; None chooses by image size.
+
+    Raises:
+        InvalidInputError: an unknown view, a network that is no torch module, or as `NoisyCopies`.
+
+    Example:
+        >>> from noiseproof.noises import Gaussian
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> smoothed = Expectation(network, Gaussian(sigma=0.25), draws=8)
+        >>> smoothed(torch.full((1, 1, 2, 2), 0.5)).shape
+        torch.Size([1, 2])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | Runner,
+        noise: Noise | None,
+        *,
+        draws: int = 16,
+        view: View | str = "log_mean",
+        fixed: bool = False,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if view not in get_args(View):
+            raise InvalidInputError(
+                "view", required=" or ".join(map(repr, get_args(View))), got=repr(view), remedy="Choose one."
+            )
+        self.runner = differentiable(network)
+        self.module = self.runner.module  # so that libraries find its device
+        self.view = view
+        self.batch_size = batch_size
+        self.noisy = NoisyCopies(noise, draws, self.runner.device, seed=seed, indices=indices, fixed=fixed)
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Expectation":  # noqa: ARG002
+        """Stay in evaluation mode, whatever a library asks for: what is attacked is the classifier that votes."""
+        return super().train(mode=False)
+
+    def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
+        """Return the scores of the view."""
+        log_p = self.log_probabilities(images)
+        return _log_mean(log_p) if self.view == "log_mean" else log_p.mean(1)
+
+    def log_probabilities(
+        self, images: Float[Tensor, "batch *shape"], rows: Sequence[int] | None = None
+    ) -> Float[Tensor, "batch draws classes"]:
+        """Return log F(x + z_i) of every draw.
+
+        Args:
+            images: on the device of the network.
+            rows: which of the indices the images are; None: all of them.
+
+        Raises:
+            InvalidInputError: another number of images than of indices.
+            ClassifierError: the network's output is no scores, or has no gradient.
+        """
+        log_p = self._scores(self.noisy(images, rows)).log_softmax(-1)
+        return log_p.view(len(images), self.noisy.draws, -1)
+
+    def _scores(self, noisy: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
+        size = self.batch_size or default_batch_size(noisy.shape[1:])
+        if len(noisy) <= size:
+            return _checked(self.runner(_laid(noisy)), noisy)
+        again = noisy.requires_grad and torch.is_grad_enabled()
+        parts = [
+            checkpoint(lambda part: self.runner(_laid(part)), part, use_reentrant=False)
+            if again
+            else self.runner(_laid(part))
+            for part in torch.split(noisy, size)
+        ]
+        return _checked(torch.cat(parts), noisy)
+
+
+def differentiable(network: nn.Module | Runner) -> Runner:
+    """Return a network as a runner with gradients: a frozen copy in evaluation mode, laid out for speed.
+
+    Raises:
+        InvalidInputError: it has no gradients.
+    """
+    if isinstance(network, nn.Module):
+        return accelerate(network)
+    if network.module is not None and not getattr(network, "compiled", False):
+        return network
+    raise InvalidInputError(
+        "the classifier",
+        required="a torch module, for an attack that follows gradients",
+        got=f"{type(network).__name__}, which has none",
+        remedy="Take an attack on decisions: boundary, hop-skip-jump, random or transfer.",
+    )
+
+
+def margin(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Return max_{c != y} s_c - s_y: positive where another class than the label wins."""
+    own = nn.functional.one_hot(labels, scores.shape[1]).bool()
+    return scores.masked_fill(own, -torch.inf).amax(1) - scores.gather(1, labels[:, None])[:, 0]
+
+
+def attack_loss(
+    log_p: Float[Tensor, "batch draws classes"], labels: Int[Tensor, " batch"], loss: AttackLoss
+) -> Float[Tensor, " batch"]:
+    """Return what to ascend for each image, of log F(x + z_i):
+
+        log_mean   -log (1/m) sum_i F_y(x + z_i)          of the smoothed classifier (Salman et al. 2019)
+        mean       -(1/m) sum_i log F_y(x + z_i)          the paper's, section 6.2: an average over draws of the loss
+        margin     max_{c != y} s_c - s_y                 with s_c = log (1/m) sum_i F_c(x + z_i)
+
+    The gradient of `log_mean` weighs that of each draw's log F_y by F_y: draws that are lost already count no more.
+    In `mean` all count alike, so the lost ones, whose gradients are long, lead. `margin` never saturates.
+    """  # noqa: D415 - the formula follows
+    if loss == "mean":
+        return -log_p.mean(1).gather(1, labels[:, None])[:, 0]
+    scores = _log_mean(log_p)
+    return margin(scores, labels) if loss == "margin" else -scores.gather(1, labels[:, None])[:, 0]
+
+
+def _log_mean(log_p: Float[Tensor, "batch draws classes"]) -> Float[Tensor, "batch classes"]:
+    return log_p.logsumexp(1) - math.log(log_p.shape[1])
+
+
+def _laid(batch: Tensor) -> Tensor:
+    return batch.contiguous(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+
+
+def _checked(output: object, noisy: Tensor) -> Float[Tensor, "rows classes"]:
+    if not isinstance(output, Tensor) or output.ndim != 2 or not output.is_floating_point():
+        raise ClassifierError(
+            "the network's output",
+            required=f"float scores ({len(noisy)}, classes)",
+            got=f"{output.dtype} of shape {tuple(output.shape)}"
+            if isinstance(output, Tensor)
+            else type(output).__name__,
+            remedy="Attacks that follow gradients need scores; for labels take an attack on decisions.",
+        )
+    if noisy.requires_grad and torch.is_grad_enabled() and not output.requires_grad:
+        raise ClassifierError(
+            "the network's output",
+            required="differentiable by its input",
+            got="scores without a gradient",
+            remedy="Is there a detach, a rounding or inference mode inside? Take an attack on decisions instead.",
+        )
+    return output

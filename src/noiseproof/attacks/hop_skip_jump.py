@@ -1,0 +1,62 @@
+"""Hop-skip-jump (Chen, Jordan & Wainwright 2020): descent with gradients estimated at the boundary, by decisions."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.foolbox_bridge import foolbox_attack, nearest_by_votes
+from noiseproof.attacks.nearest import NearestAttack
+from noiseproof.balls import Norm
+from noiseproof.errors import require_count
+
+__all__ = ["HopSkipJump"]
+
+
+@dataclass(frozen=True)
+class HopSkipJump(NearestAttack):
+    """Hop-skip-jump (Chen et al. 2020), Foolbox's, on the majority of m votes, the same m noises in every query.
+
+    Starts are `starting_point`'s. Step k estimates the boundary's normal by queries sqrt(k) decisions around a point on
+    it, goes that way, and bisects back. Cost: about 2300 queries of m rows an image by default, 75 000 rows. On a
+    half-space of 36 pixels that comes within 1.02 of the smallest l_2 and 1.1 of the smallest l_inf distance; of 784
+    pixels, within 1.25 and 1.7.
+
+    Args:
+        steps: estimates of a normal.
+        queries: decisions of the first estimate.
+        draws: m.
+
+    Raises:
+        InvalidInputError: a count below 1.
+    """
+
+    steps: int = 10
+    queries: int = 100
+    draws: int = 32
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    follows_gradients: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require_count("steps", self.steps, 1, "10 and more make an attack.")
+        require_count("queries", self.queries, 1, "100 and more make a direction.")
+        require_count("draws", self.draws, 1, "32 and more make a majority that fresh draws share.")
+
+    @property
+    def copies(self) -> int:
+        """Votes of a query."""
+        return self.draws
+
+    def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
+        """Descend from every image's start towards the image, one image at a time."""
+        attack = foolbox_attack(
+            "HopSkipJumpAttack",
+            steps=self.steps,
+            initial_gradient_eval_steps=self.queries,
+            max_gradient_eval_steps=max(10_000, self.queries),
+            constraint=norm,
+        )
+        return nearest_by_votes(attack, target, batch, norm, self.draws)

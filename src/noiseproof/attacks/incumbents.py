@@ -1,0 +1,148 @@
+"""Finders that keep the best point so far of every image: an attack does no worse at a larger size than at a smaller."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.expectation import Expectation, attack_loss
+from noiseproof.balls import Norm, project
+
+__all__ = ["Best", "GradientFinder", "IncumbentFinder", "Problem"]
+
+
+class Best:
+    """For each row the point of greatest value among those offered. NaN is never the greatest.
+
+    Args:
+        points: where nothing else was offered.
+        values: of these points; None: less than any.
+    """
+
+    def __init__(self, points: Float[Tensor, "rows *shape"], values: Float[Tensor, " rows"] | None = None) -> None:
+        self.points = points
+        self.values = points.new_full((len(points),), -torch.inf) if values is None else values
+
+    def offer(self, points: Float[Tensor, "rows *shape"], values: Float[Tensor, " rows"]) -> None:
+        """Take the points that are better."""
+        better = values > self.values
+        self.values = torch.where(better, values, self.values)
+        self.points = torch.where(better.view(-1, *[1] * (points.ndim - 1)), points, self.points)
+
+    def part(self, chosen: Sequence[int]) -> "Best":
+        """Return those of some rows."""
+        return Best(self.points[list(chosen)], self.values[list(chosen)])
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is asked of an attack at once.
+
+    Attributes:
+        images: centers of the balls.
+        labels: their classes.
+        sizes: radii.
+        rows: which rows of the batch these are.
+        number: how often these rows were asked for before; all equally often.
+        best: the best points so far, with their scores.
+    """
+
+    images: Float[Tensor, "rows *shape"]
+    labels: Int[Tensor, " rows"]
+    sizes: Float64[Tensor, " rows"]
+    rows: Sequence[int]
+    number: int
+    best: Best
+
+    def part(self, chosen: Sequence[int]) -> "Problem":
+        """Return the problem of some of its rows."""
+        index = list(chosen)
+        rows = [self.rows[place] for place in index]
+        images, labels, sizes = self.images[index], self.labels[index], self.sizes[index]
+        return Problem(images, labels, sizes, rows, self.number, self.best.part(index))
+
+
+class IncumbentFinder(ABC):
+    """A `Finder` that compares candidates with the point it last returned for the image, at first the image itself.
+
+    All are scored alike, by draws that found none of them: a maximum over scores of other draws would reward luck. A
+    score may be noisy all the same, and then so is the comparison.
+
+    A row's answer depends on its own history: rows that were asked for more or less often are found apart.
+    """
+
+    def __init__(self, batch: Batch, norm: Norm) -> None:
+        self.batch = batch
+        self.norm = norm
+        self._points = batch.images.clone()
+        self._asked = [0] * len(batch)
+
+    @abstractmethod
+    def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:
+        """Yield points of the balls, one for each row at a time. Each is scored before the next is asked for."""
+
+    @abstractmethod
+    def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
+        """Return the margin by which points are misclassified, with the same draws for every candidate of a problem."""
+
+    @final
+    def __call__(self, sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
+        """Return the best points, as `Finder`."""
+        asked = [self._asked[row] for row in rows]
+        for number in sorted(set(asked)):
+            places = [place for place, times in enumerate(asked) if times == number]
+            self._find(sizes[places], [rows[place] for place in places], number)
+        return self._points[list(rows)]
+
+    def _find(self, sizes: Float[Tensor, " rows"], rows: list[int], number: int) -> None:
+        images = self.batch.images[rows]
+        sizes = sizes.to(images.device, torch.float64)
+        kept = project(self._points[rows], images, self.norm, sizes)
+        problem = Problem(images, self.batch.labels[rows], sizes, rows, number, Best(kept))
+        problem.best.offer(kept, self.score(kept, problem))
+        for points in self.candidates(problem):
+            problem.best.offer(points, self.score(points, problem))
+        self._points[rows] = problem.best.points
+        for row in rows:
+            self._asked[row] += 1
+
+
+class GradientFinder(IncumbentFinder):
+    """An `IncumbentFinder` of the smoothed classifier by its `Expectation`: scored by the margin of log mean F.
+
+    Args:
+        target: what is attacked.
+        batch: the images.
+        norm: of the balls.
+        draws: m.
+        calls: how often `candidates` asks for log-probabilities, at most.
+        fixed: whether all of them, and the score, share their noise.
+    """
+
+    def __init__(self, target: Target, batch: Batch, norm: Norm, *, draws: int, calls: int, fixed: bool) -> None:
+        super().__init__(batch, norm)
+        self.expectation = Expectation(
+            target.network, target.noise, draws=draws, fixed=fixed, seed=batch.seed, indices=batch.indices
+        )
+        self.calls = calls
+        self.exact = fixed or target.noise is None
+        """Whether values are of a deterministic function, so that the best of many is the best indeed."""
+
+    @final
+    def log_probabilities(
+        self, points: Float[Tensor, "rows *shape"], problem: Problem, call: int
+    ) -> Float[Tensor, "rows draws classes"]:
+        """Return log F(x + z_i) with the draws of the call of this number, 0 to `calls` - 1."""
+        self.expectation.noisy.calls = problem.number * (self.calls + 1) + call
+        return self.expectation.log_probabilities(points, problem.rows)
+
+    @final
+    @torch.no_grad()
+    def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
+        """Return the margin, by the draws of one more call."""
+        return attack_loss(self.log_probabilities(points, problem, self.calls), problem.labels, "margin")

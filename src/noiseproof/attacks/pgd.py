@@ -1,0 +1,133 @@
+"""Projected gradient ascent on the loss of the smoothed classifier (Madry et al. 2018; Salman et al. 2019)."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import ClassVar, get_args
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from noiseproof.ascent import ascend
+from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.attacks.expectation import AttackLoss, attack_loss
+from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
+from noiseproof.balls import Norm, uniform
+from noiseproof.errors import InvalidInputError, require_count
+
+__all__ = ["PGD"]
+
+
+@dataclass(frozen=True)
+class PGD(Attack):
+    """`steps` steps of projected gradient ascent of a loss of m noisy copies, drawn afresh in every step.
+
+    Which point of an ascent is kept: the last, where noise is fresh. The loss at each iterate is then a random number,
+    and the iterate of the greatest would be the one whose noise was luckiest. Among restarts, the point of a smaller
+    size and the image, the one of the greatest margin of log mean F under m further draws, the same for all, is
+    returned. Where the function is deterministic (no noise, or `fixed`) the iterates count too, by the same margin.
+
+    With fixed noise the ascent maximises a random function of m draws, and its point may be adversarial for these only:
+    it is for the study of that difference. Step directions: `ascent.direction`; in l_1 these are SLIDE's.
+
+    Args:
+        loss: what is ascended, see `attack_loss`; "mean" is the paper's.
+        draws: m.
+        steps: of each ascent: one pass forward and back of m copies each.
+        step_size: length of a step as a fraction of the size; None is 2.5 / steps (Madry et al.).
+        restarts: ascents from different points.
+        random_start: whether ascents start at uniform points of the ball; or else at the image.
+        fixed: whether all steps share their noise.
+
+    Raises:
+        InvalidInputError: another loss, a count below 1, a step size that is not > 0, restarts without random starts.
+    """
+
+    loss: AttackLoss = "log_mean"
+    draws: int = 16
+    steps: int = 40
+    step_size: float | None = None
+    restarts: int = 1
+    random_start: bool = True
+    fixed: bool = False
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
+    follows_gradients: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.loss not in get_args(AttackLoss):
+            raise InvalidInputError(
+                "loss", required=" or ".join(map(repr, get_args(AttackLoss))), got=repr(self.loss), remedy="Choose one."
+            )
+        require_count("draws", self.draws, 1, "16 and more make a strong attack.")
+        require_count("steps", self.steps, 1, "20 to 100 are usual.")
+        require_count("restarts", self.restarts, 1, "1 is one ascent.")
+        if self.step_size is not None and not _positive(self.step_size):
+            raise InvalidInputError(
+                "step_size",
+                required="a finite number > 0, a fraction of the size, or None",
+                got=repr(self.step_size),
+                remedy="None chooses 2.5 / steps.",
+            )
+        if self.restarts > 1 and not self.random_start:
+            raise InvalidInputError(
+                "restarts",
+                required="1 without random starts",
+                got=self.restarts,
+                remedy="Ascents from one point repeat themselves: start at random.",
+            )
+
+    @property
+    def copies(self) -> int:
+        """All draws at once."""
+        return self.draws
+
+    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+        """Freeze the network."""
+        self.require_norm(norm)
+        return _PGDFinder(self, target, batch, norm)
+
+
+class _PGDFinder(GradientFinder):
+    def __init__(self, attack: PGD, target: Target, batch: Batch, norm: Norm) -> None:
+        calls = attack.restarts * attack.steps
+        super().__init__(target, batch, norm, draws=attack.draws, calls=calls, fixed=attack.fixed)
+        self.attack = attack
+
+    def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:
+        for restart in range(self.attack.restarts):
+            yield from self._ascent(problem, restart)
+
+    def _ascent(self, problem: Problem, restart: int) -> Iterator[Float[Tensor, "rows *shape"]]:
+        """Yield the last iterate, and before it the best one where values tell which that is."""
+        attack, start = self.attack, problem.images
+        if attack.random_start:
+            source = self.batch.source(problem.rows, problem.number * attack.restarts + restart)
+            start = uniform(problem.images, self.norm, problem.sizes, source)
+        calls, best = count(restart * attack.steps), Best(start)
+
+        def loss(points: Float[Tensor, "rows *shape"]) -> Float[Tensor, " rows"]:
+            log_p = self.log_probabilities(points, problem, next(calls))
+            if self.exact:
+                best.offer(points.detach(), attack_loss(log_p.detach(), problem.labels, "margin"))
+            return attack_loss(log_p, problem.labels, attack.loss)
+
+        last = ascend(
+            loss,
+            start,
+            problem.images,
+            norm=self.norm,
+            epsilon=problem.sizes,
+            steps=attack.steps,
+            step_size=problem.sizes * (2.5 / attack.steps if attack.step_size is None else attack.step_size),
+        )
+        if self.exact:
+            yield best.points
+        yield last
+
+
+def _positive(value: object) -> bool:
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value > 0  # type: ignore[arg-type, operator]

@@ -1,0 +1,95 @@
+"""The control of every other attack: random points, the best of which is kept (Athalye et al. 2018)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.attacks.expectation import margin
+from noiseproof.attacks.incumbents import IncumbentFinder, Problem
+from noiseproof.attacks.votes import Votes
+from noiseproof.balls import Norm, per_image, project, steepest
+from noiseproof.errors import require_count
+from noiseproof.randomness import RandomSource
+
+__all__ = ["RandomSearch"]
+
+
+@dataclass(frozen=True)
+class RandomSearch(Attack):
+    """The one of `tries` random points of the ball's surface that has the greatest margin of votes.
+
+    l_inf: corners of the cube. l_2 and l_1: uniform on the sphere of that norm. Then clamped to [0, 1]. It needs no
+    gradients, so whoever finds less by gradients has gradients that mislead: defence by obfuscation, or a broken attack
+    (Athalye et al. 2018, section 3.1).
+
+    All tries see the same m noisy draws, so the margins differ by the points alone. The best of them is good for these
+    draws in part, and less so for those by which it is judged.
+
+    Args:
+        tries: points at each size.
+        draws: m, votes on each point.
+
+    Raises:
+        InvalidInputError: a count below 1.
+    """
+
+    tries: int = 100
+    draws: int = 16
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
+    follows_gradients: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require_count("tries", self.tries, 1, "100 is usual.")
+        require_count("draws", self.draws, 1, "Each is a vote; 16 tell margins of a quarter apart.")
+
+    @property
+    def copies(self) -> int:
+        """All draws at once."""
+        return self.draws
+
+    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+        """Prepare the votes."""
+        self.require_norm(norm)
+        return _RandomFinder(self, target, batch, norm)
+
+
+class _RandomFinder(IncumbentFinder):
+    def __init__(self, attack: RandomSearch, target: Target, batch: Batch, norm: Norm) -> None:
+        super().__init__(batch, norm)
+        self.tries = attack.tries
+        self.votes = Votes(
+            target.network,
+            target.noise,
+            num_classes=target.num_classes,
+            draws=attack.draws,
+            seed=batch.seed,
+            indices=batch.indices,
+            fixed=True,
+        )
+
+    def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:
+        for number in range(problem.number * self.tries, (problem.number + 1) * self.tries):
+            yield _on_surface(problem.images, self.norm, problem.sizes, self.batch.source(problem.rows, number))
+
+    def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
+        return margin(self.votes(points, problem.rows), problem.labels)
+
+
+def _on_surface(
+    images: Float[Tensor, "rows *shape"], norm: Norm, sizes: Float64[Tensor, " rows"], source: RandomSource
+) -> Float[Tensor, "rows *shape"]:
+    signs = torch.where(source.uniform(images) < 0.5, -1.0, 1.0)
+    if norm == "linf":
+        offset = signs
+    elif norm == "l2":
+        offset = steepest(source.normal(images), "l2")
+    else:
+        lengths = source.exponential(images)
+        offset = signs * lengths / per_image(lengths.flatten(1).sum(1), images)
+    return project(images + per_image(sizes, images) * offset, images, norm, sizes)

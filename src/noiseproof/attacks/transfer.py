@@ -1,0 +1,60 @@
+"""Transfer: attack another classifier, and take what fools it (Papernot, McDaniel & Goodfellow 2016)."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.balls import Norm
+from noiseproof.errors import InvalidInputError
+
+__all__ = ["Transfer"]
+
+
+@dataclass(frozen=True)
+class Transfer(Attack):
+    """An attack on a source, whose points are tried on the target: it sees nothing of the target but its classes.
+
+    Sources that defend themselves otherwise, or not at all, show what a defence against gradients or decisions hides:
+    a transferred point that beats the attack on the target itself says that the latter was too weak.
+
+    Args:
+        attack: what attacks the source, in any norm that it knows.
+        source: the other classifier, on the device of the target's images, without noise or with its own.
+        source_name: what `spec` calls it: network, digest of its weights, noise. The source is no plain data.
+
+    Raises:
+        InvalidInputError: no name.
+    """
+
+    attack: Attack
+    source: Target = field(repr=False, compare=False)
+    source_name: str
+
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
+    follows_gradients: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.source_name:
+            raise InvalidInputError(
+                "source_name",
+                required="a name for records",
+                got=repr(self.source_name),
+                remedy="Name the network, the digest of its weights and its noise.",
+            )
+
+    @property
+    def copies(self) -> int:
+        """Those of the attack on the source."""
+        return self.attack.copies
+
+    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+        """Begin the attack on the source."""
+        self.require_norm(norm)
+        if self.source.num_classes != target.num_classes:
+            raise InvalidInputError(
+                "the source",
+                required=f"a classifier of the target's {target.num_classes} classes",
+                got=self.source.num_classes,
+                remedy="Labels must mean the same to both.",
+            )
+        return self.attack.begin(self.source, batch, norm)

@@ -1,0 +1,129 @@
+"""The smoothed classifier as attackers on decisions see it: shares of votes, without a gradient."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from noiseproof.attacks.copies import NoisyCopies
+from noiseproof.classifier import INVALID, BaseClassifier
+from noiseproof.errors import ClassifierError, InvalidInputError
+from noiseproof.noises import Noise
+from noiseproof.runners import Runner
+from noiseproof.sampling import default_batch_size
+
+__all__ = ["Votes"]
+
+
+class Votes(nn.Module):
+    """Images to the share of m noisy copies that the base classifier puts in each class.
+
+    s_c = (1/m) #{i : f(x + z_i) = c}: whoever takes the argmax of it gets the majority vote of Algorithm 1; ties go to
+    the smaller class. Every call draws anew, or, if `fixed`, takes the same noise again: then it is a deterministic
+    function, which attacks that bisect or that assert what they saw before need.
+
+    An image's noise is a function of (seed, index, call): not of the other images, nor of the parts a call runs in.
+
+    Args:
+        network: f, a torch module or a runner, of scores or labels.
+        noise: the defence's, or None for a classifier without noise, whose m is 1.
+        num_classes: k.
+        draws: m, votes on each image in a call.
+        fixed: whether calls share their noise.
+        seed: key of the noise.
+        indices: the key of each image; None numbers the rows of a call from 0.
+        batch_size: rows that go through the network at once; None chooses by image size.
+
+    Raises:
+        InvalidInputError: a network that is not callable, or as `NoisyCopies`.
+
+    Example:
+        >>> from noiseproof.noises import Gaussian
+        >>> votes = Votes(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), Gaussian(sigma=0.25), 2, draws=8)
+        >>> float(votes(torch.full((1, 1, 2, 2), 0.5)).sum())
+        1.0
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | Runner,
+        noise: Noise | None,
+        num_classes: int,
+        *,
+        draws: int = 32,
+        fixed: bool = False,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.classifier = BaseClassifier(network, num_classes=num_classes)
+        self.num_classes = self.classifier.num_classes
+        self.batch_size = batch_size
+        self.noisy = NoisyCopies(noise, draws, self.classifier.device, seed=seed, indices=indices, fixed=fixed)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where images are."""
+        return self.classifier.device
+
+    @torch.no_grad()
+    def forward(
+        self, images: Float[Tensor, "batch *shape"], rows: Sequence[int] | None = None
+    ) -> Float[Tensor, "batch {self.num_classes}"]:
+        """Return the shares.
+
+        Args:
+            images: in [0, 1], on the device of the network.
+            rows: which of the indices the images are; None: all of them.
+
+        Raises:
+            InvalidInputError: another number of images than of indices.
+            ClassifierError: the network failed, or a copy got no valid label.
+        """
+        keys = self._rows(len(images), rows)
+        size = self.classifier.runner.batch_size or self.batch_size or default_batch_size(images.shape[1:])
+        together = max(1, size // self.noisy.draws)
+        call = self.noisy.calls
+        shares = [images.new_empty(0, self.num_classes, dtype=torch.float32)]
+        for first in range(0, len(images), together):
+            self.noisy.calls = call  # the parts are one call
+            part = slice(first, first + together)
+            # a copy where there is no noise: a network may change what it is given
+            labels = self._labels(self.noisy(images[part].clone(), keys[part]), size)
+            counts = nn.functional.one_hot(labels.view(-1, self.noisy.draws), self.num_classes).sum(1)
+            shares.append(counts.float() / self.noisy.draws)
+        return torch.cat(shares)
+
+    def _rows(self, images: int, rows: Sequence[int] | None) -> Sequence[int]:
+        known = images if self.noisy.indices is None else len(self.noisy.indices)
+        chosen = range(known) if rows is None else rows
+        if len(chosen) != images:
+            raise InvalidInputError(
+                "images",
+                required=f"{len(chosen)}, one for each index",
+                got=images,
+                remedy="Leave indices out where a library calls with parts of a batch, or name the rows.",
+            )
+        return chosen
+
+    def _labels(self, noisy: Float[Tensor, "rows *shape"], size: int) -> Int[Tensor, " rows"]:
+        """Classify, in batches of `size` at most, filled up where the network takes no other size."""
+        found = [self._classify(part, size) for part in torch.split(noisy, size)]
+        labels = torch.cat(found).to(noisy.device)
+        invalid = int((labels == INVALID).sum())
+        if invalid:
+            raise ClassifierError(
+                "the classifier's output",
+                required=f"scores without NaN, or labels from 0 to {self.num_classes - 1}, for every noisy image",
+                got=f"{invalid} of {len(labels)} without",
+                remedy="Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+            )
+        return labels
+
+    def _classify(self, part: Float[Tensor, "rows *shape"], size: int) -> Int[Tensor, " rows"]:
+        missing = size - len(part) if self.classifier.runner.batch_size else 0
+        filled = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
+        return self.classifier(filled)[: len(part)]

@@ -1,0 +1,262 @@
+"""`noiseproof attack`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from noiseproof.cli import names
+from noiseproof.cli.console import (
+    ClassesOption,
+    DataDirOption,
+    DataOption,
+    DeviceOption,
+    ImageSizeOption,
+    JsonOption,
+    SeedOption,
+    UnverifiedOption,
+    console,
+    print_json,
+    say,
+)
+from noiseproof.cli.engine import PrecisionName
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from noiseproof.attack_records import AttackRecord
+    from noiseproof.attacks import Attack
+    from noiseproof.cli.subject import DataChoice
+    from noiseproof.robustness import RobustSummary
+
+__all__ = ["attack", "parse_sizes", "recorded_engine", "show_attack", "transferred"]
+
+_ATTACK, _MODEL, _ENGINE = "The attack", "A model of your own, or of the zoo", "Speed"
+
+
+def attack(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="The run folder of a trained network; with --model, where the attack goes.", show_default=False
+        ),
+    ],
+    name: Annotated[names.AttackName, typer.Option("--attack", help="Which attack.")] = names.AttackName.pgd,
+    norm: Annotated[names.NormName, typer.Option(help="In which its size is measured.")] = names.NormName.l2,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="E,E,...",
+            help="Sizes of the attack, pixels in [0, 1].",
+            show_default="for l2 0.5, 1, 1.5, 2 and 3 times the noise",
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting of the attack, such as draws=64.", rich_help_panel=_ATTACK
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Attack this network instead, and try on RUN what was found: a run folder, zoo:NAME, net.safetensors.",
+            rich_help_panel=_ATTACK,
+        ),
+    ] = None,
+    votes: Annotated[
+        int, typer.Option(help="Fresh votes that judge every point found.", rich_help_panel=_ATTACK)
+    ] = 1000,
+    alpha: Annotated[
+        float, typer.Option(help="Level at which votes decide; else the classifier abstains.", rich_help_panel=_ATTACK)
+    ] = 0.001,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            "--sigma",
+            "--scale",
+            help="Size of the defence's noise, which the attacker knows; 0 attacks the network without noise.",
+            show_default="as in training; none for networks trained without",
+        ),
+    ] = None,
+    every: Annotated[int, typer.Option(help="Take every N-th test image.")] = 1,
+    limit: Annotated[int | None, typer.Option(help="Take at most so many images.", show_default="all")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the attack goes.", show_default="RUN/attacks/ATTACK-NORM")
+    ] = None,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="zoo:NAME, net.safetensors, or package.module:factory, whose code is run.", rich_help_panel=_MODEL
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights for a factory's network: .safetensors, or .pt of tensors.", rich_help_panel=_MODEL),
+    ] = None,
+    data: DataOption = None,
+    data_dir: DataDirOption = None,
+    allow_unverified: UnverifiedOption = False,
+    image_size: ImageSizeOption = None,
+    classes: ClassesOption = None,
+    precision: Annotated[
+        PrecisionName,
+        typer.Option(help="Of the votes; gradients are in 16 bits where votes are.", rich_help_panel=_ENGINE),
+    ] = PrecisionName.auto,
+    compiled: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile",
+            help="Compile the votes' network.",
+            show_default="for long runs",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Attack a classifier, and count how many images it still gets right.
+
+    The attacker knows everything but the noise that is drawn: weights, noise and its size. What it finds is judged by
+    fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and it goes on.
+    """
+    wanted = None if sizes is None else parse_sizes(sizes)  # before torch is loaded
+    from noiseproof.cli.counting import Engine
+    from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
+    from noiseproof.cli.subject import DataChoice
+
+    chosen = names.attack(name, changes or [])
+    chosen.require_norm(norm.value)
+    choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
+    subject = chosen_subject(run, model, weights, choice, sigma)
+    noise = noise_of(subject, sigma)
+    if wanted is None:
+        wanted = _default_sizes(norm, noise)
+    title = f"{name.value}-{norm.value}"
+    if source is not None:
+        chosen, title = transferred(chosen, source, choice), f"transfer-{title}"
+    images = len(range(0, len(subject.dataset), max(1, every))[:limit])
+    opponent = Opponent(
+        subject,
+        noise,
+        Engine(device, precision, compiled),
+        recorded_engine(out or run / "attacks" / title),
+        votes=(1 if noise is None else votes) * images * (len(wanted) + 1),
+        seed=seed,
+    )
+    record = run_attack(
+        opponent,
+        chosen,
+        out or run / "attacks" / title,
+        norm=norm.value,
+        sizes=wanted,
+        samples=votes,
+        alpha=alpha,
+        seed=seed,
+        every=every,
+        limit=limit,
+        title=title,
+    )
+    show_attack(record, title, run, json=json)
+
+
+def parse_sizes(text: str) -> list[float]:
+    """Parse the value of --sizes.
+
+    Raises:
+        InvalidInputError: not a list of numbers >= 0.
+    """
+    from noiseproof.errors import InvalidInputError
+
+    try:
+        sizes = [float(part) for part in text.split(",")]
+    except ValueError:
+        sizes = [-1.0]
+    if not all(0.0 <= size < float("inf") for size in sizes):
+        raise InvalidInputError(
+            "--sizes", required="numbers >= 0 with commas between", got=repr(text), remedy="Example: 0.5,1,1.5"
+        )
+    return sizes
+
+
+def _default_sizes(norm: names.NormName, noise: Any) -> list[float]:
+    from noiseproof.errors import InvalidInputError
+
+    if norm is not names.NormName.l2 or noise is None:
+        raise InvalidInputError(
+            "--sizes",
+            required=f"given for attacks in {norm.value}" + (" without noise" if noise is None else ""),
+            got="nothing",
+            remedy="Example: --sizes 0.1,0.2,0.3",
+        )
+    scale = next(value for key, value in noise.spec().items() if key != "name")
+    return [round(part * scale, 6) for part in (0.5, 1.0, 1.5, 2.0, 3.0)]
+
+
+def transferred(chosen: "Attack", source: str, choice: "DataChoice") -> "Attack":
+    """Return the attack on another network, a run folder or zoo:NAME, which sees the same images."""
+    from noiseproof.attacks import Target, Transfer
+    from noiseproof.cli.defending import chosen_subject, noise_of
+
+    named = source.startswith("zoo:") or source.endswith(".safetensors")
+    subject = chosen_subject(Path(source), source if named else None, None, choice, None)
+    noise = noise_of(subject, None)
+    target = Target(subject.classifier, noise, subject.dataset.num_classes)
+    name = f"{subject.model['name']} {subject.model['digest']}, " + ("no noise" if noise is None else str(noise))
+    return Transfer(chosen, target, name)
+
+
+def recorded_engine(out: Path) -> Any:
+    """Return the engine of the attack in a folder, or None."""
+    from noiseproof.attack_records import AttackRecord
+
+    return AttackRecord.open(out).settings.engine if (out / AttackRecord.configuration).exists() else None
+
+
+def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) -> None:
+    """Print accuracy under an attack, beside what is certified where the run has it, and draw it into the record."""
+    from noiseproof.reports.attacked import certified_beside, draw_attack, summarise_attack
+
+    summary = summarise_attack(record)
+    certified = certified_beside(run, record)
+    picture = draw_attack(record, title, summary, certified)
+    if json:
+        print_json({"attack": str(record.path), "picture": str(picture)} | _as_data(summary, certified))
+        return
+    counted, planned = summary.images, len(record.settings.indices)
+    if counted < planned:
+        say(f"[yellow]Incomplete:[/] {counted} of {planned} images are attacked so far.")
+    noise = "no noise" if record.settings.noise is None else f"{record.settings.samples} votes"
+    table = Table(
+        title=f"{escape(str(record.path))}: {title}, {summary.images} images, {noise}",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+    )
+    for heading in ("size", "still right", "95 % interval", "abstained", "wrong"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    if certified is not None:
+        table.add_column("certified", justify="right")
+    for number, size in enumerate(summary.sizes):
+        cells = [f"{size:g}", _percent(summary.robust[number])]
+        cells += [f"{100 * summary.low[number]:.1f}-{100 * summary.high[number]:.1f} %"]
+        cells += [_percent(summary.abstained[number]), _percent(summary.wrong[number])]
+        table.add_row(*cells, *([] if certified is None else [_percent(certified[number])]))
+    console.print(table)
+    say(f"Picture: [bold]{escape(str(picture))}[/]")
+
+
+def _as_data(summary: "RobustSummary", certified: "np.ndarray | None") -> dict[str, Any]:
+    columns = {
+        name: [float(value) for value in getattr(summary, name)]
+        for name in ("sizes", "robust", "low", "high", "abstained", "wrong")
+    }
+    return {"images": summary.images, "certified": None if certified is None else certified.tolist()} | columns
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

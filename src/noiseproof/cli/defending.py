@@ -1,0 +1,178 @@
+"""From names on the command line to a defence under attack: what `attack`, `audit` and `ladder` share."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from torch import nn
+
+from noiseproof import objectives
+from noiseproof.attack_records import AttackRecord
+from noiseproof.attacking import Defence, Limits, attack_into, plan_attack
+from noiseproof.attacks import Attack, Target
+from noiseproof.cli import names
+from noiseproof.cli.console import messages, progress_bar, resumable, say
+from noiseproof.cli.counting import Engine, running
+from noiseproof.cli.subject import DataChoice, Subject
+from noiseproof.engine import accelerate, keep_large_blocks
+from noiseproof.errors import InvalidInputError
+from noiseproof.provenance import provenance
+from noiseproof.records import Record
+from noiseproof.runners import FunctionRunner, Runner
+from noiseproof.training import CHECKPOINT
+
+if TYPE_CHECKING:
+    from noiseproof.balls import Norm
+    from noiseproof.noises import Noise
+
+_EVERY = 30.0
+"""Seconds between two lines where there is no terminal."""
+
+__all__ = ["Opponent", "chosen_subject", "noise_of", "run_attack"]
+
+
+def chosen_subject(
+    run: Path, model: str | None, weights: Path | None, choice: DataChoice, sigma: float | None
+) -> Subject:
+    """Return what is attacked; a sigma of 0, no noise, is left to `noise_of`.
+
+    Raises:
+        InvalidInputError: weights without a model.
+    """
+    wanted = sigma or (None if sigma is None or model is None or _knows_its_noise(model) else 1.0)
+    if model is not None:
+        return Subject.brought(model, weights, choice, None, wanted)
+    if weights is not None:
+        raise InvalidInputError("--weights", required="given with --model", got="no --model", remedy="Name the model.")
+    name = _recorded_name(run)
+    if name is not None and _knows_its_noise(name) and not (run / CHECKPOINT).exists():
+        return Subject.brought(name, None, choice, None, wanted)
+    return Subject.trained(run, wanted, choice)
+
+
+def noise_of(subject: Subject, sigma: float | None) -> "Noise | None":
+    """Return the noise of the defence; None, no noise, for a sigma of 0 and for networks trained without noise."""
+    if sigma is not None:
+        return subject.noise if sigma > 0.0 else None
+    objective = subject.training.get("settings", {}).get("objective", {}).get("name")
+    return None if objective is not None and not _noisy(objective) else subject.noise
+
+
+class Opponent:
+    """A classifier ready to be attacked and to vote.
+
+    Args:
+        subject: the classifier and its data.
+        noise: of the defence, or None.
+        engine: how it runs.
+        recorded: the engine of the record to be continued or audited, or None.
+        votes: about how many it will be asked for.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, subject: Subject, noise: "Noise | None", engine: Engine, recorded: Any, *, votes: int, seed: int
+    ) -> None:
+        keep_large_blocks()
+        self.subject, self.noise = subject, noise
+        self.where = names.device(engine.device)
+        voter, batch_size = running(subject, engine, recorded, votes=votes, seed=seed, where=self.where)
+        if not isinstance(voter, Runner):
+            voter = FunctionRunner(voter, "numpy")  # what it gets when it is certified
+        self.gradients = "bf16" if voter.settings()["precision"] in {"bf16", "int8"} else "fp32"
+        network = self._network(voter)
+        self.defence = Defence(Target(network, noise, subject.dataset.num_classes), voter, batch_size)
+
+    def _network(self, voter: Runner) -> Runner:
+        if not isinstance(self.subject.classifier, nn.Module):
+            return voter
+        return accelerate(self.subject.classifier, precision=self.gradients, device=self.where)
+
+
+def run_attack(
+    opponent: Opponent,
+    attack: Attack,
+    out: Path,
+    *,
+    norm: "Norm",
+    sizes: list[float],
+    samples: int,
+    alpha: float,
+    seed: int,
+    every: int = 1,
+    limit: int | None = None,
+    limits: Limits | None = None,
+    title: str = "attack",
+) -> AttackRecord:
+    """Attack into a record in `out`, with progress; goes on where it was stopped."""
+    dataset = opponent.subject.dataset
+    settings = plan_attack(
+        dataset,
+        opponent.defence,
+        attack,
+        model=opponent.subject.model,
+        norm=norm,
+        sizes=sizes,
+        samples=samples,
+        alpha=alpha,
+        seed=seed,
+        every=every,
+        limit=limit,
+        limits=limits,
+        gradients=opponent.gradients,
+    )
+    about = provenance(opponent.where)
+    about |= {"training": opponent.subject.training} if opponent.subject.training else {}
+    record = AttackRecord.create(out, settings, about)
+    missing, faults = record.missing()
+    for fault in faults:
+        say(f"[yellow]Attacked anew:[/] {escape(str(fault))}")
+    left = sum(len(record.shard_indices(shard)) for shard in missing)
+    done = len(settings.indices) - left
+    if done:
+        say(f"{done} of {len(settings.indices)} images were attacked before.")
+    if not missing:
+        return record
+    with (
+        resumable("Every finished shard is saved."),
+        progress_bar(title, left * len(settings.sizes), visible=messages.is_terminal) as (bar, task),
+    ):
+        add = _Progress(left * len(settings.sizes), lambda step: bar.advance(task, step))
+        busy = attack_into(record, attack, opponent.defence, dataset, limits=limits, progress=add)
+    if busy:
+        say("[yellow]Left to another process:[/] run the same command again when it has ended.")
+    return record
+
+
+class _Progress:
+    """Tells of images attacked: to a bar, or as a line every half minute where there is no terminal."""
+
+    def __init__(self, total: int, advance: Callable[[int], None]) -> None:
+        self._total, self._advance = total, advance
+        self._done, self._begun = 0, time.perf_counter()
+        self._told = self._begun
+
+    def __call__(self, step: int) -> None:
+        self._advance(step)
+        self._done += step
+        now = time.perf_counter()
+        if not messages.is_terminal and now - self._told >= _EVERY:
+            self._told = now
+            left = (now - self._begun) * (self._total / self._done - 1.0)
+            say(f"{100 * self._done / self._total:.0f} % of images and sizes, {left:.0f} s left")
+
+
+def _knows_its_noise(model: str) -> bool:
+    return model.startswith("zoo:") or model.endswith(".safetensors")
+
+
+def _recorded_name(run: Path) -> str | None:
+    """The classifier that a run folder was certified with."""
+    return str(Record.open(run).settings.model["name"]) if (run / Record.configuration).exists() else None
+
+
+def _noisy(objective: str) -> bool:
+    known = getattr(objectives, objective, None)
+    return known is None or bool(known.noisy)

@@ -1,0 +1,140 @@
+"""`noiseproof ladder`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from noiseproof.cli import names
+from noiseproof.cli.attack import recorded_engine, transferred
+from noiseproof.cli.console import (
+    DataDirOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    UnverifiedOption,
+    console,
+    print_json,
+    say,
+)
+from noiseproof.cli.engine import PrecisionName
+
+__all__ = ["ladder"]
+
+
+def ladder(
+    run: Annotated[Path, typer.Argument(help="The run folder of a network trained with noise.", show_default=False)],
+    size: Annotated[
+        float, typer.Option(help="Size of the attacks: best where about half of the images withstand them.")
+    ],
+    norm: Annotated[names.NormName, typer.Option(help="In which it is measured.")] = names.NormName.l2,
+    limit: Annotated[int, typer.Option(help="Take so many images, spread over the test split.")] = 100,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", help="Also transfer attacks from this network: a run folder or zoo:NAME. May be repeated."
+        ),
+    ] = None,
+    decisions: Annotated[
+        bool,
+        typer.Option("--decisions/--no-decisions", help="Also Boundary and HopSkipJump, the slow ones; extra attacks."),
+    ] = True,
+    votes: Annotated[int, typer.Option(help="Fresh votes that judge every point found.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Where it goes.", show_default="RUN/ladder-NORM")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="zoo:NAME or net.safetensors.", show_default="the network of the run")
+    ] = None,
+    data: DataOption = None,
+    data_dir: DataDirOption = None,
+    allow_unverified: UnverifiedOption = False,
+    precision: Annotated[PrecisionName, typer.Option(help="Of the votes.")] = PrecisionName.auto,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Check the evaluation itself: draws x steps x restarts of PGD, and attacks that must not beat it, as one picture.
+
+    More draws, steps and restarts must never weaken the attack; without bound nothing may withstand it; attacks that
+    know less, and random search, must not be stronger. Ends with exit code 1 if one of these fails beyond chance.
+    """
+    from noiseproof.attacking import require_sizes
+    from noiseproof.cli.counting import Engine
+    from noiseproof.cli.defending import Opponent, chosen_subject, run_attack
+    from noiseproof.cli.subject import DataChoice
+    from noiseproof.errors import InvalidInputError, require_count
+    from noiseproof.experiments.ladder import Ladder, controls, grid, unbounded
+
+    require_sizes([size])
+    require_count("limit", limit, 1, "100 images show differences of ten per cent.")
+    if size <= 0.0:
+        raise InvalidInputError("--size", required="> 0", got=size, remedy="Example: --size 1.5")
+    choice = DataChoice(data, None, data_dir, allow_unverified, None)
+    subject = chosen_subject(run, model, None, choice, None)
+    where = out or run / f"ladder-{norm.value}"
+    found = controls(norm.value)
+    attacks = grid() | {name: found[name] for name in found if decisions or name == "random"}
+    for source in sources or []:
+        attacks[f"transfer-{Path(source.removeprefix('zoo:')).name}"] = transferred(
+            names.attack(names.AttackName.pgd, ["steps=100"]), source, choice
+        )
+    pixels = 1
+    for side in subject.dataset.image_shape:
+        pixels *= side
+    boundless, largest = unbounded(norm.value, pixels)
+    every = max(1, len(subject.dataset) // limit)
+    opponent = Opponent(
+        subject,
+        subject.noise,
+        Engine(device, precision, None),
+        recorded_engine(where / next(iter(attacks))),
+        votes=2 * limit * votes * (len(attacks) + 1),
+        seed=seed,
+    )
+    records = {
+        name: run_attack(
+            opponent,
+            attack,
+            where / name,
+            norm=norm.value,
+            sizes=[largest if name == "unbounded" else size],
+            samples=votes,
+            alpha=0.001,
+            seed=seed,
+            every=every,
+            limit=limit,
+            title=name,
+        )
+        for name, attack in {**attacks, "unbounded": boundless}.items()
+    }
+    result = Ladder.of(records)
+    pictures = result.write(where)
+    checks = result.checks()
+    gain_draws, gain_steps = result.plateau()
+    if json:
+        print_json(
+            {
+                "robust": {name: result.robust(name) for name in records},
+                "checks": [{"check": check.text, "passed": check.passed, "found": check.found} for check in checks],
+                "last doubling gains": {"draws": gain_draws, "steps": gain_steps},
+                "pictures": [str(path) for path in pictures],
+            }
+        )
+    else:
+        table = Table(
+            title=f"{escape(str(where))}, {limit} images, {norm.value} {size:g}", title_justify="left", box=SIMPLE_HEAD
+        )
+        for heading in ("", "check", "found"):
+            table.add_column(heading)
+        for check in checks:
+            table.add_row("[green]ok[/]" if check.passed else "[bold red]fails[/]", check.text, check.found)
+        console.print(table)
+        say(
+            f"The last rung of draws breaks {100 * gain_draws:+.1f} points more, that of steps {100 * gain_steps:+.1f}.\n"
+            f"Picture: [bold]{escape(str(pictures[0]))}[/]"
+        )
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)

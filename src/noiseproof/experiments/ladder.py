@@ -1,0 +1,200 @@
+"""The sanity ladder: does an attack gain by draws, steps and restarts up to a plateau, and is it the strongest there is?
+
+What a sceptical reader of a robust accuracy asks for (Athalye et al. 2018; Carlini et al. 2019; Tramèr et al. 2020). All
+from records of attacks on the same images at one size, and one without bound.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import binom
+
+from noiseproof.attack_records import AttackRecord
+from noiseproof.attacks import PGD, Attack, BoundaryAttack, HopSkipJump, RandomSearch
+from noiseproof.balls import Norm
+from noiseproof.files import write_atomically
+from noiseproof.reports.attacked import NORM_ORDERS, found_verdicts
+from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
+from noiseproof.robustness import Verdict, summarise_verdicts
+
+__all__ = ["DRAWS", "RESTARTS", "STEPS", "Check", "Ladder", "controls", "grid", "unbounded"]
+
+DRAWS, STEPS, RESTARTS = (1, 4, 16, 64), (10, 20, 50, 100), (1, 2, 4)
+"""The rungs: noisy copies for each gradient, steps, ascents from different points."""
+
+_MIDDLE = (16, 50)
+"""Draws and steps at which restarts and the attack without bound are tried."""
+
+_LEVEL = 0.01
+"""Level of each comparison; of several, divided by their number."""
+
+
+def grid() -> dict[str, Attack]:
+    """Return the rungs of PGD by name: draws times steps, and restarts."""
+    rungs: dict[str, Attack] = {
+        f"pgd-draws{draws}-steps{steps}": PGD(draws=draws, steps=steps) for draws in DRAWS for steps in STEPS
+    }
+    draws, steps = _MIDDLE
+    return rungs | {
+        f"pgd-restarts{restarts}": PGD(draws=draws, steps=steps, restarts=restarts) for restarts in RESTARTS[1:]
+    }
+
+
+def controls(norm: Norm) -> dict[str, Attack]:
+    """Return what must not be stronger than PGD: random search, and an attack on decisions where the norm has one."""
+    decisions: dict[str, Attack] = {}
+    if norm == "l2":
+        decisions = {"boundary": BoundaryAttack(), "hop-skip-jump": HopSkipJump()}
+    elif norm == "linf":
+        decisions = {"hop-skip-jump": HopSkipJump()}
+    return {"random": RandomSearch()} | decisions
+
+
+def unbounded(norm: Norm, pixels: int) -> tuple[Attack, float]:
+    """Return an attack without bound and its size, the diameter of the box [0, 1]^pixels: nothing withstands it."""
+    draws, steps = _MIDDLE
+    return PGD(draws=draws, steps=steps), {"linf": 1.0, "l2": math.sqrt(pixels), "l1": float(pixels)}[norm]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A statement that must hold of a sound evaluation, and whether it does.
+
+    Attributes:
+        text: the statement.
+        passed: whether the records are compatible with it.
+        found: the figures.
+    """
+
+    text: str
+    passed: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The verdicts of every attack of the ladder on the same images, at its largest size.
+
+    Attributes:
+        verdicts: (images,) of each attack, by name.
+        size: of the attacks.
+        norm: of the size.
+    """
+
+    verdicts: Mapping[str, Int[np.ndarray, " images"]]
+    size: float
+    norm: str
+
+    @staticmethod
+    def of(records: Mapping[str, AttackRecord]) -> "Ladder":
+        """Read the ladder from records."""
+        first = next(iter(records.values())).settings
+        found = {name: np.maximum.accumulate(found_verdicts(record))[-1] for name, record in records.items()}
+        return Ladder(found, float(first.sizes[-1]), first.norm)
+
+    def robust(self, name: str) -> float:
+        """Return the share of images that withstand an attack."""
+        return float((self.verdicts[name] == Verdict.RIGHT).mean())
+
+    @property
+    def strongest(self) -> str:
+        """The name of the topmost rung: most draws and steps, whatever it found."""
+        return f"pgd-draws{DRAWS[-1]}-steps{STEPS[-1]}"
+
+    def checks(self) -> list[Check]:
+        """Return what must hold: each against chance, by an exact sign test on the images that two attacks tell apart."""
+        checks = [self._monotone("draws", [[f"pgd-draws{d}-steps{s}" for d in DRAWS] for s in STEPS])]
+        checks.append(self._monotone("steps", [[f"pgd-draws{d}-steps{s}" for s in STEPS] for d in DRAWS]))
+        draws, steps = _MIDDLE
+        middle = f"pgd-draws{draws}-steps{steps}"
+        checks.append(self._monotone("restarts", [[middle, *(f"pgd-restarts{r}" for r in RESTARTS[1:])]]))
+        for name in self.verdicts:
+            if name == "unbounded":
+                left = self.robust(name)
+                checks.append(Check("an attack without bound leaves no image right", left == 0.0, _percent(left)))
+            elif not name.startswith("pgd-"):
+                checks.append(self._not_stronger(name))
+        return checks
+
+    def plateau(self) -> tuple[float, float]:
+        """Return what the last doublings gain: of draws and of steps, in shares of the images."""
+        top = self.robust(self.strongest)
+        fewer_draws = self.robust(f"pgd-draws{DRAWS[-2]}-steps{STEPS[-1]}")
+        fewer_steps = self.robust(f"pgd-draws{DRAWS[-1]}-steps{STEPS[-2]}")
+        return fewer_draws - top, fewer_steps - top
+
+    def _monotone(self, what: str, lines: Sequence[Sequence[str]]) -> Check:
+        """Check that no rung is weaker than one below it, beyond chance."""
+        pairs = [(low, high) for line in lines for low, high in pairwise(line)]
+        values = {pair: self._p_value(*pair) for pair in pairs}
+        worst = min(values, key=lambda pair: values[pair])
+        passed = values[worst] >= _LEVEL / len(pairs)
+        first, last = lines[-1][0], lines[-1][-1]
+        found = f"{_percent(self.robust(first))} at {first}, {_percent(self.robust(last))} at {last}"
+        if not passed:
+            found += f"; but {worst[1]} leaves more than {worst[0]}, p = {values[worst]:.2g}"
+        return Check(f"more {what} never make the attack weaker", passed, found)
+
+    def _not_stronger(self, name: str) -> Check:
+        value = self._p_value(name, self.strongest)
+        found = f"{_percent(self.robust(name))} against {_percent(self.robust(self.strongest))}"
+        return Check(f"{name} is not stronger than PGD with most draws and steps", value >= _LEVEL, found)
+
+    def _p_value(self, weaker: str, stronger: str) -> float:
+        """Return P(so many images or more fall to the weaker alone), if each that tells them apart is a fair coin."""
+        one, other = (self.verdicts[name] != Verdict.RIGHT for name in (weaker, stronger))
+        alone, apart = int((one & ~other).sum()), int((one ^ other).sum())
+        return float(binom.sf(alone - 1, apart, 0.5))
+
+    def draw(self) -> Figure:
+        """Draw accuracy against steps, a line for each number of draws, and the other attacks beside them as bars."""
+        figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
+        for number, draws in enumerate(DRAWS):
+            values = [100 * self.robust(f"pgd-draws{draws}-steps{steps}") for steps in STEPS]
+            label = f"{draws} draw" + ("s" if draws > 1 else "")
+            left.plot(STEPS, values, color=COLOURS[number], marker="o", label=label)
+        top = summarise_verdicts(self.verdicts[self.strongest][None], np.zeros(1))
+        left.axhspan(
+            100 * top.low[0], 100 * top.high[0], color="0.5", alpha=0.12, label="95 % interval of the strongest"
+        )
+        left.set_xscale("log")
+        left.set_xticks(STEPS, [str(steps) for steps in STEPS])
+        left.minorticks_off()
+        left.set_xlabel("steps of PGD")
+        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {NORMS[NORM_ORDERS[self.norm]]} (%)")
+        left.legend(frameon=False, fontsize=8)
+        others = [name for name in self.verdicts if not name.startswith("pgd-draws")]
+        bars = [self.strongest, *others]
+        colours = ["#009E73", *("#0072B2" if name.startswith("pgd-") else "#999999" for name in others)]
+        drawn = right.barh(range(len(bars)), [100 * self.robust(name) for name in bars], color=colours)
+        right.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
+        right.set_yticks(range(len(bars)), bars, fontsize=8)
+        right.invert_yaxis()
+        right.set_xlim(0, 108)
+        right.set_xlabel("accuracy under attack (%)")
+        for axes in (left, right):
+            axes.grid(visible=True, color="0.9", linewidth=0.8)
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
+        return figure
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ladder.png and ladder.svg and return their paths."""
+        figure = self.draw()
+        files = {"ladder.png": figure_png(figure), "ladder.svg": figure_svg(figure).encode()}
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+        return [folder / name for name in files]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,104 @@
+"""Records of attacks as figures: accuracy under attack, and the certified accuracy of the same classifier beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from noiseproof.attack_records import AttackRecord
+from noiseproof.errors import InvalidInputError
+from noiseproof.evaluation import certified_accuracy
+from noiseproof.files import write_atomically
+from noiseproof.records import Record, recertify
+from noiseproof.reports.analysis import PAPER, TIGHT
+from noiseproof.reports.curves import figure_svg
+from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
+from noiseproof.robustness import RobustSummary, summarise_verdicts, verdicts, worst_of
+from noiseproof.smoothing import Certified
+
+__all__ = ["NORM_ORDERS", "certified_beside", "draw_attack", "found_verdicts", "summarise_attack", "worst_case"]
+
+NORM_ORDERS = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
+"""The norms of attacks as those of noises."""
+
+
+def found_verdicts(record: AttackRecord) -> np.ndarray:
+    """Return the verdicts of a record, (sizes, images), at the record's alpha."""
+    table, settings = record.read(), record.settings
+    votes = table.votes.transpose(1, 0, 2)
+    return verdicts(votes, table.label, settings.alpha, noisy=settings.noise is not None)
+
+
+def summarise_attack(record: AttackRecord) -> RobustSummary:
+    """Return accuracy under the attack of a record, by its votes.
+
+    Raises:
+        RunError: it has no votes, or damaged ones.
+    """
+    return summarise_verdicts(found_verdicts(record), np.asarray(record.settings.sizes, dtype=np.float64))
+
+
+def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
+    """Return accuracy under all attacks together: each image counts by the worst that any of them found.
+
+    Raises:
+        InvalidInputError: no record, or of different classifiers, images or sizes.
+        RunError: one has no votes, or damaged ones.
+    """
+    compared = [
+        (
+            [str(record.settings.plain().get(key)) for key in ("model", "noise", "data", "norm", "sizes")],
+            *(getattr(record.read(), name).tolist() for name in ("index", "label")),
+        )
+        for record in records
+    ]
+    if not records or any(one != compared[0] for one in compared):
+        raise InvalidInputError(
+            "attacks",
+            required="at least one, all on the same images of one classifier, at the same sizes",
+            got=[str(record.path) for record in records],
+            remedy="Run them with the same --norm, --sizes, --every and --limit.",
+        )
+    worst = worst_of([found_verdicts(record) for record in records])
+    return summarise_verdicts(worst, np.asarray(records[0].settings.sizes, dtype=np.float64))
+
+
+def certified_beside(run: Path, attack: AttackRecord) -> Float[np.ndarray, " sizes"] | None:
+    """Return the certified accuracy of the same classifier, noise and images at the attack's sizes.
+
+    By the tight procedure at the attack's alpha, from the record of certification in `run`; None where there is none,
+    or one of another classifier, another noise, fewer images, or in another norm.
+    """
+    if not (run / Record.configuration).exists():
+        return None
+    record, settings = Record.open(run), attack.settings
+    same = record.settings.model.get("digest") == settings.model.get("digest")
+    if not same or record.settings.data != settings.data or record.settings.noise != settings.noise:
+        return None
+    if record.noise.norm != NORM_ORDERS[settings.norm]:
+        return None
+    votes, images = record.read(), attack.read().index
+    if not set(images) <= set(votes.index):
+        return None
+    procedure = TIGHT if record.settings.selection_samples else PAPER
+    found = recertify(
+        votes, record.noise, alpha=settings.alpha, bound=procedure.bound, certificate=procedure.certificate
+    )
+    rows = np.searchsorted(votes.index, images)
+    chosen = Certified(
+        found.prediction[rows], found.radius[rows], found.p1_lower[rows], found.p2_upper[rows], found.votes[rows], None
+    )
+    return certified_accuracy(chosen, votes.label[rows], np.asarray(settings.sizes, dtype=np.float64))
+
+
+def draw_attack(
+    record: AttackRecord, title: str, summary: RobustSummary, certified: Float[np.ndarray, " sizes"] | None
+) -> Path:
+    """Draw accuracy under one attack into its record and return the picture's path."""
+    curve = RobustCurve(title, summary.sizes, summary.robust, summary.low, summary.high)
+    areas = [] if certified is None else [CertifiedCurve("the same classifier", summary.sizes, certified)]
+    figure = draw_robustness([Panel(str(record.settings.model["name"]), record.settings.norm, [curve], areas)])
+    picture = record.path / "attack.svg"
+    write_atomically(picture, figure_svg(figure).encode())
+    return picture

@@ -1,0 +1,102 @@
+"""Accuracy under attack against attack size, with what is certified drawn beneath it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from noiseproof.reports.curves import COLOURS
+
+__all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
+
+_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
+
+
+@dataclass(frozen=True)
+class RobustCurve:
+    """Accuracy of one classifier under one attack, or the worst of several.
+
+    Attributes:
+        name: for the legend.
+        sizes: of the attack, rising from 0.
+        robust: share of images still classified rightly at each size.
+        low: lower end of its confidence interval.
+        high: upper end.
+        colour: curves of one classifier share one.
+        dashed: for transfer and attacks without gradients.
+    """
+
+    name: str
+    sizes: Float[np.ndarray, " sizes"]
+    robust: Float[np.ndarray, " sizes"]
+    low: Float[np.ndarray, " sizes"]
+    high: Float[np.ndarray, " sizes"]
+    colour: int = 0
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class CertifiedCurve:
+    """Certified accuracy of a classifier: no attack can be below it, but for the certificates' failure probability."""
+
+    name: str
+    radii: Float[np.ndarray, " radii"]
+    accuracy: Float[np.ndarray, " radii"]
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot: a norm, its curves, and the certified ones in that norm."""
+
+    title: str
+    norm: str
+    curves: Sequence[RobustCurve]
+    certified: Sequence[CertifiedCurve] = ()
+
+
+def draw_robustness(panels: Sequence[Panel]) -> Figure:
+    """Draw panels side by side: lines with 95 % bands for attacks, filled areas for what is proven."""
+    figure = Figure(figsize=(6.4 * len(panels), 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, panel in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), number + 1)
+        for area in panel.certified:
+            axes.fill_between(
+                area.radii,
+                100 * area.accuracy,
+                step="pre",
+                color=COLOURS[area.colour % len(COLOURS)],
+                alpha=0.15,
+                linewidth=0,
+                label=f"{area.name}: certified",
+            )
+        for curve in panel.curves:
+            _draw(axes, curve)
+        axes.set(title=panel.title, xlabel=f"{_NORMS[panel.norm]} size of the attack (pixels in [0, 1])", ylim=(0, 100))
+        if number == 0:
+            axes.set_ylabel("accuracy (%)")
+        axes.set_xlim(0, max(float(curve.sizes[-1]) for curve in panel.curves))
+        axes.grid(visible=True, color="0.9", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _draw(axes: Axes, curve: RobustCurve) -> None:
+    colour = COLOURS[curve.colour % len(COLOURS)]
+    axes.fill_between(curve.sizes, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.12, linewidth=0)
+    axes.plot(
+        curve.sizes,
+        100 * curve.robust,
+        color=colour,
+        linestyle="--" if curve.dashed else "-",
+        marker="s" if curve.dashed else "o",
+        markersize=3.5,
+        label=curve.name,
+    )

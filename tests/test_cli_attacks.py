@@ -1,0 +1,205 @@
+"""`noiseproof attack`, `audit`, `ladder` and the figures drawn from records, as people use them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jaxtyping import Float
+from typer.testing import CliRunner
+
+from noiseproof import cli
+from noiseproof.attack_records import AttackRecord
+from noiseproof.certificates import NeymanPearson
+from noiseproof.errors import NoiseproofError
+from noiseproof.experiments import attack_figures, ladder
+from noiseproof.noises import Noise
+from noiseproof.reports.attacked import worst_case
+
+FAST = ["--set", "draws=4", "--set", "steps=5"]
+
+
+def noiseproof(*arguments: object, code: int = 0) -> Any:
+    """Run a command in this process, and return what it printed as JSON; errors are raised."""
+    result = CliRunner().invoke(cli.app, [*map(str, arguments), "--json"], catch_exceptions=False)
+    assert result.exit_code == code, result.stderr
+    return json.loads(result.stdout) if result.stdout else None
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained and certified."""
+    folder = tmp_path_factory.mktemp("runs") / "stn"
+    CliRunner().invoke(cli.app, ["train", "--out", str(folder), "--epochs", "12"], catch_exceptions=False)
+    noiseproof("certify", folder, "--samples", 500, "--every", 10)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained without noise."""
+    folder = tmp_path_factory.mktemp("runs") / "natural"
+    arguments = ["train", "--out", str(folder), "--epochs", "12", "--objective", "natural"]
+    CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    return folder
+
+
+def test_attack_says_what_is_still_right_and_beside_it_what_is_certified(run: Path) -> None:
+    found = noiseproof("attack", run, *FAST, "--every", 20, "--votes", 300)
+    assert found["images"] == 30
+    assert found["sizes"] == [0.0, 0.125, 0.25, 0.375, 0.5, 0.75]  # of sigma .25
+    robust, certified = np.array(found["robust"]), np.array(found["certified"])
+    assert (np.diff(robust) <= 0.0).all()
+    assert (certified <= robust).all()
+    assert robust[0] > 0.8
+    assert robust[-1] < 0.6
+    assert certified[1] > 0.5
+    assert np.allclose(robust + found["abstained"] + found["wrong"], 1.0)
+    assert Path(found["picture"]).read_text().startswith("<?xml")
+    record = AttackRecord.open(run / "attacks" / "pgd-l2")
+    before = {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")}
+    again = noiseproof("attack", run, *FAST, "--every", 20, "--votes", 300)
+    assert again == found
+    assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == before
+
+
+def test_an_undefended_network_has_one_vote_and_falls_sooner(run: Path, plain: Path) -> None:
+    found = noiseproof("attack", plain, "--every", 20, "--sizes", "0.9")
+    settings = AttackRecord.open(plain / "attacks" / "pgd-l2").settings
+    assert settings.noise is None
+    assert settings.samples == 1
+    assert found["abstained"] == [0.0, 0.0]
+    assert found["robust"][1] < found["robust"][0]
+    bare = noiseproof("attack", run, "--sigma", 0, "--every", 20, "--sizes", "0.5", "--out", run / "bare")
+    assert AttackRecord.open(run / "bare").settings.noise is None
+    assert bare["robust"][0] > 0.8
+
+
+def test_transfer_attacks_the_other_network(run: Path, plain: Path) -> None:
+    found = noiseproof("attack", run, "--source", plain, "--every", 20, "--sizes", "0.5", "--votes", 300)
+    white = noiseproof("attack", run, *FAST, "--every", 20, "--sizes", "0.5", "--out", run / "white", "--votes", 300)
+    assert found["robust"][1] >= white["robust"][1]
+    made = [AttackRecord.open(path) for path in (run / "attacks" / "transfer-pgd-l2", run / "white")]
+    assert "no noise" in made[0].settings.attack["source_name"]
+    together = worst_case(made)
+    assert together.robust[1] <= min(found["robust"][1], white["robust"][1])
+    with pytest.raises(NoiseproofError, match="same images of one classifier"):
+        worst_case([made[0], AttackRecord.open(run / "attacks" / "pgd-l2")])
+
+
+def test_every_attack_runs_by_name(run: Path) -> None:
+    quick = {
+        "auto-pgd": ["draws=2", "steps=5"],
+        "auto-attack": ["draws=2", "steps=5"],
+        "carlini-wagner": ["draws=2", "steps=5"],
+        "boundary": ["draws=2", "steps=5"],
+        "hop-skip-jump": ["draws=2", "steps=1"],
+        "random": ["tries=3"],
+    }
+    for name, changes in quick.items():
+        sets = [part for change in changes for part in ("--set", change)]
+        found = noiseproof("attack", run, "--attack", name, *sets, "--limit", 2, "--sizes", "0.5", "--votes", 50)
+        assert found["images"] == 2, name
+
+
+def test_a_sound_run_passes_its_audit(run: Path) -> None:
+    found = noiseproof("audit", run, *FAST, "--votes", 500, "--every", 2)
+    assert found["passed"]
+    assert found["contradictions"] == []
+    assert 15 <= found["attacked"] <= 30
+
+
+def test_a_broken_certificate_fails_its_audit_loudly(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = NeymanPearson.radius
+
+    def boastful(
+        self: NeymanPearson, noise: Noise, p1: Float[np.ndarray, "*shape"], p2: Float[np.ndarray, "*shape"]
+    ) -> Float[np.ndarray, "*shape"]:
+        return 3.0 * real(self, noise, p1, p2)
+
+    monkeypatch.setattr(NeymanPearson, "radius", boastful)
+    arguments = ["audit", str(run), "--set", "draws=8", "--set", "steps=15", "--votes", "500", "--out", str(run / "b")]
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "Failed" in result.stderr
+    assert "Contradicted: images" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sizes", "0.5,x"], "--sizes must be numbers >= 0 with commas between; got '0.5,x'"),
+        (["--sizes", "-1"], "--sizes must be numbers >= 0"),
+        (["--norm", "linf"], "--sizes must be given for attacks in linf"),
+        (["--norm", "l1", "--attack", "boundary", "--sizes", "1"], "norm must be l2 for BoundaryAttack; got 'l1'"),
+        (["--set", "strength=9"], "--set must be NAME=VALUE with a setting of PGD; got 'strength=9'. It has"),
+        (["--set", "random_start=perhaps"], "random_start must be true or false"),
+        (["--set", "steps=0"], "steps must be an integer >= 1"),
+        (["--votes", "0"], "samples must be an integer >= 1"),
+        (["--every", "0"], "every must be an integer >= 1"),
+        (["--source", "nowhere", "--sizes", "1"], "nowhere/checkpoint.safetensors must be a file"),
+        (["--weights", "w.pt"], "--weights must be given with --model"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(run: Path, arguments: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match="must be") as error:
+        noiseproof("attack", run, *arguments, "--out", tmp_path / "out")
+    assert said in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path: Path) -> None:
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--sizes", "0.5"]
+    with pytest.raises(NoiseproofError, match="hop-skip-jump"):
+        noiseproof("attack", tmp_path / "ink", *arguments)
+    found = noiseproof("attack", tmp_path / "ink", "--attack", "random", *arguments, "--votes", 50)
+    assert found["images"] == 2
+
+
+def test_audit_refuses_another_classifier_than_the_one_certified(run: Path, plain: Path) -> None:
+    with pytest.raises(NoiseproofError, match="audited with the classifier that was certified"):
+        noiseproof("audit", run, "--model", plain / "checkpoint.safetensors")
+
+
+def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, with small rungs."""
+    for name, rungs in {"DRAWS": (1, 2), "STEPS": (2, 4), "RESTARTS": (1, 2), "_MIDDLE": (2, 4)}.items():
+        monkeypatch.setattr(ladder, name, rungs)
+    options = ("--size", 0.4, "--limit", 10, "--no-decisions", "--votes", 100, "--source", plain)
+    found = noiseproof("ladder", run, *options)
+    assert set(found["robust"]) == {
+        *(f"pgd-draws{draws}-steps{steps}" for draws in (1, 2) for steps in (2, 4)),
+        *("pgd-restarts2", "random", f"transfer-{plain.name}", "unbounded"),
+    }
+    assert all(check["passed"] for check in found["checks"])
+    assert Path(found["pictures"][0]).stat().st_size > 10_000
+
+
+def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(run: Path, tmp_path: Path) -> None:
+    figure = attack_figures.FIGURES["figure6"]
+    empty = noiseproof("reproduce", "figure6", "--records", tmp_path / "none", "--out", tmp_path / "out", code=1)
+    cells = sum(len(curves) for curves in figure.curves.values())
+    assert len(empty["missing"]) == cells + 1  # and the certificates, once for both norms
+    assert empty["files"] == []
+    records = tmp_path / "records"
+    place = records / "stn-0.7" / "pgd-l2"
+    noiseproof("attack", run, *FAST, "--limit", 4, "--sizes", "0.5", "--votes", 50, "--out", place)
+    found = noiseproof("reproduce", "figure6", "--records", records, "--out", tmp_path / "out")
+    assert len(found["missing"]) == cells
+    (curve,) = json.loads((tmp_path / "out" / "figure6.json").read_text())
+    assert curve["curve"] == "PGD (4)"
+    assert (tmp_path / "out" / "figure6.png").stat().st_size > 10_000
+
+
+def test_missing_records_come_with_commands_that_parse() -> None:
+    """Every command of every figure names an attack, a norm and settings that exist."""
+    from noiseproof.cli import names
+
+    for figure in attack_figures.FIGURES.values():
+        for norm, curves in figure.curves.items():
+            for _, cell, _, _ in curves:
+                attack = names.attack(names.AttackName(cell.attack), cell.changes)
+                attack.require_norm(norm)
+                assert cell.norm == norm
+                assert "--out runs/" in cell.command(Path("runs"))
