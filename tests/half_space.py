@@ -55,3 +55,8 @@ def smallest_distances(network: HalfSpace, batch: Batch, noise: Noise | None, dr
 def ink() -> Callable[[np.ndarray], np.ndarray]:
     """Make a classifier of the digits without gradients: ten classes by the amount of ink."""
     return lambda batch: np.clip((batch.mean(axis=(1, 2, 3)) - 0.2) * 6 + 3, 0, 9).astype(np.int64)
+
+
+def thin_ink() -> Callable[[np.ndarray], np.ndarray]:
+    """Make another classifier of the same kind, in the same file."""
+    return lambda batch: np.clip((batch.mean(axis=(1, 2, 3)) - 0.1) * 6 + 3, 0, 9).astype(np.int64)

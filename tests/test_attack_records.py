@@ -30,6 +30,7 @@ SHAPE = (1, 2, 3)
 SIZES = [0.0, 0.1, 0.25]
 SHARDS = -(-IMAGES // SHARD)
 Points = np.ndarray
+COLUMNS = ("index", "label", "sizes", "votes", "distances")
 
 
 class StopHereError(Exception):
@@ -75,7 +76,7 @@ def found(record: AttackRecord, shard: int) -> tuple[AttackTable, Points]:
     points = np.stack([draw.random((count, *SHAPE), dtype=np.float32) for draw in draws])
     chances = np.full(planned.num_classes, 1.0 / planned.num_classes)
     votes = np.stack([draw.multinomial(planned.samples, chances, count) for draw in draws])
-    return AttackTable(indices, label, sizes, votes), points
+    return AttackTable(indices, label, sizes, votes, 0.5 * sizes.clip(min=0.0)), points
 
 
 def attack(
@@ -95,9 +96,7 @@ def attack(
 
 
 def same(left: AttackTable, right: AttackTable) -> bool:
-    return all(
-        np.array_equal(getattr(left, name), getattr(right, name)) for name in ("index", "label", "sizes", "votes")
-    )
+    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in COLUMNS)
 
 
 def same_records(left: AttackRecord, right: AttackRecord) -> bool:
@@ -133,7 +132,7 @@ def test_what_is_written_is_read(planned: AttackSettings, tmp_path: Path) -> Non
     for shard in record.shards:
         truth, points = found(record, shard)
         part = slice(shard * planned.shard_size, (shard + 1) * planned.shard_size)
-        assert same(AttackTable(table.index[part], table.label[part], table.sizes[part], table.votes[part]), truth)
+        assert same(AttackTable(*(getattr(table, name)[part] for name in COLUMNS)), truth)
         assert np.array_equal(record.read_points(shard), points)
         assert record.read_points(shard).dtype == np.float32
         assert record.shard_about(shard) == {"process": os.getpid()}
@@ -145,7 +144,7 @@ def test_files_are_those_that_the_format_names(whole: AttackRecord) -> None:
     expected = [f"points/{shard:05d}.safetensors" for shard in range(SHARDS)]
     expected += [f"votes/{shard:05d}.parquet" for shard in range(SHARDS)]
     assert [name for name in names if not Path(name).name.startswith(".")] == ["attack.json", *expected]
-    assert set(pq.read_table(whole.shard_path(0)).column_names) == {"index", "label", "sizes", "votes"}
+    assert set(pq.read_table(whole.shard_path(0)).column_names) == set(COLUMNS)
 
 
 def test_points_are_judged_again_with_more_votes(whole: AttackRecord, tmp_path: Path) -> None:
@@ -154,7 +153,9 @@ def test_points_are_judged_again_with_more_votes(whole: AttackRecord, tmp_path: 
     table = whole.read()
     for shard in whole.shards:
         part = slice(shard * SHARD, (shard + 1) * SHARD)
-        rows = AttackTable(table.index[part], table.label[part], table.sizes[part], 3 * table.votes[part])
+        rows = dataclasses.replace(
+            AttackTable(*(getattr(table, name)[part] for name in COLUMNS)), votes=3 * table.votes[part]
+        )
         again.write_shard(shard, rows, whole.read_points(shard))
     assert again.missing() == ([], [])
     assert (again.read().votes.sum(-1) == 3 * SAMPLES).all()
@@ -408,13 +409,15 @@ def wrong(table: AttackTable, name: str) -> AttackTable:
     """A table with one mistake."""
     votes, sizes, label = (np.copy(part) for part in (table.votes, table.sizes, table.label))
     if name == "a size missing":
-        return AttackTable(table.index, label, sizes[:, :2], votes[:, :2])
+        return AttackTable(table.index, label, sizes[:, :2], votes[:, :2], table.distances[:, :2])
     if name == "a class missing":
         fewer = np.concatenate([votes[..., :2], votes[..., 2:].sum(-1, keepdims=True)], axis=-1)
-        return AttackTable(table.index, label, sizes, fewer)
+        return AttackTable(table.index, label, sizes, fewer, table.distances)
+    if name == "a point too far":
+        return dataclasses.replace(table, distances=table.distances + 0.2)
     if name == "negative":
         votes[0, 0, :2] += np.array([-100, 100])
-        return AttackTable(table.index, label, sizes, votes)
+        return AttackTable(table.index, label, sizes, votes, table.distances)
     changes: dict[str, tuple[np.ndarray, tuple[int, ...], float]] = {
         "a vote lost": (votes, (1, 0, int(votes[1, 0].argmax())), votes[1, 0].max() - 1),
         "a vote too many": (votes, (0, 0, 0), votes[0, 0, 0] + 1),
@@ -424,7 +427,7 @@ def wrong(table: AttackTable, name: str) -> AttackTable:
     }
     array, where, value = changes[name]
     array[where] = value
-    return AttackTable(table.index, label, sizes, votes)
+    return AttackTable(table.index, label, sizes, votes, table.distances)
 
 
 @pytest.mark.parametrize(
@@ -438,6 +441,7 @@ def wrong(table: AttackTable, name: str) -> AttackTable:
         "another size",
         "not a number",
         "a label too high",
+        "a point too far",
     ],
 )
 def test_numbers_that_contradict_the_settings_are_not_read(name: str, tmp_path: Path) -> None:

@@ -302,8 +302,9 @@ def audited(path: Path, stretch: float, noise: Gaussian = NOISE) -> Audit:
     attack_into(record, attack, defence(), dataset, limits=limits)
     table = record.read()
     np.testing.assert_array_equal(table.label, certified.prediction)
-    found = answers(table.votes[:, 1], VERDICT_ALPHA)
-    return judge_audit(certified.prediction, certified.radius, table.index, found, alpha=0.001)
+    return judge_audit(
+        certified.prediction, certified.radius, table.index, table.votes[:, 1], alpha=0.001, majority=True
+    )
 
 
 def test_a_certificate_half_as_large_again_as_the_truth_is_caught(tmp_path: Path) -> None:

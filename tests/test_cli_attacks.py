@@ -103,14 +103,11 @@ def test_every_attack_runs_by_name(run: Path) -> None:
         assert found["images"] == 2, name
 
 
-def test_a_sound_run_passes_its_audit(run: Path) -> None:
-    found = noiseproof("audit", run, *FAST, "--votes", 500, "--every", 2)
-    assert found["passed"]
-    assert found["contradictions"] == []
-    assert 15 <= found["attacked"] <= 30
+STRONG = ["--set", "draws=8", "--set", "steps=15"]
 
 
-def test_a_broken_certificate_fails_its_audit_loudly(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def boast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break the certificate: radii three times too long."""
     real = NeymanPearson.radius
 
     def boastful(
@@ -119,11 +116,65 @@ def test_a_broken_certificate_fails_its_audit_loudly(run: Path, monkeypatch: pyt
         return 3.0 * real(self, noise, p1, p2)
 
     monkeypatch.setattr(NeymanPearson, "radius", boastful)
-    arguments = ["audit", str(run), "--set", "draws=8", "--set", "steps=15", "--votes", "500", "--out", str(run / "b")]
+
+
+def test_a_sound_run_passes_its_audit_and_a_broken_certificate_fails_it_loudly(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    assert found["passed"]
+    assert found["contradictions"] == []
+    assert 15 <= found["attacked"] <= found["images"] == 30
+    assert found["unmoved"] == 0
+    spec = AttackRecord.open(run / "audit").settings.attack
+    assert (spec["draws"], spec["steps"], spec["random_start"]) == (8, 15, False)
+    again = noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    assert again == found
+    boast(monkeypatch)
+    with pytest.raises(NoiseproofError, match="limits record"):  # never the audit of radii that were computed before
+        noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    arguments = ["audit", str(run), *STRONG, "--votes", "500", "--out", str(run / "broken")]
     result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert result.exit_code == 1
     assert "Failed" in result.stderr
     assert "Contradicted: images" in result.stderr
+
+
+def test_an_audit_that_would_audit_nothing_is_an_error(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match="radius above 0"):
+        noiseproof("audit", run, *STRONG, "--votes", 50, "--limit", 2, "--alpha", 1e-200, "--out", tmp_path)
+
+
+def test_an_audit_is_of_the_classifier_and_the_data_that_were_certified(run: Path, plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+        noiseproof("audit", run, "--model", plain / "checkpoint.safetensors")
+    other = tmp_path / "other.npz"
+    pictures = np.random.default_rng(0).random((20, 1, 8, 8), dtype=np.float32)
+    np.savez(other, images=pictures, labels=np.arange(20) % 10)
+    with pytest.raises(NoiseproofError, match="with the data that was certified"):
+        noiseproof("audit", run, "--data", other)
+    ink = ["--data", "digits", "--sigma", 0.5]
+    noiseproof("certify", tmp_path / "ink", "--model", "half_space:ink", *ink, "--samples", 100, "--limit", 5)
+    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+        noiseproof("audit", tmp_path / "ink", "--model", "half_space:thin_ink", "--data", "digits")
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--attack", "random", "--set", "tries=3"]
+    assert noiseproof("audit", tmp_path / "ink", *arguments, "--votes", 100)["passed"]
+
+
+def test_other_noises_are_audited_in_their_norm(tmp_path: Path) -> None:
+    ink = ["--model", "half_space:ink", "--data", "digits"]
+    noise = ["--noise", "laplace", "--sigma", 0.4, "--samples", 200, "--limit", 5]
+    noiseproof("certify", tmp_path / "l1", *ink, *noise)
+    assert noiseproof("audit", tmp_path / "l1", *ink, "--attack", "random", "--votes", 100)["passed"]
+    assert AttackRecord.open(tmp_path / "l1" / "audit").settings.norm == "l1"
+
+
+def test_what_cannot_be_attacked_leaves_no_record_behind(tmp_path: Path) -> None:
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--sizes", "0.5"]
+    for more in ([], ["--attack", "random", "--alpha", 2.0]):
+        with pytest.raises(NoiseproofError):
+            noiseproof("attack", tmp_path / "ink", *arguments, *more)
+        assert not list(tmp_path.rglob("attack.json"))
 
 
 @pytest.mark.parametrize(
@@ -157,11 +208,6 @@ def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path
     assert found["images"] == 2
 
 
-def test_audit_refuses_another_classifier_than_the_one_certified(run: Path, plain: Path) -> None:
-    with pytest.raises(NoiseproofError, match="audited with the classifier that was certified"):
-        noiseproof("audit", run, "--model", plain / "checkpoint.safetensors")
-
-
 def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it, with small rungs."""
     for name, rungs in {"DRAWS": (1, 2), "STEPS": (2, 4), "RESTARTS": (1, 2), "_MIDDLE": (2, 4)}.items():
@@ -170,26 +216,46 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     found = noiseproof("ladder", run, *options)
     assert set(found["robust"]) == {
         *(f"pgd-draws{draws}-steps{steps}" for draws in (1, 2) for steps in (2, 4)),
-        *("pgd-restarts2", "random", f"transfer-{plain.name}", "unbounded"),
+        *("pgd-restarts2", "random", "margin", "auto-attack", f"transfer-{plain.name}", "unbounded"),
     }
     assert all(check["passed"] for check in found["checks"])
     assert Path(found["pictures"][0]).stat().st_size > 10_000
 
 
-def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(run: Path, tmp_path: Path) -> None:
-    figure = attack_figures.FIGURES["figure6"]
-    empty = noiseproof("reproduce", "figure6", "--records", tmp_path / "none", "--out", tmp_path / "out", code=1)
-    cells = sum(len(curves) for curves in figure.curves.values())
-    assert len(empty["missing"]) == cells + 1  # and the certificates, once for both norms
+def small_figure(loss: str) -> attack_figures.AttackFigure:
+    """A figure of two curves, of one and of two attacks on the network of these tests."""
+    digits = attack_figures.Defender("stn", "STN", "digits-cnn")
+    settings = (f"loss={loss}", "draws=4", "steps=5")
+    one = attack_figures.Cell(digits, "pgd", "l2", settings, every=150, sizes="0.5")
+    other = attack_figures.Cell(digits, "random", "l2", every=150, sizes="0.5")
+    curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
+    return attack_figures.AttackFigure("figure6", {"l2": curves}, [(digits, 0)])
+
+
+def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("margin"))
+    records, out = tmp_path / "records", tmp_path / "out"
+    empty = noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)
+    assert len(empty["missing"]) == 3  # two attacks, though three times wanted, and the certificates
     assert empty["files"] == []
-    records = tmp_path / "records"
-    place = records / "stn-0.7" / "pgd-l2"
-    noiseproof("attack", run, *FAST, "--limit", 4, "--sizes", "0.5", "--votes", 50, "--out", place)
-    found = noiseproof("reproduce", "figure6", "--records", records, "--out", tmp_path / "out")
-    assert len(found["missing"]) == cells
-    (curve,) = json.loads((tmp_path / "out" / "figure6.json").read_text())
-    assert curve["curve"] == "PGD (4)"
-    assert (tmp_path / "out" / "figure6.png").stat().st_size > 10_000
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    noiseproof("attack", run, *options, "--out", records / "stn" / "pgd-margin-l2")
+    found = noiseproof("reproduce", "figure6", "--records", records, "--out", out)
+    assert len(found["missing"]) == 2
+    assert [curve["curve"] for curve in json.loads((out / "figure6.json").read_text())] == ["PGD (4)"]
+    assert (out / "figure6.png").stat().st_size > 10_000
+    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("log_mean"))
+    assert len(noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)["missing"]) == 3
+
+
+def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("margin"))
+    place = tmp_path / "stn" / "pgd-margin-l2"
+    noiseproof("attack", run, *FAST, "--every", 150, "--sizes", "0.5", "--votes", 50, "--out", place)
+    with pytest.raises(NoiseproofError, match="with settings"):
+        noiseproof("reproduce", "figure6", "--records", tmp_path, "--out", tmp_path / "out")
 
 
 def test_missing_records_come_with_commands_that_parse() -> None:
@@ -198,7 +264,7 @@ def test_missing_records_come_with_commands_that_parse() -> None:
 
     for figure in attack_figures.FIGURES.values():
         for norm, curves in figure.curves.items():
-            for _, cell, _, _ in curves:
+            for cell in (cell for _, cells, _, _ in curves for cell in cells):
                 attack = names.attack(names.AttackName(cell.attack), cell.changes)
                 attack.require_norm(norm)
                 assert cell.norm == norm

@@ -64,9 +64,11 @@ def test_chance_is_no_fault() -> None:
 def test_the_rungs_are_those_that_were_asked_for() -> None:
     assert len(grid()) == 4 * 4 + 2
     assert grid()["pgd-draws64-steps100"].spec() | {"draws": 64, "steps": 100} == grid()["pgd-draws64-steps100"].spec()
-    assert set(controls("l2")) == {"random", "boundary", "hop-skip-jump"}
-    assert set(controls("linf")) == {"random", "hop-skip-jump"}
-    assert set(controls("l1")) == {"random"}
+    always = {"margin", "random"}
+    assert set(controls("l2")) == {*always, "auto-attack", "carlini-wagner", "boundary", "hop-skip-jump"}
+    assert set(controls("linf")) == {*always, "auto-attack", "hop-skip-jump"}
+    assert set(controls("l2", decisions=False)) == {*always, "auto-attack"}
+    assert set(controls("l1")) == always
     assert unbounded("l2", 784)[1] == 28.0
     assert unbounded("l1", 784)[1] == 784.0
     assert unbounded("linf", 784)[1] == 1.0
@@ -76,3 +78,16 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     png, svg = ladder().write(tmp_path)
     assert png.read_bytes().startswith(b"\x89PNG")
     assert svg.read_text().count("<path") > 50
+
+
+def test_a_ladder_that_goes_down_is_found_out_though_no_single_step_is() -> None:
+    """Every rung weaker by nine images of two hundred than the one below: neighbours alone would pass by chance."""
+    upside_down = {
+        f"pgd-draws{draws}-steps{steps}": standing(120 + 9 * row) for row, draws in enumerate(DRAWS) for steps in STEPS
+    }
+    assert any("more draws" in text for text in failed(ladder(**upside_down)))
+
+
+def test_abstaining_is_not_falling_to_an_attack_without_bound() -> None:
+    undecided = np.full(IMAGES, Verdict.ABSTAINED, dtype=np.int64)
+    assert any("without bound" in text for text in failed(ladder(unbounded=undecided)))

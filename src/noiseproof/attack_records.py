@@ -24,10 +24,13 @@ from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.sharded import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 from noiseproof.smoothing import ABSTAIN
 
-__all__ = ["FORMAT", "AttackRecord", "AttackSettings", "AttackTable"]
+__all__ = ["FORMAT", "ROUNDING", "AttackRecord", "AttackSettings", "AttackTable"]
 
 FORMAT = 1
 """Version of this layout; a record of a newer one is refused."""
+
+ROUNDING = 1e-12
+"""Part of its size by which a point may lie further away: the rounding of float64."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,14 @@ class AttackTable:
         label: (images,) the class that the attack wants changed: the true one, or in an audit the certified one.
         sizes: (images, sizes) how far the attack might go; -1 where an image is not attacked.
         votes: (images, sizes, classes) on the point found at each size.
+        distances: (images, sizes) how far each point is from its image, in the norm; 0 where the attack did nothing.
     """
 
     index: Int[np.ndarray, " images"]
     label: Int[np.ndarray, " images"]
     sizes: Float[np.ndarray, "images sizes"]
     votes: Int[np.ndarray, "images sizes classes"]
+    distances: Float[np.ndarray, "images sizes"]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -131,8 +136,9 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
         columns = {
             "index": pa.array(table.index, pa.int64()),
             "label": pa.array(table.label, pa.int64()),
-            "sizes": pa.FixedSizeListArray.from_arrays(pa.array(table.sizes.ravel(), pa.float64()), sizes),
+            "sizes": _reals(table.sizes),
             "votes": as_matrix(table.votes.reshape(images, sizes * classes)),
+            "distances": _reals(table.distances),
         }
         self._write(shard, columns, about or {}, points=hashlib.sha256(content).hexdigest())
 
@@ -146,7 +152,7 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
         return AttackTable(
             *(
                 np.concatenate([getattr(table, name) for table in tables])
-                for name in ("index", "label", "sizes", "votes")
+                for name in ("index", "label", "sizes", "votes", "distances")
             )
         )
 
@@ -162,7 +168,7 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
             if hashlib.sha256(content).hexdigest() != self._shard_metadata(shard).get("points"):
                 raise ValueError("other points than those that were voted on")  # noqa: TRY301 - one message
             points: Float[np.ndarray, "images sizes *shape"] = load(content)["points"]
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError, pa.ArrowException) as error:
             raise RunError(
                 str(path),
                 required="the points that the attack found",
@@ -182,13 +188,22 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
         count, sizes = len(self.shard_indices(shard)), len(settings.sizes)
         votes = as_counts(rows["votes"], sizes * settings.num_classes).reshape(count, sizes, settings.num_classes)
         require_sums(votes, settings.samples)
-        measured = rows["sizes"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(count, sizes)
+        measured, distances = (
+            rows[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(count, sizes)
+            for name in ("sizes", "distances")
+        )
         label = rows["label"].to_numpy()
         least = 0 if settings.limits is None else ABSTAIN  # an image without a certificate is not attacked
         if not ((label >= least) & (label < settings.num_classes)).all():
             raise ValueError(f"labels that are none of {settings.num_classes} classes")
         if settings.limits is None and (measured != np.asarray(settings.sizes)).any():
             raise ValueError("sizes other than those of the settings")
-        if not np.isfinite(measured).all():
+        if not (np.isfinite(measured).all() and np.isfinite(distances).all()):
             raise ValueError("sizes that are no numbers")
-        return AttackTable(rows["index"].to_numpy(), label, measured, votes)
+        if (distances > measured.clip(min=0.0) * (1.0 + ROUNDING)).any():
+            raise ValueError("points beyond their sizes")
+        return AttackTable(rows["index"].to_numpy(), label, measured, votes, distances)
+
+
+def _reals(values: Float[np.ndarray, "images sizes"]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), pa.float64()), values.shape[1])

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from noiseproof.attack_records import AttackRecord, AttackSettings, AttackTable
+from noiseproof.attack_records import ROUNDING, AttackRecord, AttackSettings, AttackTable
 from noiseproof.attacks import Attack, Batch, Target, Votes
 from noiseproof.balls import Norm, distance
 from noiseproof.bounds import votes_to_verify
+from noiseproof.bounds.base import require_alpha
 from noiseproof.data import Dataset
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError, require_count
 from noiseproof.noises import Gaussian
@@ -29,9 +30,6 @@ from noiseproof.sampling import default_batch_size
 from noiseproof.smoothing import SmoothedClassifier, require_enough_samples
 
 __all__ = ["Defence", "Limits", "attack_into", "plan_attack", "require_sizes"]
-
-_ROUNDING = 1e-12
-"""Part of its size by which a point may lie further away: the rounding of float64."""
 
 _TOGETHER = 256
 """Images in a shard at most: a kill loses minutes."""
@@ -156,6 +154,7 @@ def plan_attack(
         require_count(name, value, 1, "Pass another one.")
     indices = range(0, len(dataset), every)[:limit]
     noise = defence.target.noise
+    require_alpha(alpha)
     if noise is not None:
         require_enough_samples(samples, votes_to_verify(alpha), alpha)
     return AttackSettings(
@@ -256,7 +255,8 @@ class _Shard:
         sizes = np.where(attacked, largest[:, None] * np.asarray(self.settings.sizes), -1.0)
         count = len(self.settings.sizes)
         votes = np.zeros((len(indices), count, self.settings.num_classes), dtype=np.int64)
-        self.table = AttackTable(np.asarray(indices), label.astype(np.int64), sizes, votes)
+        distances = np.zeros_like(sizes)
+        self.table = AttackTable(np.asarray(indices), label.astype(np.int64), sizes, votes, distances)
         self.points = images.unsqueeze(1).repeat(1, count, *[1] * (images.ndim - 1))
         labels = torch.as_tensor(self.table.label).clamp(min=0)  # ABSTAIN: such an image is not attacked
         self.batch = Batch(images, labels.to(images.device), indices, self.settings.seed)
@@ -270,6 +270,7 @@ class _Shard:
             if number:
                 self.points[:, number] = self.points[:, number - 1]
                 self.table.votes[:, number] = self.table.votes[:, number - 1]
+                self.table.distances[:, number] = self.table.distances[:, number - 1]
             rows = standing[self.table.sizes[standing, number] > 0.0] if share else every
             if share and len(rows):
                 self.points[rows, number] = self._found(rows, number)
@@ -289,13 +290,14 @@ class _Shard:
         found = self.find(sizes, rows.tolist())
         gone = distance(found, self.batch.images[rows.tolist()], self.settings.norm)  # type: ignore[arg-type]
         inside = (found >= 0.0) & (found <= 1.0)
-        if not bool((gone <= sizes * (1.0 + _ROUNDING)).all() and inside.all()):
+        if not bool((gone <= sizes * (1.0 + ROUNDING)).all() and inside.all()):
             raise ClassifierError(
                 "the points of the attack",
                 required=f"within their sizes in {self.settings.norm} and within [0, 1]",
                 got=f"distances up to {float((gone / sizes).max()):.9g} times the size",
                 remedy="That is a fault of the attack: project what it finds (noiseproof.balls.project).",
             )
+        self.table.distances[rows, number] = gone.cpu().numpy()
         return found
 
     def _verdicts(self, rows: Int[np.ndarray, " rows"], number: int) -> Int[np.ndarray, " rows"]:

@@ -4,18 +4,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import binom
 
 from noiseproof.bounds.base import require_alpha
+from noiseproof.errors import InvalidInputError
+from noiseproof.robustness import answers
 
 __all__ = ["VERDICT_ALPHA", "Audit", "judge_audit", "sizes_within"]
 
 VERDICT_ALPHA = 1e-6
-"""Level at which votes must show another class before they contradict a certificate: small beside any alpha in use."""
+"""Level of each of the two tests by which votes contradict a certificate: small beside any alpha in use."""
 
 _LEVEL = 0.01
-"""Level of the audit's test: valid certificates fail one audit in a hundred at most, and far fewer by their slack."""
+"""Level of the audit's test: valid certificates fail one audit in a hundred at most."""
 
 _INSIDE = 1e-9
 """By how much, relative to the radius, an attack stays inside it: certificates hold for shifts shorter than it."""
@@ -26,16 +28,20 @@ class Audit:
     """What an attack on certified images found.
 
     Attributes:
-        attacked: images with a certified radius above 0.
-        contradictions: the indices of those whose votes name another class than the certified one.
-        undecided: those whose votes decide nothing at level `VERDICT_ALPHA`: near their boundary, and no contradiction.
+        images: N, all under audit, those without a certificate too.
+        attacked: those with a certified radius above 0.
+        unmoved: attacked images at which the attack did nothing: it has no gradient there, or found nothing better.
+        contradictions: the indices of those whose votes contradict the certificate.
+        undecided: attacked images whose votes name no class: near their boundary, and no contradiction.
         alpha: failure probability of each certificate.
         allowed: the number of contradictions that certificates valid at alpha have on average at most.
-        p_value: P(X >= contradictions), X binomial of `attacked` and alpha + VERDICT_ALPHA: the probability, at most,
-            that valid certificates are contradicted so often.
+        p_value: P(X >= contradictions), X binomial of N and alpha + 2 VERDICT_ALPHA: the probability, at most, that
+            valid certificates are contradicted so often.
     """
 
+    images: int
     attacked: int
+    unmoved: int
     contradictions: tuple[int, ...]
     undecided: int
     alpha: float
@@ -61,33 +67,54 @@ def judge_audit(
     prediction: Int[np.ndarray, " images"],
     radius: Float[np.ndarray, " images"],
     index: Int[np.ndarray, " images"],
-    found: Int[np.ndarray, " images"],
+    votes: Int[np.ndarray, "images classes"],
     *,
     alpha: float,
+    majority: bool,
+    moved: Bool[np.ndarray, " images"] | None = None,
 ) -> Audit:
-    """Test the answers to attacked images against certificates.
+    """Test votes on attacked images against certificates.
 
-    A certificate fails with probability at most alpha; where it holds, votes on a point inside its radius name another
-    class with probability at most `VERDICT_ALPHA`. Noise is independent between images, so the contradictions of N
-    images are at most binomial (N, alpha + VERDICT_ALPHA) in distribution, whatever the attack.
+    A certificate is issued and wrong with probability at most alpha for each image that was tried, certified in the end
+    or not. Where it is right, votes on a point inside its radius contradict it with probability at most
+    2 VERDICT_ALPHA: they name another class (winner against runner-up), or, where a majority was proven (p2 = 1 - p1),
+    the certified class has significantly less than half of them. Noise is independent between images, so the
+    contradictions of N images are at most binomial (N, alpha + 2 VERDICT_ALPHA) in distribution, whatever the attack.
 
     Args:
         prediction: the certified class, or ABSTAIN.
-        radius: certified; images with 0 are left out.
+        radius: certified; 0 where nothing is.
         index: of each image in the data set.
-        found: the class that votes on the attacked image name at level VERDICT_ALPHA, or ABSTAIN.
+        votes: on the attacked image.
         alpha: failure probability of a certificate.
+        majority: whether the certificates prove that the class has at least half of the probability.
+        moved: whether the attack changed the image; None: all of them.
+
+    Raises:
+        InvalidInputError: alpha outside (0, 1), or no image with a certificate: nothing would be audited.
     """
     require_alpha(alpha)
     certified = radius > 0.0
+    if not certified.any():
+        raise InvalidInputError(
+            "the certificates",
+            required="one at least with a radius above 0, to be audited",
+            got=f"none among {len(radius)} images",
+            remedy="Take more images, or a larger alpha.",
+        )
+    found = answers(votes, VERDICT_ALPHA)
     contradicted = certified & (found >= 0) & (found != prediction)
-    attacked, count = int(certified.sum()), int(contradicted.sum())
-    probability = alpha + VERDICT_ALPHA
+    if majority:
+        own = np.take_along_axis(votes, prediction.clip(min=0)[:, None], axis=1)[:, 0]
+        contradicted |= certified & (binom.cdf(own, votes.sum(1), 0.5) <= VERDICT_ALPHA)
+    count, probability = int(contradicted.sum()), alpha + 2.0 * VERDICT_ALPHA
     return Audit(
-        attacked=attacked,
+        images=len(radius),
+        attacked=int(certified.sum()),
+        unmoved=0 if moved is None else int((certified & ~moved).sum()),
         contradictions=tuple(int(number) for number in index[contradicted]),
-        undecided=int((certified & (found < 0)).sum()),
+        undecided=int((certified & (found < 0) & ~contradicted).sum()),
         alpha=alpha,
-        allowed=attacked * probability,
-        p_value=float(binom.sf(count - 1, attacked, probability)),
+        allowed=len(radius) * probability,
+        p_value=float(binom.sf(count - 1, len(radius), probability)),
     )

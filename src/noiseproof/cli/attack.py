@@ -99,6 +99,10 @@ def attack(
         Path | None,
         typer.Option(help="Weights for a factory's network: .safetensors, or .pt of tensors.", rich_help_panel=_MODEL),
     ] = None,
+    noise: Annotated[
+        names.NoiseName | None,
+        typer.Option(help="Noise for --model.", show_default="gaussian, or as in training", rich_help_panel=_MODEL),
+    ] = None,
     data: DataOption = None,
     data_dir: DataDirOption = None,
     allow_unverified: UnverifiedOption = False,
@@ -132,20 +136,20 @@ def attack(
     chosen = names.attack(name, changes or [])
     chosen.require_norm(norm.value)
     choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
-    subject = chosen_subject(run, model, weights, choice, sigma)
-    noise = noise_of(subject, sigma)
+    subject = chosen_subject(run, model, weights, choice, sigma, noise)
+    added = noise_of(subject, sigma)
     if wanted is None:
-        wanted = _default_sizes(norm, noise)
+        wanted = _default_sizes(norm, added)
     title = f"{name.value}-{norm.value}"
     if source is not None:
-        chosen, title = transferred(chosen, source, choice), f"transfer-{title}"
+        chosen, title = transferred(chosen, source, choice, device), f"transfer-{title}"
     images = len(range(0, len(subject.dataset), max(1, every))[:limit])
     opponent = Opponent(
         subject,
-        noise,
+        added,
         Engine(device, precision, compiled),
         recorded_engine(out or run / "attacks" / title),
-        votes=(1 if noise is None else votes) * images * (len(wanted) + 1),
+        votes=(1 if added is None else votes) * images * (len(wanted) + 1),
         seed=seed,
     )
     record = run_attack(
@@ -197,15 +201,21 @@ def _default_sizes(norm: names.NormName, noise: Any) -> list[float]:
     return [round(part * scale, 6) for part in (0.5, 1.0, 1.5, 2.0, 3.0)]
 
 
-def transferred(chosen: "Attack", source: str, choice: "DataChoice") -> "Attack":
+def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str) -> "Attack":
     """Return the attack on another network, a run folder or zoo:NAME, which sees the same images."""
+    from torch import nn
+
     from noiseproof.attacks import Target, Transfer
     from noiseproof.cli.defending import chosen_subject, noise_of
+    from noiseproof.engine import accelerate
 
     named = source.startswith("zoo:") or source.endswith(".safetensors")
     subject = chosen_subject(Path(source), source if named else None, None, choice, None)
     noise = noise_of(subject, None)
-    target = Target(subject.classifier, noise, subject.dataset.num_classes)
+    where, network = names.device(device), subject.classifier
+    if isinstance(network, nn.Module):
+        network = accelerate(network, device=where)
+    target = Target(network, noise, subject.dataset.num_classes)
     name = f"{subject.model['name']} {subject.model['digest']}, " + ("no noise" if noise is None else str(noise))
     return Transfer(chosen, target, name)
 
@@ -225,9 +235,17 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
     certified = certified_beside(run, record)
     picture = draw_attack(record, title, summary, certified)
     if json:
-        print_json({"attack": str(record.path), "picture": str(picture)} | _as_data(summary, certified))
+        about = {"attack": str(record.path), "picture": str(picture), "planned": len(record.settings.indices)}
+        print_json(about | _as_data(summary, certified))
         return
     counted, planned = summary.images, len(record.settings.indices)
+    table_of = record.read()
+    still = int(((table_of.sizes[:, -1] > 0.0) & (table_of.distances[:, -1] == 0.0)).sum())
+    if still and not json:
+        say(
+            f"[yellow]Unmoved:[/] {still} images, at which the attack found nothing better than the image itself. "
+            "Does the network have gradients there? Try --set loss=margin, or an attack on decisions."
+        )
     if counted < planned:
         say(f"[yellow]Incomplete:[/] {counted} of {planned} images are attacked so far.")
     noise = "no noise" if record.settings.noise is None else f"{record.settings.samples} votes"

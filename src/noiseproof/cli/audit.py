@@ -7,7 +7,6 @@ import typer
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.attack import recorded_engine
 from noiseproof.cli.console import (
     DataDirOption,
     DataOption,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from noiseproof.attacking import Limits
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
+    from noiseproof.cli.subject import Subject
     from noiseproof.records import Record
 
 __all__ = ["audit"]
@@ -37,7 +37,7 @@ def audit(
             "--set",
             metavar="NAME=VALUE",
             help="A setting of the attack.",
-            show_default="for pgd draws=64, steps=100, random_start=false: a random start is not wholly turned round",
+            show_default="for pgd draws=64, steps=100, random_start=false",
         ),
     ] = None,
     votes: Annotated[int, typer.Option(help="Fresh votes that judge every point found.")] = 10_000,
@@ -68,44 +68,30 @@ def audit(
     """
     from noiseproof.audit import VERDICT_ALPHA, judge_audit
     from noiseproof.cli.counting import Engine
-    from noiseproof.cli.defending import Opponent, chosen_subject, run_attack
+    from noiseproof.cli.defending import Opponent, run_attack
     from noiseproof.cli.engine import PrecisionName
-    from noiseproof.cli.subject import DataChoice
     from noiseproof.errors import RunError
     from noiseproof.records import Record
     from noiseproof.reports.attacked import NORM_ORDERS
-    from noiseproof.robustness import answers
 
     record = Record.open(run)
-    strongest = ["draws=64", "steps=100", "random_start=false"] if name is names.AttackName.pgd and not changes else []
-    chosen = names.attack(name, [*strongest, *(changes or [])])
+    chosen = names.attack(name, [*_strongest(name, changes or []), *(changes or [])])
     (norm,) = (key for key, order in NORM_ORDERS.items() if order == record.noise.norm)
-    names.NormName(norm)
     chosen.require_norm(norm)  # type: ignore[arg-type]
-    limits = _limits(
+    limits, majority = _limits(
         record, names.bound(bound, selection_samples=1), names.certificate(certificate), alpha, every, limit
     )
-    (scale,) = (value for key, value in record.settings.noise.items() if key != "name")
-    choice = DataChoice(data, None, data_dir, allow_unverified, None)
-    subject = chosen_subject(run, model, weights, choice, scale)
-    if subject.model.get("digest") != record.settings.model.get("digest") or subject.noise != record.noise:
-        raise RunError(
-            str(run),
-            required=f"audited with the classifier that was certified, {dict(record.settings.model)} under {record.noise}",
-            got=f"{subject.model} under {subject.noise}",
-            remedy="Name that one: --model, --weights.",
-        )
+    subject = _certified_subject(record, model, weights, data, data_dir, allow_unverified=allow_unverified)
     where = out or run / "audit"
-    attacked = int((limits.size > 0.0).sum())
+    settings = record.settings
     opponent = Opponent(
         subject,
         record.noise,
         Engine(device, PrecisionName.auto, None),
-        recorded_engine(where) or record.settings.engine,
-        votes=attacked * votes,
+        settings.engine,
+        votes=len(limits.size) * votes,
         seed=seed,
     )
-    settings = record.settings
     made = run_attack(
         opponent,
         chosen,
@@ -121,18 +107,35 @@ def audit(
         title="audit",
     )
     table = made.read()
-    found = answers(table.votes[:, -1], VERDICT_ALPHA)
     if len(table) < len(limits.size):
-        say(f"[yellow]Incomplete:[/] {len(table)} of {len(limits.size)} images are attacked so far.")
-    # by the attack's own rows: while others are missing they are no prefix of the run's
-    result = judge_audit(table.label, table.sizes[:, -1].clip(min=0.0), table.index, found, alpha=alpha)
+        raise RunError(
+            str(where),
+            required="complete, to be judged",
+            got=f"{len(table)} of {len(limits.size)} images attacked",
+            remedy="Run the same command again when the other process has ended.",
+        )
+    result = judge_audit(
+        limits.label,
+        limits.size,
+        table.index,
+        table.votes[:, -1],
+        alpha=alpha,
+        majority=majority,
+        moved=table.distances[:, -1] > 0.0,
+    )
+    ran = made.settings.engine
+    other = None if settings.engine in (None, ran) else f"certified in {settings.engine}, audited in {ran}"
     if json:
-        print_json({"run": str(run), "passed": result.passed} | result.plain())
+        print_json({"run": str(run), "passed": result.passed, "other_engine": other} | result.plain())
     else:
+        if other:
+            say(f"[yellow]Another engine:[/] {escape(other)}")
+        if result.unmoved:
+            say(f"[yellow]Unmoved:[/] {result.unmoved} images, at which the attack did nothing.")
         say(
-            f"{result.attacked} certified images attacked within their radii by {escape(str(chosen))}; "
-            f"{len(result.contradictions)} contradictions, {result.allowed:.2f} allowed on average at alpha {alpha:g}; "
-            f"{result.undecided} undecided by {votes} votes."
+            f"{result.images} images, {result.attacked} of them certified and attacked within their radii by "
+            f"{escape(str(chosen))}: {len(result.contradictions)} contradictions, {result.allowed:.2f} allowed on average "
+            f"at alpha {alpha:g}; {result.undecided} undecided by {votes} votes."
         )
         if result.contradictions:
             say("Contradicted: images " + ", ".join(map(str, result.contradictions[:20])))
@@ -141,10 +144,54 @@ def audit(
         raise typer.Exit(1)
 
 
+def _strongest(name: names.AttackName, changes: list[str]) -> list[str]:
+    """Return the settings of an audit's PGD; those that are named come after them and win."""
+    if name is not names.AttackName.pgd:
+        return []
+    random = any(change.startswith("restarts=") for change in changes)
+    return ["draws=64", "steps=100", *([] if random else ["random_start=false"])]
+
+
+def _certified_subject(
+    record: "Record",
+    model: str | None,
+    weights: Path | None,
+    data: str | None,
+    data_dir: Path | None,
+    *,
+    allow_unverified: bool,
+) -> "Subject":
+    """Return the classifier and the data that were certified, or raise RunError where others are named or found."""
+    from noiseproof.cli.defending import chosen_subject
+    from noiseproof.cli.subject import DataChoice
+    from noiseproof.errors import RunError
+    from noiseproof.reports.attacked import same_model
+
+    settings = record.settings
+    noise = names.NoiseName(str(settings.noise["name"]))
+    (scale,) = (value for key, value in settings.noise.items() if key != "name")
+    choice = DataChoice(data, None, data_dir, allow_unverified, None)
+    subject = chosen_subject(record.path, model, weights, choice, scale, noise)
+    found = subject.dataset.about()
+    for what, certified, here, agree in (
+        ("classifier", dict(settings.model), subject.model, same_model(settings.model, subject.model)),
+        ("noise", str(record.noise), str(subject.noise), record.noise == subject.noise),
+        ("data", dict(settings.data), found, all(found.get(key) == value for key, value in settings.data.items())),
+    ):
+        if not agree:
+            raise RunError(
+                str(record.path),
+                required=f"audited with the {what} that was certified, {certified}",
+                got=here,
+                remedy="Name that: --model and --weights, --data.",
+            )
+    return subject
+
+
 def _limits(
     record: "Record", bound: "Bound", certificate: "Certificate", alpha: float, every: int, limit: int | None
-) -> "Limits":
-    """The certified class and radius of the images to be audited."""
+) -> "tuple[Limits, bool]":
+    """The certified class and radius of the images to be audited, and whether a majority was proven for each."""
     import hashlib
     import json
 
@@ -164,11 +211,15 @@ def _limits(
             remedy="Run certify again: it goes on.",
         )
     found = recertify(table, record.noise, alpha=alpha, bound=bound, certificate=certificate)
-    digest = hashlib.sha256(json.dumps(record.settings.plain(), sort_keys=True).encode()).hexdigest()
+    label, size = found.prediction[::every][:limit], sizes_within(found.radius)[::every][:limit]
+    settings = json.dumps(record.settings.plain(), sort_keys=True).encode()
     origin = {
-        "record": digest,
+        # with the classes and radii themselves: changed code must not find an audit of what it computed before
+        "record": hashlib.sha256(settings + label.tobytes() + size.tobytes()).hexdigest(),
         "bound": type(bound).__name__,
         "certificate": type(certificate).__name__,
         "alpha": alpha,
     }
-    return Limits(found.prediction[::every][:limit], sizes_within(found.radius)[::every][:limit], origin)
+    certified = found.radius > 0.0
+    majority = bool((found.p2_upper[certified] >= 1.0 - found.p1_lower[certified] - 1e-12).all())
+    return Limits(label, size, origin), majority

@@ -11,11 +11,12 @@ from torch import nn
 from noiseproof import objectives
 from noiseproof.attack_records import AttackRecord
 from noiseproof.attacking import Defence, Limits, attack_into, plan_attack
-from noiseproof.attacks import Attack, Target
+from noiseproof.attacks import Attack, Batch, Target
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, progress_bar, resumable, say
 from noiseproof.cli.counting import Engine, running
 from noiseproof.cli.subject import DataChoice, Subject
+from noiseproof.data import Dataset
 from noiseproof.engine import accelerate, keep_large_blocks
 from noiseproof.errors import InvalidInputError
 from noiseproof.provenance import provenance
@@ -34,7 +35,12 @@ __all__ = ["Opponent", "chosen_subject", "noise_of", "run_attack"]
 
 
 def chosen_subject(
-    run: Path, model: str | None, weights: Path | None, choice: DataChoice, sigma: float | None
+    run: Path,
+    model: str | None,
+    weights: Path | None,
+    choice: DataChoice,
+    sigma: float | None,
+    noise: names.NoiseName | None = None,
 ) -> Subject:
     """Return what is attacked; a sigma of 0, no noise, is left to `noise_of`.
 
@@ -43,12 +49,12 @@ def chosen_subject(
     """
     wanted = sigma or (None if sigma is None or model is None or _knows_its_noise(model) else 1.0)
     if model is not None:
-        return Subject.brought(model, weights, choice, None, wanted)
+        return Subject.brought(model, weights, choice, noise, wanted)
     if weights is not None:
         raise InvalidInputError("--weights", required="given with --model", got="no --model", remedy="Name the model.")
     name = _recorded_name(run)
     if name is not None and _knows_its_noise(name) and not (run / CHECKPOINT).exists():
-        return Subject.brought(name, None, choice, None, wanted)
+        return Subject.brought(name, None, choice, noise, wanted)
     return Subject.trained(run, wanted, choice)
 
 
@@ -82,13 +88,14 @@ class Opponent:
         if not isinstance(voter, Runner):
             voter = FunctionRunner(voter, "numpy")  # what it gets when it is certified
         self.gradients = "bf16" if voter.settings()["precision"] in {"bf16", "int8"} else "fp32"
-        network = self._network(voter)
-        self.defence = Defence(Target(network, noise, subject.dataset.num_classes), voter, batch_size)
+        self._voter, self._batch_size = voter, batch_size
 
-    def _network(self, voter: Runner) -> Runner:
-        if not isinstance(self.subject.classifier, nn.Module):
-            return voter
-        return accelerate(self.subject.classifier, precision=self.gradients, device=self.where)
+    def against(self, attack: Attack) -> Defence:
+        """Return the defence as an attack meets it: one on decisions asks the voter itself, the others differentiate."""
+        network = self._voter
+        if attack.follows_gradients and isinstance(self.subject.classifier, nn.Module):
+            network = accelerate(self.subject.classifier, precision=self.gradients, device=self.where)
+        return Defence(Target(network, self.noise, self.subject.dataset.num_classes), self._voter, self._batch_size)
 
 
 def run_attack(
@@ -107,10 +114,10 @@ def run_attack(
     title: str = "attack",
 ) -> AttackRecord:
     """Attack into a record in `out`, with progress; goes on where it was stopped."""
-    dataset = opponent.subject.dataset
+    dataset, defence = opponent.subject.dataset, opponent.against(attack)
     settings = plan_attack(
         dataset,
-        opponent.defence,
+        defence,
         attack,
         model=opponent.subject.model,
         norm=norm,
@@ -123,6 +130,7 @@ def run_attack(
         limits=limits,
         gradients=opponent.gradients,
     )
+    _try_out(attack, defence, dataset, norm)
     about = provenance(opponent.where)
     about |= {"training": opponent.subject.training} if opponent.subject.training else {}
     record = AttackRecord.create(out, settings, about)
@@ -140,10 +148,20 @@ def run_attack(
         progress_bar(title, left * len(settings.sizes), visible=messages.is_terminal) as (bar, task),
     ):
         add = _Progress(left * len(settings.sizes), lambda step: bar.advance(task, step))
-        busy = attack_into(record, attack, opponent.defence, dataset, limits=limits, progress=add)
+        busy = attack_into(record, attack, defence, dataset, limits=limits, progress=add)
     if busy:
         say("[yellow]Left to another process:[/] run the same command again when it has ended.")
     return record
+
+
+def _try_out(attack: Attack, defence: Defence, dataset: Dataset, norm: "Norm") -> None:
+    """Begin the attack on one image, so that what cannot be attacked leaves no record behind."""
+    import torch
+
+    images = torch.as_tensor(dataset.read(range(1))).to(defence.device)
+    labels = torch.as_tensor(dataset.labels[:1]).to(defence.device)
+    attack.begin(defence.target, Batch(images, labels, range(1)), norm)
+    defence.smoothed.try_out(images)
 
 
 class _Progress:

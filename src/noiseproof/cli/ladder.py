@@ -1,5 +1,6 @@
 """`noiseproof ladder`."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,7 @@ def ladder(
     """
     from noiseproof.attacking import require_sizes
     from noiseproof.cli.counting import Engine
-    from noiseproof.cli.defending import Opponent, chosen_subject, run_attack
+    from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
     from noiseproof.cli.subject import DataChoice
     from noiseproof.errors import InvalidInputError, require_count
     from noiseproof.experiments.ladder import Ladder, controls, grid, unbounded
@@ -73,25 +74,26 @@ def ladder(
     if size <= 0.0:
         raise InvalidInputError("--size", required="> 0", got=size, remedy="Example: --size 1.5")
     choice = DataChoice(data, None, data_dir, allow_unverified, None)
-    subject = chosen_subject(run, model, None, choice, None)
-    where = out or run / f"ladder-{norm.value}"
-    found = controls(norm.value)
-    attacks = grid() | {name: found[name] for name in found if decisions or name == "random"}
-    for source in sources or []:
-        attacks[f"transfer-{Path(source.removeprefix('zoo:')).name}"] = transferred(
-            names.attack(names.AttackName.pgd, ["steps=100"]), source, choice
+    transfers = {
+        f"transfer-{Path(source.removeprefix('zoo:')).name}": transferred(
+            names.attack(names.AttackName.pgd, ["steps=100"]), source, choice, device
         )
-    pixels = 1
-    for side in subject.dataset.image_shape:
-        pixels *= side
-    boundless, largest = unbounded(norm.value, pixels)
-    every = max(1, len(subject.dataset) // limit)
+        for source in sources or []
+    }
+    if len(transfers) < len(sources or []):
+        raise InvalidInputError("--source", required="of different names", got=sources, remedy="Rename the folders.")
+    subject = chosen_subject(run, model, None, choice, None)
+    noise = noise_of(subject, None)
+    where = out or run / f"ladder-{norm.value}"
+    attacks = grid() | controls(norm.value, decisions=decisions) | transfers
+    boundless, largest = unbounded(norm.value, math.prod(subject.dataset.image_shape))
+    images = min(limit, len(subject.dataset))
     opponent = Opponent(
         subject,
-        subject.noise,
+        noise,
         Engine(device, precision, None),
         recorded_engine(where / next(iter(attacks))),
-        votes=2 * limit * votes * (len(attacks) + 1),
+        votes=(1 if noise is None else votes) * 2 * images * (len(attacks) + 1),
         seed=seed,
     )
     records = {
@@ -104,8 +106,8 @@ def ladder(
             samples=votes,
             alpha=0.001,
             seed=seed,
-            every=every,
-            limit=limit,
+            every=len(subject.dataset) // images,
+            limit=images,
             title=name,
         )
         for name, attack in {**attacks, "unbounded": boundless}.items()
@@ -117,6 +119,9 @@ def ladder(
     if json:
         print_json(
             {
+                "norm": norm.value,
+                "size": size,
+                "images": images,
                 "robust": {name: result.robust(name) for name in records},
                 "checks": [{"check": check.text, "passed": check.passed, "found": check.found} for check in checks],
                 "last doubling gains": {"draws": gain_draws, "steps": gain_steps},
@@ -125,7 +130,7 @@ def ladder(
         )
     else:
         table = Table(
-            title=f"{escape(str(where))}, {limit} images, {norm.value} {size:g}", title_justify="left", box=SIMPLE_HEAD
+            title=f"{escape(str(where))}, {images} images, {norm.value} {size:g}", title_justify="left", box=SIMPLE_HEAD
         )
         for heading in ("", "check", "found"):
             table.add_column(heading)

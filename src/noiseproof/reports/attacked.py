@@ -1,7 +1,8 @@
 """Records of attacks as figures: accuracy under attack, and the certified accuracy of the same classifier beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +18,15 @@ from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, dr
 from noiseproof.robustness import RobustSummary, summarise_verdicts, verdicts, worst_of
 from noiseproof.smoothing import Certified
 
-__all__ = ["NORM_ORDERS", "certified_beside", "draw_attack", "found_verdicts", "summarise_attack", "worst_case"]
+__all__ = [
+    "NORM_ORDERS",
+    "certified_beside",
+    "draw_attack",
+    "found_verdicts",
+    "same_model",
+    "summarise_attack",
+    "worst_case",
+]
 
 NORM_ORDERS = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
 """The norms of attacks as those of noises."""
@@ -64,6 +73,13 @@ def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
     return summarise_verdicts(worst, np.asarray(records[0].settings.sizes, dtype=np.float64))
 
 
+def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records speak of one classifier: equal digests of weights and code; a function without, equal names."""
+    if one.get("digest") is None:
+        return dict(one) == dict(other)
+    return all(one.get(key) == other.get(key) for key in ("digest", "source"))
+
+
 def certified_beside(run: Path, attack: AttackRecord) -> Float[np.ndarray, " sizes"] | None:
     """Return the certified accuracy of the same classifier, noise and images at the attack's sizes.
 
@@ -73,8 +89,11 @@ def certified_beside(run: Path, attack: AttackRecord) -> Float[np.ndarray, " siz
     if not (run / Record.configuration).exists():
         return None
     record, settings = Record.open(run), attack.settings
-    same = record.settings.model.get("digest") == settings.model.get("digest")
-    if not same or record.settings.data != settings.data or record.settings.noise != settings.noise:
+    if (
+        not same_model(record.settings.model, settings.model)
+        or record.settings.data != settings.data
+        or record.settings.noise != settings.noise
+    ):
         return None
     if record.noise.norm != NORM_ORDERS[settings.norm]:
         return None
