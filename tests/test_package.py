@@ -17,9 +17,9 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], 
 # A room may import those of its own line and of lines above it, never below.
 LAYERS = [
     {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch", "inputs", "balls", "ascent"},
-    {"noises", "bounds", "runners", "data"},
+    {"noises", "bounds", "runners", "data", "sequential"},
     {"models", "classifier", "samplers"},
-    {"certificates", "sampling", "objectives", "engine", "probing"},
+    {"certificates", "sampling", "objectives", "engine", "probing", "verification"},
     {"attacks"},
     {"smoothing"},
     {"answers"},

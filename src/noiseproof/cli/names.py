@@ -67,6 +67,7 @@ class ObjectiveName(StrEnum):
     adversarial = "adversarial"
     trades = "trades"
     logit_pairing = "logit-pairing"
+    convex_outer = "convex-outer"
 
 
 class AttackName(StrEnum):
@@ -132,6 +133,7 @@ def objective(name: ObjectiveName, changes: Sequence[str] = ()) -> "Objective":
         ObjectiveName.adversarial: o.Adversarial,
         ObjectiveName.trades: o.TRADES,
         ObjectiveName.logit_pairing: o.AdversarialLogitPairing,
+        ObjectiveName.convex_outer: o.ConvexOuter,
     }
     return replace(builders[name](), **_parse_changes(builders[name](), changes))  # type: ignore[type-var]
 

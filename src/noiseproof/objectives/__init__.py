@@ -3,6 +3,7 @@
 from noiseproof.objectives.adversarial import Adversarial
 from noiseproof.objectives.base import BatchLoss, Objective
 from noiseproof.objectives.consistency import Consistency
+from noiseproof.objectives.convex_outer import ConvexOuter
 from noiseproof.objectives.gaussian_augmentation import GaussianAugmentation
 from noiseproof.objectives.logit_pairing import AdversarialLogitPairing
 from noiseproof.objectives.macer import MACER
@@ -18,6 +19,7 @@ __all__ = [
     "AdversarialLogitPairing",
     "BatchLoss",
     "Consistency",
+    "ConvexOuter",
     "GaussianAugmentation",
     "Natural",
     "Objective",

@@ -1,0 +1,81 @@
+"""A cascade of robust networks (section 3.3 of Wong, Schmidt, Metzen & Kolter 2018, reference [17])."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from noiseproof.balls import Norm
+from noiseproof.errors import InvalidInputError
+from noiseproof.verification.convex_outer import certified_robust
+
+__all__ = ["Cascade", "CascadeAnswer"]
+
+
+@dataclass(frozen=True)
+class CascadeAnswer:
+    """What a cascade says of each image: its class, whether that is certified, and the stage that said so, from 0."""
+
+    labels: Int64[Tensor, " batch"]
+    certified: Bool[Tensor, " batch"]
+    stages: Int64[Tensor, " batch"]
+
+    def certified_error(self, labels: Int64[Tensor, " batch"]) -> float:
+        """Return the share of images that are classified wrongly or not certified.
+
+        So the released evaluation counts: an image that a stage before the last certifies is an error if the certified
+        class is wrong; of those left, an image is an error unless the last stage certifies its true class, which is then
+        also its prediction.
+        """
+        return 1.0 - float((self.certified & (self.labels == labels)).double().mean())
+
+    def error(self, labels: Int64[Tensor, " batch"]) -> float:
+        """Return the share of images that are classified wrongly, certified or not."""
+        return float((self.labels != labels).double().mean())
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Stages in order: each answers the images whose prediction it certifies, the last one all that are left.
+
+    The certificate at an image is of the stage's own prediction; no true label is looked at. What it says of a neighbour
+    x' is what the paper counts, and no more: the stage that answered x gives x' the same class. At x' itself an earlier
+    stage may certify another class, so that the cascade as a classifier is not proven constant on the ball.
+
+    Args:
+        stages: networks as `certified_robust` takes them.
+        norm: of the perturbation.
+        epsilon: radius of the ball >= 0, in pixels.
+
+    Raises:
+        InvalidInputError: no stage.
+    """
+
+    stages: Sequence[nn.Module]
+    norm: Norm
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise InvalidInputError("stages", required="at least one network", got="none", remedy="One is no cascade.")
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "batch *shape"]) -> CascadeAnswer:
+        """Answer every image.
+
+        Raises:
+            InvalidInputError: as `certified_robust`.
+        """
+        left = torch.arange(len(images), device=images.device)
+        labels, stages = torch.zeros_like(left), torch.zeros_like(left)
+        certified = torch.zeros_like(left, dtype=torch.bool)
+        for number, stage in enumerate(self.stages):
+            if not len(left):
+                break
+            labels[left] = stage(images[left]).argmax(1)
+            stages[left] = number
+            certified[left] = certified_robust(stage, images[left], labels[left], self.norm, self.epsilon)
+            left = left[~certified[left]]
+        return CascadeAnswer(labels, certified, stages)

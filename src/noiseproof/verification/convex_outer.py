@@ -1,0 +1,256 @@
+"""The convex outer adversarial polytope, reference [17] (Wong & Kolter 2018; Wong, Schmidt, Metzen & Kolter 2018).
+
+For x' in a ball around x, every ReLU whose input crosses 0 is replaced by the triangle that its bounds l < 0 < u leave
+it. Over this larger, convex set a linear function of the logits has a minimum that any feasible point of its dual
+bounds from below; theorem 1 of Wong & Kolter writes such a point down in closed form. With their alpha = u / (u - l)
+each triangle is used by two parallel lines, the lower through 0, of slope d = u / (u - l) and -d l apart:
+
+    relu(z) = d z + g + e,  |e| <= g,  g = -d l / 2        (d = 0 or 1 and g = 0 where z does not cross 0)
+
+so each pre-activation, and each difference of logits, is an affine function of x' - x and of these e. It lies within a
+radius of its centre, and one backward pass for its row of weights a gives what theorem 1 and algorithm 1 give:
+
+    centre: the network at x with relu(z) replaced by d z + g; one forward pass for all units
+    radius: epsilon |a_1|_q + sum over layers i and units j of |a_ij| g_ij,  1/p + 1/q = 1
+
+where a_i is the row pulled back to the outputs of layer i: the dual variable nu-hat_i+1, up to sign, and d a_i is nu_i.
+[l, u] = centre -+ radius, layer by layer, each from those before it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from noiseproof.balls import Norm, Radius
+from noiseproof.errors import InvalidInputError
+from noiseproof.verification.layers import Affine, Convolution, Dense, ReluNetwork, read_network
+from noiseproof.verification.relaxation import Ball, Relaxation, relax
+from noiseproof.verification.windows import sees_windows, window_radius
+
+__all__ = ["LayerBounds", "certified_robust", "dual_margins", "layer_bounds"]
+
+_MEMORY = 2**20
+"""Coefficients held at a time, about: few enough to stay near the processor."""
+
+_IMAGES = 64
+"""Images that `certified_robust` takes at a time."""
+
+
+@dataclass(frozen=True)
+class LayerBounds:
+    """Of every pre-activation of a layer, over the ball of each image."""
+
+    lower: Float[Tensor, "batch *shape"]
+    upper: Float[Tensor, "batch *shape"]
+
+
+def layer_bounds(
+    network: nn.Module, images: Float[Tensor, "batch *shape"], norm: Norm, epsilon: Radius
+) -> list[LayerBounds]:
+    """Return l and u of every pre-activation, layer by layer (algorithm 1 of Wong & Kolter 2018), logits excepted.
+
+    Computed in the type of the images, without allowance for its rounding.
+
+    Args:
+        network: as for `certified_robust`.
+        images: the centres of the balls.
+        norm: of the perturbation.
+        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
+
+    Raises:
+        InvalidInputError: another kind of network, another norm, or a radius that is not finite and >= 0.
+    """
+    return _enclose(network, images, norm, epsilon, rounding=False).bounds
+
+
+def dual_margins(
+    network: nn.Module,
+    images: Float[Tensor, "batch *shape"],
+    labels: Int[Tensor, " batch"],
+    norm: Norm,
+    epsilon: Radius,
+    *,
+    rounding: bool = False,
+) -> Float[Tensor, "batch classes"]:
+    """Return a lower bound of f_y(x') - f_j(x') over |x' - x|_p <= epsilon for every class j; 0 for j = y.
+
+    This is J(x, nu(c)) of theorem 1 at c = e_y - e_j. It is differentiable by the network's weights and by the images,
+    through the bounds of every layer, as robust training needs it; then the graph holds every coefficient of every
+    unit. Computed in the type of the images.
+
+    Args:
+        network: as for `certified_robust`.
+        images: the centres of the balls.
+        labels: y.
+        norm: of the perturbation.
+        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
+        rounding: whether every bound is widened by what floating point may have done to it, see `certified_robust`.
+
+    Raises:
+        InvalidInputError: as `layer_bounds`, or a label that is not a class.
+    """
+    found = _enclose(network, images, norm, epsilon, rounding=rounding)
+    last = found.network.maps[-1]
+    if labels.numel() and not (labels.min() >= 0 and labels.max() < found.network.classes):
+        raise InvalidInputError(
+            "labels",
+            required=f"from 0 to {found.network.classes - 1}",
+            got=f"{int(labels.min())} to {int(labels.max())}",
+            remedy="The network has an output for each class.",
+        )
+    own = labels.long().unsqueeze(1)
+    rows = torch.eye(found.network.classes).to(last.weight)
+    rows = rows[labels.long()].unsqueeze(1) - rows
+    centre = last.apply(found.centre)
+    radius = _pull_back(found.network.maps[:-1], found.relaxations, found.ball, rows @ last.weight)
+    if rounding:
+        size = last.apply(found.magnitude, magnitude=True)
+        radius = radius + found.unit * (size + size.gather(1, own))
+    return (centre.gather(1, own) - centre - radius).scatter(1, own, 0.0)
+
+
+@torch.no_grad()
+def certified_robust(
+    network: nn.Module,
+    images: Float[Tensor, "batch *shape"],
+    labels: Int[Tensor, " batch"],
+    norm: Norm,
+    epsilon: Radius,
+) -> Bool[Tensor, " batch"]:
+    """Say of which images it is proven that every x' within epsilon is classified as `labels`.
+
+    Proven, where True: f_y(x') > f_j(x') for all j != y and all real x' with |x' - x|_p <= epsilon, inside [0, 1] or
+    not, for the function f that real arithmetic computes with the network's weights. Then it is so for every smaller
+    epsilon too, even where the bound there fails: slopes change with the bounds, and margins need not fall with epsilon.
+    False proves nothing.
+
+    Floating point: everything is computed in float64, and the bounds of each layer and the margins are widened by
+    8 u N S, u = 2^-53. N counts all pixels, units and classes: a number passes through fewer than 8 N roundings in the
+    pass forward, the pass back, the sum over the gaps and the norm together, whatever the order of the sums (a
+    convolution by Fourier or Winograd transform is not meant). S is what a pass forward through the weights' absolute
+    values makes of |x| + |mean| + epsilon, biases and gaps: the sum of the sizes of all terms. To first order in u this
+    is more than every error of a centre, a radius and a gap; it is some 1e-8 for the small networks of [17]. What it
+    does not speak of is the network as run in float32, whose logits at a given x' are off by some 1e-6 of their size:
+    where the true margin at x' is less than that, x' may be classified otherwise.
+
+    Args:
+        network: an nn.Sequential of Conv2d (zeros around, no groups, no dilation), Linear, Flatten and ReLU, affine maps
+            and ReLUs in turn, Linear last; a normalisation first (`Normalise`, `with_normalisation`), or none.
+        images: the centres of the balls.
+        labels: y; the network's prediction, if the question is whether that is robust.
+        norm: of the perturbation: "l2", "linf" or "l1".
+        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
+
+    Raises:
+        InvalidInputError: as `dual_margins`.
+    """
+    proven = []
+    for start in range(0, len(images), _IMAGES):
+        part = slice(start, start + _IMAGES)
+        own = epsilon if isinstance(epsilon, float) else epsilon[part]
+        margins = dual_margins(network, images[part].double(), labels[part], norm, own, rounding=True)
+        others = margins.scatter(1, labels[part].long().unsqueeze(1), math.inf)
+        proven.append((others > 0.0).all(dim=1))
+    return torch.cat(proven) if proven else labels.new_zeros(0, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class _Enclosure:
+    """All that the last layer's margins need: what the layers before it were found to do."""
+
+    network: ReluNetwork
+    ball: Ball
+    bounds: list[LayerBounds]
+    relaxations: list[Relaxation]
+    centre: Tensor
+    magnitude: Tensor
+    unit: float
+
+
+def _enclose(network: nn.Module, images: Tensor, norm: Norm, epsilon: Radius, *, rounding: bool) -> _Enclosure:
+    read = read_network(network, images.shape[1:], images.dtype, images.device)
+    ball = Ball(norm, _checked(norm, epsilon, images), read.scale.expand(images.shape[1:]))
+    column = ball.epsilon.view(-1, *[1] * (images.ndim - 1))
+    z = (images - read.mean) * read.scale
+    size = (images.abs() + read.mean.abs() + column) * read.scale
+    numbers = sum(layer.inputs.numel() for layer in read.maps) + read.classes
+    unit = 4.0 * torch.finfo(images.dtype).eps * numbers  # eps is 2 u
+    bounds: list[LayerBounds] = []
+    relaxations: list[Relaxation] = []
+    for i, layer in enumerate(read.maps[:-1]):
+        centre = layer.apply(z)
+        radius = _radius(read.maps[: i + 1], relaxations, ball)
+        size = layer.apply(size, magnitude=True)
+        if rounding:
+            radius = radius + unit * size
+        bounds.append(LayerBounds(centre - radius, centre + radius))
+        relaxations.append(relax(bounds[-1].lower, bounds[-1].upper))
+        slope, half_gap = relaxations[-1].slope, relaxations[-1].half_gap
+        z, size = slope * centre + half_gap, slope * size + half_gap
+    return _Enclosure(read, ball, bounds, relaxations, z, size, unit)
+
+
+def _checked(norm: Norm, epsilon: Radius, images: Tensor) -> Float[Tensor, " #batch"]:
+    if norm not in get_args(Norm):
+        raise InvalidInputError("norm", required="'l2', 'linf' or 'l1'", got=repr(norm), remedy="Choose one.")
+    radii = torch.as_tensor(epsilon, dtype=images.dtype, device=images.device).reshape(-1)
+    if not bool((radii.isfinite() & (radii >= 0.0)).all()):
+        raise InvalidInputError("epsilon", required="finite and >= 0", got=epsilon, remedy="It is in units of a pixel.")
+    if len(radii) not in {1, len(images)}:
+        raise InvalidInputError(
+            "epsilon",
+            required=f"one, or one for each of {len(images)} images",
+            got=len(radii),
+            remedy="Pass both alike.",
+        )
+    return radii
+
+
+def _radius(maps: Sequence[Affine], relaxations: Sequence[Relaxation], ball: Ball) -> Float[Tensor, "#batch *outputs"]:
+    """Return the radius of every unit of the last of these maps."""
+    if sees_windows(maps):
+        return window_radius(cast("Sequence[Convolution]", maps), relaxations, ball, _MEMORY)
+    last = maps[-1]
+    batch = len(relaxations[0].slope) if relaxations else 1
+    chunk = max(1, _MEMORY // (batch * max(layer.inputs.numel() for layer in maps)))
+    parts = [_pull_back(maps[:-1], relaxations, ball, rows) for rows in _rows(last, chunk)]
+    return torch.cat(parts, dim=1).reshape(-1, *last.outputs)
+
+
+def _rows(layer: Affine, chunk: int) -> list[Float[Tensor, "1 rows *inputs"]]:
+    """Return the row of weights of every unit of a layer, some at a time."""
+    if isinstance(layer, Dense):
+        return [rows.unsqueeze(0) for rows in torch.split(layer.weight, chunk)]
+    units = torch.arange(layer.outputs.numel(), device=layer.weight.device)
+    return [
+        layer.transposed(
+            torch.zeros(len(part), len(units))
+            .to(layer.weight)
+            .scatter(1, part.unsqueeze(1), 1.0)
+            .view(1, -1, *layer.outputs)
+        )
+        for part in torch.split(units, chunk)
+    ]
+
+
+def _pull_back(
+    maps: Sequence[Affine],
+    relaxations: Sequence[Relaxation],
+    ball: Ball,
+    rows: Float[Tensor, "#batch rows *inputs"],
+) -> Float[Tensor, "#batch rows"]:
+    """Return the radius of rows, given by their coefficients of the outputs of the last of `maps` behind its ReLU."""
+    total: Tensor | None = None
+    for layer, relaxation in zip(reversed(maps), reversed(relaxations), strict=True):
+        flat = rows.flatten(2)
+        gaps = (flat.abs() @ relaxation.half_gap.flatten(1).unsqueeze(2)).squeeze(2)
+        total = gaps if total is None else total + gaps
+        rows = flat * relaxation.slope.flatten(1).unsqueeze(1)
+        rows = layer.transposed(rows.view(*rows.shape[:2], *layer.outputs))
+    moved = ball.reach(rows.flatten(2) * ball.scale.flatten())
+    return moved if total is None else moved + total
