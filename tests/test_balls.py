@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 
 from noiseproof.balls import Norm, distance, per_image, project, steepest, unblocked, uniform
 from noiseproof.randomness import as_source
@@ -176,3 +176,81 @@ def test_only_pixels_that_can_move_keep_their_gradient(seed: int) -> None:
     assert still.any()
     assert not still.all()
     assert torch.equal(unblocked(gradient, points), torch.where(still, 0.0, gradient))
+
+
+def nearest_by_bisection(away: np.ndarray, center: np.ndarray, norm: Norm, epsilon: float) -> np.ndarray:
+    """One image: the multiplier of the ball's constraint, each pixel by its own condition."""
+    low, high = 0.0, 1e15
+    for _ in range(300):
+        t = 0.5 * (low + high)
+        found = np.clip(_with_multiplier(away, center, norm, t), 0, 1)
+        low, high = (t, high) if np.linalg.norm(found - center, ORDER[norm]) > epsilon else (low, t)
+    return _with_multiplier(away, center, norm, 0.0 if high < 1e-70 else high)
+
+
+def _with_multiplier(away: np.ndarray, center: np.ndarray, norm: Norm, t: float) -> np.ndarray:
+    """Before the clip to the box."""
+    offset = away - center
+    return center + (offset / (1 + t) if norm == "l2" else np.sign(offset) * np.maximum(np.abs(offset) - t, 0))
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+@given(
+    seed=st.integers(0, 2**31),
+    reach=st.sampled_from([1e-3, 0.5, 30.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_the_exact_projection_is_the_nearest_point_of_ball_and_box(
+    norm: Norm, seed: int, reach: float, dtype: torch.dtype
+) -> None:
+    """Against bisection, for radii of each image's own; equal to a call for it alone; and it moves no point of both."""
+    center, radii = pictures(seed, dtype), [0.0, 1e-6, 0.1, 1 / 3, 0.7, 5.0, 1e-300, 0.031, 60.0]
+    epsilon = torch.tensor(radii, dtype=torch.float64)
+    away = center + reach * torch.randn(center.shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    found = project(away, center, norm, epsilon, exact=True)
+    assert found.dtype == dtype
+    assert 0.0 <= found.min() <= found.max() <= 1.0
+    assert (distance(found, center, norm).numpy() <= np.array(radii) * (1 + 1e-12) + 1e-14).all()
+    for row, radius in enumerate(radii):
+        y, x = (images[row].flatten().double().numpy() for images in (away, center))
+        free, mine = nearest_by_bisection(y, x, norm, radius), found[row].flatten().numpy()
+        assert np.allclose(mine, np.clip(free, 0, 1), rtol=0, atol=1e-12 if dtype == torch.float64 else 1.2e-7)
+        at_wall = (free > 1 + 1e-6) | (free < -1e-6)
+        assert (mine[at_wall] == np.clip(free[at_wall], 0, 1)).all(), "rounding takes no pixel from its wall"
+        alone = slice(row, row + 1)
+        assert torch.equal(project(away[alone], center[alone], norm, radius, exact=True), found[alone])
+    again = project(found, center, norm, epsilon, exact=True)
+    assert torch.allclose(again, found, rtol=0, atol=1.2e-7)
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_no_solver_finds_a_nearer_point_and_the_cheap_projection_does_not_either(norm: Norm) -> None:
+    rng, cheaper = np.random.default_rng(1), 0
+    for _ in range(15):
+        x = np.where(rng.random(6) < 0.5, rng.integers(0, 2, 6), rng.random(6))
+        y, epsilon = x + 0.6 * rng.normal(size=6), float(rng.choice([0.2, 0.5]))
+        own, cheap = (
+            project(torch.from_numpy(y)[None], torch.from_numpy(x)[None], norm, epsilon, exact=exact)[0].numpy()
+            for exact in (True, False)
+        )
+        # x + up - down with up, down >= 0 makes both norms smooth
+        halves = [*((0.0, 1.0 - value) for value in x), *((0.0, value) for value in x)]
+        length = (lambda v: v.sum()) if norm == "l1" else (lambda v: np.sqrt(((v[:6] - v[6:]) ** 2).sum() + 1e-30))
+        solved = optimize.minimize(
+            lambda v, x=x, y=y: float(((x + v[:6] - v[6:] - y) ** 2).sum()),
+            np.full(12, 0.01),
+            bounds=halves,
+            constraints=[{"type": "ineq", "fun": lambda v, e=epsilon, length=length: e - length(v)}],
+            method="SLSQP",
+            options={"ftol": 1e-14, "maxiter": 500},
+        )
+        assert ((own - y) ** 2).sum() <= solved.fun + 1e-6
+        assert ((own - y) ** 2).sum() <= ((cheap - y) ** 2).sum() + 1e-12
+        cheaper += ((own - y) ** 2).sum() < ((cheap - y) ** 2).sum() - 1e-3
+    assert cheaper >= 5, "the two differ where walls are near"
+
+
+def test_in_linf_the_projection_is_exact_in_any_case() -> None:
+    center = pictures(4)
+    away = center + torch.randn(center.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(project(away, center, "linf", 0.3, exact=True), project(away, center, "linf", 0.3))

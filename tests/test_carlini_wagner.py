@@ -13,7 +13,7 @@ from noiseproof.attacks.carlini_wagner import CarliniWagner
 from noiseproof.attacks.expectation import margin
 from noiseproof.attacks.votes import Votes
 from noiseproof.balls import distance
-from noiseproof.errors import InvalidInputError, MissingExtraError
+from noiseproof.errors import ClassifierError, InvalidInputError, MissingExtraError
 from noiseproof.noises import Gaussian, Noise
 from noiseproof.runners import FunctionRunner
 
@@ -94,6 +94,35 @@ def test_an_image_s_point_depends_on_its_own_key_alone_and_no_generator_is_touch
     torch.testing.assert_close(other[:2], whole[:2], rtol=0.0, atol=1e-5)
     assert (other[2] - whole[2]).abs().max() > 1e-3
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_image_that_its_draws_call_wrong_has_more_of_them() -> None:
+    """Else its nearest point is itself, and the way there is none."""
+    network, noise = HalfSpace(scale=50.0), Gaussian(0.5)
+    every, labels = images_at([0.1] * 40, network)
+    few = Votes(network, noise, 2, draws=8, fixed=True, seed=5)(every)
+    unlucky = (margin(few, labels) > 0.2).nonzero()[:3, 0].tolist()
+    assert len(unlucky) == 3
+    images, right = every[unlucky], labels[unlucky]
+    batch = Batch(torch.cat([images, 1.0 - images[:1]]), torch.zeros(4, dtype=torch.int64), [*unlucky, 99], 5)
+    found = replace(SMALL, draws=8).nearest(Target(network, noise, 2), batch, "l2")
+    ways = (found - batch.images)[:3]
+    along = -network.heights(ways + 0.5) / ways.flatten(1).norm(dim=1)
+    assert (along > 0.5).all()
+    judge = Votes(network, noise, 2, draws=1000, seed=77)
+    assert (judge(images).argmax(1) == right).all()
+    finder = replace(SMALL, draws=8).begin(Target(network, noise, 2), batch, "l2")
+    assert (judge(finder(torch.full((3,), 0.4, dtype=torch.float64), [0, 1, 2])).argmax(1) != right).all()
+
+
+def test_a_gradient_that_is_not_finite_is_an_error() -> None:
+    class Kinked(HalfSpace):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images) + (images - images).flatten(1).abs().sum(1, keepdim=True).sqrt()
+
+    images, labels = images_at([0.3], HalfSpace())
+    with pytest.raises(ClassifierError, match="gradient of the classifier must be finite"):
+        SHORT.nearest(Target(Kinked(), NOISE, 2), Batch(images, labels, [0]), "l2")
 
 
 class Fortress(nn.Module):

@@ -214,6 +214,26 @@ def test_beyond_what_was_found_the_best_point_of_the_way_is_taken(width: float, 
     assert int(network(finder(inside, [0])).argmax(1)) == 0
 
 
+@pytest.mark.parametrize("noise", [None, Gaussian(1e-3)])
+def test_among_points_of_equal_margins_the_whole_size_is_taken(noise: Noise | None) -> None:
+    """All that are across have margin 1: the nearest says little of another classifier."""
+    network = HalfSpace()
+    images, labels = images_at([0.2, -0.2], network)
+    found = images - 1.05 * torch.tensor([0.2, -0.2]).view(-1, 1, 1, 1) * network.normal
+    finder = Given(found).begin(Target(network, noise, 2), Batch(images, labels, [0, 1]), "l2")
+    for size in (0.22, 0.3, 0.5):
+        sizes = torch.full((2,), size, dtype=torch.float64)
+        torch.testing.assert_close(distance(finder(sizes, [0, 1]), images, "l2"), sizes, rtol=1e-5, atol=0.0)
+
+
+def test_sizes_of_placed_points_are_checked() -> None:
+    images = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    finder = Given(images).begin(Target(HalfSpace(), None, 2), Batch(images, torch.tensor([0]), [0]), "l2")
+    for size in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(InvalidInputError, match=r"^sizes must be finite"):
+            finder(torch.tensor([size], dtype=torch.float64), [0])
+
+
 def test_points_are_placed_by_other_draws_than_found_them() -> None:
     """A vote is for class 1 if the noise is one that a search with the batch's seed could have seen."""
     image = torch.full((1, 1, 4, 4), 0.5)
@@ -312,6 +332,26 @@ def test_an_image_without_a_start_or_wrong_already_is_left_alone(
     assert torch.equal(found[2], images[2])  # it is no 0
     assert rows[-1] == 1
     assert rows[-3:-1] == [1, 32]  # one query says that an image is wrong already, two that there is no start
+
+
+@pytest.mark.parametrize(("attack", "norm", "factor"), DECISIONS, ids=NAMES)
+def test_an_image_that_few_draws_call_wrong_has_more_of_them(attack: NearestAttack, norm: Norm, factor: float) -> None:
+    """And is left alone only if 1024 call it wrong too."""
+    network, noise, height = HalfSpace(), Gaussian(0.5), 0.1
+    every, labels = images_at([height] * 40, network)
+    few = Votes(network, noise, 2, draws=8, fixed=True, seed=5)(every).argmax(1)
+    unlucky = (few != labels).nonzero()[:2, 0].tolist()
+    assert len(unlucky) == 2
+    wrong, _ = images_at([-0.5], network)  # of the other class
+    images, keys = torch.cat([every[unlucky], wrong]), [*unlucky, 77]
+    batch = Batch(images, torch.zeros(3, dtype=torch.int64), keys, 5)
+    finder = attack.begin(Target(network, noise, 2), batch, norm)
+    least = smallest_distances(network, Batch(images[:2], labels[:2], [0, 1]), None, 8, norm)
+    points = finder(torch.cat([5.0 * least, torch.ones(1, dtype=torch.float64)]), [0, 1, 2])
+    judge = Votes(network, noise, 2, draws=2000, seed=77)
+    assert (judge(images[:2]).argmax(1) == 0).all()
+    assert (judge(points[:2]).argmax(1) == 1).all()
+    assert torch.equal(points[2], images[2])
 
 
 @pytest.mark.parametrize(("attack", "norm", "factor"), DECISIONS, ids=NAMES)

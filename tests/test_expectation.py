@@ -12,7 +12,7 @@ from noiseproof.attacks import Expectation, attack_loss
 from noiseproof.attacks.copies import NoisyCopies
 from noiseproof.attacks.expectation import margin
 from noiseproof.engine import accelerate
-from noiseproof.errors import ClassifierError, InvalidInputError
+from noiseproof.errors import ClassifierError, InvalidInputError, OutOfMemoryError
 from noiseproof.noises import Gaussian, Laplace, Noise
 from noiseproof.randomness import Phase
 from noiseproof.runners import FunctionRunner
@@ -200,3 +200,90 @@ def test_it_takes_a_network_in_another_precision() -> None:
     )
     torch.testing.assert_close(exact(images), rounded(images), atol=0.02, rtol=0.02)
     assert torch.autograd.grad(rounded(images).sum(), images)[0].isfinite().all()
+
+
+def test_errors_of_the_network_name_what_it_was_given() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    for size in (None, 2):
+        smoothed = Expectation(network, Gaussian(SIGMA), draws=4, batch_size=size)
+        with pytest.raises(ClassifierError, match=r"the network must be able to take .* got RuntimeError"):
+            smoothed(torch.rand(2, 1, 5, 5, requires_grad=True))
+
+    class Pooled(nn.Module):
+        def forward(self, batch: Tensor) -> Tensor:
+            return network(batch).mean(0, keepdim=True)
+
+    with pytest.raises(ClassifierError, match=r"float scores \(8, classes\)"):
+        Expectation(Pooled(), Gaussian(SIGMA), draws=4)(torch.rand(2, 1, 4, 4))
+
+
+class Narrow(nn.Module):
+    """A network on a device with room for so many rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.rows = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)), rows
+        self.seen: list[int] = []
+
+    def forward(self, batch: Tensor) -> Tensor:
+        self.seen.append(len(batch))
+        if len(batch) > self.rows:
+            raise torch.OutOfMemoryError
+        scores: Tensor = self.inner(batch)
+        return scores
+
+
+def test_rows_that_do_not_fit_are_halved_and_nothing_else_changes() -> None:
+    images, labels = torch.rand(5, 1, 4, 4, requires_grad=True), torch.tensor([0, 1, 2, 0, 1])
+    gradients = []
+    for rows in (1000, 6):
+        smoothed = Expectation(Narrow(rows), Gaussian(SIGMA), draws=4, fixed=True)
+        loss = attack_loss(smoothed.log_probabilities(images), labels, "log_mean").sum()
+        gradients.append(torch.autograd.grad(loss, images)[0])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+    seen = smoothed.module.seen  # type: ignore[union-attr]
+    assert seen[:3] == [20, 10, 5]
+    seen.clear()  # type: ignore[operator, union-attr]
+    smoothed(images.detach())
+    assert seen == [5] * 4, "what fits is remembered"
+    with pytest.raises(OutOfMemoryError, match="a batch of 1 images"):
+        Expectation(Narrow(0), Gaussian(SIGMA), draws=4)(images)
+
+
+def test_a_gradient_that_is_not_finite_is_an_error() -> None:
+    class Overflowing(nn.Module):
+        def forward(self, batch: Tensor) -> Tensor:
+            return torch.stack([batch.flatten(1).sum(1).square() * 1e38, batch.flatten(1).sum(1)], 1)
+
+    smoothed, images = Expectation(Overflowing(), Gaussian(SIGMA), draws=4), torch.ones(2, 1, 4, 4, requires_grad=True)
+    with pytest.raises(ClassifierError, match="gradient of the classifier"):
+        torch.autograd.grad(smoothed(images).sum(), images)
+
+
+def test_a_network_that_changes_its_input_changes_no_image() -> None:
+    images = -torch.ones(2, 1, 4, 4)
+    Expectation(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 2)), None)(images)
+    assert (images == -1.0).all()
+
+
+@pytest.mark.parametrize("loss", ["log_mean", "mean", "margin"])
+def test_losses_have_a_slope_where_probabilities_are_0_or_1(loss: str) -> None:
+    """Margins of +-200: every draw held; half of them lost. And a class that is ruled out by -inf does no harm."""
+    for signs in ([1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0]):
+        scores = torch.tensor([[[200.0 * sign, 0.0, -math.inf] for sign in signs]], requires_grad=True)
+        value = attack_loss(scores.log_softmax(2), torch.tensor([0]), loss)  # type: ignore[arg-type]
+        (gradient,) = torch.autograd.grad(value.sum(), scores)
+        assert gradient.isfinite().all()
+        assert float(gradient[0, :, 0].sum()) < -0.4
+        assert float(gradient[0, :, 1].sum()) > 0.4
+
+
+def test_saturated_losses_keep_their_order() -> None:
+    heights = torch.tensor([-400.0, -100.0, -30.0, -14.5, -13.0, -5.0, 0.0, 5.0, 400.0])
+    log_p = torch.stack([torch.zeros(9), heights], 1).log_softmax(1)[:, None]
+    for loss in ("log_mean", "mean", "margin"):
+        values = attack_loss(log_p, torch.zeros(9, dtype=torch.int64), loss)  # type: ignore[arg-type]
+        assert (values.diff() > 0).all()
+    exact = attack_loss(log_p, torch.zeros(9, dtype=torch.int64), "log_mean")[4:]
+    np.testing.assert_allclose(exact, np.logaddexp(0, heights[4:].numpy()), rtol=1e-2)

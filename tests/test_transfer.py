@@ -80,6 +80,25 @@ def test_it_is_the_source_that_is_attacked() -> None:
     assert (moved < 0.5 * sizes).all()  # another boundary's distance shrinks by less
 
 
+class Lowered(HalfSpace):
+    """A half-space whose boundary is a bit further from what is above it."""
+
+    def heights(self, images: Tensor) -> Tensor:
+        return super().heights(images) + 0.15
+
+
+@pytest.mark.parametrize("inner", [INNER, HopSkipJump(steps=4, queries=30, draws=1)], ids=["gradients", "decisions"])
+def test_a_source_without_noise_fools_a_target_whose_boundary_is_further_away(inner: Attack) -> None:
+    """Barely across the source's boundary would not do."""
+    source, target = HalfSpace(), Lowered()
+    images, labels = images_at([0.3, 0.2, 0.1], source)
+    batch = Batch(images, labels, [7, 3, 12])
+    finder = Transfer(inner, Target(source, None, 2), "half-space").begin(Target(target, None, 2), batch, "l2")
+    sizes = torch.tensor([0.45, 0.35, 0.25], dtype=torch.float64)
+    assert (target(finder(0.95 * sizes, range(3))).argmax(1) == labels).all()
+    assert (target(finder(1.25 * sizes, range(3))).argmax(1) != labels).all()
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_norms_are_those_of_the_attack_on_the_source(norm: Norm) -> None:
     network = HalfSpace()

@@ -16,6 +16,9 @@ Norm = Literal["linf", "l2", "l1"]
 Radius = float | Float64[Tensor, " batch"]
 """Radius of a ball: one for all images, or one for each, in float64."""
 
+_LAST = 1e-13
+"""Of a length in float64, the digits that sums over an image's pixels round."""
+
 _ORDER: dict[Norm, float] = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
 
 
@@ -28,13 +31,26 @@ def distance(
 
 
 def project(
-    points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: Radius
+    points: Float[Tensor, "batch *shape"],
+    center: Float[Tensor, "batch *shape"],
+    norm: Norm,
+    epsilon: Radius,
+    *,
+    exact: bool = False,
 ) -> Float[Tensor, "batch *shape"]:
     """Return points within distance epsilon of center and within [0, 1]; those that were there stay, up to rounding.
 
     First the Euclidean projection onto the ball, then the clamp to the box. Both hold afterwards: center is in the box,
     so clamping moves no coordinate further from center's, and no norm of the difference grows. For l_inf this is the
-    nearest point of the intersection; for l_2 and l_1 it is a point of it, not always the nearest.
+    nearest point of the intersection; for l_2 and l_1 it is a point of it, not always the nearest: what is lost at the
+    walls is not given to other pixels, and ascents by it end below the maximum of the intersection.
+
+    `exact` asks for the nearest point of the intersection, by its condition of optimality in every coordinate:
+
+        l_2    z = clip(x + s (y - x))          with the s <= 1 for which |z - x|_2 = epsilon
+        l_1    z = clip(x + soft(y - x, t))     with the t >= 0 for which |z - x|_1 = epsilon
+
+    where soft(v, t) = sign(v) max(|v| - t, 0); s = 1 and t = 0 if clip(y) is in the ball. Both are found by sorting.
 
     Computed in float64 and rounded towards center: float32 images leave neither ball nor box by their own rounding, but
     only by that of float64, at most 1e-16 a pixel and 1e-12 of epsilon.
@@ -44,20 +60,27 @@ def project(
         center: images in [0, 1].
         norm: of the ball.
         epsilon: its radius >= 0, or that of each image's own ball.
+        exact: whether the nearest point is wanted; for l_inf it is found in any case.
     """
     origin = center.double()
     offset = (points.double() - origin).flatten(1)
     radius = per_image(epsilon, offset)
     if norm == "linf":
         offset = offset.clamp(-radius, radius)
+    elif exact:
+        room = torch.where(offset > 0.0, 1.0 - origin.flatten(1), origin.flatten(1))
+        sizes = (_round_ball if norm == "l2" else _pointed_ball)(offset.abs(), room, radius)
+        length = torch.linalg.vector_norm(sizes, _ORDER[norm], dim=1, keepdim=True)
+        # not by the last digit, which would take pixels from their walls
+        offset = offset.sign() * torch.where(length > radius * (1.0 + _LAST), sizes * _shrink(length, radius), sizes)
     elif norm == "l2":
         length = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
         offset = offset * _shrink(length, radius)
     else:
         offset = _onto_simplex(offset, radius)
-    exact = (origin + offset.view(origin.shape)).clamp(0.0, 1.0)
-    rounded = exact.to(points.dtype)
-    further = (rounded.double() - origin).abs() > (exact - origin).abs()
+    found = (origin + offset.view(origin.shape)).clamp(0.0, 1.0)
+    rounded = found.to(points.dtype)
+    further = (rounded.double() - origin).abs() > (found - origin).abs()
     return torch.where(further, torch.nextafter(rounded, center), rounded)
 
 
@@ -141,3 +164,44 @@ def _onto_simplex(
     outside = sizes.sum(dim=1, keepdim=True) > epsilon
     inner = lowered * _shrink(lowered.sum(dim=1, keepdim=True), epsilon)
     return torch.where(outside, offset.sign() * inner, offset)
+
+
+def _round_ball(
+    sizes: Float[Tensor, "batch pixels"], room: Float[Tensor, "batch pixels"], epsilon: Float[Tensor, "#batch 1"]
+) -> Float[Tensor, "batch pixels"]:
+    """Return min(s sizes, room) with the s <= 1 for which its length is epsilon; s = 1 if it is less there.
+
+    Pixel i meets its wall at s_i = room_i / sizes_i. With s_1 <= s_2 <= .., once the first r have met theirs the squared
+    length is room_1^2 + .. + room_r^2 + s^2 (sizes_r+1^2 + ..), which the largest r reaches at last.
+    """
+    meets = torch.where(sizes > 0.0, room / sizes, torch.inf)
+    order = meets.argsort(dim=1)
+    squares = sizes.square().gather(1, order)
+    none = torch.zeros_like(squares[:, :1])
+    walls = torch.cat([none, room.square().gather(1, order).cumsum(1)], 1)
+    free = torch.cat([squares.flip(1).cumsum(1).flip(1), none], 1)  # from the pixel of this place on
+    met, target = meets.gather(1, order).square(), epsilon.square()
+    lengths = walls[:, 1:] + torch.where(free[:, 1:] > 0.0, met * free[:, 1:], 0.0)
+    gone = (lengths < target).sum(dim=1, keepdim=True)
+    scale = ((target - walls.gather(1, gone)).clamp(min=0.0) / free.gather(1, gone)).sqrt()
+    clipped = torch.minimum(sizes, room)
+    outside = torch.linalg.vector_norm(clipped, dim=1, keepdim=True) > epsilon
+    return torch.where(outside, torch.minimum(scale.clamp(max=1.0) * sizes, room), clipped)
+
+
+def _pointed_ball(
+    sizes: Float[Tensor, "batch pixels"], room: Float[Tensor, "batch pixels"], epsilon: Float[Tensor, "#batch 1"]
+) -> Float[Tensor, "batch pixels"]:
+    """Return min(max(sizes - t, 0), room) with the t >= 0 for which its sum is epsilon; t = 0 if it is less there.
+
+    As t falls, pixel i begins to count at t = sizes_i and meets its wall at t = sizes_i - room_i: between two such values
+    the sum grows by the number of pixels on their way for every unit.
+    """
+    levels, order = torch.cat([sizes, sizes - room], 1).sort(dim=1, descending=True)
+    moving = torch.where(order < sizes.shape[1], 1.0, -1.0).to(sizes).cumsum(1)
+    gained = moving[:, :-1] * (levels[:, :-1] - levels[:, 1:])
+    sums = torch.cat([torch.zeros_like(sizes[:, :1]), gained.cumsum(1)], 1)
+    place = (sums < epsilon).sum(dim=1, keepdim=True).clamp(min=1) - 1  # the last level that falls short
+    missing = (epsilon - sums.gather(1, place)) / moving.gather(1, place).clamp(min=1.0)
+    level = (levels.gather(1, place) - missing).clamp(min=0.0)
+    return torch.minimum((sizes - level).clamp(min=0.0), room)

@@ -14,6 +14,7 @@ from noiseproof.attacks.expectation import attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.balls import Norm, per_image, project, uniform
 from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.runners import memory_named
 
 __all__ = ["AutoLoss", "AutoPGD", "RandomisedAutoAttack", "checkpoints", "logit_ratio"]
 
@@ -35,7 +36,8 @@ class AutoPGD(Attack):
 
     At each of the `checkpoints` e is halved, and the ascent goes on at the best point so far, if since the checkpoint
     before fewer than .75 of the steps raised the loss, or if e was not halved there and the best loss is the same. Here
-    that is done once x_k is known for a checkpoint k; the paper computes x_k+1 first and discards it.
+    that is done once x_k is known for a checkpoint k; the paper computes x_k+1 first and discards it. At k = steps it is
+    not done: the last iterate stays what it is. P is the exact projection onto ball and box (`balls.project`).
 
     Under noise every loss is an estimate by m fresh draws. So a step "raises" it by chance too, and the best loss is
     that of a lucky draw, which honest later ones do not exceed: steps are halved earlier than for a deterministic
@@ -77,6 +79,10 @@ class AutoPGD(Attack):
 @dataclass(frozen=True)
 class RandomisedAutoAttack(Attack):
     """AutoAttack's version "rand": `AutoPGD` of log_mean, then of dlr on the images that still stand.
+
+    The reference implementation draws noise in its own way: it averages the gradients of m losses of one draw's logits
+    each, cross-entropy and dlr. Here both are losses of log (1/m) sum_i F(x + z_i), the smoothed classifier's own, and
+    dlr is of these logarithms in place of logits, from which it differs by no more than a shift where m is 1.
 
     An image stands while no point found has a positive margin of log mean F under m further draws. Of its points the
     one of the greatest such margin is returned. With few draws an image near its boundary may seem fallen by chance,
@@ -166,7 +172,7 @@ class _AutoFinder(GradientFinder):
         for step in range(1, self.steps + 1):
             points = climb.next_point()
             climb.arrive(points, *self._evaluate(points, problem, stage, first + step, judged))
-            if step in ends:
+            if step in ends and step < self.steps:  # at the end it would replace the last iterate by the luckiest
                 climb.adapt()
         yield climb.points
         yield judged.points if self.exact else climb.best.points
@@ -179,7 +185,8 @@ class _AutoFinder(GradientFinder):
         with torch.enable_grad():
             log_p = self.log_probabilities(points, problem, call)
             value = _loss(log_p, problem.labels, self.losses[stage])
-        (gradient,) = torch.autograd.grad(value.sum(), points)
+        with memory_named(f"the gradients of {len(points)} images"):
+            (gradient,) = torch.autograd.grad(value.sum(), points)
         if self.exact:
             judged.offer(points.detach(), attack_loss(log_p.detach(), problem.labels, "margin"))
         return value.detach(), gradient
@@ -208,7 +215,7 @@ class _Climb:
 
     def next_point(self) -> Float[Tensor, "rows *shape"]:
         """Return x_k+1."""
-        ahead = per_image(self.step, self.points) * direction(self.gradients, self.points, self.norm)
+        ahead = per_image(self.step, self.points) * direction(self.gradients, self.points, self.norm, thorough=True)
         goal = self._project(self.points + ahead)
         if self.before is self.points:  # x_0 has no momentum
             return goal
@@ -242,7 +249,7 @@ class _Climb:
         self.rises, self.steps = torch.zeros_like(self.rises), 0
 
     def _project(self, points: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows *shape"]:
-        return project(points, self.problem.images, self.norm, self.problem.sizes)
+        return project(points, self.problem.images, self.norm, self.problem.sizes, exact=True)
 
 
 def _loss(

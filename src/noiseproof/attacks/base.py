@@ -5,17 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, final
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from noiseproof.balls import Norm
 from noiseproof.errors import InvalidInputError
+from noiseproof.inputs import as_indices, as_pixels
 from noiseproof.noises import Noise
-from noiseproof.randomness import Phase, RandomSource
+from noiseproof.randomness import Phase, RandomSource, require_seed
 from noiseproof.runners import Runner
 from noiseproof.samplers import Rows, Span, host_source
 
-__all__ = ["Attack", "Batch", "Finder", "Target"]
+__all__ = ["Attack", "Batch", "Finder", "Target", "require_lengths"]
 
 Finder = Callable[[Float[Tensor, " rows"], Sequence[int]], Float[Tensor, "rows *shape"]]
 """From a size (float64) for each row, and which rows of the batch they are, to points within these distances."""
@@ -45,12 +47,32 @@ class Batch:
         labels: their classes.
         indices: the key of each image's randomness, usually its index in the data set.
         seed: key of all randomness.
+
+    Raises:
+        InvalidInputError: images that are not finite or leave [0, 1], labels that are no classes, labels or indices of
+            another number, indices or a seed that are no (distinct) integers.
     """
 
     images: Float[Tensor, "batch *shape"]
     labels: Int[Tensor, " batch"]
     indices: Sequence[int]
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        as_pixels(self.images)
+        if (
+            self.labels.shape != (len(self.images),)
+            or self.labels.dtype != torch.int64
+            or bool((self.labels < 0).any())
+        ):
+            raise InvalidInputError(
+                "labels",
+                required=f"int64 classes >= 0 ({len(self.images)},), one for each image",
+                got=f"{self.labels.dtype} of shape {tuple(self.labels.shape)} and values {self.labels[:5].tolist()}",
+                remedy="Pass images and labels alike.",
+            )
+        as_indices(self.indices, len(self.images))
+        require_seed(self.seed)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -84,6 +106,7 @@ class Attack(ABC):
         """Prepare the attack on a batch and return what finds points at sizes; ask it for rising ones.
 
         A point lies within its size of its image, by `balls.distance` up to the rounding of float64, and in [0, 1].
+        Finders check their sizes by `require_lengths`.
 
         Raises:
             InvalidInputError: a norm or a target that it does not support.
@@ -107,3 +130,19 @@ class Attack(ABC):
                 got=repr(norm),
                 remedy="Choose another norm or another attack; PGD and random search have all three.",
             )
+
+
+def require_lengths(sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float64[Tensor, " rows"]:
+    """Return the sizes that a finder is asked for in float64.
+
+    Raises:
+        InvalidInputError: one that is NaN, infinite or negative, or another number of sizes than of rows.
+    """
+    if sizes.shape != (len(rows),) or not bool((sizes.isfinite() & (sizes >= 0.0)).all()):
+        raise InvalidInputError(
+            "sizes",
+            required=f"finite numbers >= 0, one for each of the {len(rows)} rows",
+            got=f"shape {tuple(sizes.shape)}, {sizes.flatten()[:5].tolist()}",
+            remedy="They are distances in units of a pixel in [0, 1].",
+        )
+    return sizes.double()

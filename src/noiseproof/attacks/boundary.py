@@ -24,7 +24,8 @@ class BoundaryAttack(NearestAttack):
 
     The weakest of the attacks for its cost, 2 steps m rows an image: 64 000 by default. On a half-space of 36 pixels 500
     steps come within 1.03 of the smallest distance; on one of 784 pixels 1000 steps come within 1.9 and 2000 within
-    1.5, where hop-skip-jump comes within 1.25 by 2300 queries.
+    1.5, where hop-skip-jump comes within 1.25 by 2300 queries. Images that m draws call wrong by chance have more
+    draws, see `nearest_by_votes`.
 
     Args:
         steps: proposals, of two queries each.

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.attacks.base import Batch, Target
-from noiseproof.attacks.expectation import Expectation
-from noiseproof.attacks.foolbox_bridge import foolbox_attack, run_foolbox
+from noiseproof.attacks.expectation import Expectation, margin
+from noiseproof.attacks.foolbox_bridge import MOST_DRAWS, foolbox_attack, run_foolbox
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.balls import Norm
 from noiseproof.errors import InvalidInputError, require_count
@@ -33,7 +33,8 @@ class CarliniWagner(NearestAttack):
     and c is bisected to the smallest that succeeds. The z_i are the same throughout, so that the bisection compares
     values of one function; x' is then adversarial for these draws, and `NearestAttack` goes on from there by others.
     Foolbox's early stop looks at the sum of the images' losses, so it is off: images do not depend on one another.
-    Cost: binary_search_steps steps m rows an image, forward and back; 8000 by default.
+    Cost: binary_search_steps steps m rows an image, forward and back; 8000 by default. An image that its draws call wrong
+    with that confidence is no start; it has double the draws, up to 1024, until they do not, or else stays as it is.
 
     Measured on 16 digits of 8 x 8, a network trained with noise of sigma 0.25, against the size from which 1000 fresh
     draws of the same direction flip: confidence 0 finds 0.95 times that size, and 5 images flip; 0.25: 1.03 times and
@@ -80,7 +81,7 @@ class CarliniWagner(NearestAttack):
         return self.draws
 
     def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
-        """Minimise for all images at once."""
+        """Minimise for all images at once that have enough draws."""
         attack = foolbox_attack(
             "L2CarliniWagnerAttack",
             steps=self.steps,
@@ -90,9 +91,26 @@ class CarliniWagner(NearestAttack):
             initial_const=self.initial_constant,
             abort_early=False,
         )
-        smoothed = Expectation(
-            target.network, target.noise, draws=self.draws, fixed=True, seed=batch.seed, indices=batch.indices
-        )
-        found = run_foolbox(attack, smoothed, batch.images.clamp(_INSET, 1.0 - _INSET), batch.labels)
-        none = (found == 0.0).flatten(1).all(1)  # Foolbox's answer where no point was adversarial: a black image
-        return torch.where(none.view(-1, *[1] * (found.ndim - 1)), batch.images, found)
+        nearest, draws, left = batch.images.clone(), self.draws, list(range(len(batch)))
+        while left:
+            inside, labels = batch.images[left].clamp(_INSET, 1.0 - _INSET), batch.labels[left]
+            keys = [batch.indices[row] for row in left]
+            smoothed = Expectation(target.network, target.noise, draws=draws, fixed=True, seed=batch.seed, indices=keys)
+            with torch.no_grad():
+                start = (margin(smoothed(inside), labels) < self.confidence).tolist()
+            ready = [place for place, starts in enumerate(start) if starts]
+            if ready:
+                smoothed.noisy.indices = [keys[place] for place in ready]
+                found = run_foolbox(attack, smoothed, inside[ready], labels[ready])
+                none = (
+                    (found == 0.0).flatten(1).all(1)
+                )  # Foolbox's answer where no point was adversarial: a black image
+                rows = [left[place] for place in ready]
+                nearest[rows] = torch.where(none.view(-1, *[1] * (found.ndim - 1)), batch.images[rows], found)
+            if target.noise is None or draws >= MOST_DRAWS:
+                break
+            left, draws = (
+                [row for row, starts in zip(left, start, strict=True) if not starts],
+                min(2 * draws, MOST_DRAWS),
+            )
+        return nearest

@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from noiseproof.attacks.copies import NoisyCopies
 from noiseproof.engine import accelerate
-from noiseproof.errors import ClassifierError, InvalidInputError
+from noiseproof.errors import ClassifierError, InvalidInputError, NoiseproofError, OutOfMemoryError
 from noiseproof.noises import Noise
-from noiseproof.runners import Runner
+from noiseproof.runners import Runner, memory_named
 from noiseproof.sampling import default_batch_size
 
 __all__ = ["AttackLoss", "Expectation", "View", "attack_loss", "differentiable", "margin"]
@@ -23,6 +23,9 @@ View = Literal["log_mean", "mean"]
 
 AttackLoss = Literal["log_mean", "mean", "margin"]
 """What an attack ascends, see `attack_loss`."""
+
+_SATURATED = 1e-6
+"""Of a loss -log F_y, where float32 leaves F_y - 1 one digit; its gradient is 0 from 6e-8 on."""
 
 
 class Expectation(nn.Module):
@@ -40,7 +43,8 @@ class Expectation(nn.Module):
     draws do not depend on the other images of its batch. They are never those that certify or judge.
 
     Gradients are of the images alone: weights are copied and frozen, in evaluation mode. More rows than `batch_size` go
-    through the network in parts that are computed again on the way back, in bounded memory.
+    through the network in parts that are computed again on the way back, in bounded memory; parts that do not fit are
+    halved. A gradient that is not finite is an error: an attack that it does not lead anywhere would call that robust.
 
     Args:
         network: f, a torch module with differentiable scores (batch, classes), or one that `engine.accelerate` made.
@@ -50,10 +54,11 @@ class Expectation(nn.Module):
         fixed: whether calls share their noise.
         seed: key of the noise.
         indices: the key of each image; None numbers the rows of a call from 0.
-        batch_size: rows that go through the network at once; None chooses by image size.
+        batch_size: rows that go through the network at once, at first; None chooses by image size.
 
     Raises:
         InvalidInputError: an unknown view, a network that is no torch module, or as `NoisyCopies`.
+        ClassifierError: when called, the network failed; on the way back, its gradient is NaN or infinite.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -107,23 +112,48 @@ class Expectation(nn.Module):
 
         Raises:
             InvalidInputError: another number of images than of indices.
-            ClassifierError: the network's output is no scores, or has no gradient.
+            ClassifierError: the network failed, or its output is no scores, or has no gradient.
+            OutOfMemoryError: not even one row fits.
         """
-        log_p = self._scores(self.noisy(images, rows)).log_softmax(-1)
-        return log_p.view(len(images), self.noisy.draws, -1)
+        noisy = self.noisy(images, rows)
+        if noisy is images:
+            noisy = images.clone()  # without noise: a network may change what it is given
+        if noisy.requires_grad and torch.is_grad_enabled():
+            noisy.register_hook(_require_finite)  # type: ignore[no-untyped-call]
+        log_p = self._scores(noisy).log_softmax(-1)
+        return log_p.view(len(images), self.noisy.draws, log_p.shape[1])
 
     def _scores(self, noisy: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
-        size = self.batch_size or default_batch_size(noisy.shape[1:])
-        if len(noisy) <= size:
-            return _checked(self.runner(_laid(noisy)), noisy)
-        again = noisy.requires_grad and torch.is_grad_enabled()
-        parts = [
-            checkpoint(lambda part: self.runner(_laid(part)), part, use_reentrant=False)
-            if again
-            else self.runner(_laid(part))
-            for part in torch.split(noisy, size)
-        ]
-        return _checked(torch.cat(parts), noisy)
+        while True:
+            size = self.batch_size or default_batch_size(noisy.shape[1:])
+            try:
+                parts = [self._part(part, again=len(noisy) > size) for part in torch.split(noisy, size)]
+            except OutOfMemoryError:
+                rows = min(size, len(noisy))
+                if rows == 1:
+                    raise
+                self.batch_size = -(-rows // 2)  # for later calls too
+                continue
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _part(self, noisy: Float[Tensor, "rows *shape"], *, again: bool) -> Float[Tensor, "rows classes"]:
+        """Run the network; `again` has it run once more on the way back, instead of keeping what that needs."""
+        try:
+            with memory_named(f"a batch of {len(noisy)} images of shape {tuple(noisy.shape[1:])}"):
+                if again and noisy.requires_grad and torch.is_grad_enabled():
+                    output = checkpoint(lambda part: self.runner(_laid(part)), noisy, use_reentrant=False)
+                else:
+                    output = self.runner(_laid(noisy))
+        except NoiseproofError:
+            raise
+        except Exception as error:
+            raise ClassifierError(
+                "the network",
+                required=f"able to take a float32 batch of shape {tuple(noisy.shape)}",
+                got=f"{type(error).__name__}: {error}",
+                remedy="Is it the network of these images?",
+            ) from error
+        return _checked(output, noisy)
 
 
 def differentiable(network: nn.Module | Runner) -> Runner:
@@ -161,15 +191,44 @@ def attack_loss(
 
     The gradient of `log_mean` weighs that of each draw's log F_y by F_y: draws that are lost already count no more.
     In `mean` all count alike, so the lost ones, whose gradients are long, lead. `margin` never saturates.
+
+    Networks that are sure of themselves have F_y = 1 in float32, and a gradient of 0, as if they were robust. So
+
+        where log_mean or mean is below 1e-6, it is the margin, which is less than log 1e-6 there: the order is kept;
+        where F_y is 0 or 1 in every draw, log_mean and margin keep their values, but have the gradient of the average
+        over draws of max_{c != y} log F_c - log F_y.
     """  # noqa: D415 - the formula follows
-    if loss == "mean":
-        return -log_p.mean(1).gather(1, labels[:, None])[:, 0]
     scores = _log_mean(log_p)
-    return margin(scores, labels) if loss == "margin" else -scores.gather(1, labels[:, None])[:, 0]
+    apart = margin(scores, labels)
+    if loss == "mean":
+        value = -log_p.mean(1).gather(1, labels[:, None])[:, 0]
+    else:
+        value = _sloped(apart if loss == "margin" else -scores.gather(1, labels[:, None])[:, 0], log_p, labels)
+    return value if loss == "margin" else torch.where(value < _SATURATED, apart, value)
+
+
+def _sloped(
+    values: Float[Tensor, " batch"], log_p: Float[Tensor, "batch draws classes"], labels: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
+    """Return the values, with another slope where some draws are lost, the others held, and none is in between.
+
+    The derivative of -log mean F_y by all scores of y together is -sum_i w_i (1 - F_y,i) with w_i = F_y,i / sum_j F_y,j.
+    """
+    draws = log_p.shape[1]
+    own = log_p.detach().gather(2, labels.view(-1, 1, 1).expand(-1, draws, 1))[:, :, 0]
+    slope = (own.softmax(1) * -own.expm1()).sum(1)
+    flat = (slope < _SATURATED) & (own.amin(1) < -1.0)
+    each = margin(_finite(log_p).flatten(0, 1), labels.repeat_interleave(draws)).view(-1, draws).mean(1)
+    return torch.where(flat, values.detach() + (each - each.detach()), values)
 
 
 def _log_mean(log_p: Float[Tensor, "batch draws classes"]) -> Float[Tensor, "batch classes"]:
-    return log_p.logsumexp(1) - math.log(log_p.shape[1])
+    return _finite(log_p).logsumexp(1) - math.log(log_p.shape[1])
+
+
+def _finite(log_p: Float[Tensor, "batch draws classes"]) -> Float[Tensor, "batch draws classes"]:
+    """Let classes that a network rules out by scores of -inf have no slope, where logsumexp would have NaN."""
+    return log_p.clamp(min=torch.finfo(log_p.dtype).min)
 
 
 def _laid(batch: Tensor) -> Tensor:
@@ -177,7 +236,8 @@ def _laid(batch: Tensor) -> Tensor:
 
 
 def _checked(output: object, noisy: Tensor) -> Float[Tensor, "rows classes"]:
-    if not isinstance(output, Tensor) or output.ndim != 2 or not output.is_floating_point():
+    scores = isinstance(output, Tensor) and output.ndim == 2 and output.is_floating_point()
+    if not isinstance(output, Tensor) or not scores or len(output) != len(noisy):
         raise ClassifierError(
             "the network's output",
             required=f"float scores ({len(noisy)}, classes)",
@@ -194,3 +254,15 @@ def _checked(output: object, noisy: Tensor) -> Float[Tensor, "rows classes"]:
             remedy="Is there a detach, a rounding or inference mode inside? Take an attack on decisions instead.",
         )
     return output
+
+
+def _require_finite(gradient: Float[Tensor, "rows *shape"]) -> None:
+    wrong = int((~gradient.isfinite()).flatten(1).any(1).sum())
+    if wrong:
+        raise ClassifierError(
+            "the gradient of the classifier",
+            required="finite for every noisy image, or attacks stand still and the classifier passes for robust",
+            got=f"NaN or infinity for {wrong} of {len(gradient)}",
+            remedy="Is there a square root or a norm of 0, or a score beyond the range of its type? Add a small constant "
+            "inside, take float32, or take an attack on decisions.",
+        )

@@ -19,13 +19,16 @@ from noiseproof.balls import Norm, distance
 from noiseproof.errors import ClassifierError, MissingExtraError, NoiseproofError
 from noiseproof.runners import memory_named
 
-__all__ = ["foolbox_attack", "nearest_by_votes", "run_foolbox", "seeded", "starting_point"]
+__all__ = ["MOST_DRAWS", "foolbox_attack", "nearest_by_votes", "run_foolbox", "seeded", "starting_point"]
 
 _BLOCKS = (1, 2, 4, 8)
 """Pixels along the sides of the squares of noise that attacks on decisions start from."""
 
 _HALVINGS = 10
 """Bisections of the way from the image to each start."""
+
+MOST_DRAWS = 1024
+"""Of an attacker who doubts that an image is wrong already."""
 
 
 def foolbox_attack(name: str, **settings: Any) -> Any:
@@ -111,33 +114,48 @@ def seeded(seed: int, index: int, device: torch.device) -> Iterator[None]:
 def nearest_by_votes(
     attack: Any, target: Target, batch: Batch, norm: Norm, draws: int
 ) -> Float[Tensor, "batch *shape"]:
-    """Run one of Foolbox's attacks on decisions against the majority of the same draws, on one image at a time.
+    """Run one of Foolbox's attacks on decisions against the majority of m same draws, on one image at a time.
 
     Alone, since hop-skip-jump divides every image's gradient by the norm of the whole batch's, and boundary gives one
     direction to all. By the same draws, since both assert that a point is adversarial which was so before. What counts
     is the nearest adversarial point of all queries: hop-skip-jump ends on its last one, which may be further away than
-    its start. Images that are misclassified already, and those without a start, stay as they are.
+    its start.
+
+    Few draws may call an image wrong that many call right, one near its boundary. There m is doubled until the majority
+    is right, and the attack has so many draws: up to 1024 / m times its cost, for the images that are the weakest.
+    Images that are wrong by 1024 draws too, and those without a start, stay as they are.
     """
-    votes = Votes(
-        target.network,
-        target.noise,
-        target.num_classes,
-        draws=draws,
-        fixed=True,
-        seed=batch.seed,
-        indices=batch.indices,
-    )
     found = batch.images.clone()
     for row in range(len(batch)):
         image, label = batch.images[row : row + 1], batch.labels[row : row + 1]
-        start = starting_point(votes, batch, row, norm)
-        if start is None or torch.equal(start, image):
+        votes = _votes_that_are_right(target, batch, row, draws)
+        start = None if votes is None else starting_point(votes, batch, row, norm)
+        if votes is None or start is None:
             continue
         seen = _Watched(votes, batch, row, norm)
         with seeded(batch.seed, int(batch.indices[row]), image.device):
             run_foolbox(attack, seen, image, label, starting_points=start)
         found[row] = seen.nearest
     return found
+
+
+def _votes_that_are_right(target: Target, batch: Batch, row: int, draws: int) -> Votes | None:
+    """Return votes by so few fixed draws, `draws` times 1, 2, 4 .., that their majority on the image is its label."""
+    while True:
+        votes = Votes(
+            target.network,
+            target.noise,
+            target.num_classes,
+            draws=draws,
+            fixed=True,
+            seed=batch.seed,
+            indices=batch.indices,
+        )
+        if int(votes(batch.images[row : row + 1], [row]).argmax(1)) == int(batch.labels[row]):
+            return votes
+        if target.noise is None or draws >= MOST_DRAWS:
+            return None
+        draws = min(2 * draws, MOST_DRAWS)
 
 
 class _Watched(nn.Module):
@@ -159,21 +177,18 @@ class _Watched(nn.Module):
 
 
 def starting_point(votes: Votes, batch: Batch, row: int, norm: Norm) -> Float[Tensor, "1 *shape"] | None:
-    """Return a point whose majority is not the label, near the image; None where none is found.
+    """Return a point whose majority is not the label, near an image whose majority is; None where none is found.
 
-    Tried are the image, and on the ways from it to its negative, its mirror images, itself moved by half its size,
-    grey, black, white and uniform noise in squares of 1, 2, 4 and 8 pixels (twice each), the ends and the middles.
-    Those that are adversarial are bisected towards the image, and the nearest is taken. No other image of the batch
-    has a part in it: what is found for an image must not depend on its companions. 33 queries, then 11 for each
-    start that is adversarial.
+    Tried are, on the ways from it to its negative, its mirror images, itself moved by half its size, grey, black, white
+    and uniform noise in squares of 1, 2, 4 and 8 pixels (twice each), the ends and the middles. Those that are
+    adversarial are bisected towards the image, and the nearest is taken. No other image of the batch has a part in it:
+    what is found for an image must not depend on its companions. 32 queries, then 11 for each start that is adversarial.
     """
     image, label = batch.images[row : row + 1], int(batch.labels[row])
 
     def wrong(points: Float[Tensor, "points *shape"]) -> Bool[Tensor, " points"]:
         return votes(points, [row] * len(points)).argmax(1) != label  # type: ignore[no-any-return]
 
-    if bool(wrong(image).all()):
-        return image
     ends = _ends(batch, row)
     ends = torch.cat([0.5 * (image + ends), ends])
     ends = ends[wrong(ends)]

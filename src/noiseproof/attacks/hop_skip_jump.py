@@ -22,7 +22,7 @@ class HopSkipJump(NearestAttack):
     Starts are `starting_point`'s. Step k estimates the boundary's normal by queries sqrt(k) decisions around a point on
     it, goes that way, and bisects back. Cost: about 2300 queries of m rows an image by default, 75 000 rows. On a
     half-space of 36 pixels that comes within 1.02 of the smallest l_2 and 1.1 of the smallest l_inf distance; of 784
-    pixels, within 1.25 and 1.7.
+    pixels, within 1.25 and 1.7. Images that m draws call wrong by chance have more draws, see `nearest_by_votes`.
 
     Args:
         steps: estimates of a normal.

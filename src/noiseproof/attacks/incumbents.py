@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.base import Batch, Target, require_lengths
 from noiseproof.attacks.expectation import Expectation, attack_loss
 from noiseproof.balls import Norm, project
+from noiseproof.errors import ClassifierError
 
 __all__ = ["Best", "GradientFinder", "IncumbentFinder", "Problem"]
 
@@ -26,7 +27,8 @@ class Best:
 
     def __init__(self, points: Float[Tensor, "rows *shape"], values: Float[Tensor, " rows"] | None = None) -> None:
         self.points = points
-        self.values = points.new_full((len(points),), -torch.inf) if values is None else values
+        none = points.new_full((len(points),), -torch.inf)
+        self.values = none if values is None else torch.where(values.isnan(), -torch.inf, values)
 
     def offer(self, points: Float[Tensor, "rows *shape"], values: Float[Tensor, " rows"]) -> None:
         """Take the points that are better."""
@@ -93,16 +95,17 @@ class IncumbentFinder(ABC):
     @final
     def __call__(self, sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
         """Return the best points, as `Finder`."""
+        sizes = require_lengths(sizes, rows)
         asked = [self._asked[row] for row in rows]
         for number in sorted(set(asked)):
             places = [place for place, times in enumerate(asked) if times == number]
             self._find(sizes[places], [rows[place] for place in places], number)
         return self._points[list(rows)]
 
-    def _find(self, sizes: Float[Tensor, " rows"], rows: list[int], number: int) -> None:
+    def _find(self, sizes: Float64[Tensor, " rows"], rows: list[int], number: int) -> None:
         images = self.batch.images[rows]
-        sizes = sizes.to(images.device, torch.float64)
-        kept = project(self._points[rows], images, self.norm, sizes)
+        sizes = sizes.to(images.device)
+        kept = project(self._points[rows], images, self.norm, sizes, exact=True)
         problem = Problem(images, self.batch.labels[rows], sizes, rows, number, Best(kept))
         problem.best.offer(kept, self.score(kept, problem))
         for points in self.candidates(problem):
@@ -129,6 +132,7 @@ class GradientFinder(IncumbentFinder):
         self.expectation = Expectation(
             target.network, target.noise, draws=draws, fixed=fixed, seed=batch.seed, indices=batch.indices
         )
+        self.num_classes = target.num_classes
         self.calls = calls
         self.exact = fixed or target.noise is None
         """Whether values are of a deterministic function, so that the best of many is the best indeed."""
@@ -139,7 +143,15 @@ class GradientFinder(IncumbentFinder):
     ) -> Float[Tensor, "rows draws classes"]:
         """Return log F(x + z_i) with the draws of the call of this number, 0 to `calls` - 1."""
         self.expectation.noisy.calls = problem.number * (self.calls + 1) + call
-        return self.expectation.log_probabilities(points, problem.rows)
+        log_p = self.expectation.log_probabilities(points, problem.rows)
+        if log_p.shape[2] != self.num_classes:
+            raise ClassifierError(
+                "the network's output",
+                required=f"scores of the target's {self.num_classes} classes",
+                got=f"{log_p.shape[2]} a row",
+                remedy="Check num_classes.",
+            )
+        return log_p
 
     @final
     @torch.no_grad()

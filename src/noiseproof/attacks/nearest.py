@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.attacks.base import Attack, Batch, Finder, Target, require_lengths
 from noiseproof.attacks.expectation import differentiable, margin
 from noiseproof.attacks.votes import Votes
 from noiseproof.balls import Norm, distance, per_image, project
@@ -31,8 +31,10 @@ class NearestAttack(Attack):
 
         x + t (x' - x)      t d in {d, 1.02 d, 1.05 d, 1.1 d, 1.25 d, 1.5 d} up to e, and t d = e
 
-    clamped to the box, that has the greatest margin max_{c != y} s_c - s_y by 64 votes s: an x' on the boundary that
-    few draws show flips about half of fresh ones, a point a bit further most of them. Below d only t d = e is left.
+    clamped to the box, that has the greatest margin max_{c != y} s_c - s_y by 64 votes s, the last of them
+    where others have no greater one: an x' on the boundary that few draws show flips about half of fresh ones, a point a
+    bit further most of them. Without noise all that are across have the margin 1, and the farthest is the surest, the
+    more so where it is tried on another classifier (`Transfer`). Below d only t d = e is left.
     The votes are the attacker's, of draws that did not find x'. They cost 6 * 64 rows an image once, and 64 a size.
     """
 
@@ -71,15 +73,16 @@ class _Placement:
         self._ladder: _Ladder | None = None
 
     def __call__(self, sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
+        size = require_lengths(sizes, rows)
         ladder = self._ladder = self._ladder or self._climbed()
-        way, size = ladder.way, sizes.double()
+        way = ladder.way
         chosen = torch.tensor(list(rows), dtype=torch.int64, device=size.device)
         points = way.at(size, chosen)
         within = ladder.lengths[chosen] <= size[:, None]
         near = (within.any(1) & (way.length[chosen] > 0.0)).nonzero()[:, 0]
         whole = self._margin(points[near], chosen[near])
         best, rung = ladder.margins[chosen[near]].masked_fill(~within[near], -torch.inf).max(1)
-        shorter = best >= whole
+        shorter = best > whole
         lengths = ladder.lengths[chosen[near]].gather(1, rung[:, None])[:, 0]
         points[near[shorter]] = way.at(lengths[shorter], chosen[near[shorter]])
         return points
