@@ -19,6 +19,7 @@ from noiseproof.cli.console import (
     SeedOption,
     UnverifiedOption,
     console,
+    parse_numbers,
     print_json,
     say,
 )
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from noiseproof.cli.subject import DataChoice
     from noiseproof.robustness import RobustSummary
 
-__all__ = ["attack", "parse_sizes", "recorded_engine", "show_attack", "transferred"]
+__all__ = ["attack", "recorded_engine", "show_attack", "transferred"]
 
 _ATTACK, _MODEL, _ENGINE = "The attack", "A model of your own, or of the zoo", "Speed"
 
@@ -128,7 +129,7 @@ def attack(
     The attacker knows everything but the noise that is drawn: weights, noise and its size. What it finds is judged by
     fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and it goes on.
     """
-    wanted = None if sizes is None else parse_sizes(sizes)  # before torch is loaded
+    wanted = None if sizes is None else parse_numbers(sizes, "--sizes", "0.5,1,1.5")  # before torch is loaded
     from noiseproof.cli.counting import Engine
     from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
     from noiseproof.cli.subject import DataChoice
@@ -166,25 +167,6 @@ def attack(
         title=title,
     )
     show_attack(record, title, run, json=json)
-
-
-def parse_sizes(text: str) -> list[float]:
-    """Parse the value of --sizes.
-
-    Raises:
-        InvalidInputError: not a list of numbers >= 0.
-    """
-    from noiseproof.errors import InvalidInputError
-
-    try:
-        sizes = [float(part) for part in text.split(",")]
-    except ValueError:
-        sizes = [-1.0]
-    if not all(0.0 <= size < float("inf") for size in sizes):
-        raise InvalidInputError(
-            "--sizes", required="numbers >= 0 with commas between", got=repr(text), remedy="Example: 0.5,1,1.5"
-        )
-    return sizes
 
 
 def _default_sizes(norm: names.NormName, noise: Any) -> list[float]:

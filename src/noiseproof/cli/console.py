@@ -30,6 +30,7 @@ __all__ = [
     "UnverifiedOption",
     "console",
     "messages",
+    "parse_numbers",
     "parse_radii",
     "print_json",
     "progress_bar",
@@ -115,25 +116,28 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2))
 
 
-def parse_radii(text: str | None) -> list[float] | None:
-    """Parse the value of --radii.
+def parse_numbers(text: str, option: str, example: str) -> list[float]:
+    """Parse numbers >= 0 with commas between.
 
     Raises:
-        InvalidInputError: not a list of numbers >= 0.
+        InvalidInputError: something else.
     """
     from noiseproof.errors import InvalidInputError
 
-    if text is None:
-        return None
     try:
-        radii = [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        radii = [-1.0]
-    if not all(0.0 <= radius < float("inf") for radius in radii):
+        numbers = [-1.0]
+    if not all(0.0 <= number < float("inf") for number in numbers):
         raise InvalidInputError(
-            "--radii", required="numbers >= 0 with commas between", got=repr(text), remedy="Example: 0,0.25,0.5"
+            option, required="numbers >= 0 with commas between", got=repr(text), remedy=f"Example: {example}"
         )
-    return radii
+    return numbers
+
+
+def parse_radii(text: str | None) -> list[float] | None:
+    """Parse the value of --radii, or raise `InvalidInputError`."""
+    return None if text is None else parse_numbers(text, "--radii", "0,0.25,0.5")
 
 
 @contextmanager
