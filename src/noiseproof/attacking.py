@@ -21,7 +21,6 @@ from noiseproof.bounds import votes_to_verify
 from noiseproof.bounds.base import require_alpha
 from noiseproof.data import Dataset
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError, require_count
-from noiseproof.noises import Gaussian
 from noiseproof.provenance import device_name
 from noiseproof.randomness import Phase, require_seed
 from noiseproof.robustness import Verdict, verdicts
@@ -53,28 +52,41 @@ class Defence:
         self, points: Float[Tensor, "batch *shape"], indices: Sequence[int], *, samples: int, seed: int
     ) -> Int[np.ndarray, "batch classes"]:
         """Return votes on points, by noise that no attack has seen; without noise the one answer of the classifier."""
-        if self.target.noise is not None:
-            return self.smoothed.count(points, samples=samples, seed=seed, indices=indices, phase=Phase.JUDGE)
-        answers: Int[np.ndarray, "batch classes"] = self._answers(points).cpu().numpy().astype(np.int64)
+        if self._smoothed is not None:
+            return self._smoothed.count(points, samples=samples, seed=seed, indices=indices, phase=Phase.JUDGE)
+        answers: Int[np.ndarray, "batch classes"] = self._plain(points).cpu().numpy().astype(np.int64)
         return answers
 
     def engine(self) -> dict[str, Any]:
         """Return what decides the votes beside classifier, noise and seed."""
-        return self.smoothed.engine()
+        return self._plain.classifier.runner.settings() if self._smoothed is None else self._smoothed.engine()
 
     @property
     def device(self) -> torch.device:
         """Where it runs."""
-        return self.smoothed.classifier.device
+        return (self._plain if self._smoothed is None else self._smoothed).classifier.device
+
+    def try_out(self, images: Float[Tensor, "batch *shape"]) -> None:
+        """Try the classifier on a few images.
+
+        Raises:
+            ClassifierError: it failed, or depends on its batch: see `BaseClassifier.probe`.
+        """
+        if self._smoothed is None:
+            self._plain.classifier.probe(images, self.batch_size or len(images))
+        else:
+            self._smoothed.try_out(images)
 
     @cached_property
-    def smoothed(self) -> SmoothedClassifier:
-        """The smoothed classifier; one without noise is described as under some."""
-        noise = self.target.noise or Gaussian(sigma=1.0)
-        return SmoothedClassifier(self.voter, noise, self.target.num_classes, batch_size=self.batch_size)
+    def _smoothed(self) -> SmoothedClassifier | None:
+        """What votes; None for a classifier without noise."""
+        if self.target.noise is None:
+            return None
+        return SmoothedClassifier(self.voter, self.target.noise, self.target.num_classes, batch_size=self.batch_size)
 
     @cached_property
-    def _answers(self) -> Votes:
+    def _plain(self) -> Votes:
+        """What answers where there is no noise."""
         voter = self.voter if isinstance(self.voter, nn.Module | Runner) else FunctionRunner(self.voter, "torch")
         return Votes(voter, None, self.target.num_classes, batch_size=self.batch_size)
 

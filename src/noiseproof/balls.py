@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noiseproof.randomness import RandomSource
 
-__all__ = ["Norm", "Radius", "distance", "per_image", "project", "steepest", "unblocked", "uniform"]
+__all__ = ["ORDERS", "Norm", "Radius", "distance", "per_image", "project", "steepest", "unblocked", "uniform"]
 
 Norm = Literal["linf", "l2", "l1"]
 """Name of a norm of images."""
@@ -19,14 +19,15 @@ Radius = float | Float64[Tensor, " batch"]
 _LAST = 1e-13
 """Of a length in float64, the digits that sums over an image's pixels round."""
 
-_ORDER: dict[Norm, float] = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
+ORDERS: dict[str, float] = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
+"""p of each norm, as noises and certificates name them."""
 
 
 def distance(
     points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: Norm
 ) -> Float[Tensor, " batch"]:
     """Return |points - center| for each image, in float64."""
-    lengths: Tensor = torch.linalg.vector_norm((points.double() - center.double()).flatten(1), _ORDER[norm], dim=1)
+    lengths: Tensor = torch.linalg.vector_norm((points.double() - center.double()).flatten(1), ORDERS[norm], dim=1)
     return lengths
 
 
@@ -70,7 +71,7 @@ def project(
     elif exact:
         room = torch.where(offset > 0.0, 1.0 - origin.flatten(1), origin.flatten(1))
         sizes = (_round_ball if norm == "l2" else _pointed_ball)(offset.abs(), room, radius)
-        length = torch.linalg.vector_norm(sizes, _ORDER[norm], dim=1, keepdim=True)
+        length = torch.linalg.vector_norm(sizes, ORDERS[norm], dim=1, keepdim=True)
         # not by the last digit, which would take pixels from their walls
         offset = offset.sign() * torch.where(length > radius * (1.0 + _LAST), sizes * _shrink(length, radius), sizes)
     elif norm == "l2":

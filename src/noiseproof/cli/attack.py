@@ -225,8 +225,8 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
     still = int(((table_of.sizes[:, -1] > 0.0) & (table_of.distances[:, -1] == 0.0)).sum())
     if still and not json:
         say(
-            f"[yellow]Unmoved:[/] {still} images, at which the attack found nothing better than the image itself. "
-            "Does the network have gradients there? Try --set loss=margin, or an attack on decisions."
+            f"[yellow]Unmoved:[/] {still} images, at which the attack found nothing better than the image itself."
+            + (" Does the network have gradients there?" if "loss" in record.settings.attack else "")
         )
     if counted < planned:
         say(f"[yellow]Incomplete:[/] {counted} of {planned} images are attacked so far.")

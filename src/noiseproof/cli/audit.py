@@ -67,16 +67,16 @@ def audit(
     certificates that fail with probability alpha can have (a binomial test at level 0.01) end with exit code 1.
     """
     from noiseproof.audit import VERDICT_ALPHA, judge_audit
+    from noiseproof.balls import ORDERS
     from noiseproof.cli.counting import Engine
     from noiseproof.cli.defending import Opponent, run_attack
     from noiseproof.cli.engine import PrecisionName
     from noiseproof.errors import RunError
     from noiseproof.records import Record
-    from noiseproof.reports.attacked import NORM_ORDERS
 
     record = Record.open(run)
     chosen = names.attack(name, [*_strongest(name, changes or []), *(changes or [])])
-    (norm,) = (key for key, order in NORM_ORDERS.items() if order == record.noise.norm)
+    (norm,) = (key for key, order in ORDERS.items() if order == record.noise.norm)
     chosen.require_norm(norm)  # type: ignore[arg-type]
     limits, majority = _limits(
         record, names.bound(bound, selection_samples=1), names.certificate(certificate), alpha, every, limit

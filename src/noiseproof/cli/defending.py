@@ -161,7 +161,7 @@ def _try_out(attack: Attack, defence: Defence, dataset: Dataset, norm: "Norm") -
     images = torch.as_tensor(dataset.read(range(1))).to(defence.device)
     labels = torch.as_tensor(dataset.labels[:1]).to(defence.device)
     attack.begin(defence.target, Batch(images, labels, range(1)), norm)
-    defence.smoothed.try_out(images)
+    defence.try_out(images)
 
 
 class _Progress:

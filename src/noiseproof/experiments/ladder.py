@@ -25,12 +25,12 @@ from noiseproof.attacks import (
     RandomisedAutoAttack,
     RandomSearch,
 )
-from noiseproof.balls import Norm
+from noiseproof.balls import ORDERS, Norm
 from noiseproof.errors import RunError
 from noiseproof.files import write_atomically
-from noiseproof.reports.attacked import NORM_ORDERS, found_verdicts
+from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
-from noiseproof.robustness import Verdict, summarise_verdicts
+from noiseproof.robustness import Verdict, summarise_verdicts, worst_so_far
 
 __all__ = ["DRAWS", "RESTARTS", "STEPS", "Check", "Ladder", "controls", "grid", "unbounded"]
 
@@ -131,7 +131,7 @@ class Ladder:
                     got=f"{len(left)} shards missing in {name}",
                     remedy="Run the same command again when the other process has ended.",
                 )
-        found = {name: np.maximum.accumulate(found_verdicts(record))[-1] for name, record in records.items()}
+        found = {name: worst_so_far(found_verdicts(record))[-1] for name, record in records.items()}
         return Ladder(found, float(first.sizes[-1]), first.norm)
 
     def robust(self, name: str) -> float:
@@ -205,7 +205,7 @@ class Ladder:
         left.set_xticks(STEPS, [str(steps) for steps in STEPS])
         left.minorticks_off()
         left.set_xlabel("steps of PGD")
-        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {NORMS[NORM_ORDERS[self.norm]]} (%)")
+        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {NORMS[ORDERS[self.norm]]} (%)")
         left.legend(frameon=False, fontsize=8)
         others = [name for name in self.verdicts if not name.startswith("pgd-draws")]
         bars = [self.strongest, *others]

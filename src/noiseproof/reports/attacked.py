@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from noiseproof.attack_records import AttackRecord
+from noiseproof.balls import ORDERS
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import certified_accuracy
 from noiseproof.files import write_atomically
@@ -19,7 +20,6 @@ from noiseproof.robustness import RobustSummary, summarise_verdicts, verdicts, w
 from noiseproof.smoothing import Certified
 
 __all__ = [
-    "NORM_ORDERS",
     "certified_beside",
     "draw_attack",
     "found_verdicts",
@@ -27,9 +27,6 @@ __all__ = [
     "summarise_attack",
     "worst_case",
 ]
-
-NORM_ORDERS = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
-"""The norms of attacks as those of noises."""
 
 
 def found_verdicts(record: AttackRecord) -> np.ndarray:
@@ -95,7 +92,7 @@ def certified_beside(run: Path, attack: AttackRecord) -> Float[np.ndarray, " siz
         or record.settings.noise != settings.noise
     ):
         return None
-    if record.noise.norm != NORM_ORDERS[settings.norm]:
+    if record.noise.norm != ORDERS[settings.norm]:
         return None
     votes, images = record.read(), attack.read().index
     if not set(images) <= set(votes.index):

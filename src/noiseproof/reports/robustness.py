@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from noiseproof.reports.curves import COLOURS
+from noiseproof.balls import ORDERS
+from noiseproof.reports.curves import COLOURS, NORMS
 
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
-
-_NORMS = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,11 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
             )
         for curve in panel.curves:
             _draw(axes, curve)
-        axes.set(title=panel.title, xlabel=f"{_NORMS[panel.norm]} size of the attack (pixels in [0, 1])", ylim=(0, 100))
+        axes.set(
+            title=panel.title,
+            xlabel=f"{NORMS[ORDERS[panel.norm]]} size of the attack (pixels in [0, 1])",
+            ylim=(0, 100),
+        )
         if number == 0:
             axes.set_ylabel("accuracy (%)")
         axes.set_xlim(0, max(float(curve.sizes[-1]) for curve in panel.curves))
