@@ -23,6 +23,7 @@ from noiseproof.data import ArrayDataset
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError
 from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
+from noiseproof.randomness import Phase
 from noiseproof.robustness import Verdict, answers, summarise_verdicts, verdicts, worst_of, worst_so_far
 from noiseproof.smoothing import ABSTAIN, SmoothedClassifier
 
@@ -87,6 +88,14 @@ def test_votes_are_fresh_and_points_are_kept_and_within_their_sizes(tmp_path: Pa
             )
             assert np.abs(again - table.votes[rows, number]).max() < 200  # the same law ...
             assert (again != table.votes[rows, number]).any()  # ... other draws
+            by = {
+                phase: SmoothedClassifier(NETWORK, NOISE, 2).count(
+                    points[:, number], samples=2000, indices=record.shard_indices(shard), phase=phase
+                )
+                for phase in Phase
+            }
+            np.testing.assert_array_equal(by.pop(Phase.JUDGE), table.votes[rows, number])
+            assert all((votes != table.votes[rows, number]).any() for votes in by.values())  # the attacker's above all
 
 
 def test_an_interrupted_attack_goes_on_to_the_same_end(tmp_path: Path) -> None:
