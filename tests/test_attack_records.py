@@ -23,7 +23,7 @@ import pytest
 from noiseproof.attack_records import FORMAT, AttackRecord, AttackSettings, AttackTable
 from noiseproof.errors import RunError
 from noiseproof.records import Record
-from noiseproof.smoothing import ABSTAIN
+from noiseproof.statements import ABSTAIN
 
 IMAGES, SHARD, CLASSES, SAMPLES = 11, 3, 4, 20
 SHAPE = (1, 2, 3)

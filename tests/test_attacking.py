@@ -25,7 +25,8 @@ from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase
 from noiseproof.robustness import Verdict, answers, summarise_verdicts, verdicts, worst_of, worst_so_far
-from noiseproof.smoothing import ABSTAIN, SmoothedClassifier
+from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.statements import ABSTAIN
 
 NETWORK = HalfSpace()
 NOISE = Gaussian(0.3)

@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from noiseproof.audit import VERDICT_ALPHA, Audit, judge_audit, sizes_within
 from noiseproof.errors import InvalidInputError
-from noiseproof.smoothing import ABSTAIN
+from noiseproof.statements import ABSTAIN
 
 RIGHT, OTHER, TIED = (np.array(votes) for votes in ([400, 100, 0], [100, 400, 0], [250, 250, 0]))
 

@@ -28,7 +28,7 @@ from noiseproof.bounds.single_phase import threshold_votes
 from noiseproof.certificates import NeymanPearson, Renyi, separated
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
-from noiseproof.smoothing import samples_needed
+from noiseproof.statements import samples_needed
 
 BOUNDS: list[Bound] = [
     Bonferroni(),

@@ -5,7 +5,7 @@ import pytest
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import certified_accuracy, failure_allowance, population_lower_bound, summarise
-from noiseproof.smoothing import ABSTAIN, Certified
+from noiseproof.statements import ABSTAIN, Certified
 
 
 def certified(prediction: list[int], radius: list[float]) -> Certified:

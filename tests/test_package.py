@@ -21,6 +21,7 @@ LAYERS = [
     {"models", "classifier", "samplers"},
     {"certificates", "sampling", "objectives", "engine", "probing", "verification"},
     {"attacks"},
+    {"statements"},
     {"smoothing"},
     {"answers"},
     {"sharded", "records", "training", "evaluation", "certification", "calibration"},

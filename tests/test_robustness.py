@@ -12,7 +12,8 @@ from noiseproof.bounds import clopper_pearson_lower, clopper_pearson_upper
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
 from noiseproof.robustness import Verdict, summarise_verdicts, verdicts, worst_of, worst_so_far
-from noiseproof.smoothing import ABSTAIN, SmoothedClassifier
+from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.statements import ABSTAIN
 
 RIGHT, ABSTAINED, WRONG = Verdict
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
         RunError,
     )
     from noiseproof.noises import Gaussian, Laplace, Uniform
-    from noiseproof.smoothing import ABSTAIN, Certified, SmoothedClassifier, certify_votes
+    from noiseproof.smoothing import SmoothedClassifier
+    from noiseproof.statements import ABSTAIN, Certified, certify_votes
 
 __all__ = [
     "ABSTAIN",
@@ -43,10 +44,10 @@ __all__ = [
 
 # Names are loaded when first used, so that importing the package does not import torch.
 _HOMES = {
-    "ABSTAIN": "smoothing",
-    "Certified": "smoothing",
+    "ABSTAIN": "statements",
+    "Certified": "statements",
     "SmoothedClassifier": "smoothing",
-    "certify_votes": "smoothing",
+    "certify_votes": "statements",
     "Gaussian": "noises",
     "Laplace": "noises",
     "Uniform": "noises",

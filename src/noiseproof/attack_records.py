@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 from noiseproof.errors import RunError
 from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.sharded import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
-from noiseproof.smoothing import ABSTAIN
+from noiseproof.statements import ABSTAIN
 
 __all__ = ["FORMAT", "ROUNDING", "AttackRecord", "AttackSettings", "AttackTable"]
 

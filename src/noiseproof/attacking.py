@@ -26,7 +26,8 @@ from noiseproof.randomness import Phase, require_seed
 from noiseproof.robustness import Verdict, verdicts
 from noiseproof.runners import FunctionRunner, Runner
 from noiseproof.sampling import default_batch_size
-from noiseproof.smoothing import SmoothedClassifier, require_enough_samples
+from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.statements import require_enough_samples
 
 __all__ = ["Defence", "Limits", "attack_into", "plan_attack", "require_sizes"]
 

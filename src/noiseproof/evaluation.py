@@ -9,7 +9,7 @@ from scipy.stats import binom
 from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError
-from noiseproof.smoothing import ABSTAIN, Certified
+from noiseproof.statements import ABSTAIN, Certified
 
 __all__ = ["Summary", "certified_accuracy", "failure_allowance", "population_lower_bound", "summarise"]
 

@@ -18,7 +18,7 @@ from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
 from noiseproof.noises import Noise, from_spec
 from noiseproof.sharded import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
-from noiseproof.smoothing import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
+from noiseproof.statements import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
 
 __all__ = ["FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size", "recertify"]
 

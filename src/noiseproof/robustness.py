@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from noiseproof.bounds import rank_verified
 from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError
-from noiseproof.smoothing import ABSTAIN
+from noiseproof.statements import ABSTAIN
 
 __all__ = ["RobustSummary", "Verdict", "answers", "summarise_verdicts", "verdicts", "worst_of", "worst_so_far"]
 

@@ -1,17 +1,15 @@
-"""Algorithm 1 of the paper: the certified robust classifier, its seven lines in order."""
+"""Algorithm 1 of the paper: the certified robust classifier."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from noiseproof.bounds import Bound, TwoPhase, rank_verified, votes_to_verify
-from noiseproof.certificates import Certificate, NeymanPearson, separated
+from noiseproof.bounds import Bound, rank_verified, votes_to_verify
+from noiseproof.certificates import Certificate
 from noiseproof.classifier import BaseClassifier
 from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
 from noiseproof.inputs import Images, as_indices, as_pixels
@@ -19,68 +17,21 @@ from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
 from noiseproof.samplers import sampler_for
 from noiseproof.sampling import Progress, count_votes, default_batch_size
+from noiseproof.statements import (
+    ABSTAIN,
+    DEFAULT_BOUND,
+    DEFAULT_CERTIFICATE,
+    Certified,
+    certify_votes,
+    require_enough_samples,
+    samples_needed,
+)
 from noiseproof.stopwatch import Stopwatch
 
-__all__ = ["ABSTAIN", "Certified", "SmoothedClassifier", "certify_votes", "require_enough_samples", "samples_needed"]
-
-ABSTAIN = -1
-"""The prediction where the votes do not decide; its radius is 0."""
-
-DEFAULT_BOUND = TwoPhase()
-"""Exact, independent of the number of classes, and what the literature reports."""
-
-DEFAULT_CERTIFICATE = NeymanPearson()
-"""Tight: no larger radius holds for every classifier."""
+__all__ = ["SmoothedClassifier"]
 
 _PROBED = 16
 """Images that the classifier is tried on before votes are counted."""
-
-
-@dataclass(frozen=True)
-class Certified:
-    """What Algorithm 1 returns for each image, all NumPy arrays.
-
-    Attributes:
-        prediction: the class c, or `ABSTAIN`; int64.
-        radius: L, in the norm of the noise and pixel units: for every x' closer than L to x, the smoothed classifier's
-            most probable class is the same. float64, 0 where it abstains. Wrong with probability <= alpha per image.
-        p1_lower: lower confidence bound of the class's probability.
-        p2_upper: upper confidence bound of every other class's probability, as the bound gave it.
-        votes: how often each class was the answer.
-        selection_votes: those of the selection phase, or None.
-    """
-
-    prediction: Int[np.ndarray, " images"]
-    radius: Float[np.ndarray, " images"]
-    p1_lower: Float[np.ndarray, " images"]
-    p2_upper: Float[np.ndarray, " images"]
-    votes: Int[np.ndarray, "images classes"]
-    selection_votes: Int[np.ndarray, "images classes"] | None
-
-
-def certify_votes(
-    votes: Int[np.ndarray, "images classes"],
-    noise: Noise,
-    *,
-    alpha: float,
-    bound: Bound = DEFAULT_BOUND,
-    certificate: Certificate = DEFAULT_CERTIFICATE,
-    selection_votes: Int[np.ndarray, "images classes"] | None = None,
-) -> Certified:
-    """Lines 5 to 7 of Algorithm 1, from votes alone: any bound, certificate and alpha on votes already counted.
-
-    Choose the bound before you see the votes: the best of several looks at them does not hold at level alpha.
-
-    Raises:
-        InvalidInputError: alpha outside (0, 1), malformed votes, or no selection votes where the bound needs them.
-    """
-    # 5: estimate the distribution of the output, here by confidence bounds instead of the frequencies themselves
-    found = bound(votes, alpha=alpha, selection_votes=selection_votes)
-    # 6: calculate the tolerable size of the attack
-    radius = certificate.radius(noise, found.p1_lower, found.p2_upper)
-    # 7: return the class and the radius
-    prediction = np.where(separated(found.p1_lower, found.p2_upper), found.prediction, ABSTAIN)
-    return Certified(prediction, radius, found.p1_lower, found.p2_upper, votes, selection_votes)
 
 
 class SmoothedClassifier:
@@ -348,31 +299,3 @@ class SmoothedClassifier:
 
     def _shrink(self, size: int) -> None:
         self.batch_size = size
-
-
-def samples_needed(bound: Bound, alpha: float, num_classes: int) -> int:
-    """Return the smallest n for which unanimous votes are certified: with fewer, no image can be, at this alpha."""
-
-    def suffices(n: int) -> bool:
-        unanimous = np.zeros((1, num_classes), dtype=np.int64)
-        unanimous[0, 0] = n
-        found = bound(unanimous, alpha=alpha, selection_votes=unanimous)
-        return bool(separated(found.p1_lower, found.p2_upper).all())
-
-    high = 1
-    while not suffices(high):
-        high *= 2
-    # bisection between the last number that did not suffice and the first that did: more votes never certify less
-    return bisect_left(range(high), True, lo=high // 2 + 1, key=suffices)
-
-
-def require_enough_samples(samples: int, needed: int, alpha: float) -> None:
-    """Raise `InvalidInputError` where even unanimous votes could not decide an image."""
-    require_count("samples", samples, 1, f"alpha = {alpha:g} needs at least {needed}.")
-    if samples < needed:
-        raise InvalidInputError(
-            "samples",
-            required=f"at least {needed} at alpha = {alpha:g}: with fewer even unanimous votes decide nothing",
-            got=samples,
-            remedy="Take more samples or a larger alpha; radii of 2 sigma and more need hundreds to thousands.",
-        )

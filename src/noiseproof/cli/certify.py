@@ -126,7 +126,7 @@ def certify(
     from noiseproof.cli.counting import Engine, Selection, count_votes
     from noiseproof.cli.subject import DataChoice, Subject
     from noiseproof.errors import InvalidInputError
-    from noiseproof.smoothing import require_enough_samples, samples_needed
+    from noiseproof.statements import require_enough_samples, samples_needed
 
     if model is None and (weights is not None or noise is not None):
         raise InvalidInputError(

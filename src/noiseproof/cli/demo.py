@@ -39,7 +39,7 @@ def demo(
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
-    from noiseproof.smoothing import require_enough_samples, samples_needed
+    from noiseproof.statements import require_enough_samples, samples_needed
     from noiseproof.training import TrainingSettings
 
     needed = max(samples_needed(bound, _ALPHA, num_classes=10) for bound in (TwoPhase(), Bonferroni()))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
     from noiseproof.records import Record, VoteTable
-    from noiseproof.smoothing import Certified
+    from noiseproof.statements import Certified
 
 __all__ = ["recertify", "show"]
 

@@ -12,7 +12,7 @@ from noiseproof.certificates import Certificate, NeymanPearson, Renyi
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import Summary, certified_accuracy, summarise
 from noiseproof.records import Record, VoteTable, recertify
-from noiseproof.smoothing import Certified, require_enough_samples, samples_needed
+from noiseproof.statements import Certified, require_enough_samples, samples_needed
 
 __all__ = [
     "PAPER",

@@ -17,7 +17,7 @@ from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.curves import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.robustness import RobustSummary, summarise_verdicts, verdicts, worst_of
-from noiseproof.smoothing import Certified
+from noiseproof.statements import Certified
 
 __all__ = [
     "certified_beside",

@@ -14,7 +14,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.files import write_atomically
 from noiseproof.reports.analysis import Analysis, Curve, round_down
 from noiseproof.reports.curves import NORMS, draw_curves, figure_png, figure_svg
-from noiseproof.smoothing import ABSTAIN
+from noiseproof.statements import ABSTAIN
 
 __all__ = ["ReportFiles", "write_report"]
 
