@@ -37,6 +37,9 @@ _USUAL_MODELS = {
     "mnist": names.ModelName.paper_mnist,
     "cifar10": names.ModelName.paper_cifar,
 }
+_DEAD = 0.7
+"""From this part of a layer's channels on the network is told to be dying: healthy ones have had up to a half."""
+
 _USUAL_EPOCHS = {"mnist": 10}
 
 _OPTIMISER, _DATA = "Optimiser", "Data"
@@ -228,6 +231,11 @@ def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, de
                 say(
                     f"epoch {report.epoch}/{settings.epochs}: loss {report.loss:.3f}, "
                     f"accuracy {100 * report.accuracy:.1f} %, {report.seconds:.0f} s"
+                )
+            if _first_process() and report.dead >= _DEAD:
+                say(
+                    f"[yellow]Dead channels:[/] {report.dead:.0%} of a layer's channels answer to no image after epoch "
+                    f"{report.epoch}, and will not recover. Try a third of the learning rate, {settings.learning_rate / 3:.1g}."
                 )
 
         model = train_into(settings, dataset, out, device=where, on_batch=on_batch, on_epoch=on_epoch)

@@ -22,6 +22,7 @@ from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.files import require_writable
 from noiseproof.provenance import provenance
 from noiseproof.training.augmentation import flip_and_crop
+from noiseproof.training.dead_channels import dead_share
 from noiseproof.training.parallel import Share, launch, step_source
 from noiseproof.training.settings import TrainingSettings
 from noiseproof.training.state import Folder, Position
@@ -33,6 +34,9 @@ __all__ = ["BatchReport", "EpochReport", "train"]
 
 _SAVE_EVERY = 60.0
 """Seconds between two saved states within an epoch: a kill loses a minute; writing one takes well under a second."""
+
+_LOOKED_AT = 256
+"""Images by which dead channels are told at the end of an epoch: a hundredth of a second's work for small networks."""
 
 _WORSE = 10.0
 """A network whose mean loss is so many times that of the untrained one, or of the worst step of a ramp, has diverged."""
@@ -48,6 +52,7 @@ class EpochReport:
         accuracy: of the network in training, on what its objective shows it.
         seconds: it took.
         learning_rate: at its end.
+        dead: the largest part of a layer's channels that answer to no image any more (`dead_share`).
     """
 
     epoch: int
@@ -55,6 +60,7 @@ class EpochReport:
     accuracy: float
     seconds: float
     learning_rate: float
+    dead: float
 
 
 @dataclass(frozen=True)
@@ -185,6 +191,7 @@ class _Run:
             position.correct / seen,
             round(position.seconds, 3),
             settings.learning_rate_at(float(position.epoch)),
+            round(dead_share(self.network, self._looked_at()), 4),
         )
         self.position = Position(
             epoch=position.epoch + 1, untrained_loss=position.untrained_loss, log=[*position.log, asdict(report)]
@@ -198,6 +205,14 @@ class _Run:
         trained = models.build(self.settings.model)
         trained.load_state_dict(weights.state_dict())
         return trained.eval()
+
+    def _looked_at(self) -> Tensor:
+        """Some images spread over the data, as the objective shows them, under noise of no step."""
+        every = max(1, len(self.dataset) // _LOOKED_AT)
+        images = torch.from_numpy(self.dataset.read(range(len(self.dataset))[::every][:_LOOKED_AT]))
+        if self.settings.objective.noisy:
+            images = images + self.settings.noise.sample(images, np.random.default_rng(self.settings.seed))
+        return self.fabric.to_device(images)
 
     def _data(self) -> Iterator[tuple[Share, Tensor, Tensor]]:
         """Yield the batches of the epoch that are still to come; the next one is read while one is trained on."""
