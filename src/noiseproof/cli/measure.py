@@ -30,7 +30,9 @@ def measure(
     model: Annotated[
         str | None, typer.Option(help="zoo:NAME, net.safetensors of noiseproof, or package.module:factory.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its weights: .safetensors, or .pt of tensors.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Its weights: .safetensors, .pt of tensors, or .h5 of Keras 2.")
+    ] = None,
     noise: Annotated[names.NoiseName | None, typer.Option(help="Noise for --model.", show_default="gaussian")] = None,
     sigma: Annotated[
         float | None, typer.Option("--sigma", "--scale", help="Size of the noise.", show_default="as in training")

@@ -12,6 +12,7 @@ from noiseproof.models.checkpoint import load_state, model_digest
 from noiseproof.models.estimator import EstimatorRunner
 from noiseproof.models.exported import ExportedRunner
 from noiseproof.models.factory import build_from, source_digest
+from noiseproof.models.keras_weights import is_hdf5, read_keras_weights
 from noiseproof.models.onnx import OnnxRunner
 from noiseproof.models.weights import file_digest, read_weights
 from noiseproof.runners import Runner
@@ -42,13 +43,14 @@ def load_model(spec: str, weights: Path | None = None) -> LoadedModel:
 
     Args:
         spec: what to load.
-        weights: for a torch module from a factory: .safetensors, or a .pt / .pth that holds nothing but tensors.
+        weights: for a torch module from a factory: .safetensors, a .pt / .pth that holds nothing but tensors, or HDF5
+            of Keras 2 (extra `keras`).
 
     Raises:
         InvalidInputError: the text is none of these, the code does not give a classifier, or weights are given for
             something that brings its own.
         RunError: a file is missing, damaged or unsafe, or holds the weights of another architecture.
-        MissingExtraError: onnxruntime is not installed.
+        MissingExtraError: onnxruntime or h5py is not installed.
     """
     readers: dict[str, Callable[[Path], Runner]] = {".onnx": OnnxRunner, ".pt2": ExportedRunner}
     path = Path(spec)
@@ -75,7 +77,8 @@ def _from_factory(spec: str, weights: Path | None) -> LoadedModel:
     about = {"name": spec, "source": source_digest(spec)}
     if isinstance(found, nn.Module):
         if weights is not None:
-            load_state(found, read_weights(weights), what=str(weights), architecture=spec)
+            tensors = read_keras_weights(weights, found) if is_hdf5(weights) else read_weights(weights)
+            load_state(found, tensors, what=str(weights), architecture=spec)
         return LoadedModel(found, about | {"digest": model_digest(found)})
     if weights is not None:
         raise InvalidInputError(

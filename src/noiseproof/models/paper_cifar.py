@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noiseproof.models.dropout import Dropout
+from noiseproof.models.initialisation import he_normal
 
 __all__ = ["PaperCIFAR"]
 
@@ -12,7 +13,8 @@ class PaperCIFAR(nn.Module):
     """Convolutions with ELU, padded to keep their size, and no batch normalisation; pixels in [0, 1].
 
     5x5-96, 1x1-96, max-pool 3/2, dropout .5, 5x5-192, 1x1-192, max-pool 3/2, dropout .5, 3x3-256, 1x1-256, 1x1-10 and
-    the mean over the picture.
+    the mean over the picture. First weights are normal after He et al., as the released network says.
+    Pools pad behind alone, as TensorFlow's "same" does: with `padding=1` the released weights lose 2 to 4 points.
     """
 
     def __init__(self) -> None:
@@ -20,11 +22,11 @@ class PaperCIFAR(nn.Module):
         self.layers = nn.Sequential(
             *_convolution(3, 96, 5),
             *_convolution(96, 96, 1),
-            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.MaxPool2d(3, stride=2, ceil_mode=True),
             Dropout(0.5),
             *_convolution(96, 192, 5),
             *_convolution(192, 192, 1),
-            nn.MaxPool2d(3, stride=2, padding=1),
+            nn.MaxPool2d(3, stride=2, ceil_mode=True),
             Dropout(0.5),
             *_convolution(192, 256, 3),
             *_convolution(256, 256, 1),
@@ -32,6 +34,7 @@ class PaperCIFAR(nn.Module):
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
         )
+        he_normal(self)
 
     def forward(self, images: Float[Tensor, "batch 3 32 32"]) -> Float[Tensor, "batch 10"]:
         """Return logits."""

@@ -4,12 +4,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from noiseproof.models.dropout import Dropout
+from noiseproof.models.initialisation import glorot_uniform
 
 __all__ = ["PaperMNIST"]
 
 
 class PaperMNIST(nn.Module):
-    """conv 5x5-64, ReLU, conv 5x5-64, ReLU, dropout .25, FC 128, ReLU, dropout .5, FC 10; convolutions unpadded."""
+    """conv 5x5-64, ReLU, conv 5x5-64, ReLU, dropout .25, FC 128, ReLU, dropout .5, FC 10; no padding.
+
+    First weights are Glorot uniform, the default of its framework.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,6 +29,7 @@ class PaperMNIST(nn.Module):
             Dropout(0.5),
             nn.Linear(128, 10),
         )
+        glorot_uniform(self)
 
     def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
         """Return logits."""
