@@ -273,7 +273,7 @@ def test_too_few_samples_say_how_many_are_needed() -> None:
         smoothed.certify(images, samples=9)
     with pytest.raises(npf.InvalidInputError, match="samples must be at least 15"):
         smoothed.certify(images, samples=14, bound=Bonferroni())
-    with pytest.raises(npf.InvalidInputError, match="samples must be at least 11"):
+    with pytest.raises(npf.InvalidInputError, match="samples must be at least 13"):
         smoothed.predict(images, samples=10)
     with pytest.raises(npf.InvalidInputError, match="samples must be an integer >= 1"):
         smoothed.predict(images, samples=0)

@@ -43,6 +43,8 @@ class Certified:
         p2_upper: upper confidence bound of every other class's probability, as the bound gave it.
         votes: how often each class was the answer.
         selection_votes: those of the selection phase, or None.
+        outcome: where votes stopped by themselves, CERTIFIED (1), UNDECIDED (0) or GIVEN_UP (-1) for every radius that
+            was asked about, smallest first; None where their number was fixed.
     """
 
     prediction: Int[np.ndarray, " images"]
@@ -51,6 +53,7 @@ class Certified:
     p2_upper: Float[np.ndarray, " images"]
     votes: Int[np.ndarray, "images classes"]
     selection_votes: Int[np.ndarray, "images classes"] | None
+    outcome: Int[np.ndarray, "images radii"] | None = None
 
 
 def certify_votes(

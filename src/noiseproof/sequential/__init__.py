@@ -2,10 +2,12 @@
 
 from noiseproof.sequential.base import CERTIFIED, GIVEN_UP, UNDECIDED, Rule
 from noiseproof.sequential.baselines import FixedSample, KrichevskyTrofimov, Stages, UnionBound
-from noiseproof.sequential.boundary import JeffreysRule, first_certifying, log_threshold, most_failures
+from noiseproof.sequential.boundary import JeffreysRule, first_certifying, first_reaching, log_threshold, most_failures
 from noiseproof.sequential.confidence import AnytimeSinglePhase, lower_bound, rest_bound
+from noiseproof.sequential.goals import Exceeds, Goal, Level, NameWinner, WithinPrecision
 from noiseproof.sequential.jeffreys import log_evidence
 from noiseproof.sequential.law import Law, exact_law, information_limit
+from noiseproof.sequential.prior import FittedPrior, fit_prior
 from noiseproof.sequential.winner import winner_certain, winner_votes_needed
 
 __all__ = [
@@ -13,15 +15,23 @@ __all__ = [
     "GIVEN_UP",
     "UNDECIDED",
     "AnytimeSinglePhase",
+    "Exceeds",
+    "FittedPrior",
     "FixedSample",
+    "Goal",
     "JeffreysRule",
     "KrichevskyTrofimov",
     "Law",
+    "Level",
+    "NameWinner",
     "Rule",
     "Stages",
     "UnionBound",
+    "WithinPrecision",
     "exact_law",
     "first_certifying",
+    "first_reaching",
+    "fit_prior",
     "information_limit",
     "log_evidence",
     "log_threshold",

@@ -1,4 +1,4 @@
-"""One radius: at how many failures among n votes the truncated-Jeffreys evidence decides."""
+"""One radius: at how many failures among n votes the evidence decides, truncated Jeffreys or with a fitted prior."""
 
 import math
 from collections.abc import Callable
@@ -11,8 +11,9 @@ from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.sequential.base import Rule, require_p0
 from noiseproof.sequential.jeffreys import rounded_down
+from noiseproof.sequential.prior import FittedPrior
 
-__all__ = ["JeffreysRule", "first_certifying", "log_threshold", "most_failures"]
+__all__ = ["JeffreysRule", "first_certifying", "first_reaching", "log_threshold", "most_failures"]
 
 Counts = Int[np.ndarray, "*batch"]
 Reals = Float[np.ndarray, "*batch"]
@@ -43,6 +44,7 @@ class JeffreysRule(Rule):
         every_class: whether the class is the one with most votes so far (p0 >= 1/2), or was fixed before.
         beta: probability of giving up although p >= p0; None never gives up before the cap.
         cap: votes after which sampling ends anyway; None for no such number.
+        prior: weights learned from other images, for the evidence that certifies; giving up stays with Jeffreys' weights.
     """
 
     p0: float
@@ -50,6 +52,7 @@ class JeffreysRule(Rule):
     every_class: bool = False
     beta: float | None = None
     cap: int | None = None
+    prior: FittedPrior | None = None
 
     def __post_init__(self) -> None:
         require_p0(self.p0, least=0.5 if self.every_class else 0.0)
@@ -61,7 +64,8 @@ class JeffreysRule(Rule):
 
     def certified_up_to(self, n: Counts) -> Counts:
         """Return the most failures among n votes that certify; -1 where none do, and beyond the cap."""
-        found = most_failures(n, self.p0, log_threshold(self.p0, self.alpha, every_class=self.every_class))
+        level = log_threshold(self.p0, self.alpha, every_class=self.every_class, prior=self.prior)
+        found = most_failures(n, self.p0, level, prior=self.prior)
         return found if self.cap is None else np.where(n <= self.cap, found, -1)
 
     def given_up_from(self, n: Counts) -> Counts:
@@ -77,7 +81,9 @@ class JeffreysRule(Rule):
         return np.asarray(least)
 
 
-def first_certifying(p0: float, alpha: float, failures: Counts, *, every_class: bool = False) -> Counts:
+def first_certifying(
+    p0: float, alpha: float, failures: Counts, *, every_class: bool = False, prior: FittedPrior | None = None
+) -> Counts:
     """Return the smallest n at which this many failures certify p > p0; strictly increasing in failures.
 
     alpha = .001: r = .5 sigma 22, 32, 39, 46, 52, 58; sigma 47, 67, 82, 95, 108, 120; 2 sigma 351, 495, 605, 703.
@@ -87,23 +93,25 @@ def first_certifying(p0: float, alpha: float, failures: Counts, *, every_class: 
         alpha: probability of a wrong certificate.
         failures: f >= 0.
         every_class: as `JeffreysRule`.
+        prior: as `JeffreysRule`.
 
     Raises:
-        InvalidInputError: p0 or alpha outside its domain.
+        InvalidInputError: p0 or alpha outside its domain, or failures below 0.
     """
     require_p0(p0, least=0.5 if every_class else 0.0)
     require_alpha(alpha)
-    return _first(p0, log_threshold(p0, alpha, every_class=every_class), failures)
+    return first_reaching(p0, log_threshold(p0, alpha, every_class=every_class, prior=prior), failures, prior=prior)
 
 
-def log_threshold(p0: float, alpha: float, *, every_class: bool = False) -> float:
+def log_threshold(p0: float, alpha: float, *, every_class: bool = False, prior: FittedPrior | None = None) -> float:
     """Return ln T: ln(1/alpha) for a class fixed beforehand, ln((1 + c)/alpha) for whatever class reaches it.
 
         c = (2 p0)^-(n_min - 1),   n_min = the smallest n with W(n, 0; p0) >= 1/alpha.
 
     n_min is the first n at which any class could be certified at all, at the smaller threshold 1/alpha: a lower bound of
     that for T itself. Then with probability >= 1 - alpha no class with p_j <= p0 is ever certified, for p0 >= 1/2 and
-    any probabilities of any number of classes.
+    any probabilities of any number of classes. W is the evidence that certifies, with its own n_min: the proof is for any
+    weights on q > p0, fixed beforehand.
 
     Proof. Let g(p) be the probability that a class of probability p ever has W >= T. Summed over first crossings (A, f),
     g(p) = sum N(A, f) p^A (1-p)^f, N the number of ways to get there.
@@ -125,11 +133,13 @@ def log_threshold(p0: float, alpha: float, *, every_class: bool = False) -> floa
     plain = -math.log(alpha)
     if not every_class:
         return plain
-    n_min = int(_first(p0, plain, np.array([0]))[0])
+    n_min = int(first_reaching(p0, plain, np.array([0]), prior=prior)[0])
     return plain + math.log1p(math.exp(-(n_min - 1) * math.log(2.0 * p0)))
 
 
-def most_failures(n: Counts, p0: float, log_level: float, *, q0: float | None = None) -> Counts:
+def most_failures(
+    n: Counts, p0: float, log_level: float, *, q0: float | None = None, prior: FittedPrior | None = None
+) -> Counts:
     """Return the largest f with ln W(n - f, f; p0) >= log_level, -1 where there is none; not decreasing in n.
 
     Args:
@@ -137,11 +147,13 @@ def most_failures(n: Counts, p0: float, log_level: float, *, q0: float | None = 
         p0: in (0, 1).
         log_level: ln T > 0.
         q0: 1 - p0, where it is known to more digits.
+        prior: as `JeffreysRule`.
     """
     rest = 1.0 - p0 if q0 is None else q0
+    evidence = rounded_down if prior is None else prior.rounded_down
 
     def enough(f: Reals, votes: Reals) -> Reals:
-        return np.asarray(rounded_down(votes - f, f, p0, q0=rest) - log_level)
+        return np.asarray(evidence(votes - f, f, p0, q0=rest) - log_level)
 
     numbers, place = np.unique(n, return_inverse=True)  # images that are looked at together have one n
     votes = numbers.astype(np.float64)
@@ -152,17 +164,35 @@ def most_failures(n: Counts, p0: float, log_level: float, *, q0: float | None = 
     return most[place].reshape(n.shape)
 
 
-def _first(p0: float, log_level: float, failures: Counts) -> Counts:
-    """Return the smallest n with ln W(n - f, f) >= log_level; at A = floor(f p0 / q0) there is W <= 1."""
-    f, q0 = failures.ravel().astype(np.float64), 1.0 - p0
+def first_reaching(
+    p0: float, log_level: float, failures: Counts, *, q0: float | None = None, prior: FittedPrior | None = None
+) -> Counts:
+    """Return the smallest n with ln W(n - f, f; p0) >= log_level; strictly increasing in f.
+
+    Args:
+        p0: in (0, 1).
+        log_level: ln T > 0.
+        failures: f >= 0; all at once costs little more than one.
+        q0: 1 - p0, where it is known to more digits.
+        prior: as `JeffreysRule`.
+
+    Raises:
+        InvalidInputError: p0 or log_level outside its domain, or failures below 0.
+    """
+    if q0 is None:
+        require_p0(p0)
+    if not log_level > 0.0:
+        raise InvalidInputError("log_level", required="> 0", got=log_level, remedy="It is ln(1/alpha), or more.")
+    f, rest = failures.ravel().astype(np.float64), 1.0 - p0 if q0 is None else q0
     if f.size and f.min() < 0.0:
         raise InvalidInputError("failures", required=">= 0", got=f.min(), remedy="They count votes.")
+    evidence = rounded_down if prior is None else prior.rounded_down
 
     def enough(A: Reals, rows: Rows) -> Reals:
-        return np.asarray(rounded_down(A, f[rows], p0, q0=q0) - log_level)
+        return np.asarray(evidence(A, f[rows], p0, q0=rest) - log_level)
 
-    low = np.floor(f * p0 / q0)
-    step = 1.0 + np.ceil((log_level + np.sqrt(2.0 * log_level * (f + 1.0))) / q0)
+    low = np.floor(f * p0 / rest)  # where W <= 1
+    step = 1.0 + np.ceil((log_level + np.sqrt(2.0 * log_level * (f + 1.0))) / rest)
     high, rows = low + step, np.arange(len(f))
     while len(rows):
         rows = rows[enough(high[rows], rows) < 0.0]

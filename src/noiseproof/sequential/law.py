@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import xlogy
 
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.sequential.base import Rule
 
 __all__ = ["Law", "exact_law", "information_limit"]
+
+Reals = float | Float[np.ndarray, "*batch"]
 
 _NEGLIGIBLE = 1e-24
 """Probabilities below it at the ends of the state are dropped; they are counted in `Law.lost`."""
@@ -87,11 +90,12 @@ def exact_law(rule: Rule, p: float, cap: int) -> Law:
     return Law(certified, given_up, lost)
 
 
-def information_limit(p: float, p0: float, alpha: float) -> float:
+def information_limit(p: Reals, p0: float, alpha: float) -> Reals:
     """Return ln(1/alpha) / KL(p || p0): no test of level alpha that stops surely at p needs fewer votes in expectation.
 
     At the end of a test that certifies with probability 1 under p and <= alpha under p0, the likelihood ratio has
-    E_p ln LR = E[N] KL(p || p0) (Wald), and >= ln(1/alpha) by the data processing inequality.
+    E_p ln LR = E[N] KL(p || p0) (Wald), and >= ln(1/alpha) by the data processing inequality. Infinite at p = p0.
     """
-    divergence = p * np.log(p / p0) + (1.0 - p) * np.log((1.0 - p) / (1.0 - p0)) if p < 1.0 else -np.log(p0)
-    return float(-np.log(alpha) / divergence)
+    divergence = xlogy(p, p / p0) + xlogy(1.0 - p, (1.0 - p) / (1.0 - p0))
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.log(alpha) / divergence)
