@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from noiseproof.attack_records import FORMAT, AttackRecord, AttackSettings, AttackTable
-from noiseproof.errors import RunError
+from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.records import Record
+from noiseproof.robustness import verdicts
 from noiseproof.statements import ABSTAIN
 
 IMAGES, SHARD, CLASSES, SAMPLES = 11, 3, 4, 20
@@ -160,6 +162,87 @@ def test_points_are_judged_again_with_more_votes(whole: AttackRecord, tmp_path: 
     assert again.missing() == ([], [])
     assert (again.read().votes.sum(-1) == 3 * SAMPLES).all()
     assert np.array_equal(again.read_points(1), whole.read_points(1))
+
+
+@pytest.mark.parametrize("planned", [settings(alpha=0.9), audit(), settings(noise=None, samples=1)])
+def test_verdicts_are_read_as_they_follow_from_all_votes(planned: AttackSettings, tmp_path: Path) -> None:
+    record = attack(tmp_path, planned)
+    table, found_so = record.read(), record.read_verdicts()
+    votes, noisy = table.votes.transpose(1, 0, 2), planned.noise is not None
+    expected = verdicts(votes, table.label, planned.alpha, noisy=noisy)
+    assert len(found_so) == IMAGES
+    np.testing.assert_array_equal(found_so.verdicts, expected)
+    assert len(np.unique(expected)) > 1, "a test that could pass by one constant"
+    for name in ("index", "label", "sizes", "distances"):
+        np.testing.assert_array_equal(getattr(found_so, name), getattr(table, name))
+
+
+def test_votes_of_all_shards_are_never_in_memory_together(whole: AttackRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, alive, most = AttackRecord._read_shard, weakref.WeakSet[AttackTable](), []
+
+    class Watched(AttackTable):
+        __hash__ = object.__hash__
+
+    def read(self: AttackRecord, shard: int) -> AttackTable:
+        most.append(len(alive))
+        table = real(self, shard)
+        watched = Watched(*(np.copy(getattr(table, name)) for name in COLUMNS))
+        alive.add(watched)
+        return watched
+
+    monkeypatch.setattr(AttackRecord, "_read_shard", read)
+    whole.read_verdicts()
+    assert most == [0, 1, 1, 1], "the one before at most"
+    alive.clear()
+    most.clear()
+    whole.read()
+    assert most == [0, 1, 2, 3], "which this test would see"
+
+
+def test_an_empty_or_damaged_record_has_no_verdicts(tmp_path: Path) -> None:
+    record = AttackRecord.create(tmp_path, settings(), {})
+    with pytest.raises(RunError, match="Run attack to count votes"):
+        record.read_verdicts()
+    attack(tmp_path)
+    record.shard_path(2).write_bytes(b"half")
+    with pytest.raises(RunError, match=r"00002\.parquet must be a whole shard"):
+        record.read_verdicts()
+    record.shard_path(2).unlink()
+    assert len(record.read_verdicts()) == IMAGES - SHARD
+
+
+def test_settings_of_another_judgement() -> None:
+    """All as it was but votes, seed, engine and where the points are from, which a third judgement keeps."""
+    first = settings()
+    second = first.again({"device": "cuda"}, samples=300)
+    assert (second.samples, second.seed, second.alpha) == (300, 1, 0.001)
+    assert second.points is not None
+    assert second.points["seed"] == 0
+    kept = {"engine": first.engine, "points": None}
+    assert dataclasses.replace(second, samples=SAMPLES, seed=0, **kept) == first
+    third = second.again(first.engine, samples=500, seed=7, alpha=0.01)
+    assert (third.samples, third.seed, third.alpha, third.points) == (500, 7, 0.01, second.points)
+    assert settings(seed=3).again(first.engine, samples=300).points != second.points
+    assert "points" not in first.plain(), "records of before have the fingerprint they had"
+
+
+@pytest.mark.parametrize(
+    ("planned", "change", "said"),
+    [
+        (settings(), {"seed": 0}, r"seed must be none of \[0\]; got 0"),
+        (settings().again({}, samples=300), {"seed": 0}, r"seed must be none of \[0, 1\]; got 0"),
+        (settings().again({}, samples=300), {"seed": 1}, r"seed must be none of \[0, 1\]; got 1"),
+        (settings(), {"seed": -1}, "seed must be an integer from 0"),
+        (settings(), {"samples": 0}, "samples must be an integer >= 1"),
+        (settings(), {"samples": 5}, "samples must be"),
+        (settings(), {"alpha": 1.5}, "alpha"),
+        (audit(), {}, "got an audit. Audit again"),
+        (settings(noise=None, samples=1), {}, "got one without noise"),
+    ],
+)
+def test_what_cannot_be_judged_again(planned: AttackSettings, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        planned.again({}, **{"samples": 300, **change})
 
 
 def test_stopped_between_shards(whole: AttackRecord, tmp_path: Path) -> None:
@@ -363,6 +446,7 @@ def test_votes_are_read_where_points_were_left_out(whole: AttackRecord, tmp_path
         ({"alpha": 0.01}, "alpha 0.01; got alpha 0.001"),
         ({"norm": "l2"}, "norm l2; got norm linf"),
         ({"sizes": [0.0, 0.1]}, r"sizes \[0.0, 0.1\]; got sizes \[0.0, 0.1, 0.25\]"),
+        ({"points": {"seed": 1}}, r"points \{'seed': 1\}; got points None"),
         ({"limits": {"record": "d"}}, r"limits \{'record': 'd'\}; got limits None"),
         ({"gradients": "bf16"}, "gradients bf16; got gradients fp32"),
         ({"attack": {"name": "PGD", "steps": 100}}, "attack steps 100; got attack steps 20"),

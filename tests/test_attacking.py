@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from half_space import HalfSpace, images_at
 from noiseproof.attack_records import AttackRecord, AttackSettings, AttackTable
-from noiseproof.attacking import Defence, Limits, attack_into, plan_attack, require_sizes
+from noiseproof.attacking import Defence, Limits, attack_into, judge_into, plan_attack, require_sizes
 from noiseproof.attacks import PGD, Attack, Batch, Finder, Target, Transfer
 from noiseproof.audit import VERDICT_ALPHA, Audit, judge_audit, sizes_within
 from noiseproof.balls import Norm, distance
@@ -97,6 +97,64 @@ def test_votes_are_fresh_and_points_are_kept_and_within_their_sizes(tmp_path: Pa
             }
             np.testing.assert_array_equal(by.pop(Phase.JUDGE), table.votes[rows, number])
             assert all((votes != table.votes[rows, number]).any() for votes in by.values())  # the attacker's above all
+
+
+def judged_again(path: Path, found: AttackRecord, **changes: Any) -> AttackRecord:
+    settings = found.settings.again(defence().engine(), **{"samples": 3000, **changes})
+    record = AttackRecord.create(path, settings, {})
+    judge_into(record, found, defence())
+    return record
+
+
+def test_points_are_judged_again_by_fresh_votes_of_the_same_noise(tmp_path: Path) -> None:
+    found = attacked(tmp_path / "found")
+    before = {file: file.read_bytes() for file in found.path.rglob("*") if file.is_file()}
+    record = judged_again(tmp_path / "again", found)
+    table, first = record.read(), found.read()
+    assert record.missing() == ([], [])
+    for name in ("index", "label", "sizes", "distances"):
+        np.testing.assert_array_equal(getattr(table, name), getattr(first, name))
+    for shard in record.shards:
+        points, rows = record.read_points(shard), slice(shard * 4, shard * 4 + 4)
+        np.testing.assert_array_equal(points, found.read_points(shard))
+        for number in range(3):
+            expected = SmoothedClassifier(NETWORK, NOISE, 2).count(
+                points[:, number], samples=3000, seed=1, indices=record.shard_indices(shard), phase=Phase.JUDGE
+            )
+            np.testing.assert_array_equal(table.votes[rows, number], expected)
+    shares, shares_before = table.votes / 3000, first.votes / 2000
+    assert np.abs(shares - shares_before).max() < 0.1  # the same law ...
+    assert (shares != shares_before).any(2).mean() > 0.9  # ... other draws
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_a_judgement_goes_on_where_it_was_stopped_and_tells_how_far(tmp_path: Path) -> None:
+    found, told = attacked(tmp_path / "found"), list[int]()
+    whole = judged_again(tmp_path / "whole", found)
+    record = judged_again(tmp_path / "again", found)
+    record.shard_path(0).unlink()
+    judge_into(record, found, defence(), progress=told.append)
+    assert told == [4, 4, 4]
+    np.testing.assert_array_equal(record.read().votes, whole.read().votes)
+    judge_into(record, found, defence(), progress=lambda _: pytest.fail("nothing was left to do"))
+
+
+def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
+    found = attacked(tmp_path / "found")
+    record = judged_again(tmp_path / "again", found)
+    with pytest.raises(RunError, match=r"noise sigma 0\.4"):
+        judge_into(record, found, Defence(Target(NETWORK, Gaussian(0.4), 2), NETWORK))
+    with pytest.raises(RunError, match="points record"):
+        judge_into(record, attacked(tmp_path / "other", alpha=0.01), defence())
+    with pytest.raises(RunError, match="the points of this attack"):  # they were not found under these settings
+        attack_into(record, PGD(draws=8, steps=10), defence(), halves())
+    with pytest.raises(RunError, match="samples 4000"):
+        judged_again(tmp_path / "again", found, samples=4000)
+    with pytest.raises(RunError, match="samples 3000, seed 1; got points None"):
+        judged_again(tmp_path / "found", found)
+    found.points_path(1).write_bytes(b"other points")
+    with pytest.raises(RunError, match="other points than those that were voted on"):
+        judged_again(tmp_path / "damaged", found)
 
 
 def test_an_interrupted_attack_goes_on_to_the_same_end(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`noiseproof attack`, `audit`, `ladder` and the figures drawn from records, as people use them."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from noiseproof.certificates import NeymanPearson
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments import attack_figures, ladder
 from noiseproof.noises import Noise
-from noiseproof.reports.attacked import worst_case
+from noiseproof.reports.attacked import certified_beside, worst_case
 
 FAST = ["--set", "draws=4", "--set", "steps=5"]
 
@@ -64,6 +66,77 @@ def test_attack_says_what_is_still_right_and_beside_it_what_is_certified(run: Pa
     assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == before
 
 
+def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain: Path, tmp_path: Path) -> None:
+    attack = tmp_path / "found"
+    options = [*FAST, "--every", 40, "--votes", 50, "--sizes", "0.4,0.8", "--out", attack]
+    first = noiseproof("attack", run, *options)
+    before = {path: path.read_bytes() for path in attack.rglob("*") if path.is_file()}
+    network = ["--model", run / "checkpoint.safetensors"]
+    found = noiseproof("rejudge", attack, "--votes", 400, *network)
+    assert set(found) == set(first)
+    assert (found["images"], found["sizes"]) == (first["images"], first["sizes"])
+    assert (np.array(found["abstained"]) <= np.array(first["abstained"])).all()
+    assert sum(found["abstained"]) < sum(first["abstained"]), "which more votes are for"
+    record, points = AttackRecord.open(tmp_path / "found-votes400-seed1"), AttackRecord.open(attack)
+    assert found["attack"] == str(record.path)
+    assert (record.settings.samples, record.settings.seed, record.settings.attack) == (400, 1, points.settings.attack)
+    assert (record.read().votes.sum(2) == 400).all()
+    np.testing.assert_array_equal(record.read_points(0), points.read_points(0))
+    assert {path: path.read_bytes() for path in before} == before, "nothing of the attack is touched"
+    written = {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")}
+    assert noiseproof("rejudge", attack, "--votes", 400, *network) == found
+    assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == written
+    with pytest.raises(NoiseproofError, match="samples 300"):
+        noiseproof("rejudge", attack, "--votes", 300, *network, "--out", record.path)
+    with pytest.raises(NoiseproofError, match="got points None, samples 50"):  # of the attack itself
+        noiseproof("rejudge", attack, "--votes", 300, *network, "--out", attack)
+    with pytest.raises(NoiseproofError, match="with the classifier that was attacked"):
+        noiseproof("rejudge", attack, "--model", plain / "checkpoint.safetensors")
+    with pytest.raises(NoiseproofError, match=r"seed must be none of \[0\]"):
+        noiseproof("rejudge", attack, "--seed", 0, *network)
+    points.shard_path(0).unlink()
+    with pytest.raises(NoiseproofError, match="complete, to be judged again"):
+        noiseproof("rejudge", attack, *network)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found", "found-votes400-seed1"]
+
+
+def test_the_network_of_the_run_above_is_found_and_what_it_certifies_stands_beside(run: Path) -> None:
+    attack = run / "attacks" / "short"
+    first = noiseproof("attack", run, *FAST, "--every", 60, "--votes", 50, "--sizes", "0.2", "--out", attack)
+    found = noiseproof("rejudge", attack, "--votes", 100, "--alpha", 0.01)
+    assert AttackRecord.open(run / "attacks" / "short-votes100-seed1").settings.alpha == 0.01
+    assert first["certified"] is not None
+    assert found["certified"] is not None
+    audited = run / "attacks" / "audited"
+    noiseproof("audit", run, *STRONG, "--votes", 50, "--every", 20, "--out", audited)
+    with pytest.raises(NoiseproofError, match=r"got an audit\. Audit again"):
+        noiseproof("rejudge", audited)
+
+
+def test_the_cube_inside_a_certified_ball_stands_beside_attacks_in_linf(run: Path) -> None:
+    """64 pixels: a size of 0.05 in l_inf is certified where a radius of 0.4 is; by one function for tables and figures."""
+    options = [*FAST, "--every", 60, "--votes", 50]
+    cube = noiseproof("attack", run, *options, "--norm", "linf", "--sizes", "0.025,0.05", "--out", run / "cube")
+    ball = noiseproof("attack", run, *options, "--sizes", "0.2,0.4", "--out", run / "ball")
+    assert cube["certified"] == ball["certified"]
+    assert 0.0 < cube["certified"][2] < cube["certified"][0]
+    record = AttackRecord.open(run / "cube")
+    for known in ({}, {"image_shape": [1, 8, 8]}):  # by the points, in records of before; by what is written
+        alike = dataclasses.replace(record, about=known)
+        certified = certified_beside(run, alike)
+        assert certified is not None
+        assert certified.tolist() == cube["certified"]
+        shutil.rmtree(record.path / "points", ignore_errors=True)
+    assert record.about["image_shape"] == [1, 8, 8]
+    assert certified_beside(run, dataclasses.replace(record, about={})) is None, "neither is there"
+    record = AttackRecord.open(run / "ball")
+    grid = np.linspace(0.0, 0.4, 5)
+    along = certified_beside(run, record, grid)
+    assert along is not None
+    np.testing.assert_array_equal(along[[0, 2, 4]], ball["certified"])
+    assert noiseproof("attack", run, *options, "--norm", "l1", "--sizes", "1", "--out", run / "l1")["certified"] is None
+
+
 def test_an_undefended_network_has_one_vote_and_falls_sooner(run: Path, plain: Path) -> None:
     found = noiseproof("attack", plain, "--every", 20, "--sizes", "0.9")
     settings = AttackRecord.open(plain / "attacks" / "pgd-l2").settings
@@ -71,6 +144,8 @@ def test_an_undefended_network_has_one_vote_and_falls_sooner(run: Path, plain: P
     assert settings.samples == 1
     assert found["abstained"] == [0.0, 0.0]
     assert found["robust"][1] < found["robust"][0]
+    with pytest.raises(NoiseproofError, match="got one without noise"):
+        noiseproof("rejudge", plain / "attacks" / "pgd-l2")
     bare = noiseproof("attack", run, "--sigma", 0, "--every", 20, "--sizes", "0.5", "--out", run / "bare")
     assert AttackRecord.open(run / "bare").settings.noise is None
     assert bare["robust"][0] > 0.8
@@ -206,6 +281,12 @@ def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path
         noiseproof("attack", tmp_path / "ink", *arguments)
     found = noiseproof("attack", tmp_path / "ink", "--attack", "random", *arguments, "--votes", 50)
     assert found["images"] == 2
+    with pytest.raises(NoiseproofError, match=r"checkpoint\.safetensors"):  # code is run only where it is named
+        noiseproof("rejudge", found["attack"])
+    again = noiseproof("rejudge", found["attack"], "--model", "half_space:ink", "--data", "digits", "--votes", 100)
+    assert (again["images"], again["sizes"]) == (2, found["sizes"])
+    with pytest.raises(NoiseproofError, match="with the classifier that was attacked"):
+        noiseproof("rejudge", found["attack"], "--model", "half_space:thin_ink", "--data", "digits")
 
 
 def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +301,19 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     }
     assert all(check["passed"] for check in found["checks"])
     assert Path(found["pictures"][0]).stat().st_size > 10_000
+    assert set(found["plateau"]) == {"draws", "steps", "restarts"}
+    for what, before, last in (("draws", 1, 2), ("steps", 2, 4), ("restarts", 1, 2)):
+        rung = found["plateau"][what]
+        assert (rung["before"], rung["last"]) == (before, last)
+        assert rung["verdict"] == (
+            "still falling" if rung["p_value"] <= 0.025 else "no longer falling within the error"
+        )
+    top, fewer = (found["robust"][f"pgd-draws2-steps{steps}"] for steps in (4, 2))
+    assert found["plateau"]["steps"]["gain"] == pytest.approx(fewer - top)
+    shown = CliRunner().invoke(cli.app, ["ladder", str(run), *map(str, options)], env={"COLUMNS": "200"})
+    for what in ("draws", "steps", "restarts"):
+        assert f"accuracy under more {what} settles" in shown.stdout
+    assert "no longer falling within the error" in shown.stdout
 
 
 def small_figure(loss: str) -> attack_figures.AttackFigure:
@@ -248,6 +342,31 @@ def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
     assert (out / "figure6.png").stat().st_size > 10_000
     monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("log_mean"))
     assert len(noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)["missing"]) == 3
+
+
+def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, tmp_path: Path) -> None:
+    figure, network = small_figure("margin"), ["--model", run / "checkpoint.safetensors"]
+    place = tmp_path / "stn" / "pgd-margin-l2"
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    noiseproof("attack", run, *options, "--out", place)
+    panels, missing = attack_figures.compute(figure, tmp_path)
+    assert panels[0].certified == []
+    assert any("certify" in command for command in missing)
+    noiseproof("certify", tmp_path / "stn", *network, "--samples", 500, "--every", 50)
+    panels, missing = attack_figures.compute(figure, tmp_path)
+    (area,) = panels[0].certified
+    assert not any("certify" in command for command in missing)
+    expected = certified_beside(tmp_path / "stn", AttackRecord.open(place), area.radii)
+    assert expected is not None
+    np.testing.assert_array_equal(area.accuracy, expected)
+    assert area.name == "STN (4)", "of the images that are attacked"
+    assert (area.radii[0], area.radii[-1]) == (0.0, 0.5)
+    assert area.accuracy[0] > area.accuracy[-1]
+    other = tmp_path / "others" / "stn"
+    noiseproof("attack", plain, "--sigma", 0.25, *options, "--out", other / "pgd-margin-l2")
+    noiseproof("certify", other, *network, "--samples", 500, "--every", 50)
+    panels, missing = attack_figures.compute(figure, tmp_path / "others")
+    assert panels[0].certified == [], "another network of the same name"
 
 
 def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from noiseproof.experiments.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
 from noiseproof.robustness import Verdict
@@ -35,7 +36,8 @@ def failed(result: Ladder) -> list[str]:
 def test_a_sound_ladder_passes_and_knows_its_plateau() -> None:
     assert failed(ladder()) == []
     assert ladder().robust("random") == 0.95
-    assert ladder().plateau() == (pytest.approx(0.025), pytest.approx(0.025))
+    found = {rung.what: (rung.before, rung.last, round(rung.gain, 6)) for rung in ladder().plateau()}
+    assert found == {"draws": (16, 64, 0.025), "steps": (50, 100, 0.025), "restarts": (2, 4, 0.005)}
     assert len(ladder().checks()) == 6
 
 
@@ -52,6 +54,35 @@ def test_a_sound_ladder_passes_and_knows_its_plateau() -> None:
 )
 def test_each_fault_is_named(rung: str, right: int, said: str) -> None:
     assert any(said in text for text in failed(ladder(**{rung: standing(right)})))
+
+
+@pytest.mark.parametrize(
+    ("what", "rung"),
+    [("draws", "pgd-draws16-steps100"), ("steps", "pgd-draws64-steps50"), ("restarts", "pgd-restarts2")],
+)
+def test_a_plateau_is_one_where_the_last_rung_gains_no_more_than_its_error(what: str, rung: str) -> None:
+    """Each axis by itself: 5 images that fall to the last rung alone are chance (1 in 32), 6 are not (1 in 64)."""
+    last = 128 if what == "restarts" else 120
+    for more, falls in ((0, False), (5, False), (6, True), (60, True)):
+        (found,) = (each for each in ladder(**{rung: standing(last + more)}).plateau() if each.what == what)
+        assert found.falling is falls, more
+        assert found.gain == pytest.approx(more / IMAGES)
+        assert found.p_value == pytest.approx(0.5**more)
+        assert found.verdict == ("still falling" if falls else "no longer falling within the error")
+        # what it may gain: Clopper-Pearson by its definition, also where not one image was seen to fall
+        assert binom.cdf(more, IMAGES, found.most) == pytest.approx(0.025)
+        assert f"{more / 2:+.1f}%" in str(found)
+
+
+def test_images_that_come_back_speak_against_a_fall() -> None:
+    """The last rung breaks 20 that the one before left, and leaves 14 that it broke: six more, and no evidence."""
+    before = standing(140)
+    before[:14] = Verdict.WRONG
+    (found, *_) = ladder(**{"pgd-draws16-steps100": before}).plateau()
+    assert found.gain == pytest.approx(6 / IMAGES)
+    assert not found.falling
+    assert found.p_value == pytest.approx(binom.sf(19, 34, 0.5))
+    assert found.most > 0.1 > found.gain
 
 
 def test_chance_is_no_fault() -> None:
@@ -78,6 +109,17 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     png, svg = ladder().write(tmp_path)
     assert png.read_bytes().startswith(b"\x89PNG")
     assert svg.read_text().count("<path") > 50
+    figure = ladder().draw()
+    assert [line.partition(":")[0] for line in figure.get_supxlabel().splitlines()] == [
+        f"Accuracy under more {what} is {verdict}"
+        for what, verdict in (
+            ("draws", "no longer falling within the error"),
+            ("steps", "no longer falling within the error"),
+            ("restarts", "no longer falling within the error"),
+        )
+    ]
+    falling = ladder(**{"pgd-draws64-steps50": standing(150)}).draw().get_supxlabel().splitlines()
+    assert falling[1].startswith("Accuracy under more steps is still falling: +15.0% gained by 50 to 100 steps")
 
 
 def test_a_ladder_that_goes_down_is_found_out_though_no_single_step_is() -> None:

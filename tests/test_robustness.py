@@ -63,14 +63,17 @@ def test_no_verdict_fails_more_often_than_alpha(n: int, classes: int, alpha: flo
     assert largest > alpha / 8, "a test that never fails would be giving power away"
 
 
-def test_verdicts_are_what_predict_answers() -> None:
+def test_verdicts_do_not_contradict_what_predict_answers() -> None:
+    """Which stops by itself, so near-ties may be named by one and not by the other."""
     images = np.random.default_rng(0).random((40, 6), dtype=np.float32)
     smoothed = SmoothedClassifier(lambda x: (x[:, 0] > 0.5).astype(int), Gaussian(0.4), 2)
     labels = (images[:, 1] > 0.5).astype(np.int64)
     predicted = smoothed.predict(images, samples=100, alpha=0.01, seed=3)
     verdict = verdicts(smoothed.count(images, samples=100, seed=3)[None], labels, 0.01)[0]
     expected = np.where(predicted == ABSTAIN, ABSTAINED, np.where(predicted == labels, RIGHT, WRONG))
-    assert verdict.tolist() == expected.tolist()
+    both = (verdict != ABSTAINED) & (expected != ABSTAINED)
+    assert both.sum() > 20
+    assert verdict[both].tolist() == expected[both].tolist()
     assert set(verdict.tolist()) == {RIGHT, ABSTAINED, WRONG}
 
 

@@ -8,8 +8,9 @@ Votes are the truth; verdicts and accuracies are computed from them, at any alph
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from noiseproof.errors import RunError
+from noiseproof.bounds import votes_to_verify
+from noiseproof.bounds.base import require_alpha
+from noiseproof.errors import InvalidInputError, RunError, require_count
 from noiseproof.files import remove_leftovers, write_atomically
+from noiseproof.randomness import require_seed
+from noiseproof.robustness import verdicts
 from noiseproof.sharded import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
-from noiseproof.statements import ABSTAIN
+from noiseproof.statements import ABSTAIN, require_enough_samples
 
-__all__ = ["FORMAT", "ROUNDING", "AttackRecord", "AttackSettings", "AttackTable"]
+__all__ = ["FORMAT", "ROUNDING", "AttackRecord", "AttackSettings", "AttackTable", "AttackVerdicts"]
 
 FORMAT = 1
 """Version of this layout; a record of a newer one is refused."""
@@ -38,7 +43,7 @@ class AttackSettings(ShardSettings):
     """What decides the points and the votes.
 
     Attributes:
-        data: name, split, digest, image shape of the data set.
+        data: name, split and digest of the data set.
         model: name and digest of the classifier.
         num_classes: k.
         attack: `Attack.spec()`.
@@ -55,6 +60,7 @@ class AttackSettings(ShardSettings):
         gradients: in which precision the attack followed gradients.
         noise: `Noise.spec()`, or None for a classifier without noise.
         limits: where each image's own size comes from, for an audit; None: all have the same.
+        points: digest and seed of the record whose points these votes judge again; None: found under these settings.
     """
 
     data: Mapping[str, Any]
@@ -74,6 +80,50 @@ class AttackSettings(ShardSettings):
     gradients: str
     noise: Mapping[str, Any] | None = None
     limits: Mapping[str, Any] | None = None
+    points: Mapping[str, Any] | None = None
+
+    def again(
+        self, engine: Mapping[str, Any], *, samples: int, seed: int | None = None, alpha: float | None = None
+    ) -> "AttackSettings":
+        """Return the settings of a record that judges the points of this one by other votes.
+
+        The votes of this one decided which points were kept: an image that they called wrong kept its point for larger
+        sizes. So they lean towards the attacker, and votes under another seed do not.
+
+        Args:
+            engine: how the classifier runs.
+            samples: votes on each point.
+            seed: key of their noise; None takes the next one.
+            alpha: level of the verdicts; None leaves it.
+
+        Raises:
+            InvalidInputError: this is an audit, whose verdict is another, or has no noise; a seed by which these points
+                were found or judged; a count below 1, or too few samples for any verdict at this alpha.
+        """
+        if self.limits is not None or self.noise is None:
+            raise InvalidInputError(
+                "what is judged again",
+                required="an attack at listed sizes on a classifier with noise",
+                got="one without noise" if self.noise is None else "an audit",
+                remedy="Without noise all votes are the same."
+                if self.noise is None
+                else "Audit again, with more votes: noiseproof audit --votes --out.",
+            )
+        content = json.dumps(self.plain(), sort_keys=True).encode()
+        points = self.points or {"record": hashlib.sha256(content).hexdigest(), "seed": self.seed}
+        used, chosen = {self.seed, points["seed"]}, self.seed + 1 if seed is None else seed
+        require_seed(chosen)
+        if chosen in used:
+            raise InvalidInputError(
+                "seed", required=f"none of {sorted(used)}", got=chosen, remedy="The same noise is no new evidence."
+            )
+        level = self.alpha if alpha is None else alpha
+        require_count("samples", samples, 1, "Pass another one.")
+        require_alpha(level)
+        require_enough_samples(samples, votes_to_verify(level), level)
+        return replace(
+            self, samples=int(samples), seed=int(chosen), alpha=level, engine=dict(engine), points=dict(points)
+        )
 
 
 @dataclass(frozen=True)
@@ -93,6 +143,28 @@ class AttackTable:
     sizes: Float[np.ndarray, "images sizes"]
     votes: Int[np.ndarray, "images sizes classes"]
     distances: Float[np.ndarray, "images sizes"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class AttackVerdicts:
+    """What the votes of an attack say, without the votes; the other columns are those of `AttackTable`.
+
+    Attributes:
+        index: (images,).
+        label: (images,).
+        sizes: (images, sizes).
+        distances: (images, sizes).
+        verdicts: (sizes, images), the `Verdict` on each point at the record's alpha.
+    """
+
+    index: Int[np.ndarray, " images"]
+    label: Int[np.ndarray, " images"]
+    sizes: Float[np.ndarray, "images sizes"]
+    distances: Float[np.ndarray, "images sizes"]
+    verdicts: Int[np.ndarray, "sizes images"]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -155,6 +227,46 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
                 for name in ("index", "label", "sizes", "votes", "distances")
             )
         )
+
+    def read_shard(self, shard: int) -> AttackTable:
+        """Read the rows of a shard.
+
+        Raises:
+            RunError: it is not there, damaged or of another record.
+        """
+        return self._read_shard(shard)
+
+    def read_verdicts(self) -> AttackVerdicts:
+        """Read what the votes that are there say, shard by shard: votes of all images are never in memory together.
+
+        Raises:
+            RunError: as `read`.
+        """
+        alpha, noisy = self.settings.alpha, self.settings.noise is not None
+        parts = [
+            AttackVerdicts(
+                table.index,
+                table.label,
+                table.sizes,
+                table.distances,
+                verdicts(table.votes.transpose(1, 0, 2), table.label, alpha, noisy=noisy),
+            )
+            for table in self.tables()
+        ]
+        rows = ("index", "label", "sizes", "distances")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in rows}
+        return AttackVerdicts(**columns, verdicts=np.concatenate([part.verdicts for part in parts], axis=1))
+
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Return the shape of an image: as written beside the settings, or of its points; None where neither is there.
+
+        Raises:
+            RunError: the points are damaged.
+        """
+        if "image_shape" in self.about:
+            return tuple(self.about["image_shape"])
+        kept = (shard for shard in self.shards if self.points_path(shard).exists() and self.shard_path(shard).exists())
+        return next((self.read_points(shard).shape[2:] for shard in kept), None)
 
     def read_points(self, shard: int) -> Float[np.ndarray, "images sizes *shape"]:
         """Read the points of a shard.

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -29,7 +29,7 @@ from noiseproof.sampling import default_batch_size
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.statements import require_enough_samples
 
-__all__ = ["Defence", "Limits", "attack_into", "plan_attack", "require_sizes"]
+__all__ = ["Defence", "Limits", "attack_into", "judge_into", "plan_attack", "require_sizes"]
 
 _TOGETHER = 256
 """Images in a shard at most: a kill loses minutes."""
@@ -223,6 +223,60 @@ def attack_into(
         ClassifierError: the classifier failed; shards written before stay.
     """
     _require_the_recorded(record.settings, attack, defence, dataset)
+
+    def find(shard: int) -> tuple[AttackTable, np.ndarray]:
+        run = _Shard(record, shard, attack, defence, dataset, limits)
+        run.attack(progress)
+        return run.table, run.points.cpu().numpy()
+
+    return _fill(record, find, defence, on_shard)
+
+
+def judge_into(
+    record: AttackRecord, found: AttackRecord, defence: Defence, *, progress: Callable[[int], None] = lambda _: None
+) -> list[int]:
+    """Vote anew on the points of another record, which are copied; otherwise as `attack_into`.
+
+    Args:
+        record: where points and votes go; its settings are those of `AttackSettings.again`.
+        found: whose points.
+        defence: the classifier.
+        progress: told of every image and size that is done.
+
+    Returns:
+        The shards that were left to another process.
+
+    Raises:
+        RunError: the settings are others, a shard of `found` is missing or damaged, or one could not be written.
+    """
+    settings, noise = record.settings, defence.target.noise
+    samples, seed = settings.samples, settings.seed
+    again = found.settings.again(defence.engine(), samples=samples, seed=seed, alpha=settings.alpha)
+    record.require_equal(replace(again, noise=None if noise is None else noise.spec()))
+
+    def judge(shard: int) -> tuple[AttackTable, np.ndarray]:
+        points, table = found.read_points(shard), found.read_shard(shard)
+        votes, rows = np.zeros_like(table.votes), np.arange(len(table))
+        for number in range(votes.shape[1]):
+            if number:  # a point that was kept has the votes it has
+                votes[:, number] = votes[:, number - 1]
+                rows = (points[:, number] != points[:, number - 1]).reshape(len(table), -1).any(1).nonzero()[0]
+            if len(rows):
+                these = torch.as_tensor(points[rows, number]).to(defence.device)
+                votes[rows, number] = defence.votes(these, table.index[rows].tolist(), samples=samples, seed=seed)
+            progress(len(votes))
+        return replace(table, votes=votes), points
+
+    return _fill(record, judge, defence, lambda _: None)
+
+
+def _fill(
+    record: AttackRecord,
+    make: Callable[[int], tuple[AttackTable, np.ndarray]],
+    defence: Defence,
+    on_shard: Callable[[AttackTable], None],
+) -> list[int]:
+    """Write every shard that is missing and that no other process holds; return those held."""
     busy = []
     for shard in record.missing()[0]:
         with record.claim(shard) as claimed:
@@ -232,16 +286,15 @@ def attack_into(
             if record.holds(shard):
                 continue  # another process has made it since we looked
             begun = time.perf_counter()
-            run = _Shard(record, shard, attack, defence, dataset, limits)
-            run.attack(progress)
+            table, points = make(shard)
             about = {
                 "seconds": round(time.perf_counter() - begun, 3),
                 "written": datetime.now(UTC).isoformat(timespec="seconds"),
-                "device": device_name(run.batch.images.device),
+                "device": device_name(defence.device),
                 "versions": {name: version(name) for name in ("noiseproof", "torch", "numpy")},
             }
-            record.write_shard(shard, run.table, run.points.cpu().numpy(), about)
-        on_shard(run.table)
+            record.write_shard(shard, table, points, about)
+        on_shard(table)
     return busy
 
 
@@ -333,6 +386,7 @@ def _require_the_recorded(settings: AttackSettings, attack: Attack, defence: Def
         "noise": None if noise is None else noise.spec(),
         "engine": defence.engine(),
         "data": dataset.about(),
+        "points": None,
     }
     for name, value in found.items():
         planned = getattr(settings, name)

@@ -30,7 +30,7 @@ def answers(votes: Int[np.ndarray, "*rows classes"], alpha: float, *, noisy: boo
     """Return the class that votes name, or ABSTAIN.
 
     With noise, the winner if a two-sided binomial test tells it from the runner-up at level alpha (Hung and Fithian
-    2019), as `SmoothedClassifier.predict`. Without noise a vote is the classifier's answer.
+    2019): for a number of votes that was fixed beforehand. Without noise a vote is the classifier's answer.
 
     Args:
         votes: counts.

@@ -23,6 +23,9 @@ __all__ = ["ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_
 
 _VOTES = "votes"
 
+_KINDS = ("record.json", "sequential.json", "attack.json")
+"""The configurations of all kinds of records: their shards have the same names, so a folder holds one kind."""
+
 
 class ShardSettings(ABC):
     """What decides the results of a record: a frozen dataclass of plain data. Equal settings, equal results."""
@@ -85,8 +88,16 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """Start a record in `path`, or continue the one with equal settings that is there.
 
         Raises:
-            RunError: `path` holds a record with other settings, a damaged one, or cannot be written.
+            RunError: `path` holds a record with other settings or of another kind, a damaged one, or cannot be written.
         """
+        for kind in _KINDS:
+            if kind != cls.configuration and (path / kind).is_file():
+                raise RunError(
+                    str(path),
+                    required=f"a folder for a record with {cls.configuration}",
+                    got=f"one with {kind}",
+                    remedy="Votes of different kinds must not mix: choose another folder (--out) for the new ones.",
+                )
         if (path / cls.configuration).exists():
             found = cls.open(path)
             found.require_equal(settings)
@@ -255,17 +266,25 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """Raise RunError unless a shard is whole; a kind that keeps more than rows looks at that too."""
         self._read_shard(shard)
 
-    def _present(self) -> list[TableT]:
-        """Read the shards that are there, one at least, or raise RunError."""
-        tables = [self._read_shard(shard) for shard in self.shards if self.shard_path(shard).exists()]
-        if not tables:
+    def tables(self) -> Iterator[TableT]:
+        """Read the shards that are there, one after the other: votes of many classes need not be in memory together.
+
+        Raises:
+            RunError: there is none, or one is damaged or of another record.
+        """
+        present = [shard for shard in self.shards if self.shard_path(shard).exists()]
+        if not present:
             raise RunError(
                 str(self.path / _VOTES),
                 required="at least one shard",
                 got="none",
                 remedy=f"Run {self.command} to count votes.",
             )
-        return tables
+        yield from map(self._read_shard, present)
+
+    def _present(self) -> list[TableT]:
+        """Read the shards that are there, one at least, or raise RunError."""
+        return list(self.tables())
 
     @cached_property
     def _fingerprint(self) -> str:

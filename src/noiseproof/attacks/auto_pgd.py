@@ -14,7 +14,6 @@ from noiseproof.attacks.expectation import attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.balls import Norm, per_image, project, uniform
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.runners import memory_named
 
 __all__ = ["AutoLoss", "AutoPGD", "RandomisedAutoAttack", "checkpoints", "logit_ratio"]
 
@@ -182,14 +181,18 @@ class _AutoFinder(GradientFinder):
     ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows *shape"]]:
         """Return loss and gradient."""
         points = points.detach().requires_grad_()
-        with torch.enable_grad():
-            log_p = self.log_probabilities(points, problem, call)
-            value = _loss(log_p, problem.labels, self.losses[stage])
-        with memory_named(f"the gradients of {len(points)} images"):
+
+        def there_and_back() -> tuple[Tensor, Tensor, Tensor]:
+            with torch.enable_grad():
+                log_p = self.log_probabilities(points, problem, call)
+                value = _loss(log_p, problem.labels, self.losses[stage])
             (gradient,) = torch.autograd.grad(value.sum(), points)
+            return log_p.detach(), value.detach(), gradient
+
+        log_p, value, gradient = self.expectation.fitting(there_and_back, f"the gradients of {len(points)} images")
         if self.exact:
-            judged.offer(points.detach(), attack_loss(log_p.detach(), problem.labels, "margin"))
-        return value.detach(), gradient
+            judged.offer(points.detach(), attack_loss(log_p, problem.labels, "margin"))
+        return value, gradient
 
 
 class _Climb:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -101,7 +102,8 @@ class CarliniWagner(NearestAttack):
             ready = [place for place, starts in enumerate(start) if starts]
             if ready:
                 smoothed.noisy.indices = [keys[place] for place in ready]
-                found = run_foolbox(attack, smoothed, inside[ready], labels[ready])
+                run = partial(run_foolbox, attack, smoothed, inside[ready], labels[ready])
+                found = smoothed.fitting(run, f"the gradients of {len(ready)} images by {draws} draws")
                 none = (
                     (found == 0.0).flatten(1).all(1)
                 )  # Foolbox's answer where no point was adversarial: a black image

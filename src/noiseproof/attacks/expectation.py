@@ -1,8 +1,8 @@
 """The smoothed classifier as a differentiable module: expectation over noise (section 6.2; Athalye et al. 2018)."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +24,8 @@ View = Literal["log_mean", "mean"]
 AttackLoss = Literal["log_mean", "mean", "margin"]
 """What an attack ascends, see `attack_loss`."""
 
+ResultT = TypeVar("ResultT")
+
 _SATURATED = 1e-6
 """Of a loss -log F_y, where float32 leaves F_y - 1 one digit; its gradient is 0 from 6e-8 on."""
 
@@ -44,7 +46,8 @@ class Expectation(nn.Module):
 
     Gradients are of the images alone: weights are copied and frozen, in evaluation mode. More rows than `batch_size` go
     through the network in parts that are computed again on the way back, in bounded memory; parts that do not fit are
-    halved. A gradient that is not finite is an error: an attack that it does not lead anywhere would call that robust.
+    halved, on the way back by `fitting`. A gradient that is not finite is an error: an attack that it does not lead
+    anywhere would call that robust.
 
     Args:
         network: f, a torch module with differentiable scores (batch, classes), or one that `engine.accelerate` made.
@@ -89,6 +92,7 @@ class Expectation(nn.Module):
         self.module = self.runner.module  # so that libraries find its device
         self.view = view
         self.batch_size = batch_size
+        self._together = 0  # rows that went through the network at once in the last call
         self.noisy = NoisyCopies(noise, draws, self.runner.device, seed=seed, indices=indices, fixed=fixed)
         self.eval()
 
@@ -123,18 +127,46 @@ class Expectation(nn.Module):
         log_p = self._scores(noisy).log_softmax(-1)
         return log_p.view(len(images), self.noisy.draws, log_p.shape[1])
 
+    def fitting(self, work: Callable[[], ResultT], what: str) -> ResultT:
+        """Return work(), which goes through this module and back; once more by half the rows where memory runs out.
+
+        A call halves its own rows; on the way back there is no call to repeat, so whoever has to go back says what is.
+        Rows are parts of one sum, and noise does not depend on them: the result is the same, up to the network's
+        rounding, if `work` draws the same noise again (`fixed`, or `noisy.calls` set anew).
+
+        Args:
+            work: what is done, from where it can be done again.
+            what: its name, for the error.
+
+        Raises:
+            OutOfMemoryError: not even one row fits.
+        """
+        while True:
+            try:
+                with memory_named(what):
+                    return work()
+            except OutOfMemoryError:
+                if not self._halved():
+                    raise
+
     def _scores(self, noisy: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
         while True:
             size = self.batch_size or default_batch_size(noisy.shape[1:])
+            self._together = min(size, len(noisy))
             try:
                 parts = [self._part(part, again=len(noisy) > size) for part in torch.split(noisy, size)]
             except OutOfMemoryError:
-                rows = min(size, len(noisy))
-                if rows == 1:
+                if not self._halved():
                     raise
-                self.batch_size = -(-rows // 2)  # for later calls too
                 continue
             return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _halved(self) -> bool:
+        """Let half as many rows go through the network at once as last, for later calls too; False where that was one."""
+        if self._together <= 1:
+            return False
+        self.batch_size = -(-self._together // 2)
+        return True
 
     def _part(self, noisy: Float[Tensor, "rows *shape"], *, again: bool) -> Float[Tensor, "rows classes"]:
         """Run the network; `again` has it run once more on the way back, instead of keeping what that needs."""

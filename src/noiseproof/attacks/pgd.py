@@ -16,7 +16,6 @@ from noiseproof.attacks.expectation import AttackLoss, attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.balls import Norm, uniform
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.runners import memory_named
 
 __all__ = ["PGD"]
 
@@ -109,6 +108,14 @@ class _PGDFinder(GradientFinder):
         if attack.random_start:
             source = self.batch.source(problem.rows, problem.number * attack.restarts + restart)
             start = uniform(problem.images, self.norm, problem.sizes, source)
+        what = f"the gradients of {len(start)} images by {attack.draws} draws"
+        # an ascent that memory cuts short begins anew: its calls have the noise they had
+        yield from self.expectation.fitting(lambda: self._ascended(problem, start, restart), what)
+
+    def _ascended(
+        self, problem: Problem, start: Float[Tensor, "rows *shape"], restart: int
+    ) -> list[Float[Tensor, "rows *shape"]]:
+        attack = self.attack
         calls, best = count(restart * attack.steps), Best(start)
 
         def loss(points: Float[Tensor, "rows *shape"]) -> Float[Tensor, " rows"]:
@@ -117,20 +124,17 @@ class _PGDFinder(GradientFinder):
                 best.offer(points.detach(), attack_loss(log_p.detach(), problem.labels, "margin"))
             return attack_loss(log_p, problem.labels, attack.loss)
 
-        with memory_named(f"the gradients of {len(start)} images by {attack.draws} draws"):
-            last = ascend(
-                loss,
-                start,
-                problem.images,
-                norm=self.norm,
-                epsilon=problem.sizes,
-                steps=attack.steps,
-                step_size=problem.sizes * (5.0 / attack.steps if attack.step_size is None else attack.step_size),
-                thorough=True,
-            )
-        if self.exact:
-            yield best.points
-        yield last
+        last = ascend(
+            loss,
+            start,
+            problem.images,
+            norm=self.norm,
+            epsilon=problem.sizes,
+            steps=attack.steps,
+            step_size=problem.sizes * (5.0 / attack.steps if attack.step_size is None else attack.step_size),
+            thorough=True,
+        )
+        return [best.points, last] if self.exact else [last]
 
 
 def _positive(value: object) -> bool:

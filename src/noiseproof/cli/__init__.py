@@ -16,6 +16,7 @@ from noiseproof.cli.ladder import ladder
 from noiseproof.cli.measure import measure
 from noiseproof.cli.radius import radius
 from noiseproof.cli.recertify import recertify
+from noiseproof.cli.rejudge import rejudge
 from noiseproof.cli.report import report
 from noiseproof.cli.reproduce import reproduce
 from noiseproof.cli.train import train
@@ -29,7 +30,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, certify, attack, audit, ladder, recertify, report, inspect, measure, radius, reproduce):
+for command in (
+    *(demo, train, certify, attack, rejudge, audit, ladder),
+    *(recertify, report, inspect, measure, radius, reproduce),
+):
     app.command()(command)
 
 

@@ -221,8 +221,8 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
         print_json(about | _as_data(summary, certified))
         return
     counted, planned = summary.images, len(record.settings.indices)
-    table_of = record.read()
-    still = int(((table_of.sizes[:, -1] > 0.0) & (table_of.distances[:, -1] == 0.0)).sum())
+    found = record.read_verdicts()
+    still = int(((found.sizes[:, -1] > 0.0) & (found.distances[:, -1] == 0.0)).sum())
     if still and not json:
         say(
             f"[yellow]Unmoved:[/] {still} images, at which the attack found nothing better than the image itself."

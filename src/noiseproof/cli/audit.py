@@ -162,29 +162,15 @@ def _certified_subject(
     allow_unverified: bool,
 ) -> "Subject":
     """Return the classifier and the data that were certified, or raise RunError where others are named or found."""
-    from noiseproof.cli.defending import chosen_subject
+    from noiseproof.cli.defending import chosen_subject, require_recorded
     from noiseproof.cli.subject import DataChoice
-    from noiseproof.errors import RunError
-    from noiseproof.reports.attacked import same_model
 
     settings = record.settings
     noise = names.NoiseName(str(settings.noise["name"]))
     (scale,) = (value for key, value in settings.noise.items() if key != "name")
     choice = DataChoice(data, None, data_dir, allow_unverified, None)
     subject = chosen_subject(record.path, model, weights, choice, scale, noise)
-    found = subject.dataset.about()
-    for what, certified, here, agree in (
-        ("classifier", dict(settings.model), subject.model, same_model(settings.model, subject.model)),
-        ("noise", str(record.noise), str(subject.noise), record.noise == subject.noise),
-        ("data", dict(settings.data), found, all(found.get(key) == value for key, value in settings.data.items())),
-    ):
-        if not agree:
-            raise RunError(
-                str(record.path),
-                required=f"audited with the {what} that was certified, {certified}",
-                got=here,
-                remedy="Name that: --model and --weights, --data.",
-            )
+    require_recorded(record.path, subject, settings, done="certified")
     return subject
 
 

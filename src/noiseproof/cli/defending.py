@@ -1,4 +1,4 @@
-"""From names on the command line to a defence under attack: what `attack`, `audit` and `ladder` share."""
+"""From names on the command line to a defence under attack: what `attack`, `rejudge`, `audit` and `ladder` share."""
 
 import time
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from rich.markup import escape
 from torch import nn
 
 from noiseproof import objectives
-from noiseproof.attack_records import AttackRecord
-from noiseproof.attacking import Defence, Limits, attack_into, plan_attack
+from noiseproof.attack_records import AttackRecord, AttackSettings
+from noiseproof.attacking import Defence, Limits, attack_into, judge_into, plan_attack
 from noiseproof.attacks import Attack, Batch, Target
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, progress_bar, resumable, say
@@ -18,9 +18,10 @@ from noiseproof.cli.counting import Engine, running
 from noiseproof.cli.subject import DataChoice, Subject
 from noiseproof.data import Dataset
 from noiseproof.engine import accelerate, keep_large_blocks
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.noises import from_spec
 from noiseproof.provenance import provenance
-from noiseproof.records import Record
+from noiseproof.records import Record, RecordSettings
 from noiseproof.runners import FunctionRunner, Runner
 from noiseproof.training import CHECKPOINT
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
 
-__all__ = ["Opponent", "chosen_subject", "noise_of", "run_attack"]
+__all__ = ["Opponent", "chosen_subject", "noise_of", "require_recorded", "run_attack", "run_judging"]
 
 
 def chosen_subject(
@@ -95,6 +96,13 @@ class Opponent:
         network = self._voter
         if attack.follows_gradients and isinstance(self.subject.classifier, nn.Module):
             network = accelerate(self.subject.classifier, precision=self.gradients, device=self.where)
+        return self._defence(network)
+
+    def voting(self) -> Defence:
+        """Return the defence as it votes: on points that were found before."""
+        return self._defence(self._voter)
+
+    def _defence(self, network: Runner) -> Defence:
         return Defence(Target(network, self.noise, self.subject.dataset.num_classes), self._voter, self._batch_size)
 
 
@@ -131,27 +139,83 @@ def run_attack(
         gradients=opponent.gradients,
     )
     _try_out(attack, defence, dataset, norm)
-    about = provenance(opponent.where)
-    about |= {"training": opponent.subject.training} if opponent.subject.training else {}
-    record = AttackRecord.create(out, settings, about)
+    record = AttackRecord.create(out, settings, _about(opponent))
+    _fill(record, title, lambda add: attack_into(record, attack, defence, dataset, limits=limits, progress=add))
+    return record
+
+
+def run_judging(
+    opponent: Opponent,
+    found: AttackRecord,
+    out: Path,
+    *,
+    samples: int,
+    seed: int | None,
+    alpha: float | None,
+    title: str,
+) -> AttackRecord:
+    """Judge the points of a record anew into one in `out`, with progress; goes on where it was stopped."""
+    import torch
+
+    dataset, defence = opponent.subject.dataset, opponent.voting()
+    settings = found.settings.again(defence.engine(), samples=samples, seed=seed, alpha=alpha)
+    defence.try_out(torch.as_tensor(dataset.read(range(1))).to(defence.device))
+    record = AttackRecord.create(out, settings, _about(opponent) | {"points": str(found.path)})
+    _fill(record, title, lambda add: judge_into(record, found, defence, progress=add))
+    return record
+
+
+def require_recorded(path: Path, subject: Subject, settings: AttackSettings | RecordSettings, *, done: str) -> None:
+    """Raise RunError unless classifier, noise and data are those of a record: what was `done` with them is said of them.
+
+    Args:
+        path: of the record.
+        subject: classifier, noise and data.
+        settings: of the record.
+        done: certified or attacked.
+    """
+    from noiseproof.reports.attacked import same_model  # which loads matplotlib
+
+    found = subject.dataset.about()
+    recorded = None if settings.noise is None else from_spec(settings.noise)
+    for what, before, here, agree in (
+        ("classifier", dict(settings.model), subject.model, same_model(settings.model, subject.model)),
+        ("noise", str(recorded), str(subject.noise), recorded == subject.noise),
+        ("data", dict(settings.data), found, all(found.get(key) == value for key, value in settings.data.items())),
+    ):
+        if not agree:
+            raise RunError(
+                str(path),
+                required=f"with the {what} that was {done}, {before}",
+                got=here,
+                remedy="Name that: --model and --weights, --data.",
+            )
+
+
+def _about(opponent: Opponent) -> dict[str, Any]:
+    training, shape = opponent.subject.training, list(opponent.subject.dataset.image_shape)
+    return provenance(opponent.where) | {"image_shape": shape} | ({"training": training} if training else {})
+
+
+def _fill(record: AttackRecord, title: str, work: Callable[[Callable[[int], None]], list[int]]) -> None:
+    """Do what is missing of a record, with progress; `work` is given what to tell of images, and returns what it left."""
+    settings = record.settings
     missing, faults = record.missing()
     for fault in faults:
-        say(f"[yellow]Attacked anew:[/] {escape(str(fault))}")
+        say(f"[yellow]Made anew:[/] {escape(str(fault))}")
     left = sum(len(record.shard_indices(shard)) for shard in missing)
     done = len(settings.indices) - left
     if done:
-        say(f"{done} of {len(settings.indices)} images were attacked before.")
+        say(f"{done} of {len(settings.indices)} images were done before.")
     if not missing:
-        return record
+        return
     with (
         resumable("Every finished shard is saved."),
         progress_bar(title, left * len(settings.sizes), visible=messages.is_terminal) as (bar, task),
     ):
-        add = _Progress(left * len(settings.sizes), lambda step: bar.advance(task, step))
-        busy = attack_into(record, attack, defence, dataset, limits=limits, progress=add)
+        busy = work(_Progress(left * len(settings.sizes), lambda step: bar.advance(task, step)))
     if busy:
         say("[yellow]Left to another process:[/] run the same command again when it has ended.")
-    return record
 
 
 def _try_out(attack: Attack, defence: Defence, dataset: Dataset, norm: "Norm") -> None:

@@ -1,6 +1,7 @@
 """`noiseproof ladder`."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -115,7 +116,7 @@ def ladder(
     result = Ladder.of(records)
     pictures = result.write(where)
     checks = result.checks()
-    gain_draws, gain_steps = result.plateau()
+    plateau = result.plateau()
     if json:
         print_json(
             {
@@ -124,7 +125,7 @@ def ladder(
                 "images": images,
                 "robust": {name: result.robust(name) for name in records},
                 "checks": [{"check": check.text, "passed": check.passed, "found": check.found} for check in checks],
-                "last doubling gains": {"draws": gain_draws, "steps": gain_steps},
+                "plateau": {rung.what: asdict(rung) | {"verdict": rung.verdict} for rung in plateau},
                 "pictures": [str(path) for path in pictures],
             }
         )
@@ -136,10 +137,12 @@ def ladder(
             table.add_column(heading)
         for check in checks:
             table.add_row("[green]ok[/]" if check.passed else "[bold red]fails[/]", check.text, check.found)
+        for rung in plateau:
+            mark = "[yellow]falls[/]" if rung.falling else "[green]settled[/]"
+            table.add_row(mark, f"accuracy under more {rung.what} settles", str(rung))
         console.print(table)
-        say(
-            f"The last rung of draws breaks {100 * gain_draws:+.1f} points more, that of steps {100 * gain_steps:+.1f}.\n"
-            f"Picture: [bold]{escape(str(pictures[0]))}[/]"
-        )
+        if any(rung.falling for rung in plateau):
+            say("[yellow]Still falling:[/] accuracy under the topmost rung is not yet what an attack can do.")
+        say(f"Picture: [bold]{escape(str(pictures[0]))}[/]")
     if not all(check.passed for check in checks):
         raise typer.Exit(1)

@@ -10,7 +10,6 @@ attacks, since one alone is often misled (Schott et al. 2019; Tramèr et al. 202
 """
 
 import json
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,23 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from noiseproof.attack_records import AttackRecord
 from noiseproof.errors import RunError
 from noiseproof.files import write_atomically
-from noiseproof.records import Record, recertify
-from noiseproof.reports.analysis import TIGHT
-from noiseproof.reports.attacked import worst_case
+from noiseproof.records import Record
+from noiseproof.reports.attacked import certified_beside, worst_case
 from noiseproof.reports.curves import figure_png, figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 
-__all__ = ["FIGURES", "AttackFigure", "Cell", "Curve", "Defender", "compute", "draw", "write"]
+__all__ = ["FIGURES", "TRADES", "AttackFigure", "Cell", "Curve", "Defender", "compute", "draw", "white_box", "write"]
 
 _SIZES = {"l2": "0.5,1,1.5,2,2.5,3", "linf": "0.05,0.1,0.15,0.2,0.25,0.3"}
 _TITLES = {"l2": "MNIST (ℓ2)", "linf": "MNIST (ℓ∞)"}
-_ALPHA = 0.001
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Defender:
     """A classifier of the figures.
 
     Attributes:
-        name: of its folder of records.
+        name: of its folder, below the folder of records.
         title: for legends.
         model: what `--model` takes.
     """
@@ -52,11 +48,11 @@ class Defender:
     model: str
 
 
-STN_07 = Defender("stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7")
-STN_05 = Defender("stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5")
-TRADES = Defender("trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
-MADRY = Defender("madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
-NATURAL = Defender("natural", "undefended (sigma 0)", "zoo:mnist-natural")
+STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7")
+STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5")
+TRADES = Defender("mnist/trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
+MADRY = Defender("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
+NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural")
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Cell:
     @property
     def folder(self) -> str:
         """Where its record lies, below the folder of records."""
-        transfer = "" if self.source is None else f"transfer-{self.source.name}-"
+        transfer = "" if self.source is None else f"transfer-{Path(self.source.name).name}-"
         loss = "".join(f"-{change.removeprefix('loss=')}" for change in self.changes if change.startswith("loss="))
         return f"{self.defender.name}/{transfer}{self.attack}{loss}-{self.norm}"
 
@@ -142,8 +138,8 @@ class Cell:
         return None if record.missing()[0] else record
 
 
-def _white_box(defender: Defender, norm: str) -> tuple[Cell, ...]:
-    """The attacks whose worst case is a white-box curve.
+def white_box(defender: Defender, norm: str) -> tuple[Cell, ...]:
+    """Return the attacks whose worst case is a white-box curve.
 
     Against noise PGD by two losses with 16 draws and 40 steps. Where there is no noise, far more costs less than that:
     PGD by two losses, 100 steps and 5 restarts, AutoAttack, and in l_2, where gradients of networks trained in l_inf are
@@ -187,7 +183,7 @@ class AttackFigure:
 
 def _figure3(norm: str) -> list[Curve]:
     defenders = (STN_07, TRADES, MADRY, NATURAL)
-    white = [(f"{one.title}, white-box", _white_box(one, norm), colour, False) for colour, one in enumerate(defenders)]
+    white = [(f"{one.title}, white-box", white_box(one, norm), colour, False) for colour, one in enumerate(defenders)]
     black = [
         (f"{one.title}, from Madry's", _transferred(one, MADRY, norm), colour, True)
         for colour, one in enumerate(defenders)
@@ -198,7 +194,7 @@ def _figure3(norm: str) -> list[Curve]:
 
 def _figure4(norm: str) -> list[Curve]:
     return [
-        (one.title, _white_box(one, norm), colour, False) for colour, one in ((3, NATURAL), (4, STN_05), (0, STN_07))
+        (one.title, white_box(one, norm), colour, False) for colour, one in ((3, NATURAL), (4, STN_05), (0, STN_07))
     ]
 
 
@@ -209,7 +205,7 @@ def _figure6(norm: str) -> list[Curve]:
         decisions.insert(0, ("Boundary", (Cell(STN_07, "boundary", norm, every=slow),), 2, True))
         decisions.insert(0, ("Carlini-Wagner", (Cell(STN_07, "carlini-wagner", norm, every=slow),), 1, False))
     return [
-        ("PGD, two losses", _white_box(STN_07, norm), 0, False),
+        ("PGD, two losses", white_box(STN_07, norm), 0, False),
         *decisions,
         ("from Madry's model", _transferred(STN_07, MADRY, norm), 5, True),
         ("from the undefended model", _transferred(STN_07, NATURAL, norm), 3, True),
@@ -236,7 +232,7 @@ def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[str]
     panels, missing = [], []
     for norm, curves in figure.curves.items():
         drawn: list[RobustCurve] = []
-        images: np.ndarray | None = None
+        attacked: dict[Defender, AttackRecord] = {}
         for title, cells, colour, dashed in curves:
             read = [(cell, cell.read(records)) for cell in cells]
             missing += [cell.command(records) for cell, record in read if record is None]
@@ -246,44 +242,27 @@ def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[str]
             worst = worst_case(found)
             name = f"{title} ({worst.images})"
             drawn.append(RobustCurve(name, worst.sizes, worst.robust, worst.low, worst.high, colour, dashed))
-            images = found[0].read().index if images is None else images
+            attacked.setdefault(cells[0].defender, found[0])
         areas = []
         for defender, colour in figure.certified:
-            area = _certified(records / defender.name, defender, norm, colour, images)
-            if area is None:
-                missing.append(f"noiseproof certify {records / defender.name} --model {defender.model} --every 10")
-            else:
+            run, attack = records / defender.name, attacked.get(defender)
+            area = None if attack is None else _certified(run, defender, colour, attack)
+            if area is not None:
                 areas.append(area)
+            elif attack is not None or not (run / Record.configuration).exists():
+                missing.append(f"noiseproof certify {run} --model {defender.model} --every 10")
         if drawn:
             panels.append(Panel(_TITLES[norm], norm, drawn, areas))
     return panels, list(dict.fromkeys(missing))
 
 
-def _certified(
-    run: Path, defender: Defender, norm: str, colour: int, images: Int[np.ndarray, " images"] | None
-) -> CertifiedCurve | None:
-    """Certified accuracy in l2 by the tight certificate; in l_inf of the cube inside the ball, r / sqrt(pixels).
-
-    Of the images that are attacked, where all of them are certified: then no attack can be below it but for alpha.
-    """
-    if not (run / Record.configuration).exists():
+def _certified(run: Path, defender: Defender, colour: int, attack: AttackRecord) -> CertifiedCurve | None:
+    """What is proven of a defence for the images of an attack on it, or None."""
+    sizes = np.linspace(0.0, max(attack.settings.sizes), 301)
+    accuracy = certified_beside(run, attack, sizes)
+    if accuracy is None:
         return None
-    record = Record.open(run)
-    if record.settings.model["name"] != defender.model or record.missing()[0]:
-        return None
-    votes = record.read()
-    found = recertify(votes, record.noise, alpha=_ALPHA, bound=TIGHT.bound, certificate=TIGHT.certificate)
-    chosen = np.ones(len(votes), dtype=bool)
-    if images is not None and set(images) <= set(votes.index):
-        chosen = np.isin(votes.index, images)
-    largest = max(float(size) for size in _SIZES[norm].split(","))
-    radii = np.linspace(0.0, largest, 301)
-    pixels = math.prod(record.settings.data["image_shape"])
-    in_l2 = radii * (math.sqrt(pixels) if norm == "linf" else 1.0)
-    right = (found.prediction == votes.label)[chosen]
-    reached = np.where(right, found.radius[chosen], -1.0)
-    accuracy: Float[np.ndarray, " radii"] = (reached[None] >= in_l2[:, None]).mean(1)
-    return CertifiedCurve(f"{defender.title} ({int(chosen.sum())})", radii, accuracy, colour)
+    return CertifiedCurve(f"{defender.title} ({len(attack.read_verdicts())})", sizes, accuracy, colour)
 
 
 def draw(panels: Sequence[Panel]) -> Figure:

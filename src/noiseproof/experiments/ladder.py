@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from noiseproof.attack_records import AttackRecord
 from noiseproof.attacks import (
@@ -32,7 +32,7 @@ from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
 from noiseproof.robustness import Verdict, summarise_verdicts, worst_so_far
 
-__all__ = ["DRAWS", "RESTARTS", "STEPS", "Check", "Ladder", "controls", "grid", "unbounded"]
+__all__ = ["DRAWS", "RESTARTS", "STEPS", "Check", "Ladder", "LastRung", "controls", "grid", "unbounded"]
 
 DRAWS, STEPS, RESTARTS = (1, 4, 16, 64), (10, 20, 50, 100), (1, 2, 4)
 """The rungs: noisy copies for each gradient, steps, ascents from different points."""
@@ -42,6 +42,9 @@ _MIDDLE = (16, 50)
 
 _LEVEL = 0.01
 """Level of each comparison; of several, divided by their number."""
+
+_TAIL = 0.025
+"""Of each end of an interval of 95 %: the error within which a plateau is one."""
 
 
 def grid() -> dict[str, Attack]:
@@ -101,6 +104,42 @@ class Check:
 
 
 @dataclass(frozen=True)
+class LastRung:
+    """What the last rung gains over the one before, on the same images, and whether that is more than chance.
+
+    Attributes:
+        what: draws, steps or restarts.
+        before: how many of them the rung before the last has.
+        last: how many the last has.
+        gain: by how much accuracy falls between the two, in shares of the images.
+        most: upper end of the 95 % interval (Clopper-Pearson) of the share that the last rung alone makes wrong: it may
+            gain so much, for the population of the images, whatever was seen.
+        p_value: P(so many images or more fall to the last rung alone), if each that tells them apart is a fair coin.
+    """
+
+    what: str
+    before: int
+    last: int
+    gain: float
+    most: float
+    p_value: float
+
+    @property
+    def falling(self) -> bool:
+        """Whether accuracy still falls by more than its error: the exact sign test at the 2.5 % of one end."""
+        return self.p_value <= _TAIL
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words; that nothing more is seen falling does not say that nothing more would fall."""
+        return "still falling" if self.falling else "no longer falling within the error"
+
+    def __str__(self) -> str:
+        gains = f"{self.gain:+.1%} gained by {self.before} to {self.last} {self.what}, {self.most:.1%} at most"
+        return f"{self.verdict}: {gains}"
+
+
+@dataclass(frozen=True)
 class Ladder:
     """The verdicts of every attack of the ladder on the same images, at its largest size.
 
@@ -147,9 +186,7 @@ class Ladder:
         """Return what must hold: each against chance, by an exact sign test on the images that two attacks tell apart."""
         checks = [self._monotone("draws", [[f"pgd-draws{d}-steps{s}" for d in DRAWS] for s in STEPS])]
         checks.append(self._monotone("steps", [[f"pgd-draws{d}-steps{s}" for s in STEPS] for d in DRAWS]))
-        draws, steps = _MIDDLE
-        middle = f"pgd-draws{draws}-steps{steps}"
-        checks.append(self._monotone("restarts", [[middle, *(f"pgd-restarts{r}" for r in RESTARTS[1:])]]))
+        checks.append(self._monotone("restarts", [_by_restarts()]))
         for name in self.verdicts:
             if name == "unbounded":
                 wrong = float((self.verdicts[name] == Verdict.WRONG).mean())
@@ -158,12 +195,20 @@ class Ladder:
                 checks.append(self._not_stronger(name))
         return checks
 
-    def plateau(self) -> tuple[float, float]:
-        """Return what the last doublings gain: of draws and of steps, in shares of the images."""
-        top = self.robust(self.strongest)
-        fewer_draws = self.robust(f"pgd-draws{DRAWS[-2]}-steps{STEPS[-1]}")
-        fewer_steps = self.robust(f"pgd-draws{DRAWS[-1]}-steps{STEPS[-2]}")
-        return fewer_draws - top, fewer_steps - top
+    def plateau(self) -> list[LastRung]:
+        """Return what the last rungs gain: of draws and of steps at the most of the other, and of restarts."""
+        return [
+            self._last_rung("draws", DRAWS, [f"pgd-draws{draws}-steps{STEPS[-1]}" for draws in DRAWS]),
+            self._last_rung("steps", STEPS, [f"pgd-draws{DRAWS[-1]}-steps{steps}" for steps in STEPS]),
+            self._last_rung("restarts", RESTARTS, _by_restarts()),
+        ]
+
+    def _last_rung(self, what: str, rungs: Sequence[int], names: Sequence[str]) -> LastRung:
+        before, last = names[-2:]
+        fallen = int(((self.verdicts[before] == Verdict.RIGHT) & (self.verdicts[last] != Verdict.RIGHT)).sum())
+        most = binomtest(fallen, len(self.verdicts[last])).proportion_ci(1.0 - 2.0 * _TAIL).high
+        gain = self.robust(before) - self.robust(last)
+        return LastRung(what, rungs[-2], rungs[-1], gain, float(most), self._p_value(last, before))
 
     def _monotone(self, what: str, lines: Sequence[Sequence[str]]) -> Check:
         """Check that no rung is weaker than one below it, and none than the first of its line, beyond chance."""
@@ -216,6 +261,8 @@ class Ladder:
         right.invert_yaxis()
         right.set_xlim(0, 108)
         right.set_xlabel("accuracy under attack (%)")
+        caption = "\n".join(f"Accuracy under more {rung.what} is {rung}" for rung in self.plateau())
+        figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
         for axes in (left, right):
             axes.grid(visible=True, color="0.9", linewidth=0.8)
             axes.set_axisbelow(True)
@@ -229,6 +276,11 @@ class Ladder:
         for name, content in files.items():
             write_atomically(folder / name, content)
         return [folder / name for name in files]
+
+
+def _by_restarts() -> list[str]:
+    draws, steps = _MIDDLE
+    return [f"pgd-draws{draws}-steps{steps}", *(f"pgd-restarts{restarts}" for restarts in RESTARTS[1:])]
 
 
 def _percent(share: float) -> str:

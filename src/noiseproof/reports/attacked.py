@@ -1,5 +1,6 @@
 """Records of attacks as figures: accuracy under attack, and the certified accuracy of the same classifier beside it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from noiseproof.records import Record, recertify
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.curves import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
-from noiseproof.robustness import RobustSummary, summarise_verdicts, verdicts, worst_of
+from noiseproof.robustness import RobustSummary, summarise_verdicts, worst_of
 from noiseproof.statements import Certified
 
 __all__ = [
@@ -31,9 +32,7 @@ __all__ = [
 
 def found_verdicts(record: AttackRecord) -> np.ndarray:
     """Return the verdicts of a record, (sizes, images), at the record's alpha."""
-    table, settings = record.read(), record.settings
-    votes = table.votes.transpose(1, 0, 2)
-    return verdicts(votes, table.label, settings.alpha, noisy=settings.noise is not None)
+    return record.read_verdicts().verdicts
 
 
 def summarise_attack(record: AttackRecord) -> RobustSummary:
@@ -52,12 +51,13 @@ def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
         InvalidInputError: no record, or of different classifiers, images or sizes.
         RunError: one has no votes, or damaged ones.
     """
+    found = [record.read_verdicts() for record in records]
     compared = [
         (
             [str(record.settings.plain().get(key)) for key in ("model", "noise", "data", "norm", "sizes")],
-            *(getattr(record.read(), name).tolist() for name in ("index", "label")),
+            *(getattr(each, name).tolist() for name in ("index", "label")),
         )
-        for record in records
+        for record, each in zip(records, found, strict=True)
     ]
     if not records or any(one != compared[0] for one in compared):
         raise InvalidInputError(
@@ -66,7 +66,7 @@ def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
             got=[str(record.path) for record in records],
             remedy="Run them with the same --norm, --sizes, --every and --limit.",
         )
-    worst = worst_of([found_verdicts(record) for record in records])
+    worst = worst_of([each.verdicts for each in found])
     return summarise_verdicts(worst, np.asarray(records[0].settings.sizes, dtype=np.float64))
 
 
@@ -77,11 +77,25 @@ def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(one.get(key) == other.get(key) for key in ("digest", "source"))
 
 
-def certified_beside(run: Path, attack: AttackRecord) -> Float[np.ndarray, " sizes"] | None:
-    """Return the certified accuracy of the same classifier, noise and images at the attack's sizes.
+def certified_beside(
+    run: Path, attack: AttackRecord, sizes: Float[np.ndarray, " sizes"] | None = None
+) -> Float[np.ndarray, " sizes"] | None:
+    """Return the certified accuracy of the same classifier, noise and images at sizes in the attack's norm.
 
-    By the tight procedure at the attack's alpha, from the record of certification in `run`; None where there is none,
-    or one of another classifier, another noise, fewer images, or in another norm.
+    By the tight procedure at the attack's alpha, from the record of certification in `run`. A radius in l_2 speaks of
+    the cube inside its ball too, of size radius / sqrt(pixels) in l_inf.
+
+    Args:
+        run: the folder of the certification.
+        attack: what stands beside it.
+        sizes: None takes the attack's.
+
+    Returns:
+        The shares; None where there is no certification, or one of another classifier, another noise, fewer images, or
+        in a norm that says nothing of the attack's.
+
+    Raises:
+        RunError: one of the two records is damaged.
     """
     if not (run / Record.configuration).exists():
         return None
@@ -92,9 +106,10 @@ def certified_beside(run: Path, attack: AttackRecord) -> Float[np.ndarray, " siz
         or record.settings.noise != settings.noise
     ):
         return None
-    if record.noise.norm != ORDERS[settings.norm]:
+    scale = _radius_of_size(attack, record.noise.norm)
+    if scale is None:
         return None
-    votes, images = record.read(), attack.read().index
+    votes, images = record.read(), np.asarray(attack.read_verdicts().index)
     if not set(images) <= set(votes.index):
         return None
     procedure = TIGHT if record.settings.selection_samples else PAPER
@@ -105,7 +120,16 @@ def certified_beside(run: Path, attack: AttackRecord) -> Float[np.ndarray, " siz
     chosen = Certified(
         found.prediction[rows], found.radius[rows], found.p1_lower[rows], found.p2_upper[rows], found.votes[rows], None
     )
-    return certified_accuracy(chosen, votes.label[rows], np.asarray(settings.sizes, dtype=np.float64))
+    asked = np.asarray(settings.sizes if sizes is None else sizes, dtype=np.float64)
+    return certified_accuracy(chosen, votes.label[rows], scale * asked)
+
+
+def _radius_of_size(attack: AttackRecord, order: float) -> float | None:
+    """The least certified radius, in the l_p norm of this order, that covers an attack of size 1; None: none is known."""
+    if order == ORDERS[attack.settings.norm]:
+        return 1.0
+    shape = attack.image_shape() if (order, attack.settings.norm) == (2, "linf") else None
+    return None if shape is None else math.sqrt(math.prod(shape))
 
 
 def draw_attack(
