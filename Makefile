@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint check format clean
+.PHONY: demo test lint check format reproduce-quick clean
 
 demo: $(STAMP)  ## train, certify and report on embedded real data
 	$(BIN)/noiseproof demo
@@ -22,6 +22,9 @@ check: lint test  ## what CI runs
 format: $(STAMP)  ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+reproduce-quick: $(STAMP)  ## every table and figure of the paper from the committed records: no data, no training
+	$(BIN)/noiseproof reproduce all --records reproduction/records --out runs/reproduction
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -2,21 +2,24 @@
 
 import base64
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
+from matplotlib.figure import Figure
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.files import write_atomically
+from noiseproof.records import Record
 from noiseproof.reports.analysis import Analysis, Curve, round_down
 from noiseproof.reports.curves import NORMS, draw_curves, figure_png, figure_svg
 from noiseproof.statements import ABSTAIN
+from noiseproof.stopped_records import StoppedRecord
 
-__all__ = ["ReportFiles", "write_report"]
+__all__ = ["ReportFiles", "about_run", "render", "write_files", "write_report"]
 
 _GRID = 12
 """Images shown of each kind: two rows of six on a desktop screen."""
@@ -44,31 +47,55 @@ def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
         raise InvalidInputError(
             "runs", required="at least one run folder", got="none", remedy="Name the runs to report."
         )
-    if out.suffix.lower() not in {".html", ".htm"}:
-        raise InvalidInputError(
-            "out", required="a name ending in .html", got=str(out), remedy="The curves go beside it as .png and .svg."
-        )
-    figure = draw_curves(analyses)
-    svg = figure_svg(figure)
+    return write_files(
+        out,
+        draw_curves(analyses),
+        lambda svg: render(
+            "report.html",
+            analyses=analyses,
+            svg=svg,
+            headline=_headline(analyses),
+            grids=[_grids(analysis) for analysis in analyses],
+            details=[_details(analysis) for analysis in analyses],
+            alpha=analyses[0].alpha,
+            zip_radii=lambda summary: zip(summary.radii, summary.certified_accuracy, strict=True),
+            zip_population=lambda summary: zip(summary.radii, summary.population, strict=True),
+            zip_paper=lambda summary: zip(summary.radii, summary.paper_statement, strict=True),
+        ),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of this folder: what it shows is escaped, and what it names must be there."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("noiseproof.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"percent": _percent, "percent_down": _percent_down, "radius": round_down}
-    page = environment.get_template("report.html").render(
-        analyses=analyses,
-        svg=svg[svg.index("<svg") :],
-        headline=_headline(analyses),
-        grids=[_grids(analysis) for analysis in analyses],
-        details=[_details(analysis) for analysis in analyses],
-        alpha=analyses[0].alpha,
-        zip_radii=lambda summary: zip(summary.radii, summary.certified_accuracy, strict=True),
-        zip_population=lambda summary: zip(summary.radii, summary.population, strict=True),
-        zip_paper=lambda summary: zip(summary.radii, summary.paper_statement, strict=True),
-    )
+    return environment.get_template(template).render(values)
+
+
+def write_files(out: Path, figure: Figure, page: Callable[[str], str]) -> ReportFiles:
+    """Write a page to `out`, and its figure beside it.
+
+    Args:
+        out: ends in .html.
+        figure: its figure.
+        page: from the figure as an <svg> element to the page.
+
+    Raises:
+        InvalidInputError: another ending.
+        RunError: a file cannot be written.
+    """
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise InvalidInputError(
+            "out", required="a name ending in .html", got=str(out), remedy="The curves go beside it as .png and .svg."
+        )
+    svg = figure_svg(figure)
+    content = page(svg[svg.index("<svg") :])
     files = ReportFiles(out, out.with_suffix(".png"), out.with_suffix(".svg"))
     write_atomically(files.png, figure_png(figure))
     write_atomically(files.svg, svg.encode())
-    write_atomically(files.page, page.encode())
+    write_atomically(files.page, content.encode())
     return files
 
 
@@ -129,13 +156,26 @@ def _tiles(analysis: Analysis, curve: Curve, rows: np.ndarray) -> list[dict[str,
 
 
 def _details(analysis: Analysis) -> dict[str, str]:
-    settings, about = analysis.record.settings, analysis.record.about
+    settings = analysis.record.settings
+    votes = f"{settings.samples}, and {settings.selection_samples} of the selection phase"
+    return about_run(analysis.record, len(analysis.votes), {"Votes an image": votes})
+
+
+def about_run(record: Record | StoppedRecord, counted: int, more: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a report tells of how a record was made, as pairs of words.
+
+    Args:
+        record: the record.
+        counted: images that are there.
+        more: pairs of its kind; plain data are put into words.
+    """
+    settings, about = record.settings, record.about
     training: dict[str, Any] = about.get("training", {})
     details = {
-        "Run folder": str(analysis.record.path),
-        "Images": f"{len(analysis.votes)} of {len(settings.indices)} counted: "
+        "Run folder": str(record.path),
+        "Images": f"{counted} of {len(settings.indices)} counted: "
         f"{settings.start} to {settings.stop - 1}, every {settings.step}",
-        "Votes an image": f"{settings.samples}, and {settings.selection_samples} of the selection phase",
+        **{name: _words(value) if isinstance(value, Mapping) else str(value) for name, value in more.items()},
         "Seed": str(settings.seed),
         "Noise": _words(settings.noise),
         "Data": _words(settings.data),

@@ -1,0 +1,252 @@
+"""Records that Table 1 and Figure 1 are made of: where they lie, of which networks they must be, what makes them.
+
+    DIR/mnist/stn-0.7               votes on a network of stability training, sigma 0.7, seed 0: figures 3, 4 and 6 attack it
+    DIR/mnist/stn-0.7/radius-1.58   votes on it that stopped by themselves, for Table 1; optional
+    DIR/mnist/stn-0.7-seed1         votes on the same of seed 1, and so on; more seeds than are wanted are taken too
+    DIR/mnist/gaussian-0.7          votes on a network of Gaussian augmentation
+    DIR/cifar10/stn-0.392           sigma 100/255
+    DIR/cifar10/stn-released        votes on the network that the paper's authors released
+    DIR/mnist/kw-single             verified.json of reference [17], see `verified`; kw-cascade
+
+A record counts as what it says of itself, never as what its folder is called: objective, sigma and seed of the training,
+noise and data set of the votes. One that says something else is named as missing, and why.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noiseproof.errors import NoiseproofError, RunError
+from noiseproof.models import shipped
+from noiseproof.noises import Gaussian
+from noiseproof.records import Record, VoteTable
+from noiseproof.reports.attacked import same_model
+from noiseproof.stopped_records import StoppedRecord
+from noiseproof.training import CHECKPOINT
+
+__all__ = ["CIFAR_SIGMA", "Missing", "Network", "Run", "read_decided", "read_runs"]
+
+CIFAR_SIGMA = 100 / 255
+
+_OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
+    "stn": ("stability", {"name": "Stability", "form": "paper", "weight": 1.0}),
+    "gaussian": ("gaussian", {"name": "GaussianAugmentation"}),
+}
+"""By the name of the folder: the name on the command line, and what a training with it records."""
+
+_RECIPES = {
+    "mnist": "--schedule cosine --precision bf16 --batch-size 64 --epochs 6",
+    "cifar10": "--schedule cosine --precision bf16 --epochs 150",
+}
+
+_RELEASED = "released"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is not there, why, and the command that makes it."""
+
+    what: str
+    why: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the paper's experiments.
+
+    Attributes:
+        data: the data set.
+        kind: "stn" or "gaussian", by which it was trained here; "released" for the one that the authors released.
+        sigma: of the noise, in training and in certification.
+        seeds: of training; those that are wanted.
+    """
+
+    data: str
+    kind: str
+    sigma: float
+    seeds: tuple[int, ...] = (0,)
+
+    @property
+    def title(self) -> str:
+        """How figures call it."""
+        names = {"stn": "STN", "gaussian": "without stability training", _RELEASED: "STN, released by the authors"}
+        return f"{names[self.kind]}, sigma {self._sigma}"
+
+    @property
+    def _sigma(self) -> str:
+        return "100/255" if self.sigma == CIFAR_SIGMA else f"{self.sigma:g}"
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return "stn-released" if self.kind == _RELEASED else f"{self.kind}-{self.sigma:.3g}"
+
+    def folder(self, records: Path, seed: int) -> Path:
+        """Where the record of a seed lies."""
+        return records / self.data / (f"{self.name}-seed{seed}" if seed else self.name)
+
+    def command(self, records: Path, seed: int) -> str:
+        """Return the command that makes the record of a seed, after the one that trains the network where that is needed."""
+        run = self.folder(records, seed)
+        certify = f"noiseproof certify {shlex.quote(str(run))}"
+        if self.kind == _RELEASED:
+            given = f"--model noiseproof.models:PaperCIFAR --weights model_cifar10 --data {self.data} --sigma {self.sigma!r}"
+            return f"{certify} {given} --every 10"
+        if seed == 0 and f"{self.data}-{self.name}" in shipped():
+            return f"{certify} --model zoo:{self.data}-{self.name} --every 10"
+        train = f"noiseproof train --data {self.data} --objective {_OBJECTIVES[self.kind][0]} --sigma {self.sigma!r}"
+        train += f" --seed {seed} {_RECIPES[self.data]} --out {shlex.quote(str(run))} && "
+        return ("" if (run / CHECKPOINT).exists() else train) + f"{certify} --every 10"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record of a network, read.
+
+    Attributes:
+        network: whose.
+        seed: of its training.
+        record: where the votes are from.
+        votes: its rows.
+    """
+
+    network: Network
+    seed: int
+    record: Record
+    votes: VoteTable
+
+
+def read_runs(network: Network, records: Path) -> tuple[list[Run], list[Missing]]:
+    """Read the records of a network's seeds that can be used together, and name the others.
+
+    A band over seeds varies by seeds alone, so the records after the first must be of its images and number of votes.
+    """
+    runs: list[Run] = []
+    missing: list[Missing] = []
+    for seed in sorted({*network.seeds, *_found_seeds(network, records)}):
+        what = f"{network.title}, {network.data}" + ("" if network.kind == _RELEASED else f", seed {seed}")
+        path, command = network.folder(records, seed), network.command(records, seed)
+        if not (path / Record.configuration).exists():
+            missing.append(Missing(what, "not there", command))
+            continue
+        try:
+            run = _read(network, path, seed)
+            _require_alike([*runs, run])
+        except _UnfinishedError as error:
+            made_by = Record.open(path).about.get("command")
+            missing.append(Missing(what, str(error), command if made_by is None else shlex.join(made_by)))
+        except NoiseproofError as error:
+            missing.append(Missing(what, str(error), command))
+        else:
+            runs.append(run)
+    return runs, missing
+
+
+def read_decided(run: Run, radius: float) -> StoppedRecord | None:
+    """Return the votes on a run's network that stopped when it was known whether this radius is certified.
+
+    Looked for in the run's folder, under the name that `noiseproof certify --radius` gives; None where there are none.
+
+    Raises:
+        RunError: they are not whole, of another network, noise or data set, or decide something else.
+    """
+    path = run.record.path / f"radius-{radius:g}"
+    if not (path / StoppedRecord.configuration).exists():
+        return None
+    record, own = StoppedRecord.open(path), run.record.settings
+    settings, procedure = record.settings, record.settings.procedure
+    _require(path, "network", own.model["digest"], settings.model.get("digest"))
+    _require(path, "model", True, same_model(own.model, settings.model))
+    _require(path, "noise", dict(own.noise), dict(settings.noise))
+    _require(path, "data", dict(own.data), dict(settings.data))
+    _require(path, "radii", [radius], list(procedure.get("radii", [])))
+    _require_whole(record)
+    return record
+
+
+class _UnfinishedError(RunError):
+    """A record with shards that are missing or damaged: the command that made it goes on."""
+
+
+def _found_seeds(network: Network, records: Path) -> set[int]:
+    pattern = re.compile(rf"{re.escape(network.name)}-seed([1-9]\d*)")
+    places = (records / network.data).glob(f"{network.name}-seed*/{Record.configuration}")
+    return {int(found[1]) for place in places if (found := pattern.fullmatch(place.parent.name))}
+
+
+def _read(network: Network, path: Path, seed: int) -> Run:
+    record = Record.open(path)
+    settings, training = record.settings, record.about.get("training", {})
+    _require(path, "data set", network.data, settings.data["name"])
+    _require(path, "split", "test", settings.data.get("split"))
+    _require(path, "noise", f"Gaussian(sigma={network.sigma:.6g})", _rounded(record.noise))
+    if network.kind == _RELEASED:
+        _require(path, "a training of noiseproof", False, bool(training))
+    else:
+        _require_training(path, network, seed, training.get("settings", {}))
+    _require(path, "selection votes", True, settings.selection_samples > 0)
+    _require_whole(record)
+    return Run(network, seed, record, record.read())
+
+
+def _rounded(noise: object) -> str:
+    return f"Gaussian(sigma={noise.sigma:.6g})" if isinstance(noise, Gaussian) else repr(noise)
+
+
+def _require_training(path: Path, network: Network, seed: int, trained: Mapping[str, Any]) -> None:
+    wanted = _OBJECTIVES[network.kind][1]
+    found = {"form": "paper"} | dict(trained.get("objective", {"name": "not recorded"}))  # early ones had one form
+    _require(path, "objective", wanted, {key: found.get(key) for key in wanted})
+    sigma = trained.get("noise", {}).get("sigma", 0.0)
+    _require(path, "sigma of training", f"{network.sigma:.6g}", f"{sigma:.6g}")
+    _require(path, "seed of training", seed, trained.get("seed"))
+
+
+def _require_alike(runs: list[Run]) -> None:
+    first, last = runs[0].record.settings, runs[-1].record.settings
+    for name, wanted, found in (
+        ("images", list(first.indices), list(last.indices)),
+        ("data", dict(first.data), dict(last.data)),
+        ("votes", (first.samples, first.selection_samples), (last.samples, last.selection_samples)),
+    ):
+        if wanted != found:
+            raise RunError(
+                str(runs[-1].record.path),
+                required=f"of the {name} of {runs[0].record.path}, to be a seed beside it",
+                got=f"of other {name}",
+                remedy="Certify it with the same --every, --limit, --samples and --selection-samples.",
+            )
+    digests = [run.record.settings.model["digest"] for run in runs]
+    if digests[-1] in digests[:-1]:
+        other = runs[digests.index(digests[-1])].record.path
+        raise RunError(
+            str(runs[-1].record.path),
+            required="of a network of its own",
+            got=f"the weights of {other}",
+            remedy="One network under two names is no second seed: train another.",
+        )
+
+
+def _require_whole(record: Record | StoppedRecord) -> None:
+    left, faults = record.missing()
+    if left:
+        raise _UnfinishedError(
+            str(record.path),
+            required=f"whole, {len(record.shards)} shards" + "".join(f" ({fault})" for fault in faults),
+            got=f"{len(left)} that are missing or damaged",
+            remedy="The command that made the record goes on with it.",
+        )
+
+
+def _require(path: Path, what: str, required: object, got: object) -> None:
+    if required != got:
+        raise RunError(
+            str(path),
+            required=f"what its folder says, with {what} {required}",
+            got=got,
+            remedy="Move it away, and make the one that belongs here.",
+        )

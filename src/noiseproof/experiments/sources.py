@@ -1,0 +1,135 @@
+"""What records say of how they were made: command, seeds, machine, time."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from noiseproof.attack_records import AttackRecord, AttackSettings
+from noiseproof.experiments.runs import Run
+from noiseproof.experiments.verified import Verified
+from noiseproof.records import Record
+from noiseproof.stopped_records import StoppedRecord, StoppedSettings
+from noiseproof.training import LOG
+
+__all__ = ["Source", "sources"]
+
+_UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One record, in words.
+
+    Attributes:
+        folder: where it lies.
+        kind: of record.
+        images: how many, and which.
+        votes: per image or point.
+        seeds: of the noise and of training.
+        machine: on which it was made.
+        made: when.
+        seconds: it took; None where that is not recorded.
+        more: command, network, training and its command.
+    """
+
+    folder: str
+    kind: str
+    images: str
+    votes: str
+    seeds: str
+    machine: str
+    made: str
+    seconds: float | None
+    more: Mapping[str, str]
+
+
+def sources(read: Mapping[str, Run | AttackRecord | StoppedRecord | Verified]) -> list[Source]:
+    """Return the records in words, by their folder."""
+    return [
+        _of_verification(path, found)
+        if isinstance(found, Verified)
+        else _of_record(found.record if isinstance(found, Run) else found)
+        for path, found in sorted(read.items())
+    ]
+
+
+def _of_record(record: Record | AttackRecord | StoppedRecord) -> Source:
+    settings, about = record.settings, record.about
+    training = about.get("training", {})
+    shards = [record.shard_about(shard) for shard in record.shards]
+    times = [float(shard["seconds"]) for shard in shards if "seconds" in shard]
+    trained = training.get("settings", {}).get("seed")
+    kinds = {Record: "votes", AttackRecord: "attack", StoppedRecord: "votes that stop"}
+    votes = f"up to {settings.procedure['cap']}" if isinstance(settings, StoppedSettings) else str(settings.samples)
+    more = {"Command": _command(about), "Network": _words(settings.model), "Noise": _words(settings.noise or {})}
+    if isinstance(settings, AttackSettings):
+        more |= {"Attack": _words(settings.attack), "Sizes": ", ".join(f"{size:g}" for size in settings.sizes)}
+    if training:
+        more |= {
+            "Training": _words(training.get("settings", {})),
+            "Trained by": _command(training.get("made", {})),
+            "Trained on": _machine(training.get("made", {}), []),
+            "Training took": _training_time(record.path),
+        }
+    return Source(
+        str(record.path),
+        kinds[type(record)],
+        f"{len(settings.indices)} of {settings.data['name']}, every {settings.step}",
+        votes,
+        f"noise {settings.seed}" + ("" if trained is None else f", training {trained}"),
+        _machine(about, [str(shard["device"]) for shard in shards if "device" in shard]),
+        str(about.get("created", _UNKNOWN)),
+        sum(times) if len(times) == len(shards) else None,
+        more | {"Versions": _words(about.get("versions", {}))},
+    )
+
+
+def _of_verification(path: str, found: Verified) -> Source:
+    networks = "; ".join(f"{_words(stage)}" for stage in found.stages)
+    return Source(
+        path,
+        "verification",
+        f"{found.images} of {found.data['name']}, every {found.step}",
+        "none",
+        "none",
+        _machine(found.about, []),
+        str(found.about.get("created", _UNKNOWN)),
+        found.about.get("seconds"),
+        {
+            "Command": _command(found.about),
+            "Networks": networks,
+            "Perturbation": f"{found.norm}, {found.radius:g}",
+            "Versions": _words(found.about.get("versions", {})),
+        },
+    )
+
+
+def _command(about: Mapping[str, Any]) -> str:
+    return shlex.join(about["command"]) if "command" in about else _UNKNOWN
+
+
+def _machine(about: Mapping[str, Any], devices: list[str]) -> str:
+    """Return the device of the shards, or else of the record, with its threads where it is a processor."""
+    names = list(dict.fromkeys(devices)) or [str(about.get("processor", about.get("device", _UNKNOWN)))]
+    threads = about.get("threads")
+    return ", ".join(names) + (f", {threads} threads" if threads and about.get("device") == "cpu" else "")
+
+
+def _training_time(folder: Path) -> str:
+    """Return the sum of the epochs of the training log where it lies beside the record."""
+    try:
+        epochs = [json.loads(line)["seconds"] for line in (folder / LOG).read_text().splitlines()]
+        return f"{sum(epochs):.0f} s, {len(epochs)} epochs"
+    except (OSError, ValueError, KeyError, TypeError):
+        return _UNKNOWN
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} ({_words(value)})" if isinstance(value, Mapping) else f"{key} {value}"
+        for key, value in values.items()
+        if value is not None
+    )

@@ -1,0 +1,893 @@
+"""Table 1, Figure 1 and the page: from synthetic records, every number against an independent computation."""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from scipy.optimize import minimize_scalar
+from scipy.stats import beta, binom, norm
+from torch import nn
+from typer.testing import CliRunner
+
+from mutation import mutated
+from noiseproof.attack_records import AttackRecord, AttackSettings, AttackTable
+from noiseproof.cli import app
+from noiseproof.data import ArrayDataset
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.experiments import attack_figures, figure1, figure5, procedures, reproduction, runs, table1, verified
+from noiseproof.models import build
+from noiseproof.noises import Gaussian
+from noiseproof.records import Record, RecordSettings, VoteTable
+from noiseproof.stopped_records import StoppedRecord, StoppedSettings
+from noiseproof.stopping import DecideRadii
+from noiseproof.verification import Cascade
+
+IMAGES, SAMPLES, SELECTION, CLASSES = 41, 2000, 100, 10
+OBJECTIVES = {
+    "stn": {"name": "Stability", "form": "paper", "weight": 1.0},
+    "gaussian": {"name": "GaussianAugmentation"},
+}
+Votes = np.ndarray
+
+
+def drawn(seed: int, easy: float = 8.0) -> tuple[Votes, Votes, Votes]:
+    """Labels, votes and selection votes of images from certain to hopeless; for some the winner is wrong."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(CLASSES, size=IMAGES)
+    hits = 1.0 / (1.0 + np.exp(-easy * (rng.random(IMAGES) - 0.2)))
+    hits[:20] = 1.0 - 10.0 ** -np.linspace(1.5, 5.0, 20)
+    chances = np.full((IMAGES, CLASSES), 1e-3)
+    winner = np.where(rng.random(IMAGES) < 0.1, (labels + 1) % CLASSES, labels)
+    chances[np.arange(IMAGES), (winner + 2) % CLASSES] = 0.6 * (1.0 - hits)
+    chances[np.arange(IMAGES), winner] = hits
+    chances[:20] = 0.0
+    chances[np.arange(20), winner[:20]] = hits[:20]
+    chances[np.arange(20), (winner[:20] + 1) % CLASSES] = 1.0 - hits[:20]
+    chances /= chances.sum(1, keepdims=True)
+    return labels, *(np.stack([rng.multinomial(n, chance) for chance in chances]) for n in (SAMPLES, SELECTION))
+
+
+def write_run(path: Path, kind: str, sigma: float, seed: int = 0, **changes: Any) -> Record:
+    """Write a record of votes by hand, in three shards."""
+    labels, votes, selection = changes.pop("drawn", None) or drawn(seed + (100 if kind == "gaussian" else 0))
+    trained = {
+        "objective": OBJECTIVES.get(kind),
+        "noise": {"name": "gaussian", "sigma": changes.pop("trained_sigma", sigma)},
+        "seed": changes.pop("trained_seed", seed),
+    }
+    about = {
+        "command": ["noiseproof", "certify", str(path), "--every", "10"],
+        "created": "2026-01-02T03:04:05+00:00",
+        "device": "cpu",
+        "processor": "Test Processor 9",
+        "threads": 2,
+        "training": {"settings": trained, "made": {"command": ["noiseproof", "train", "--seed", str(seed)]}},
+    }
+    if kind == "released":
+        del about["training"]
+    planned = {
+        "data": {"name": "mnist", "split": "test", "digest": "d", "image_shape": [1, 28, 28]},
+        "model": {"name": "net", "digest": f"{kind}-{sigma}-{seed}"},
+        "noise": {"name": "gaussian", "sigma": sigma},
+        "num_classes": CLASSES,
+        "samples": int(votes[0].sum()),
+        "selection_samples": int(selection[0].sum()),
+        "seed": 7,
+        "start": 0,
+        "stop": 10 * len(labels),
+        "step": 10,
+        "shard_size": 17,
+    } | changes
+    record = Record.create(path, RecordSettings(**planned), about)
+    for shard in record.shards:
+        rows = slice(17 * shard, 17 * (shard + 1))
+        table = VoteTable(
+            np.asarray(record.shard_indices(shard)),
+            labels[rows],
+            votes[rows],
+            selection[rows],
+            [b""] * len(labels[rows]),
+        )
+        record.write_shard(shard, table, {"seconds": 10.0 + shard, "device": "Test Processor 9"})
+    return record
+
+
+# Independent computations: an image at a time, by the formulas as they are printed.
+
+
+def low(count: int, n: int, alpha: float) -> float:
+    return float(beta.ppf(alpha, count, n - count + 1)) if count else 0.0
+
+
+def high(count: int, n: int, alpha: float) -> float:
+    return float(beta.ppf(1 - alpha, count + 1, n - count)) if count < n else 1.0
+
+
+def renyi_radius(p1: float, p2: float, sigma: float) -> float:
+    p2 = min(p2, 1 - p1)
+    if p1 <= p2:
+        return 0.0
+
+    def objective(a: float) -> float:
+        def mean(p: float) -> float:
+            return ((p1**p + p2**p) / 2) ** (1 / p)
+
+        return math.log(1 - 2 * (p1 + p2) / 2 + 2 * mean(1 - a)) / a
+
+    best = minimize_scalar(objective, bounds=(1.0 + 1e-6, 40.0), method="bounded", options={"xatol": 1e-10})
+    return sigma * math.sqrt(-2.0 * float(best.fun))
+
+
+def pixeldp_radius(p1: float, p2: float, sigma: float) -> float:
+    p2 = min(p2, 1 - p1)
+    if p1 <= p2:
+        return 0.0
+    largest = 0.0
+    for e in np.linspace(1e-4, 1.0, 4001):
+        delta = (p1 - math.exp(2 * e) * p2) / (1 + math.exp(e))
+        if delta > 0:
+            largest = max(largest, e / math.sqrt(2 * math.log(1.25 / delta)))
+    return sigma * largest
+
+
+def papers_radius(votes: Votes, sigma: float, radius: Callable[[float, float, float], float]) -> tuple[int, float]:
+    n, (runner_up, winner) = int(votes.sum()), np.sort(votes)[-2:]
+    level = 0.05 / (2 * len(votes))
+    return int(votes.argmax()), radius(low(winner, n, level), high(runner_up, n, level), sigma)
+
+
+def tight_radius(votes: Votes, selection: Votes, sigma: float, alpha: float = 0.001) -> tuple[int, float]:
+    chosen = int(selection.argmax())
+    p1 = low(int(votes[chosen]), int(votes.sum()), alpha)
+    return chosen, sigma * float(norm.ppf(p1)) if p1 > 0.5 else 0.0
+
+
+def certified(found: Sequence[tuple[int, float]], labels: Votes, radius: float) -> float:
+    """Right and certified at a radius; at 0 an image that abstains (radius 0 exactly) does not count."""
+    good = [
+        predicted == label and length > 0 and length >= radius
+        for (predicted, length), label in zip(found, labels, strict=True)
+    ]
+    return sum(good) / len(good)
+
+
+def allowed(images: int, seeds: int) -> float:
+    """The smallest count that no more failures exceed with probability .05 / seeds."""
+    count = 0
+    while binom.sf(count, images, 0.001) > 0.05 / seeds + 1e-15:
+        count += 1
+    return count / images
+
+
+def expected(record: Record) -> dict[str, list[tuple[int, float]]]:
+    table, sigma = record.read(), record.settings.noise["sigma"]
+    assert table.selection_votes is not None
+    return {
+        "papers": [papers_radius(votes, sigma, renyi_radius) for votes in table.votes],
+        "ours": [tight_radius(*pair, sigma) for pair in zip(table.votes, table.selection_votes, strict=True)],
+        "pixeldp": [papers_radius(votes, sigma, pixeldp_radius) for votes in table.votes],
+        "hundred": [papers_radius(votes, sigma, renyi_radius) for votes in table.selection_votes],
+    }
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """STN of two seeds, Gaussian augmentation of one; the third and others are missing."""
+    folder = tmp_path_factory.mktemp("records")
+    write_run(folder / "mnist" / "stn-0.7", "stn", 0.7)
+    write_run(folder / "mnist" / "stn-0.7-seed2", "stn", 0.7, 2)
+    write_run(folder / "mnist" / "gaussian-0.7", "gaussian", 0.7)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def truth(records: Path) -> dict[str, Any]:
+    places = ("stn-0.7", "stn-0.7-seed2", "gaussian-0.7")
+    opened = {place: Record.open(records / "mnist" / place) for place in places}
+    return {place: (record.read(), expected(record)) for place, record in opened.items()}
+
+
+def cell(table: table1.Table1, model: str, data: str, kind: str) -> table1.Cell:
+    (row,) = (row for row in table.rows if row.model == model)
+    return row.cells[data, kind]
+
+
+def check_table(table: table1.Table1, truth: dict[str, Any]) -> None:
+    robust, natural = (cell(table, "STN", "mnist", kind) for kind in ("robust", "natural"))
+    seeds = [truth[place] for place in ("stn-0.7", "stn-0.7-seed2")]
+    by_paper = [0.95 * certified(found["papers"], votes.label, 1.58) for votes, found in seeds]
+    by_us = [certified(found["ours"], votes.label, 1.58) for votes, found in seeds]
+    at_zero = [certified(found["ours"], votes.label, 0.0) for votes, found in seeds]
+    voted = [float(np.mean(votes.votes.argmax(1) == votes.label)) for votes, _ in seeds]
+    assert robust.paper is not None
+    assert robust.ours is not None
+    assert natural.paper is not None
+    assert natural.ours is not None
+    np.testing.assert_allclose(robust.paper.shares, by_paper)
+    np.testing.assert_allclose(robust.ours.shares, by_us)
+    np.testing.assert_allclose(natural.paper.shares, voted)
+    np.testing.assert_allclose(natural.ours.shares, at_zero)
+    assert robust.ours.at_least == pytest.approx(np.mean(by_us) - allowed(IMAGES, 2))
+    assert natural.ours.at_least == pytest.approx(np.mean(at_zero) - allowed(IMAGES, 2))
+    assert robust.paper.at_least is None, "times 95 % is no bound, and none is claimed"
+    assert natural.paper.at_least is None
+    assert 0.0 < min(by_paper) < max(by_paper) < max(by_us) < 1.0
+    assert all(less < more for less, more in zip(by_paper, by_us, strict=True)), "the example tells them apart"
+    assert robust.ours.seeds == (0, 2)
+
+
+def test_every_value_of_the_table(records: Path, truth: dict[str, Any]) -> None:
+    table = table1.compute(records)
+    check_table(table, truth)
+    printed = [[row.cells[column].printed for column in table1.COLUMNS] for row in table.rows[:3]]
+    assert printed == [[43.5, 88.2, 53.0, 61.2], [74.6, 81.4, 58.7, 68.8], [69.0, 98.9, 65.6, 80.5]]
+    measured = {
+        (row.model, column)
+        for row in table.rows
+        for column, each in row.cells.items()
+        if (each.paper, each.ours, each.verified) != (None, None, None)
+    }
+    assert measured == {("STN", ("mnist", "robust")), ("STN", ("mnist", "natural"))}, "nothing is invented"
+    rows = {row.model: dict(table1.lines(row)) for row in table.rows}
+    mine = cell(table, "STN", "mnist", "robust").ours
+    assert mine is not None
+    assert mine.at_least is not None
+    text = rows["STN"]["ours"][0]
+    assert text.startswith(
+        f"1.58 ({100 * mine.mean:.1f} % [{100 * min(mine.shares):.1f} to {100 * max(mine.shares):.1f}])"
+    )
+    assert text.endswith(f"at least {math.floor(1000 * mine.at_least) / 10:.1f} %"), "rounded down"
+    assert rows["STN"]["paper"][2:] == ["missing", "missing"]
+    assert rows["STN"]["printed"] == ["1.58 (69.0 %)", "98.9 %", "36/255 (65.6 %)", "80.5 %"]
+    assert rows["STN, released network"]["ours"] == ["–", "–", "missing", "missing"]
+    assert ["missing"] * 4 in rows["[17] (Single)"].values()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("ours", "ALPHA, TIGHT", "PAPERS_ALPHA, TIGHT"),
+        ("papers", "PAPERS_ALPHA, PAPER.bound", "ALPHA, PAPER.bound"),
+        ("papers", "(1.0 - PAPERS_ALPHA) * ", ""),
+        ("ours", "np.stack", "0.95 * np.stack"),
+        ("allowance", "CONFIDENCE) / seeds", "CONFIDENCE)"),
+        ("allowance", "failure_allowance", "0.0 * failure_allowance"),
+    ],
+)
+def test_the_table_is_checked_closely(
+    records: Path, truth: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
+) -> None:
+    monkeypatch.setattr(table1, name, mutated(getattr(procedures, name), old, new))
+    with pytest.raises(AssertionError):
+        check_table(table1.compute(records), truth)
+
+
+def check_figure(figure: figure1.Figure1, truth: dict[str, Any]) -> None:
+    curves = {curve.name: curve for curve in figure.curves}
+    assert set(curves) == {
+        "STN, sigma 0.7",
+        "PixelDP, votes of STN, sigma 0.7",
+        "without stability training, sigma 0.7",
+    }
+    radii = figure1.TABLE_RADII["mnist"]
+    for name, places in (
+        ("STN, sigma 0.7", ("stn-0.7", "stn-0.7-seed2")),
+        ("without stability training, sigma 0.7", ("gaussian-0.7",)),
+    ):
+        seeds = [truth[place] for place in places]
+        by_paper = np.array([[0.95 * certified(f["papers"], v.label, r) for r in radii] for v, f in seeds])
+        by_us = np.array([[certified(f["ours"], v.label, r) for r in radii] for v, f in seeds]) - allowed(
+            IMAGES, len(seeds)
+        )
+        by_us = np.maximum(by_us, 0.0)
+        for spread, values in ((curves[name].at_papers, by_paper), (curves[name].at_ours, by_us)):
+            np.testing.assert_allclose(spread.values, values)
+            np.testing.assert_allclose(spread.mean, values.mean(0))
+            np.testing.assert_allclose(spread.least, values.min(0))
+            np.testing.assert_allclose(spread.most, values.max(0))
+    pixeldp, stn = curves["PixelDP, votes of STN, sigma 0.7"], curves["STN, sigma 0.7"]
+    for row, place in enumerate(("stn-0.7", "stn-0.7-seed2")):
+        votes, found = truth[place]
+        inside = [0.05, 0.2, 0.3, 0.35, 0.39]
+        shares = [0.95 * certified(found["pixeldp"], votes.label, radius) for radius in inside]
+        places = np.searchsorted(pixeldp.radii, inside)
+        between = [pixeldp.papers.values[row, [place - 1, place]] for place in places]
+        assert all(
+            after - 1e-9 <= share <= before + 1e-9 for share, (before, after) in zip(shares, between, strict=True)
+        )
+        assert 0.0 < shares[3] < shares[0]
+    assert (pixeldp.papers.values <= stn.papers.values).all(), "dominated, on the same votes"
+    for curve in figure.curves:
+        for spread in (curve.papers, curve.ours):
+            assert (np.diff(spread.values, axis=1) <= 0.0).all()
+            assert (spread.values[:, -1] == 0.0).all()
+        assert curve.images == IMAGES
+        assert curve.votes == SAMPLES
+    assert stn.seeds == (0, 2)
+
+
+def test_every_number_of_the_figure(records: Path, truth: dict[str, Any]) -> None:
+    figure = figure1.compute(records)
+    check_figure(figure, truth)
+    assert figure.attacked is None
+    lines = {(key, name): texts for key, name, texts in figure1.lines(figure, "mnist")}
+    assert lines["printed", "STN"] == ["", "", "", "51.0", "69.0"]
+    curve = figure.curves[0]
+    text = lines["papers", "STN, sigma 0.7, 2 seeds"][3]
+    numbers = [
+        np.floor(1000 * value[3] + 1e-9) / 10
+        for value in (curve.at_papers.mean, curve.at_papers.least, curve.at_papers.most)
+    ]
+    assert text == "{:.1f} [{:.1f} to {:.1f}]".format(*numbers)
+    for words in (table1.LINES, figure1.PROCEDURES):
+        told = [name for name in words.values() if "× 95 %" in name]
+        assert len(told) == 1
+        assert told[0].startswith("the paper's procedure"), "times 95 % stands under the paper's name alone"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("ours", "ALPHA, TIGHT", "PAPERS_ALPHA, TIGHT"), ("papers", "PAPERS_ALPHA, PAPER", "0.95, PAPER")],
+)
+def test_the_figure_is_checked_closely(
+    records: Path, truth: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
+) -> None:
+    monkeypatch.setattr(figure1, name, mutated(getattr(procedures, name), old, new))
+    with pytest.raises(AssertionError):
+        check_figure(figure1.compute(records), truth)
+
+
+def test_a_picture_has_lines_and_bands(records: Path, tmp_path: Path) -> None:
+    found = figure1.compute(records)
+    left, right = figure1.draw(found).subfigs[0].axes
+    for axes, key in ((left, "papers"), (right, "ours")):
+        assert len(axes.lines) == len(found.curves) + len(figure1.PRINTED["mnist"])
+        assert len(axes.collections) == 2, "bands of STN and PixelDP, which have two seeds"
+        for line, curve in zip(axes.lines, found.curves, strict=False):
+            drawn_values = np.asarray(line.get_ydata())
+            np.testing.assert_allclose(drawn_values, 100 * getattr(curve, key).mean[: len(drawn_values)])
+            assert drawn_values[-1] == 0.0
+    paths = figure1.write(found, tmp_path)
+    content = json.loads(paths[2].read_text())
+    np.testing.assert_allclose(content["curves"][0]["ours"]["mean"], found.curves[0].at_ours.mean, atol=1e-6)
+    assert content["band"] == "least to largest of the seeds"
+    assert content["TRADES under PGD"] == "missing"
+
+
+def test_ways_of_reading_the_same_votes(records: Path, truth: dict[str, Any]) -> None:
+    (run, *_), _ = runs.read_runs(runs.Network("mnist", "stn", 0.7), records)
+    votes, found = truth["stn-0.7"]
+    radii = np.array([0.0, 0.5, 0.8, 1.4, 1.58])
+    released, hundred, text, mine = procedures.ways(run, radii)
+    for way, name in ((hundred, "hundred"), (text, "papers"), (mine, "ours")):
+        np.testing.assert_allclose(way.accuracy, [certified(found[name], votes.label, radius) for radius in radii])
+        assert way.proves
+    assert (released.samples, hundred.samples, text.samples, mine.samples) == (SELECTION, SELECTION, SAMPLES, SAMPLES)
+    assert not released.proves
+    assert votes.selection_votes is not None
+    unanimous = votes.selection_votes.max(1) == SELECTION
+    right = votes.selection_votes.argmax(1) == votes.label
+    assert released.accuracy[-1] > (unanimous & right).mean() - 1e-9 > 0.0, "unanimous votes count as certain"
+    assert hundred.accuracy[-1] == 0.0, "which 100 votes cannot prove"
+    level = 0.05 / 20
+    reached = renyi_radius(level**0.01, 1 - level**0.01, 1.0)
+    assert procedures.reach(100) == pytest.approx(reached, rel=1e-6)
+    assert 0.7 * reached < 1.4
+
+
+def test_nothing_is_there(tmp_path: Path) -> None:
+    table, figure = table1.compute(tmp_path), figure1.compute(tmp_path)
+    assert not table.measured
+    assert not figure.curves
+    for row in table.rows:
+        for name, texts in table1.lines(row):
+            assert name == "printed" or set(texts) <= {"missing", "–"}, "no cell is filled by copying"
+    named = [each.what for each in table.missing]
+    assert len(named) == 4 + 3 + 1 + 1, "two of [17] for each data set, three seeds, CIFAR-10, the released network"
+    assert len(figure.missing) == 1 + 3 + 1 + 1 + 3 + 1 + 1 + 1 + 2
+    assert all(each.why == "not there" and each.command for each in table.missing + figure.missing)
+
+
+def test_commands_for_what_is_missing_parse(tmp_path: Path, quick: None) -> None:
+    found = reproduction.compute(tmp_path).missing
+    group = typer.main.get_command(app)
+    parsed = 0
+    for each in found:
+        for command in each.command.split(" && "):
+            program, *arguments = shlex.split(command) or [""]
+            if program == "noiseproof":
+                name, *options = arguments
+                group.commands[name].make_context(name, options)  # type: ignore[attr-defined]
+                parsed += 1
+            elif program:
+                assert arguments[:2] == ["-m", "noiseproof.experiments.verified"]
+                verified.parser().parse_args(arguments[2:])
+                parsed += 1
+    assert parsed > 50
+    certify = f"noiseproof certify {tmp_path}/mnist/stn-0.7 --model zoo:mnist-stn-0.7 --every 10"
+    assert [each.what for each in found if each.command == certify] == [
+        (
+            "Table 1: STN, sigma 0.7, mnist, seed 0; Figure 1: STN, sigma 0.7, mnist, seed 0; Figure 3: what is certified; "
+            "Figure 4: what is certified; Figure 6: what is certified"
+        )
+    ]
+
+
+STN = runs.Network("mnist", "stn", 0.7, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "why"),
+    [
+        ("gaussian", {}, "objective"),
+        ("stn", {"trained_sigma": 0.5}, "sigma of training 0.7"),
+        ("stn", {"noise": {"name": "gaussian", "sigma": 0.5}}, "noise"),
+        ("stn", {"trained_seed": 3}, "seed of training 1"),
+        ("stn", {"model": {"name": "net", "digest": "stn-0.7-0"}}, "the weights of"),
+        ("stn", {"data": {"name": "digits", "split": "test", "digest": "d"}}, "data set mnist"),
+        ("stn", {"data": {"name": "mnist", "split": "train", "digest": "d"}}, "split"),
+        ("stn", {"data": {"name": "mnist", "split": "test", "digest": "other"}}, "other data"),
+        ("stn", {"step": 5, "stop": 5 * IMAGES}, "other images"),
+        ("stn", {"drawn": tuple(part[:20] for part in drawn(1))}, "other images"),
+        ("released", {}, "objective"),
+    ],
+)
+def test_what_is_not_what_its_folder_says_is_named_and_not_shown(
+    tmp_path: Path, kind: str, changes: dict[str, Any], why: str
+) -> None:
+    write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
+    write_run(tmp_path / "mnist" / "stn-0.7-seed1", kind, 0.7, 1, **changes)
+    found, missing = runs.read_runs(STN, tmp_path)
+    assert [run.seed for run in found] == [0]
+    (one,) = missing
+    assert why in one.why
+    assert one.what == "STN, sigma 0.7, mnist, seed 1"
+    assert one.command.endswith(f"noiseproof certify {tmp_path}/mnist/stn-0.7-seed1 --every 10")
+
+
+def test_a_record_of_stn_is_never_the_line_without_it(
+    records: Path, truth: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, seed in (("stn-0.7", 0), ("stn-0.7-seed2", 2)):
+        write_run(tmp_path / "mnist" / place, "stn", 0.7, seed)
+    write_run(tmp_path / "mnist" / "gaussian-0.7", "stn", 0.7, 1, trained_seed=0)
+    figure = figure1.compute(tmp_path)
+    assert [curve.name for curve in figure.curves] == ["STN, sigma 0.7", "PixelDP, votes of STN, sigma 0.7"]
+    assert any("GaussianAugmentation" in each.why for each in figure.missing)
+    monkeypatch.setattr(runs, "_require_training", lambda *_: None)
+    with pytest.raises(AssertionError):
+        check_figure(figure1.compute(tmp_path), truth)
+
+
+def test_votes_without_a_selection_phase(tmp_path: Path) -> None:
+    labels, votes, _ = drawn(0)
+    path = tmp_path / "mnist" / "stn-0.7"
+    record = write_run(path, "stn", 0.7, drawn=(labels, votes, votes))
+    settings = RecordSettings(**(record.settings.plain() | {"selection_samples": 0}))
+    content = json.loads((path / "record.json").read_text()) | {"settings": settings.plain()}
+    (path / "record.json").write_text(json.dumps(content))
+    found, (one, _) = runs.read_runs(STN, tmp_path)
+    assert not found
+    assert "selection votes" in one.why
+
+
+def test_unfinished_and_damaged_records_name_the_command_that_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "mnist" / "stn-0.7"
+    record = write_run(path, "stn", 0.7)
+    record.shard_path(1).unlink()
+    found, (one, _) = runs.read_runs(STN, tmp_path)
+    assert not found
+    assert one.command == f"noiseproof certify {path} --every 10", "the record's own"
+    assert "1 that are missing or damaged" in one.why
+    record.shard_path(1).write_bytes(b"not parquet")
+    _, (one, _) = runs.read_runs(STN, tmp_path)
+    assert "00001.parquet" in one.why
+    (path / "record.json").write_text("{")
+    _, (one, _) = runs.read_runs(STN, tmp_path)
+    assert "configuration of a record" in one.why
+    assert one.command == f"noiseproof certify {path} --model zoo:mnist-stn-0.7 --every 10"
+
+
+def test_the_network_that_the_authors_released(tmp_path: Path) -> None:
+    sigma = 100 / 255
+    data = {"name": "cifar10", "split": "test", "digest": "c"}
+    record = write_run(tmp_path / "cifar10" / "stn-released", "released", sigma, data=data)
+    votes, found = record.read(), expected(record)
+    table = table1.compute(tmp_path)
+    robust = cell(table, "STN, released network", "cifar10", "robust")
+    assert robust.paper is not None
+    assert robust.ours is not None
+    assert robust.paper.mean == pytest.approx(0.95 * certified(found["papers"], votes.label, 36 / 255))
+    assert robust.ours.mean == pytest.approx(certified(found["ours"], votes.label, 36 / 255))
+    assert cell(table, "STN", "cifar10", "robust").ours is None, "which is not the one trained here"
+    figure = figure1.compute(tmp_path)
+    assert [curve.name for curve in figure.curves] == ["STN, released by the authors, sigma 100/255"]
+    np.testing.assert_allclose(
+        figure.curves[0].at_papers.values[0],
+        [0.95 * certified(found["papers"], votes.label, radius) for radius in figure1.TABLE_RADII["cifar10"]],
+    )
+    write_run(tmp_path / "cifar10" / "stn-0.392", "released", sigma, data=data)
+    _, (one,) = runs.read_runs(runs.Network("cifar10", "stn", sigma), tmp_path)
+    assert "objective" in one.why
+
+
+def test_more_seeds_than_wanted_are_taken(tmp_path: Path) -> None:
+    for seed in (0, 1, 12):
+        write_run(runs.Network("mnist", "stn", 0.7).folder(tmp_path, seed), "stn", 0.7, seed)
+    (tmp_path / "mnist" / "stn-0.7-seedling").mkdir()
+    found, missing = runs.read_runs(STN, tmp_path)
+    assert [run.seed for run in found] == [0, 1, 12]
+    assert not missing
+
+
+def write_decided(run: runs.Run, right: int, undecided: int, wrong: int, **changes: Any) -> StoppedRecord:
+    """Votes that stopped: unanimous for the true class, tossed, and unanimous for another."""
+    own = run.record.settings
+    procedure = DecideRadii(Gaussian(0.7), [1.58], alpha=0.001, cap=5000).spec() | changes.pop("procedure", {})
+    count = right + undecided + wrong
+    settings: dict[str, Any] = {
+        "data": own.data,
+        "model": own.model,
+        "noise": own.noise,
+        "num_classes": CLASSES,
+        "procedure": procedure,
+        "seed": 0,
+        "start": 0,
+        "stop": count,
+        "step": 1,
+        "shard_size": count,
+        "engine": {},
+    }
+    path = run.record.path / "radius-1.58"
+    record = StoppedRecord.create(path, StoppedSettings(**(settings | changes)), {"command": ["noiseproof", "certify"]})
+    votes = np.zeros((count, CLASSES), dtype=np.int64)
+    votes[: right + undecided, 3] = 4000
+    votes[right : right + undecided] = 0
+    votes[right : right + undecided, 3:5] = 1000
+    votes[right + undecided :, 4] = 4000
+    table = VoteTable(np.arange(count), np.full(count, 3), votes, None, [b""] * count)
+    record.write_shard(0, table, {"seconds": 5.0})
+    return record
+
+
+def test_votes_that_stopped_decide_what_ours_certifies(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(STN.folder(tmp_path, seed), "stn", 0.7, seed)
+    (first, second), _ = runs.read_runs(STN, tmp_path)
+    fixed = cell(table1.compute(tmp_path), "STN", "mnist", "robust")
+    write_decided(first, 30, 6, 4)
+    assert cell(table1.compute(tmp_path), "STN", "mnist", "robust") == fixed, "one seed alone is not mixed in"
+    write_decided(second, 20, 10, 10)
+    table = table1.compute(tmp_path)
+    robust, natural = (cell(table, "STN", "mnist", kind) for kind in ("robust", "natural"))
+    assert robust.paper == fixed.paper
+    assert robust.ours is not None
+    assert natural.ours is not None
+    assert robust.ours.shares == (0.75, 0.5)
+    assert robust.ours.at_least == pytest.approx(0.625 - allowed(40, 2))
+    assert robust.ours.votes == 5000
+    assert natural.ours.votes == SAMPLES, "at radius 0 the others still speak"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"model": {"name": "net", "digest": "other"}}, "network"),
+        ({"noise": {"name": "gaussian", "sigma": 0.5}}, "noise"),
+        ({"data": {"name": "digits", "split": "test", "digest": "d"}}, "data"),
+        ({"procedure": {"alpha": 0.05}}, "alpha 0.001"),
+    ],
+)
+def test_votes_that_stopped_on_something_else_are_named(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    write_run(STN.folder(tmp_path, 0), "stn", 0.7)
+    (run,), _ = runs.read_runs(STN, tmp_path)
+    fixed = cell(table1.compute(tmp_path), "STN", "mnist", "robust")
+    write_decided(run, 3, 1, 1, **changes)
+    table = table1.compute(tmp_path)
+    assert cell(table, "STN", "mnist", "robust") == fixed
+    (named,) = (each for each in table.missing if "votes that stop" in each.what)
+    assert why in named.why
+
+
+def two_linear_stages() -> list[tuple[str, nn.Module]]:
+    torch.manual_seed(0)
+    stages = []
+    for number in range(2):
+        first, last = nn.Linear(9, 4), nn.Linear(4, 3)
+        with torch.no_grad():
+            first.bias.copy_(
+                -0.5 * first.weight.sum(1)
+            )  # so that the middle of the pixels is the middle of the classes
+            last.bias.zero_()
+        stages.append((f"stage{number}", nn.Sequential(nn.Flatten(), first, nn.ReLU(), last).eval()))
+    return stages
+
+
+def small_images(count: int = 150) -> ArrayDataset:
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(count, 1, 3, 3)).astype(np.float32) / 255
+    return ArrayDataset("small", "test", images, rng.integers(3, size=count), 3)
+
+
+def test_verification_counts_as_the_cascade_does() -> None:
+    dataset, stages = small_images(), two_linear_stages()
+    found = verified.verify(stages, dataset, norm="l2", radius=0.3, every=2, limit=70)
+    chosen = list(range(0, 140, 2))
+    images, labels = torch.as_tensor(dataset.read(chosen)), torch.as_tensor(dataset.labels[chosen])
+    answer = Cascade([network for _, network in stages], "l2", 0.3)(images)
+    assert found.images == 70
+    assert found.certified_error == pytest.approx(answer.certified_error(labels))
+    assert found.clean_error == pytest.approx(answer.error(labels))
+    assert 0.0 < found.clean_error < found.certified_error < 1.0
+    assert [stage["answered"] for stage in found.stages] == [int((answer.stages == number).sum()) for number in (0, 1)]
+    assert "command" in found.about
+    assert found.about["seconds"] >= 0.0
+    with pytest.raises(InvalidInputError, match="stages"):
+        verified.verify([], dataset, norm="l2", radius=0.3)
+    with pytest.raises(InvalidInputError, match="every"):
+        verified.verify(stages, dataset, norm="l2", radius=0.3, every=0)
+
+
+def result(**changes: Any) -> verified.Verified:
+    plain: dict[str, Any] = {
+        "data": {"name": "mnist", "split": "test", "digest": "d"},
+        "images": 200,
+        "start": 0,
+        "stop": 2000,
+        "step": 10,
+        "norm": "l2",
+        "radius": 1.58,
+        "clean_error": 0.115,
+        "certified_error": 0.56,
+        "stages": [{"name": "kw-mnist-small", "digest": "a", "answered": 200}],
+        "about": {"command": ["python", "-m", "noiseproof.experiments.verified"], "seconds": 12.0, "created": "2026"},
+    }
+    return verified.Verified(**(plain | changes))
+
+
+def test_reference_17_is_read_from_its_result(tmp_path: Path) -> None:
+    path = result().write(tmp_path / "mnist" / "kw-single")
+    assert verified.Verified.read(path.parent) == result()
+    table = table1.compute(tmp_path)
+    robust, natural = (cell(table, "[17] (Single)", "mnist", kind).verified for kind in ("robust", "natural"))
+    assert robust is not None
+    assert natural is not None
+    assert robust.mean == pytest.approx(0.44)
+    assert natural.mean == pytest.approx(0.885)
+    assert robust.at_least is None
+    assert cell(table, "[17] (Cascade)", "mnist", "robust").verified is None
+    (row,) = (row for row in table.rows if row.model == "[17] (Single)")
+    assert list(table1.lines(row))[1][1] == ["1.58 (44.0 %)", "88.5 %", "missing", "missing"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"radius": 1.5},
+        {"norm": "linf"},
+        {"data": {"name": "mnist", "split": "train"}},
+        {"data": {"name": "cifar10", "split": "test"}},
+        {"stages": [{"name": "a", "answered": 150}, {"name": "b", "answered": 50}]},
+        {"stages": [{"name": "a", "answered": 150}]},
+        {"certified_error": 0.1},
+        {"certified_error": 0.561},
+        {"clean_error": -0.115},
+        {"images": 100},
+    ],
+)
+def test_a_result_of_something_else_is_named(tmp_path: Path, changes: dict[str, Any]) -> None:
+    result(**changes).write(tmp_path / "mnist" / "kw-single")
+    table = table1.compute(tmp_path)
+    assert cell(table, "[17] (Single)", "mnist", "robust").verified is None
+    assert "verified.json must be" in table.missing[0].why
+
+
+def test_damaged_results_are_refused(tmp_path: Path) -> None:
+    path = result().write(tmp_path)
+    whole = json.loads(path.read_text())
+    for content in ("{", "[]", json.dumps(whole | {"format": 99}), json.dumps({"format": 1})):
+        path.write_text(content)
+        with pytest.raises(RunError, match="result of a verification"):
+            verified.Verified.read(tmp_path)
+
+
+def test_verification_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    network = build("kw-mnist-small")
+    torch.save(network.state_dict(), tmp_path / "stage.pth")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "ours.npz", images=rng.random((4, 1, 28, 28), dtype=np.float32), labels=np.arange(4))
+    stage = f"kw-mnist-small={tmp_path / 'stage.pth'}"
+    arguments = [str(tmp_path / "kw"), "--data", str(tmp_path / "ours.npz"), "--radius", "1e-4", "--stage", stage]
+    verified.main([*arguments, "--limit", "2"])
+    found = verified.Verified.read(tmp_path / "kw")
+    assert found.images == 2
+    assert found.stages[0]["name"] == stage
+    assert "2 images" in capsys.readouterr().out
+
+
+def write_trades(records: Path, loss: str, wrong_from: Sequence[int]) -> AttackRecord:
+    """An attack on the network of TRADES: image i is wrong from size number wrong_from[i] on."""
+    (found,) = (
+        each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if f"loss={loss}" in each.changes
+    )
+    sizes = [0.0, *(float(size) for size in found.wanted_sizes.split(","))]
+    count = len(wrong_from)
+    settings = AttackSettings(
+        data={"name": "mnist", "split": "test", "digest": "d", "image_shape": [1, 28, 28]},
+        model={"name": attack_figures.TRADES.model, "digest": "t"},
+        num_classes=CLASSES,
+        attack={"name": "PGD", "loss": loss, "steps": 100, "restarts": 5},
+        norm="l2",
+        sizes=sizes,
+        samples=1,
+        alpha=0.001,
+        seed=0,
+        start=0,
+        stop=20 * count,
+        step=20,
+        shard_size=count,
+        engine={},
+        gradients="fp32",
+    )
+    record = AttackRecord.create(records / found.folder, settings, {"command": ["noiseproof", "attack", loss]})
+    votes = np.zeros((count, len(sizes), CLASSES), dtype=np.int64)
+    for image, first in enumerate(wrong_from):
+        votes[image, :first, 0] = 1
+        votes[image, first:, 1] = 1
+    table = AttackTable(
+        np.arange(0, 20 * count, 20),
+        np.zeros(count, dtype=np.int64),
+        np.repeat(np.array([sizes]), count, 0),
+        votes,
+        np.zeros((count, len(sizes))),
+    )
+    record.write_shard(0, table, np.zeros((count, len(sizes), 1, 1, 1), dtype=np.float32), {"seconds": 2.5})
+    return record
+
+
+def test_trades_under_the_worst_of_two_losses(tmp_path: Path) -> None:
+    first, second = [1, 7, 3, 7, 0], [2, 4, 3, 7, 7]
+    write_trades(tmp_path, "log_mean", first)
+    figure = figure1.compute(tmp_path)
+    assert figure.attacked is None
+    assert [each.what for each in figure.missing if "TRADES" in each.what] == ["TRADES (ℓ∞ 0.3) under PGD, mnist"]
+    write_trades(tmp_path, "margin", second)
+    figure = figure1.compute(tmp_path)
+    assert figure.attacked is not None
+    expected_shares = [np.mean([min(pair) > size for pair in zip(first, second, strict=True)]) for size in range(7)]
+    np.testing.assert_allclose(figure.attacked.robust, expected_shares)
+    assert not any("TRADES" in each.what for each in figure.missing)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figure 5 on a coarse grid: its own numbers are tested elsewhere."""
+    monkeypatch.setattr(figure5, "compute", partial(figure5.compute, 12))
+
+
+@pytest.mark.slow
+def test_the_page_shows_all_there_is_and_names_the_rest(
+    records: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = reproduction.compute(records)
+    page, *others = reproduction.write(found, tmp_path / "one")
+    text = page.read_text().replace("\u00a0", " ")
+    assert page.name == "reproduction.html"
+    assert not re.search(r"(src|href)=[\"'](?!data:|#)", text), "it must not load anything"
+    assert "url(http" not in text
+    assert "<script" not in text
+    for row in found.table.rows:
+        for name, texts in table1.lines(row):
+            assert table1.LINES[name] in text.replace("&#39;", "'")
+            assert all(each in text for each in texts)
+    for _, curve_name, texts in figure1.lines(found.bounds, "mnist"):
+        assert curve_name in text.replace("&#39;", "'")
+        assert all(f"<td>{each}</td>" in text for each in texts)
+    for each in found.missing:
+        assert each.command in text.replace("&amp;", "&")
+        assert each.what in text.replace("&#39;", "'")
+    assert "Figure 2, ImageNet" in text
+    for told in ("Test Processor 9", "noise 7, training 2", "noiseproof train --seed 2", "33"):
+        assert told in text, "commands, seeds, machine and seconds (10 + 11 + 12) are the record's own"
+    assert {source.folder for source in found.sources} == {str(path.parent) for path in records.rglob("record.json")}
+    assert text.count("data:image/svg+xml;base64") == 2, "Figures 1 and 5; the others have no records"
+    assert {path.name for path in others} == {
+        *("missing.json", "table1.json", "figure1.png", "figure1.svg", "figure1.json"),
+        *("figure5.png", "figure5.svg", "figure5.json"),
+    }
+    again, *_ = reproduction.write(reproduction.compute(records), tmp_path / "two")
+    assert again.read_text() == page.read_text(), "equal records, equal page"
+
+
+def test_differences_name_their_experiments_and_what_they_found(
+    records: Path, truth: dict[str, Any], quick: None
+) -> None:
+    found = reproduction.compute(records)
+    assert all(each.where and each.printed and each.why and each.experiment for each in found.differences)
+    by_place = {each.where: each for each in found.differences}
+    votes, certificates = truth["stn-0.7"]
+    interval = by_place["Figure 1 and Table 1, STN: what is certified"].found
+    assert "100 votes" in interval
+    by_text = 100 * certified(certificates["hundred"], votes.label, 1.4)
+    assert f"{by_text:.1f} % by the text" in interval
+    gain = found.bounds.curves[0].at_ours.mean - found.bounds.curves[2].at_ours.mean
+    stability = by_place["Figure 1: stability training against none"].found
+    assert "means of 2 and 1 seeds" in stability
+    assert all(f"{100 * each:+.1f} at" in stability for each in gain)
+    empty = reproduction.compute(records / "nothing")
+    told = {each.where: each.found for each in empty.differences}
+    assert told["Figure 1: stability training against none"] == "nothing on it in these records"
+    assert told["Table 1, reference [17]"] == "nothing on it in these records"
+    assert "sigma" in told["Figure 1 and Table 1, STN: how far votes reach"], "which needs no record"
+
+
+def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = tuple(each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if each.attack == "pgd")
+    small = attack_figures.AttackFigure("figure4", {"l2": [("TRADES alone", cells, 0, False)]}, [])
+    monkeypatch.setitem(attack_figures.FIGURES, "figure4", small)
+    records = tmp_path / "records"
+    for loss in ("log_mean", "margin"):
+        write_trades(records, loss, [1, 3, 7])
+    found = reproduction.compute(records)
+    page, *_ = reproduction.write(found, tmp_path / "out")
+    text = page.read_text()
+    assert text.count("data:image/svg+xml;base64") == 3, "Figures 1, 4 and 5"
+    row = "<tr><td>TRADES alone (3)</td><td>100.0</td><td>66.7</td><td>66.7</td><td>33.3</td>"
+    assert row in text
+    assert {source.kind for source in found.sources} == {"attack"}
+    assert "noiseproof attack margin" in text
+    assert not any(each.what.startswith("Figure 4") for each in found.missing)
+
+
+def test_one_damaged_record_spoils_nothing_else(records: Path, tmp_path: Path, quick: None) -> None:
+    write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
+    write_trades(tmp_path, "log_mean", [1, 2])
+    (tmp_path / "mnist" / "trades-linf" / "pgd-log_mean-l2" / "attack.json").write_text("{")
+    found = reproduction.compute(tmp_path)
+    assert [curve.name for curve in found.bounds.curves] == ["STN, sigma 0.7", "PixelDP, votes of STN, sigma 0.7"]
+    whys = {each.what.partition(":")[0]: each.why for each in found.missing if "configuration of a record" in each.why}
+    assert set(whys) == {"Figure 1", "Figure 3"}
+    page, *_ = reproduction.write(found, tmp_path / "out")
+    assert "configuration of a record" in page.read_text()
+
+
+def noiseproof(*arguments: object, code: int = 0) -> Any:
+    done = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert done.exit_code == code, done.output
+    return done
+
+
+@pytest.mark.parametrize("name", ["table1", "figure1"])
+def test_commands_print_what_they_made_and_what_is_missing(records: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    done = noiseproof("reproduce", name, "--records", records, "--out", out)
+    assert "Missing: noiseproof train --data mnist --objective stability --sigma 0.7 --seed 1" in done.stderr
+    assert f"{name}.json" in done.stderr.replace("\n", "")
+    assert "missing" in done.stdout or name == "figure1"
+    told = json.loads(noiseproof("reproduce", name, "--records", records, "--out", out, "--json").stdout)
+    assert told["figure"] == name
+    assert len(told["missing"]) == len([each for each in told["why"] if each["command"]]) > 0
+    assert all(Path(path).is_file() for path in told["files"])
+    empty = noiseproof("reproduce", name, "--records", tmp_path, "--out", tmp_path / "no", code=1)
+    assert "Missing: noiseproof certify" in empty.stderr
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.slow
+def test_everything_from_one_command(records: Path, tmp_path: Path, quick: None) -> None:
+    done = noiseproof("reproduce", "all", "--records", records, "--out", tmp_path)
+    assert "Figure 2, ImageNet" in done.stderr
+    assert done.stderr.count("Missing: noiseproof certify") > 1
+    told = json.loads(noiseproof("reproduce", "all", "--records", records, "--out", tmp_path, "--json").stdout)
+    assert told["files"][0].endswith("reproduction.html")
+    assert len(told["missing"]) == len(set(told["missing"])) > 40
