@@ -17,7 +17,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").g
 def test_commands_of_the_guide(tmp_path: Path) -> None:
     blocks = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "guide.md").read_text(), flags=re.DOTALL)
     commands = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 9
+    assert len(commands) == 10
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "noiseproof"

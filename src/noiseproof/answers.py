@@ -44,7 +44,7 @@ def require_same_answers(run: Path, smoothed: SmoothedClassifier, images: Float[
     """
     labels, scores = _answers(smoothed, images)
     content = json.dumps({"labels": labels.tolist(), "scores": scores.round(6).tolist()})
-    if write_atomically(run / _FILE, content.encode(), replace=False):
+    if not (run / _FILE).exists() and write_atomically(run / _FILE, content.encode(), replace=False):
         return
     try:
         kept = json.loads((run / _FILE).read_text())

@@ -19,9 +19,10 @@ from noiseproof.randomness import require_seed
 from noiseproof.records import Record, RecordSettings, VoteTable, default_shard_size
 from noiseproof.sampling import Progress
 from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.stopped_records import StoppedSettings
 from noiseproof.stopwatch import Stopwatch
 
-__all__ = ["count_into", "plan"]
+__all__ = ["count_into", "plan", "require_the_recorded", "thumbnail"]
 
 _THUMBNAIL = 64
 """Longest side of the pictures kept for reports; larger images are shrunk to it."""
@@ -62,7 +63,7 @@ def count_into(
         RunError: a shard could not be written; shards written before stay.
     """
     settings, watch = record.settings, stopwatch or Stopwatch()
-    _require_the_recorded(settings, smoothed, dataset)
+    require_the_recorded(settings, smoothed, dataset)
     missing, _ = record.missing(shards)
     if not missing:
         return []
@@ -96,7 +97,7 @@ def count_into(
                     label=dataset.labels[np.asarray(indices)],
                     votes=votes,
                     selection_votes=selection,
-                    thumbnails=[_thumbnail(image) for image in images],
+                    thumbnails=[thumbnail(image) for image in images],
                 )
                 about = {
                     "batch_size": smoothed.batch_size_for(images.shape[1:]),
@@ -157,7 +158,9 @@ def plan(
     )
 
 
-def _require_the_recorded(settings: RecordSettings, smoothed: SmoothedClassifier, dataset: Dataset) -> None:
+def require_the_recorded(
+    settings: RecordSettings | StoppedSettings, smoothed: SmoothedClassifier, dataset: Dataset
+) -> None:
     """Raise RunError where votes would be recorded as something they are not; a callable's own digest is taken on trust."""
     found: dict[str, object] = {
         "noise": smoothed.noise.spec(),
@@ -180,7 +183,7 @@ def _require_the_recorded(settings: RecordSettings, smoothed: SmoothedClassifier
             )
 
 
-def _thumbnail(image: Float[np.ndarray, "channels height width"]) -> bytes:
+def thumbnail(image: Float[np.ndarray, "channels height width"]) -> bytes:
     """Encode one image as a PNG of at most 64 pixels a side; empty for arrays that are no picture."""
     from PIL import Image
 

@@ -128,7 +128,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
             raise RunError(
                 str(path),
                 required=f"a run folder with {cls.configuration}",
-                got="no such folder" if not path.exists() else "none there",
+                got="no such folder" if not path.exists() else " ".join(["none there", *cls._others(path)]),
                 remedy=f"{cls.command.capitalize()} first: noiseproof {cls.command} {path}",
             )
         try:
@@ -153,6 +153,11 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         raise RunError(
             str(file), required=f"of format {cls.version} or older", got=version, remedy="Install a newer noiseproof."
         )
+
+    @classmethod
+    def _others(cls, path: Path) -> list[str]:
+        """Name the other kind of record that lies in a folder."""
+        return [f"but {kind}, a record of another kind" for kind in _KINDS if (path / kind).is_file()]
 
     def require_equal(self, settings: SettingsT) -> None:
         """Raise RunError, with every difference, unless these are the record's settings."""

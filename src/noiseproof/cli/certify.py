@@ -26,12 +26,18 @@ from noiseproof.cli.engine import PrecisionName
 from noiseproof.cli.recertify import show
 
 if TYPE_CHECKING:
+    from noiseproof.bounds import Bound
+    from noiseproof.certificates import Certificate
+    from noiseproof.cli.jobs import FixedVotes
+    from noiseproof.cli.subject import Subject
     from noiseproof.noises import Noise
-    from noiseproof.records import VoteTable
+    from noiseproof.records import Record, VoteTable
+    from noiseproof.stopped_records import StoppedRecord
 
 __all__ = ["certify"]
 
 _MODEL, _ENGINE, _PROCEDURE = "A model of your own, or of the zoo", "Speed", "The printed table"
+_STOP = "Stop when it is known"
 
 
 def certify(
@@ -39,9 +45,36 @@ def certify(
         Path,
         typer.Argument(help="The run folder of a trained network; with --model, where votes go.", show_default=False),
     ],
+    radius: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R[,R,...]",
+            help="Only decide whether these radii are certified: every image's votes stop as soon as that is known.",
+            rich_help_panel=_STOP,
+        ),
+    ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            help="Stop when an image's radius is known up to this part of it, such as 0.1.", rich_help_panel=_STOP
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability of giving up an image that could be certified.",
+            show_default="0.001",
+            rich_help_panel=_STOP,
+        ),
+    ] = None,
     samples: Annotated[
-        int, typer.Option(help="Votes per image. 10000 reach radii of 3.2 sigma, 1000 reach 2.4 sigma.")
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            help="Votes per image: 10000 reach radii of 3.2 sigma, 1000 reach 2.4 sigma. The most there can be, with "
+            "--radius or --within.",
+            show_default="10000; 100000 at most with --radius or --within",
+        ),
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Failure probability of each certificate.")] = 0.001,
     sigma: Annotated[
         float | None,
@@ -50,9 +83,13 @@ def certify(
     every: Annotated[int, typer.Option(help="Take every N-th test image.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Take at most so many images.", show_default="all")] = None,
     selection_samples: Annotated[
-        int, typer.Option(help="Extra votes that only choose the class, for the two-phase bound.")
-    ] = 100,
-    out: Annotated[Path | None, typer.Option(help="Where the votes go.", show_default="the run folder")] = None,
+        int | None,
+        typer.Option(help="Extra votes that only choose the class, for the two-phase bound.", show_default="100"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the votes go.", show_default="the run folder; with --radius R, its folder radius-R"),
+    ] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
     model: Annotated[
@@ -65,7 +102,10 @@ def certify(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="Weights for a factory's network: .safetensors, or .pt of tensors.", rich_help_panel=_MODEL),
+        typer.Option(
+            help="Weights for a factory's network: .safetensors, .pt of tensors, or .h5 of Keras 2.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     noise: Annotated[
         names.NoiseName | None,
@@ -109,8 +149,9 @@ def certify(
     ] = False,
     device: DeviceOption = "auto",
     bound: Annotated[
-        names.BoundName, typer.Option(help="From votes to probabilities.", rich_help_panel=_PROCEDURE)
-    ] = names.BoundName.two_phase,
+        names.BoundName | None,
+        typer.Option(help="From votes to probabilities.", show_default="two-phase", rich_help_panel=_PROCEDURE),
+    ] = None,
     certificate: Annotated[
         names.CertificateName, typer.Option(help="From probabilities to a radius.", rich_help_panel=_PROCEDURE)
     ] = names.CertificateName.neyman_pearson,
@@ -123,10 +164,15 @@ def certify(
     """
     wanted = parse_radii(radii)  # before votes are counted, and before torch is loaded
     part = _parse_shard(shard)
+    stopping = radius is not None or within is not None
+    if stopping:
+        _require_none("--radius or --within", {"--bound": bound, "--selection-samples": selection_samples})
+        _require_none("--radius", {"--radii": None if radius is None else radii})
+    else:
+        _require_none("a fixed number of votes", {"--beta": beta})
     from noiseproof.cli.counting import Engine, Selection, count_votes
     from noiseproof.cli.subject import DataChoice, Subject
     from noiseproof.errors import InvalidInputError
-    from noiseproof.statements import require_enough_samples, samples_needed
 
     if model is None and (weights is not None or noise is not None):
         raise InvalidInputError(
@@ -139,31 +185,72 @@ def certify(
     subject = (
         Subject.trained(run, sigma, choice) if model is None else Subject.brought(model, weights, choice, noise, sigma)
     )
-    chosen, way = names.bound(bound, selection_samples), names.certificate(certificate)
-    require_enough_samples(samples, samples_needed(chosen, alpha, subject.dataset.num_classes), alpha)
-    radius = next((value for value in wanted or [] if value > 0.0), _watched_radius(subject.noise))
+    way = names.certificate(certificate)
+    selection, running = Selection(every, limit, part), Engine(device, precision, compiled, batch_size, profile)
+    if stopping:
+        from noiseproof.cli.jobs import UntilKnown
+        from noiseproof.cli.stopped import default_folder, parse_procedure, show_stopped_record
+
+        procedure = parse_procedure(subject.noise, radius, within, alpha=alpha, beta=beta, cap=samples, certificate=way)
+        job = UntilKnown(procedure, "certified" if radius is None else f"certified at {radius.split(',')[0]}")
+        stopped = count_votes(subject, out or default_folder(run, radius, within), selection, job, running, seed=seed)
+        if _is_counted(stopped):
+            show_stopped_record(stopped, radii=wanted, json=json)
+            _say_next(stopped, json=json)
+        return
+    selecting = 100 if selection_samples is None else selection_samples  # kept for any bound of later
+    chosen = names.bound(bound or names.BoundName.two_phase, selecting)
+    counts = (10_000 if samples is None else samples, selecting)
+    fixed = _fixed_votes(subject, counts, chosen, way, alpha, wanted)
+    record = count_votes(subject, out or run, selection, fixed, running, seed=seed)
+    if _is_counted(record):
+        show(record, alpha=alpha, bound=chosen, certificate=way, radii=radii, json=json)
+        _say_next(record, json=json)
+
+
+def _fixed_votes(
+    subject: "Subject",
+    counts: tuple[int, int],
+    bound: "Bound",
+    certificate: "Certificate",
+    alpha: float,
+    radii: list[float] | None,
+) -> "FixedVotes":
+    """The job of counting a number of votes fixed beforehand; what is certified is shown at one radius."""
+    from noiseproof.cli.jobs import FixedVotes
+    from noiseproof.statements import require_enough_samples, samples_needed
+
+    require_enough_samples(counts[0], samples_needed(bound, alpha, subject.dataset.num_classes), alpha)
+    radius = next((value for value in radii or [] if value > 0.0), _watched_radius(subject.noise))
 
     def judge(table: "VoteTable", noise: "Noise") -> int:
         from noiseproof.records import recertify
 
-        found = recertify(table, noise, alpha=alpha, bound=chosen, certificate=way)
+        found = recertify(table, noise, alpha=alpha, bound=bound, certificate=certificate)
         return int(((found.prediction == table.label) & (found.radius >= radius)).sum())
 
-    record = count_votes(
-        subject,
-        out or run,
-        Selection(samples, selection_samples, every, limit, part),
-        Engine(device, precision, compiled, batch_size, profile),
-        seed=seed,
-        watched=f"certified at {radius:g}",
-        judge=judge,
-    )
-    if not any(record.shard_path(number).exists() for number in record.shards):
-        say("Nothing is counted yet: this part is empty, or another process is counting it.")
-        return
-    show(record, alpha=alpha, bound=chosen, certificate=way, radii=radii, json=json)
+    return FixedVotes(*counts, f"certified at {radius:g}", judge)
+
+
+def _is_counted(record: "Record | StoppedRecord") -> bool:
+    if any(record.shard_path(number).exists() for number in record.shards):
+        return True
+    say("Nothing is counted yet: this part is empty, or another process is counting it.")
+    return False
+
+
+def _say_next(record: "Record | StoppedRecord", *, json: bool) -> None:
     if not json:
         say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")
+
+
+def _require_none(beside: str, options: dict[str, object]) -> None:
+    """Raise `InvalidInputError` for options that mean nothing beside another."""
+    from noiseproof.errors import InvalidInputError
+
+    for name, value in options.items():
+        if value is not None:
+            raise InvalidInputError(name, required=f"left out with {beside}", got=value, remedy="Leave it out.")
 
 
 def _watched_radius(noise: "Noise") -> float:

@@ -32,6 +32,7 @@ __all__ = [
     "messages",
     "parse_numbers",
     "parse_radii",
+    "percent",
     "print_json",
     "progress_bar",
     "resumable",
@@ -195,14 +196,15 @@ def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:
     table.add_column(f"{first.images} images", no_wrap=True)
     for procedure, _ in rows:
         table.add_column(escape(procedure), justify="right")
-    table.add_row("natural accuracy (voted)", *(_percent(row.natural_accuracy) for _, row in rows))
-    table.add_row("abstained", *(_percent(row.abstained) for _, row in rows))
+    table.add_row("natural accuracy (voted)", *(percent(row.natural_accuracy) for _, row in rows))
+    table.add_row("abstained", *(percent(row.abstained) for _, row in rows))
     table.add_row("average certified radius", *(round_down(row.average_certified_radius) for _, row in rows))
     for number, radius in enumerate(first.radii):
-        cells = (_percent(row.certified_accuracy[number]) for _, row in rows)
+        cells = (percent(row.certified_accuracy[number]) for _, row in rows)
         table.add_row(f"certified at radius {radius:g}", *cells)
     return table
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
+    """Format a share."""
     return f"{100 * fraction:.1f} %"

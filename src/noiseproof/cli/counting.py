@@ -9,22 +9,22 @@ from rich.markup import escape
 from torch import nn
 
 from noiseproof.calibration import choose
-from noiseproof.certification import count_into, plan
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, resumable, say
 from noiseproof.cli.engine import PrecisionName, speed_table
-from noiseproof.cli.progress import Counting, counting_progress
+from noiseproof.cli.jobs import Job, RecordT
+from noiseproof.cli.progress import counting_progress
 from noiseproof.cli.subject import Subject
 from noiseproof.data import Dataset
 from noiseproof.engine import keep_large_blocks
 from noiseproof.errors import InvalidInputError, OutOfMemoryError
-from noiseproof.noises import Noise
 from noiseproof.probing import require_right_scale
 from noiseproof.provenance import provenance
-from noiseproof.records import Record, RecordSettings, VoteTable
+from noiseproof.records import Record
 from noiseproof.runners import Runner
 from noiseproof.sampling import default_batch_size
 from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.stopped_records import StoppedRecord
 from noiseproof.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -44,18 +44,14 @@ _AT_CHANCE = 1.5
 
 @dataclass(frozen=True)
 class Selection:
-    """How many votes, of which images.
+    """Which images.
 
     Attributes:
-        samples: votes per image.
-        selection_samples: votes of the selection phase.
         every: every how many images one is taken.
         limit: at most so many.
         shard: (part, parts): only every parts-th shard, from the part-th on.
     """
 
-    samples: int
-    selection_samples: int
     every: int = 1
     limit: int | None = None
     shard: tuple[int, int] | None = None
@@ -81,41 +77,24 @@ class Engine:
 
 
 def count_votes(
-    subject: Subject,
-    out: Path,
-    selection: Selection,
-    engine: Engine,
-    *,
-    seed: int,
-    watched: str = "",
-    judge: Callable[[VoteTable, Noise], int] = lambda _table, _noise: 0,
-) -> Record:
+    subject: Subject, out: Path, selection: Selection, job: Job[RecordT], engine: Engine, *, seed: int
+) -> RecordT:
     """Count the votes of a classifier into a record in `out`, with progress; goes on where it was stopped.
 
     Args:
         subject: what is certified.
         out: where the votes go.
-        selection: how many, of which images.
+        selection: which images.
+        job: how many votes.
         engine: how it runs.
         seed: key of the noise.
-        watched: what the judge looks for.
-        judge: how many images of a shard are certified; shown while counting.
     """
     keep_large_blocks()
     where = names.device(engine.device)
     dataset, noise = subject.dataset, subject.noise
     plain = SmoothedClassifier(subject.classifier, noise, dataset.num_classes)
-    settings = plan(
-        dataset,
-        plain,
-        model=subject.model,
-        samples=selection.samples,
-        selection_samples=selection.selection_samples,
-        seed=seed,
-        every=selection.every,
-        limit=selection.limit,
-    )
-    recorded = _recorded(out, settings)
+    settings = job.plan(dataset, plain, model=subject.model, seed=seed, every=selection.every, limit=selection.limit)
+    recorded = _recorded(job.record, out, settings)
     if recorded is not None and not recorded.missing()[0] and _keeps(engine, recorded):
         say(f"All {len(settings.indices)} images were counted before.")
         return recorded
@@ -123,7 +102,7 @@ def count_votes(
         subject,
         engine,
         None if recorded is None else recorded.settings.engine,
-        votes=len(settings.indices) * (selection.samples + selection.selection_samples),
+        votes=len(settings.indices) * job.votes,
         seed=seed,
         where=where,
         parts=1 if selection.shard is None else selection.shard[1],
@@ -131,7 +110,7 @@ def count_votes(
     smoothed = SmoothedClassifier(classifier, noise, dataset.num_classes, device=where, batch_size=batch_size)
     settings = replace(settings, engine=smoothed.engine())
     about = provenance(smoothed.classifier.device) | ({"training": subject.training} if subject.training else {})
-    record = Record.create(out, settings, about)
+    record = job.record.create(out, settings, about)
     missing, faults = record.missing()
     for fault in faults:
         say(f"[yellow]Counted anew:[/] {escape(str(fault))}")
@@ -145,16 +124,18 @@ def count_votes(
         return record
     _probe(smoothed, dataset)
     stopwatch = Stopwatch(_wait_for(where) if engine.profile else None)
-    counting = Counting(
-        selection.samples + selection.selection_samples,
-        sum(images[shard] for shard in left),
-        watched,
-        lambda table: judge(table, noise),
-    )
-    with resumable("The votes of every finished shard are saved."), counting_progress(counting) as add:
+    counting = job.counting(sum(images[shard] for shard in left), noise)
+    with resumable(job.kept), counting_progress(counting) as add:
         stopwatch.restart()
-        busy = count_into(
-            record, smoothed, dataset, shards=left, progress=add, on_shard=counting.shard, stopwatch=stopwatch
+        busy = job.fill(
+            record,
+            smoothed,
+            dataset,
+            shards=left,
+            progress=add,
+            on_image=counting.image,
+            on_shard=counting.shard,
+            stopwatch=stopwatch,
         )
     if smoothed.batch_size is not None and batch_size is not None and smoothed.batch_size < batch_size:
         say(f"[yellow]Memory ran out:[/] went on with {smoothed.batch_size} images a batch instead of {batch_size}.")
@@ -170,15 +151,15 @@ def count_votes(
     return record
 
 
-def _recorded(out: Path, settings: RecordSettings) -> Record | None:
+def _recorded(kind: type[RecordT], out: Path, settings: Any) -> RecordT | None:
     """The record that is there, checked before time is spent on the engine, whose settings it keeps."""
-    if not (out / "record.json").exists():
+    if not (out / kind.configuration).exists():
         return None
-    found = Record.open(out)
-    return Record.create(out, replace(settings, engine=found.settings.engine or settings.engine), {})
+    found = kind.open(out)
+    return kind.create(out, replace(settings, engine=found.settings.engine or settings.engine), {})
 
 
-def _keeps(engine: Engine, recorded: Record) -> bool:
+def _keeps(engine: Engine, recorded: Record | StoppedRecord) -> bool:
     """Whether what is asked for is what the record was made with, as far as can be said without making it."""
     made = recorded.settings.engine or {}
     same_precision = engine.precision.value in {"auto", made["precision"]} or made["precision"] == "as given"
@@ -273,7 +254,7 @@ def _as_given(subject: Subject, engine: Engine) -> tuple[Any, int | None]:
     return subject.classifier, engine.batch_size
 
 
-def _shards(record: Record, part: tuple[int, int] | None) -> range:
+def _shards(record: Record | StoppedRecord, part: tuple[int, int] | None) -> range:
     """The shards of one part: every parts-th, so that all parts have as many images, give or take one shard."""
     if part is None:
         return record.shards

@@ -34,6 +34,7 @@ def demo(
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
     from noiseproof.cli.counting import Engine, Selection, count_votes
+    from noiseproof.cli.jobs import FixedVotes
     from noiseproof.cli.subject import Subject
     from noiseproof.data import load
     from noiseproof.errors import require_count
@@ -52,8 +53,8 @@ def demo(
         settings = TrainingSettings("digits-cnn", names.objective(objective), noise, epochs, seed=seed)
         run_training(settings, load("digits", "train"), run, device)
         subject = Subject.trained(run, sigma=None)
-        selection = Selection(samples, selection_samples=100, every=every)
-        records.append(count_votes(subject, run, selection, Engine(device), seed=seed))
+        job = FixedVotes(samples, selection_samples=100)
+        records.append(count_votes(subject, run, Selection(every), job, Engine(device), seed=seed))
     analyses = analyse(records, alpha=_ALPHA)
     files = write_report(analyses, out / "report.html")
     seconds = time.perf_counter() - started

@@ -12,6 +12,7 @@ from noiseproof.cli.console import JsonOption, console, print_json, say
 
 if TYPE_CHECKING:
     from noiseproof.records import Record
+    from noiseproof.stopped_records import StoppedRecord
 
 __all__ = ["inspect"]
 
@@ -25,8 +26,10 @@ def inspect(
     Exits with 1 if shards are damaged; certify counts those anew.
     """
     from noiseproof.records import Record
+    from noiseproof.stopped_records import StoppedRecord
 
-    record = Record.open(run)
+    stopped = (run / StoppedRecord.configuration).exists()
+    record: Record | StoppedRecord = StoppedRecord.open(run) if stopped else Record.open(run)
     missing, faults = record.missing()
     found = _found(record, missing, [fault.what for fault in faults])
     if json:
@@ -42,7 +45,7 @@ def inspect(
         raise typer.Exit(1)
 
 
-def _found(record: "Record", missing: list[int], damaged: list[str]) -> dict[str, Any]:
+def _found(record: "Record | StoppedRecord", missing: list[int], damaged: list[str]) -> dict[str, Any]:
     settings = record.settings
     whole = [shard for shard in record.shards if shard not in set(missing)]
     shards = [record.shard_about(shard) for shard in whole]
@@ -53,7 +56,7 @@ def _found(record: "Record", missing: list[int], damaged: list[str]) -> dict[str
         "counted": {
             "images": images,
             "of": len(settings.indices),
-            "votes": images * (settings.samples + settings.selection_samples),
+            "votes": _votes(record, images),
             "shards": len(whole),
             "of_shards": len(record.shards),
             "damaged": damaged,
@@ -64,6 +67,14 @@ def _found(record: "Record", missing: list[int], damaged: list[str]) -> dict[str
         },
         "about": dict(record.about),
     }
+
+
+def _votes(record: "Record | StoppedRecord", images: int) -> int:
+    from noiseproof.records import Record
+
+    if isinstance(record, Record):
+        return images * (record.settings.samples + record.settings.selection_samples)
+    return int(record.read().votes.sum()) if images else 0
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -78,7 +89,10 @@ def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained", _words(training.get("settings", {}))
         yield "trained on", _words(training.get("data", {}))
     yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}"
-    yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
+    if "procedure" in settings:
+        yield "until", _words({name: value for name, value in settings["procedure"].items() if name != "prior"})
+    else:
+        yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
     yield "seed", str(settings["seed"])
     state = f"{counted['images']} of {counted['of']} images, {counted['shards']} of {counted['of_shards']} shards"
     yield "counted", state + (f", {len(counted['damaged'])} damaged" if counted["damaged"] else "")

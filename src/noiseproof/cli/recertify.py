@@ -48,8 +48,17 @@ def recertify(
 
     Choose the bound before you look: the best of several looks at the same votes does not hold at level alpha.
     """
+    from noiseproof.errors import InvalidInputError
     from noiseproof.records import Record
+    from noiseproof.stopped_records import StoppedRecord
 
+    if (run / StoppedRecord.configuration).exists():
+        raise InvalidInputError(
+            str(run),
+            required="votes whose number was fixed beforehand: bounds for such do not hold where votes stopped by themselves",
+            got="a run of certify --radius or --within",
+            remedy="noiseproof report shows what it proves.",
+        )
     chosen = names.bound(bound, selection_samples=1)  # the record's own selection votes are used, however many
     show(
         Record.open(run),

@@ -20,6 +20,7 @@ from noiseproof.cli.console import (
 
 if TYPE_CHECKING:
     from noiseproof.reports import Analysis
+    from noiseproof.stopped_records import StoppedRecord
 
 __all__ = ["as_data", "report", "show_analyses"]
 
@@ -29,23 +30,45 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write; its curves go beside it as PNG and SVG.")] = Path(
         "report.html"
     ),
-    alpha: Annotated[float, typer.Option(help="Failure probability of each certificate.")] = 0.001,
+    alpha: Annotated[
+        float,
+        typer.Option(help="Failure probability of each certificate; runs of --radius or --within have their own."),
+    ] = 0.001,
     radii: RadiiOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write one HTML page: certified accuracy against radius, figures, images, settings.
 
+    Runs of certify --radius or --within get another page: what was decided, and with how many votes.
     Everything is computed from recorded votes. The page opens from the disk and loads nothing.
     """
     from noiseproof.records import Record
     from noiseproof.reports import analyse, write_report
+    from noiseproof.stopped_records import StoppedRecord
 
+    if any((run / StoppedRecord.configuration).exists() for run in runs):
+        _report_stopped([StoppedRecord.open(run) for run in runs], out, radii, json=json)
+        return
     analyses = analyse([Record.open(run) for run in runs], alpha=alpha, radii=parse_radii(radii))
     files = write_report(analyses, out)
     if json:
         print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": as_data(analyses)})
         return
     show_analyses(analyses)
+    say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
+
+
+def _report_stopped(records: "Sequence[StoppedRecord]", out: Path, radii: str | None, *, json: bool) -> None:
+    from noiseproof.cli.stopped import as_stopped_data, show_stopped
+    from noiseproof.reports import analyse_stopped, write_stopped_report
+
+    analyses = analyse_stopped(records, radii=parse_radii(radii))
+    files = write_stopped_report(analyses, out)
+    if json:
+        models = [{"run": str(each.record.path)} | as_stopped_data(each) for each in analyses]
+        print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": models})
+        return
+    show_stopped(analyses)
     say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
 
 

@@ -2,6 +2,16 @@
 
 from noiseproof.reports.analysis import Analysis, analyse, round_down
 from noiseproof.reports.page import ReportFiles, write_report
+from noiseproof.reports.stopped import analyse_stopped, write_stopped_report
 from noiseproof.reports.training_curve import write_training_curve
 
-__all__ = ["Analysis", "ReportFiles", "analyse", "round_down", "write_report", "write_training_curve"]
+__all__ = [
+    "Analysis",
+    "ReportFiles",
+    "analyse",
+    "analyse_stopped",
+    "round_down",
+    "write_report",
+    "write_stopped_report",
+    "write_training_curve",
+]

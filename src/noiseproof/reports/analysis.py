@@ -13,6 +13,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import Summary, certified_accuracy, summarise
 from noiseproof.records import Record, VoteTable, recertify
 from noiseproof.statements import Certified, require_enough_samples, samples_needed
+from noiseproof.stopped_records import StoppedRecord
 
 __all__ = [
     "PAPER",
@@ -24,6 +25,8 @@ __all__ = [
     "analyse_procedure",
     "largest_radius",
     "round_down",
+    "table_radii",
+    "titles",
 ]
 
 _CURVE_POINTS = 401
@@ -106,10 +109,10 @@ def analyse(
         for procedure in _procedures(record):
             _require_decidable(record, procedure, alpha)
     widest = max(largest_radius(record, procedure, alpha) for record in records for procedure in _procedures(record))
-    table = np.asarray(_table_radii(widest) if radii is None else radii, dtype=np.float64)
+    table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
     grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
     analyses = []
-    for record, name in zip(records, names or _names(records), strict=True):
+    for record, name in zip(records, names or titles(records), strict=True):
         votes = record.read()
         curves = tuple(_curve(record, procedure, votes, alpha, table, grid) for procedure in _procedures(record))
         analyses.append(Analysis(name, record, votes, alpha, curves))
@@ -123,7 +126,7 @@ def analyse_procedure(
     _require_decidable(record, procedure, alpha)
     votes = record.read()
     widest = largest_radius(record, procedure, alpha)
-    table = np.asarray(_table_radii(widest) if radii is None else radii, dtype=np.float64)
+    table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
     return votes, _curve(record, procedure, votes, alpha, table, np.linspace(0.0, 1.05 * widest, _CURVE_POINTS))
 
 
@@ -169,12 +172,14 @@ def round_down(value: float, digits: int = 3) -> str:
     return f"{np.floor(value * scale) / scale:.{digits}f}"
 
 
-def _table_radii(widest: float) -> list[float]:
+def table_radii(widest: float) -> list[float]:
+    """Return round radii up to the widest, or parts of it."""
     chosen = [radius for radius in _TABLE_RADII if radius <= widest]
     return chosen if len(chosen) > 1 else [0.0, *(float(round_down(widest * part, 2)) for part in (0.25, 0.5, 0.75))]
 
 
-def _names(records: Sequence[Record]) -> list[str]:
+def titles(records: Sequence[Record | StoppedRecord]) -> list[str]:
+    """Return how reports call records: by objective and noise, where equal with their folder."""
     names = [_name(record) for record in records]
     return [
         f"{name} [{record.path.name}]" if names.count(name) > 1 else name
@@ -182,7 +187,7 @@ def _names(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _name(record: Record) -> str:
+def _name(record: Record | StoppedRecord) -> str:
     training: dict[str, Any] = record.about.get("training", {})
     objective = training.get("settings", {}).get("objective", {}).get("name")
     words = {

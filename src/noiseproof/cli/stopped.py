@@ -1,0 +1,131 @@
+"""`noiseproof certify --radius` and `--within`: votes until it is known."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from noiseproof.cli.console import console, parse_numbers, percent, print_json, say
+from noiseproof.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from noiseproof.certificates import Certificate
+    from noiseproof.noises import Noise
+    from noiseproof.reports.stopped import StoppedAnalysis
+    from noiseproof.stopped_records import StoppedRecord
+    from noiseproof.stopping import Procedure
+
+__all__ = ["as_stopped_data", "default_folder", "parse_procedure", "show_stopped", "show_stopped_record"]
+
+
+def parse_procedure(
+    noise: "Noise",
+    radius: str | None,
+    within: float | None,
+    *,
+    alpha: float,
+    beta: float | None,
+    cap: int | None,
+    certificate: "Certificate",
+) -> "Procedure":
+    """Return the procedure that --radius or --within asks for.
+
+    Raises:
+        InvalidInputError: both are given, or one is outside its domain.
+    """
+    from noiseproof.stopping import DEFAULT_BETA, DEFAULT_CAP, DecideRadii, KnowRadius
+
+    common: dict[str, Any] = {
+        "alpha": alpha,
+        "beta": DEFAULT_BETA if beta is None else beta,
+        "cap": DEFAULT_CAP if cap is None else cap,
+        "certificate": certificate,
+    }
+    if radius is not None and within is not None:
+        raise InvalidInputError(
+            "--radius and --within", required="one of them", got="both", remedy="Decide radii, or measure the radius."
+        )
+    if radius is not None:
+        return DecideRadii(noise, parse_numbers(radius, "--radius", "0.5,1"), **common)
+    assert within is not None  # noqa: S101 - one of them is given
+    return KnowRadius(noise, within, **common)
+
+
+def default_folder(run: Path, radius: str | None, within: float | None) -> Path:
+    """Return where votes that stop by themselves go: a folder of their own within the run."""
+    if radius is None:
+        return run / f"within-{within:g}"
+    return run / "-".join(["radius", *(f"{value:g}" for value in parse_numbers(radius, "--radius", "0.5,1"))])
+
+
+def show_stopped_record(record: "StoppedRecord", *, radii: Sequence[float] | None, json: bool) -> None:
+    """Print what a record decided, and with how many votes."""
+    from noiseproof.reports.stopped import analyse_stopped
+
+    analysis = analyse_stopped([record], radii=radii)[0]
+    if json:
+        print_json({"run": str(record.path)} | as_stopped_data(analysis))
+        return
+    show_stopped([analysis])
+
+
+def as_stopped_data(analysis: "StoppedAnalysis") -> dict[str, Any]:
+    """Return the figures of a record as JSON-compatible data."""
+    usage = analysis.usage
+    return {
+        "name": analysis.name,
+        "alpha": analysis.alpha,
+        "counted": len(analysis.votes),
+        "planned": len(analysis.record.settings.indices),
+        "certified_accuracy": {f"{row.radius:g}": row.right for row in analysis.rows},
+        "outcomes": {
+            f"{row.radius:g}": {
+                "certified_right": row.right,
+                "certified_wrong": row.wrong,
+                "not_certifiable": row.given_up,
+                "undecided": row.undecided,
+            }
+            for row in analysis.rows
+        },
+        "average_certified_radius": analysis.average_radius,
+        "votes": {
+            "total": usage.total,
+            "mean": usage.mean,
+            "median": usage.median,
+            "largest": usage.largest,
+            "over_information_limit": usage.over_limit,
+        },
+    }
+
+
+def show_stopped(analyses: "Sequence[StoppedAnalysis]") -> None:
+    """Print a table for every record."""
+    from noiseproof.reports import round_down
+    from noiseproof.reports.stopped import FIXED
+    from noiseproof.stopping import KnowRadius
+
+    for analysis in analyses:
+        planned, usage = len(analysis.record.settings.indices), analysis.usage
+        if not analysis.complete:
+            say(f"[yellow]Incomplete:[/] {len(analysis.votes)} of {planned} images so far.")
+        table = Table(
+            title=escape(analysis.name), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD
+        )
+        table.add_column(f"{len(analysis.votes)} images, alpha {analysis.alpha:g}", no_wrap=True)
+        for row in analysis.rows:
+            table.add_column(f"at {row.radius:g}", justify="right")
+        table.add_row("certified, right class", *(percent(row.right) for row in analysis.rows))
+        table.add_row("certified, wrong class", *(percent(row.wrong) for row in analysis.rows))
+        table.add_row("not certifiable", *(percent(row.given_up) for row in analysis.rows))
+        table.add_row("undecided", *(percent(row.undecided) for row in analysis.rows))
+        console.print(table)
+        if isinstance(analysis.record.procedure, KnowRadius):
+            say(f"Average certified radius {round_down(analysis.average_radius)}.")
+        limit = "" if usage.over_limit is None else f", {usage.over_limit:.2f} x the information limit"
+        say(
+            f"Votes an image: {usage.mean:,.0f} on average, median {usage.median:,.0f}, at most {usage.largest:,}: "
+            f"{FIXED / usage.mean:,.1f} x fewer than {FIXED:,} for each{limit}."
+        )

@@ -1,0 +1,279 @@
+"""Records of votes that stopped by themselves: what was decided, with how many votes, and how many it must take."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from noiseproof.errors import InvalidInputError
+from noiseproof.records import VoteTable
+from noiseproof.reports.analysis import table_radii, titles
+from noiseproof.reports.curves import COLOURS
+from noiseproof.reports.page import ReportFiles, about_run, render, write_files
+from noiseproof.sequential import CERTIFIED, GIVEN_UP, UNDECIDED, information_limit
+from noiseproof.statements import ABSTAIN, Certified
+from noiseproof.stopped_records import StoppedRecord
+from noiseproof.stopping import DecideRadii
+
+__all__ = ["FIXED", "Decided", "StoppedAnalysis", "Usage", "analyse_stopped", "draw_votes", "write_stopped_report"]
+
+FIXED = 100_000
+"""Votes an image that the literature spends."""
+
+_TILES = 12
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Votes used, surplus that was drawn and thrown away not counted.
+
+    Attributes:
+        total: of all images.
+        mean: per image.
+        median: per image.
+        most: 90 % of the images took at most so many.
+        largest: of one image.
+        over_limit: sum of votes over the sum of information limits, of decided images; None for a precision.
+    """
+
+    total: int
+    mean: float
+    median: float
+    most: float
+    largest: int
+    over_limit: float | None
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Shares of all images at one radius."""
+
+    radius: float
+    right: float
+    wrong: float
+    given_up: float
+    undecided: float
+
+
+@dataclass(frozen=True)
+class StoppedAnalysis:
+    """One record, read.
+
+    Attributes:
+        name: how the report calls it.
+        record: the record.
+        votes: its rows.
+        certified: what they prove.
+        rows: the outcome at every radius.
+        usage: votes.
+    """
+
+    name: str
+    record: StoppedRecord
+    votes: VoteTable
+    certified: Certified
+    rows: tuple[Decided, ...]
+    usage: Usage
+
+    @property
+    def alpha(self) -> float:
+        """Failure probability of each certificate."""
+        return float(self.record.settings.procedure["alpha"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image of the settings is decided."""
+        return len(self.votes) == len(self.record.settings.indices)
+
+    @property
+    def average_radius(self) -> float:
+        """Mean over all images of the radius where the prediction is right, else 0 (ACR)."""
+        right = self.certified.prediction == self.votes.label
+        return float(np.where(right, self.certified.radius, 0.0).mean())
+
+
+def analyse_stopped(
+    records: Sequence[StoppedRecord], *, radii: Sequence[float] | None = None, names: Sequence[str] | None = None
+) -> list[StoppedAnalysis]:
+    """Read records of votes that stopped by themselves.
+
+    Args:
+        records: all of one kind: radii that were decided, or a precision.
+        radii: where certified accuracy is given for a precision; None takes round numbers.
+        names: one for each; None takes what the records tell.
+
+    Raises:
+        InvalidInputError: none, both kinds, or radii for records that decided their own.
+        RunError: a record has no votes, or is damaged.
+    """
+    deciding = {isinstance(record.procedure, DecideRadii) for record in records}
+    if len(deciding) != 1:
+        raise InvalidInputError(
+            "runs",
+            required="runs that all decided radii, or all sought a precision",
+            got="none" if not records else "both kinds",
+            remedy="Report them apart.",
+        )
+    if radii is not None and True in deciding:
+        raise InvalidInputError(
+            "radii", required="left out: votes stopped at radii of their own", got=list(radii), remedy="Leave it out."
+        )
+    found = []
+    for record, name in zip(records, names or titles(records), strict=True):
+        votes = record.read()
+        certified = record.certify(votes)
+        found.append(
+            StoppedAnalysis(
+                name, record, votes, certified, _rows(record, votes, certified, radii), _usage(record, votes)
+            )
+        )
+    return found
+
+
+def draw_votes(analyses: Sequence[StoppedAnalysis]) -> Figure:
+    """Draw the votes of every image, sorted, on a logarithmic scale; the information limit beneath as a thin line."""
+    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, analysis in enumerate(analyses):
+        colour = COLOURS[number % len(COLOURS)]
+        used = analysis.votes.votes.sum(-1)
+        order = np.argsort(used, kind="stable")
+        share = 100 * (np.arange(len(used)) + 1) / len(used)
+        axes.step(share, used[order], where="mid", color=colour, linewidth=2, label=analysis.name)
+        limit = _limits(analysis.record, analysis.votes.votes)
+        if limit is not None:
+            label = "information limit, at the frequencies found" if number == 0 else None
+            axes.step(share, np.sort(limit), where="mid", color=colour, linewidth=1, linestyle=":", label=label)
+    axes.axhline(FIXED, color="0.4", linewidth=1, linestyle="--", label=f"{FIXED:,} votes for each")
+    axes.set(yscale="log", xlim=(0, 100), xlabel="images, easiest first (%)", ylabel="votes")
+    axes.set_ylim(5, 3 * FIXED)
+    axes.grid(visible=True, color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(0.01, 0.88))
+    return figure
+
+
+def write_stopped_report(analyses: Sequence[StoppedAnalysis], out: Path) -> ReportFiles:
+    """Write the page to `out`, and its plot beside it as PNG and SVG; it loads nothing.
+
+    Raises:
+        InvalidInputError: nothing to report, or a name that does not end in .html.
+        RunError: a file cannot be written.
+    """
+    figure = draw_votes(analyses)
+    return write_files(
+        out,
+        figure,
+        lambda svg: render(
+            "stopped.html",
+            analyses=analyses,
+            svg=svg,
+            fixed=FIXED,
+            deciding=isinstance(analyses[0].record.procedure, DecideRadii),
+            tiles=[_tiles(analysis) for analysis in analyses],
+            details=[_details(analysis) for analysis in analyses],
+        ),
+    )
+
+
+def _rows(
+    record: StoppedRecord, votes: VoteTable, certified: Certified, radii: Sequence[float] | None
+) -> tuple[Decided, ...]:
+    procedure, outcome = record.procedure, certified.outcome
+    assert outcome is not None  # noqa: S101 - every procedure gives it
+    right = votes.votes.argmax(-1) == votes.label
+    if isinstance(procedure, DecideRadii):
+        shown, columns = procedure.radii, outcome
+    else:  # at every radius: the votes stopped for all of them
+        widest = float(np.max(certified.radius, initial=0.0))
+        shown = tuple(table_radii(widest) if radii is None else radii)
+        reached = (certified.radius[:, None] >= np.array(shown)) & (certified.prediction != ABSTAIN)[:, None]
+        columns = np.where(reached, CERTIFIED, np.where(outcome == GIVEN_UP, GIVEN_UP, UNDECIDED))
+    return tuple(
+        Decided(
+            float(radius),
+            float(((column == CERTIFIED) & right).mean()),
+            float(((column == CERTIFIED) & ~right).mean()),
+            float((column == GIVEN_UP).mean()),
+            float((column == UNDECIDED).mean()),
+        )
+        for radius, column in zip(shown, columns.T, strict=True)
+    )
+
+
+def _usage(record: StoppedRecord, table: VoteTable) -> Usage:
+    used = table.votes.sum(-1)
+    limits = _limits(record, table.votes)
+    over = None
+    if limits is not None:
+        outcome = record.certify(table).outcome
+        assert outcome is not None  # noqa: S101 - every procedure gives it
+        sure = (outcome != UNDECIDED).all(-1) & np.isfinite(limits)
+        over = float(used[sure].sum() / limits[sure].sum()) if sure.any() else None
+    return Usage(
+        total=int(used.sum()),
+        mean=float(used.mean()),
+        median=float(np.median(used)),
+        most=float(np.quantile(used, 0.9, method="inverted_cdf")),
+        largest=int(used.max()),
+        over_limit=over,
+    )
+
+
+def _limits(record: StoppedRecord, votes: Int[np.ndarray, "images classes"]) -> Float[np.ndarray, " images"] | None:
+    """The information limit of every image at its frequency, the radius that takes most; None for a precision."""
+    procedure = record.procedure
+    if not isinstance(procedure, DecideRadii):
+        return None
+    goal = procedure.goal
+    p = votes.max(-1) / votes.sum(-1)
+    limits = [
+        np.where(p > level.p0, information_limit(p, level.p0, goal.alpha), information_limit(p, level.p0, goal.beta))
+        for level in goal.levels
+    ]
+    return np.asarray(np.minimum(np.max(limits, axis=0), goal.cap))
+
+
+def _tiles(analysis: StoppedAnalysis) -> list[dict[str, Any]]:
+    votes, used = analysis.votes, analysis.votes.votes.sum(-1)
+    outcome = analysis.certified.outcome
+    assert outcome is not None  # noqa: S101 - every procedure gives it
+    tiles = []
+    for row in np.lexsort((votes.index, -used))[:_TILES]:
+        prediction, label = int(analysis.certified.prediction[row]), int(votes.label[row])
+        state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
+        words = "not certifiable" if (outcome[row] == GIVEN_UP).any() else "undecided"
+        radius = np.floor(1000 * analysis.certified.radius[row]) / 1000
+        tiles.append(
+            {
+                "image": base64.b64encode(votes.thumbnails[row]).decode() if votes.thumbnails[row] else "",
+                "index": int(votes.index[row]),
+                "label": label,
+                "state": state,
+                "text": words if prediction == ABSTAIN else f"says {prediction}, radius {radius:g}",
+                "samples": int(used[row]),
+                "top": int(votes.votes[row].argmax()),
+                "top_votes": int(votes.votes[row].max()),
+            }
+        )
+    return tiles
+
+
+def _details(analysis: StoppedAnalysis) -> dict[str, str]:
+    procedure = {
+        name: value
+        for name, value in analysis.record.settings.procedure.items()
+        if name not in {"prior", "certificate"}
+    }
+    procedure |= {"certificate": analysis.record.settings.procedure["certificate"]["name"]}
+    if "prior" in analysis.record.settings.procedure:
+        procedure["prior"] = "fitted on other images"
+    return about_run(analysis.record, len(analysis.votes), {"Until": procedure})

@@ -1,0 +1,198 @@
+"""A small decision of the digits, run by tests in this process and, to be killed, in others.
+
+python deciding_process.py FOLDER KILLS SEED      starts, and kills at random moments, so many processes; then decides the
+                                                  rest; then has two processes decide one record, and prints what each did
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from counting import ink
+from noiseproof import data, deciding
+from noiseproof.deciding import decide_into, plan_decision
+from noiseproof.noises import Gaussian, Noise, from_spec
+from noiseproof.randomness import Phase
+from noiseproof.records import VoteTable
+from noiseproof.samplers import HostSampler, Rows, Span
+from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.stopped_records import StoppedRecord, StoppedSettings
+from noiseproof.stopping import DecideRadii, Procedure, procedure_from
+
+NOISE = Gaussian(0.25)
+IMAGES, SHARD, BATCH, CAP = 20, 4, 32, 450
+RADII, ALPHA, BETA = (0.1, 0.2), 0.01, 0.01
+
+
+@cache
+def settings(procedure: Procedure | None = None, *, images: int = IMAGES, shard_size: int = SHARD) -> StoppedSettings:
+    planned = plan_decision(
+        data.load("digits", "test"),
+        SmoothedClassifier(ink, NOISE, 10),
+        procedure or DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=CAP),
+        model={"name": "ink", "digest": "none"},
+        every=3,
+        limit=images,
+    )
+    return dataclasses.replace(planned, shard_size=shard_size)
+
+
+def decide(
+    path: Path, planned: StoppedSettings | None = None, *, batch_size: int | None = BATCH, **ways: Any
+) -> StoppedRecord:
+    record = StoppedRecord.create(path, planned or settings(), {"command": ["test"]})
+    decide_into(record, SmoothedClassifier(ink, NOISE, 10, batch_size=batch_size), data.load("digits", "test"), **ways)
+    return record
+
+
+@cache
+def one_by_one(index: int) -> Int[np.ndarray, "samples classes"]:
+    """The votes on an image after 0, 1, ... `CAP` samples, drawn with nothing but the sampler."""
+    image = torch.as_tensor(data.load("digits", "test").read([index]))
+    batch = torch.empty((CAP, *image.shape[1:]))
+    rows = Rows([Span(0, index, Phase.CERTIFY, 0, CAP)], batch.device)
+    HostSampler(NOISE, 0).fill(batch, image, rows)
+    votes = np.zeros((CAP + 1, 10), dtype=np.int64)
+    votes[np.arange(1, CAP + 1), ink(batch.numpy())] = 1
+    return np.cumsum(votes, axis=0)
+
+
+def remembered(noise: Noise, spec: Mapping[str, Any]) -> Procedure:
+    """`procedure_from`, whose tables take most of the time of a small record, once for all records with one."""
+    return _remembered(json.dumps(noise.spec()), json.dumps(spec))
+
+
+@cache
+def _remembered(noise: str, spec: str) -> Procedure:
+    return procedure_from(from_spec(json.loads(noise)), json.loads(spec))
+
+
+def stops(settings: StoppedSettings) -> dict[int, int]:
+    """The first number of votes at which the goal is met, for each image."""
+    return _stops(settings.indices, json.dumps(settings.procedure))
+
+
+@cache
+def _stops(indices: range, procedure: str) -> dict[int, int]:
+    goal = remembered(NOISE, json.loads(procedure)).goal
+    return {index: 1 + int(goal.ended(one_by_one(index)[1:]).argmax()) for index in indices}
+
+
+def require_true(record: StoppedRecord) -> dict[int, int]:
+    """Check every vote that a record holds, of shards that are whole or not; returns how many are kept of each image."""
+    stop, kept = stops(record.settings), {}
+    missing, faults = record.missing()
+    assert not faults, faults
+    for shard in record.shards:
+        if shard in missing:
+            for index, votes in record.kept(shard).items():
+                n = kept[index] = int(votes.sum())
+                assert index in record.shard_indices(shard)
+                assert np.array_equal(votes, one_by_one(index)[n]), "votes that are not the first ones"
+                assert n <= stop[index], "votes beyond the stop"
+    if len(missing) < len(record.shards):
+        table = record.read()
+        assert table.votes.sum(1).tolist() == [stop[index] for index in table.index.tolist()]
+        for index, votes in zip(table.index.tolist(), table.votes, strict=True):
+            assert np.array_equal(votes, one_by_one(index)[stop[index]])
+    return kept
+
+
+def in_a_child(work: Callable[[], object]) -> int:
+    """Fork, so that a kill falls into deciding and writing, not into the start of Python."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with mock.patch.object(deciding, "_KEEP_EVERY", 0.0):
+                work()
+            status = 0
+        finally:
+            if status:
+                traceback.print_exc()
+            os._exit(status)
+    return child
+
+
+def decide_and_be_killed(path: Path, kills: int, seed: int) -> None:
+    """Kill children with SIGKILL at random moments, into fresh folders when one is complete; checks what each left."""
+    require_true(decide(path / "whole"))  # what children inherit: modules, and the data set read
+    chance, folder, resumed = random.Random(seed), 0, 0
+    written: dict[Path, bytes] = {}
+    kept: dict[int, int] = {}
+    for _ in range(kills):
+        run = path / str(folder)
+        ear, mouth = os.pipe()
+        child = in_a_child(lambda run=run, mouth=mouth: decide(run, progress=lambda _: os.write(mouth, b".")))  # type: ignore[misc]
+        os.close(mouth)
+        for _ in range(chance.randrange(25)):  # batches, however fast the machine is
+            os.read(ear, 1)
+        time.sleep(chance.uniform(0.0, 0.03))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] in {0, signal.SIGKILL}
+        os.close(ear)
+        assert all(file.read_bytes() == content for file, content in written.items()), "a written shard changed"
+        if not (run / "sequential.json").exists():
+            continue
+        record = StoppedRecord.open(run)
+        now, missing = require_true(record), record.missing()[0]
+        left = {index for shard in missing for index in record.shard_indices(shard)}
+        assert all(now.get(index, 0) >= n for index, n in kept.items() if index in left), "kept votes were lost"
+        resumed += any(n > kept.get(index, 0) for index, n in now.items())
+        kept, written = now, {file: file.read_bytes() for file in run.glob("votes/*.parquet")}
+        if not missing:
+            folder, kept, written = folder + 1, {}, {}
+    for number in range(folder + 1):
+        require_true(record := decide(path / str(number)))
+        assert record.missing() == ([], [])
+        assert not list((path / str(number)).glob("votes/.0*.part")), "leftovers of the killed"
+    print(f"{kills} kills, {resumed} after which images had more votes, {folder} folders were complete before the last")
+
+
+def decide_and_tell(run: Path, told: Path, other: Path) -> None:
+    written: list[int] = []
+    record = StoppedRecord.create(run, settings(), {})
+    smoothed = SmoothedClassifier(ink, NOISE, 10, batch_size=BATCH)
+
+    def together(_votes: int) -> None:
+        told.with_suffix(".begun").touch()
+        while not other.with_suffix(".begun").exists():
+            time.sleep(0.01)
+
+    def note(number: int, _table: VoteTable) -> None:
+        written.append(number)
+
+    left = decide_into(record, smoothed, data.load("digits", "test"), progress=together, on_shard=note)
+    told.write_text(json.dumps({"written": written, "left": left}))
+
+
+def decide_in_two_processes(path: Path) -> None:
+    one, other = path / "one.json", path / "other.json"
+    children = [
+        in_a_child(lambda: decide_and_tell(path / "two", one, other)),
+        in_a_child(lambda: decide_and_tell(path / "two", other, one)),
+    ]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    print(json.dumps([json.loads(file.read_text()) for file in (one, other)]))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # so that there are no threads to be lost by a fork
+    decide_and_be_killed(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    decide_in_two_processes(Path(sys.argv[1]))
