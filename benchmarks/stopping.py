@@ -66,7 +66,7 @@ def main() -> None:
     table = [
         f"Fixed number: {statistics.median(fixed):,.0f} votes/s.",
         "",
-        f"| radius | votes an image | drawn for each | votes/s | fewer votes than {FIXED:,} | less time | time saved / votes saved |",
+        f"| radius | votes an image | drawn for each | votes/s | fewer votes than {FIXED:,} | less time | time / votes saved |",
         "|---|---|---|---|---|---|---|",
     ]
     for radius, rounds in found.items():
