@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from noiseproof import cli
 from noiseproof.attack_records import AttackRecord
 from noiseproof.certificates import NeymanPearson
+from noiseproof.cli.console import console
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments import attack_figures, ladder
 from noiseproof.noises import Noise
@@ -310,7 +311,8 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
         )
     top, fewer = (found["robust"][f"pgd-draws2-steps{steps}"] for steps in (4, 2))
     assert found["plateau"]["steps"]["gain"] == pytest.approx(fewer - top)
-    shown = CliRunner().invoke(cli.app, ["ladder", str(run), *map(str, options)], env={"COLUMNS": "200"})
+    monkeypatch.setattr(console, "width", 200)
+    shown = CliRunner().invoke(cli.app, ["ladder", str(run), *map(str, options)])
     for what in ("draws", "steps", "restarts"):
         assert f"accuracy under more {what} settles" in shown.stdout
     assert "no longer falling within the error" in shown.stdout

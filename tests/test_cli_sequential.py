@@ -143,7 +143,7 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
         (["--radius", "0.1", "--selection-samples", 50], "--selection-samples must be left out"),
         (["--radius", "0.1", "--radii", "0.1"], "--radii must be left out"),
         (["--beta", 0.01], "--beta must be left out"),
-        (["--radius", "0.1", "--beta", 1.5], "failure probability"),
+        (["--radius", "0.1", "--beta", 1.5], "beta must be a probability"),
         (["--radius", "0.1", "--samples", 5], "samples must be at least"),
         (["--within", 1.5], "precision must be in"),
         (["--within", 0.1, "--samples", 0], "cap must be"),
