@@ -520,7 +520,7 @@ def test_each_level_with_its_own_threshold_is_caught(monkeypatch: pytest.MonkeyP
     """What suffices at a higher level alone is less than what several levels at once take."""
     ladders = mutated(
         Exceeds.__dict__["_ladders"].func,
-        "_Ladder(level.p0, level.q0, threshold, self.prior)",
+        "_Ladder(level.p0, level.q0, self._threshold, self.prior)",
         "_Ladder(level.p0, level.q0, log_threshold(level.p0, self.alpha, every_class=True), self.prior)",
     )
     monkeypatch.setattr(Exceeds, "_ladders", property(ladders))

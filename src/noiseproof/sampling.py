@@ -16,7 +16,7 @@ from noiseproof.runners import memory_named
 from noiseproof.samplers import Rows, Sampler, Span
 from noiseproof.stopwatch import Stopwatch
 
-__all__ = ["Classify", "Progress", "count_votes", "default_batch_size", "new_batch"]
+__all__ = ["Classify", "Progress", "classify_rows", "count_votes", "default_batch_size", "new_batch"]
 
 Classify = Callable[[Float[Tensor, "batch *shape"]], Int[Tensor, " batch"]]
 Progress = Callable[[int], None]
@@ -86,7 +86,7 @@ def count_votes(
     while done < plan.total:
         rows = Rows(plan.spans(done, size), images.device)
         try:
-            labels = _labels(classify, images, sampler, rows, size, channels_last=channels_last, watch=watch)
+            labels = classify_rows(classify, images, sampler, rows, size, channels_last=channels_last, watch=watch)
         except OutOfMemoryError:
             if size == 1 or fixed_batch_size:
                 raise
@@ -113,7 +113,7 @@ def count_votes(
     return {phase: np.ascontiguousarray(table[:, i, INVALID + 2 :]) for i, phase in enumerate(plan.phases)}
 
 
-def _labels(
+def classify_rows(
     classify: Classify,
     images: Float[Tensor, "images *shape"],
     sampler: Sampler,
@@ -123,7 +123,20 @@ def _labels(
     channels_last: bool,
     watch: Stopwatch,
 ) -> Int[Tensor, " rows"]:
-    """Classify the rows of one batch, filled up to its size."""
+    """Classify the rows of one batch of `size`, filled up with copies of its last row, so that every batch has one shape.
+
+    Args:
+        classify: see `count_votes`.
+        images: see `count_votes`.
+        sampler: adds the noise.
+        rows: which noisy copies, `size` at most.
+        size: of the batch.
+        channels_last: see `count_votes`.
+        watch: charged with the stages noise and network.
+
+    Raises:
+        OutOfMemoryError: a batch of this size does not fit.
+    """
     with watch.stage("noise"), memory_named(f"a batch of {size} images"):
         batch = new_batch(images, size, channels_last=channels_last)
         sampler.fill(batch, images, rows)

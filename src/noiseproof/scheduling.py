@@ -13,9 +13,8 @@ from torch import Tensor
 from noiseproof.classifier import INVALID
 from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.randomness import Phase
-from noiseproof.runners import memory_named
 from noiseproof.samplers import Rows, Sampler, Span
-from noiseproof.sampling import Classify, Progress, new_batch
+from noiseproof.sampling import Classify, Progress, classify_rows
 from noiseproof.sequential import Goal
 from noiseproof.stopwatch import Stopwatch
 
@@ -299,12 +298,15 @@ class Scheduler:
         spans = [Span(guest.place, guest.index, self._phase, guest.drawn, count) for guest, count in waiting]
         rows = Rows(spans, self.device)
         try:
-            with self._watch.stage("noise"), memory_named(f"a batch of {self._size} images"):
-                batch = new_batch(self._window, self._size, channels_last=self._channels_last)
-                self._sampler.fill(batch, self._window, rows)
-                batch[len(rows) :] = batch[len(rows) - 1]
-            with self._watch.stage("network"):
-                labels = self._classify(batch)[: len(rows)]
+            labels = classify_rows(
+                self._classify,
+                self._window,
+                self._sampler,
+                rows,
+                self._size,
+                channels_last=self._channels_last,
+                watch=self._watch,
+            )
         except OutOfMemoryError:
             if self._size == 1 or self._fixed:
                 raise

@@ -198,9 +198,11 @@ def certify(
             show_stopped_record(stopped, radii=wanted, json=json)
             _say_next(stopped, json=json)
         return
+    from noiseproof.smoothing import DEFAULT_SAMPLES
+
     selecting = 100 if selection_samples is None else selection_samples  # kept for any bound of later
     chosen = names.bound(bound or names.BoundName.two_phase, selecting)
-    counts = (10_000 if samples is None else samples, selecting)
+    counts = (DEFAULT_SAMPLES if samples is None else samples, selecting)
     fixed = _fixed_votes(subject, counts, chosen, way, alpha, wanted)
     record = count_votes(subject, out or run, selection, fixed, running, seed=seed)
     if _is_counted(record):

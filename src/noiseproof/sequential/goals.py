@@ -167,12 +167,15 @@ class Exceeds(Goal):
         return np.asarray((self.outcomes(votes) == UNDECIDED) & (failures[:, None] <= self._last))
 
     @cached_property
+    def _threshold(self) -> float:
+        """The logarithm of (1 + c_1)/alpha."""
+        return log_threshold(self.levels[0].p0, self.alpha, every_class=True, prior=self.prior)
+
+    @cached_property
     def _ladders(self) -> list[tuple["_Ladder", "_Ladder"]]:
-        first = self.levels[0]
-        threshold = log_threshold(first.p0, self.alpha, every_class=True, prior=self.prior)
         return [
             (
-                _Ladder(level.p0, level.q0, threshold, self.prior),
+                _Ladder(level.p0, level.q0, self._threshold, self.prior),
                 _Ladder(level.q0, level.p0, -math.log(self.beta), None),
             )
             for level in self.levels
@@ -181,9 +184,8 @@ class Exceeds(Goal):
     @cached_property
     def _last(self) -> Int[np.ndarray, " levels"]:
         """The most failures with which each level is certified at the cap."""
-        threshold = log_threshold(self.levels[0].p0, self.alpha, every_class=True, prior=self.prior)
         cap = np.array([self.cap])
-        found = [most_failures(cap, level.p0, threshold, q0=level.q0, prior=self.prior) for level in self.levels]
+        found = [most_failures(cap, level.p0, self._threshold, q0=level.q0, prior=self.prior) for level in self.levels]
         return np.concatenate(found)
 
 
