@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import binom
 from typer.testing import CliRunner
 
 import noiseproof as npf
@@ -17,6 +18,7 @@ from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
 from noiseproof.reports import analyse_stopped, write_stopped_report
 from noiseproof.sequential import CERTIFIED, information_limit
 from noiseproof.stopped_records import StoppedRecord
+from noiseproof.stopping import level
 from test_cli_attacks import noiseproof
 
 INK = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--every", 10]
@@ -106,6 +108,22 @@ def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]
     used = votes.sum(-1)[np.array(limits) > 0].sum()
     assert analysis.usage.over_limit == pytest.approx(used / sum(limits))
     assert 1.0 < analysis.usage.over_limit < 2.0
+
+
+def test_a_fixed_number_for_the_same_certificates(stopped: tuple[Path, dict[str, Any]]) -> None:
+    analysis = analyse_stopped([StoppedRecord.open(stopped[0])])[0]
+    found = analysis.certified
+    needed = []
+    for row, radius in zip(analysis.votes.votes, found.radius, strict=True):
+        if radius == 0.0:
+            continue
+        top, used, p0 = int(row.max()), int(row.sum()), level(npf.Gaussian(0.25), float(radius)).p0
+        n = used  # the tail itself, one n after the other, downwards while all is enough
+        while n > 1 and binom.sf(top * (n - 1) // used - 1, n - 1, p0) < 0.001:
+            n -= 1
+        needed.append(n)
+    assert analysis.usage.fixed is not None
+    assert 0.9 * max(needed) <= analysis.usage.fixed <= max(needed)
 
 
 def test_inspect_says_until_when(stopped: tuple[Path, dict[str, Any]]) -> None:

@@ -97,6 +97,7 @@ def as_stopped_data(analysis: "StoppedAnalysis") -> dict[str, Any]:
             "median": usage.median,
             "largest": usage.largest,
             "over_information_limit": usage.over_limit,
+            "fixed_number_for_the_same": usage.fixed,
         },
     }
 
@@ -129,3 +130,8 @@ def show_stopped(analyses: "Sequence[StoppedAnalysis]") -> None:
             f"Votes an image: {usage.mean:,.0f} on average, median {usage.median:,.0f}, at most {usage.largest:,}: "
             f"{FIXED / usage.mean:,.1f} x fewer than {FIXED:,} for each{limit}."
         )
+        if usage.fixed is not None:
+            say(
+                f"A number fixed beforehand, to certify the same: {usage.fixed:,} for each, "
+                f"{usage.fixed / usage.mean:,.1f} x more."
+            )

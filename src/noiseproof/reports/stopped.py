@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.errors import InvalidInputError
 from noiseproof.records import VoteTable
 from noiseproof.reports.analysis import table_radii, titles
@@ -40,6 +41,9 @@ class Usage:
         most: 90 % of the images took at most so many.
         largest: of one image.
         over_limit: sum of votes over the sum of information limits, of decided images; None for a precision.
+        fixed: for each image, the number known beforehand that the exact test takes to certify what was certified here, if
+            the frequencies found came again: max over images of min {n: lo(floor(p n); n, alpha) > p0}. None for a
+            precision, and where nothing is certified.
     """
 
     total: int
@@ -48,6 +52,7 @@ class Usage:
     most: float
     largest: int
     over_limit: float | None
+    fixed: int | None
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,9 @@ def draw_votes(analyses: Sequence[StoppedAnalysis]) -> Figure:
         order = np.argsort(used, kind="stable")
         share = 100 * (np.arange(len(used)) + 1) / len(used)
         axes.step(share, used[order], where="mid", color=colour, linewidth=2, label=analysis.name)
-        limit = _limits(analysis.record, analysis.votes.votes)
-        if limit is not None:
+        procedure = analysis.record.procedure
+        if isinstance(procedure, DecideRadii):
+            limit = _limits(procedure, analysis.votes.votes)
             label = "information limit, at the frequencies found" if number == 0 else None
             axes.step(share, np.sort(limit), where="mid", color=colour, linewidth=1, linestyle=":", label=label)
     axes.axhline(FIXED, color="0.4", linewidth=1, linestyle="--", label=f"{FIXED:,} votes for each")
@@ -210,14 +216,17 @@ def _rows(
 
 
 def _usage(record: StoppedRecord, table: VoteTable) -> Usage:
-    used = table.votes.sum(-1)
-    limits = _limits(record, table.votes)
-    over = None
-    if limits is not None:
-        outcome = record.certify(table).outcome
-        assert outcome is not None  # noqa: S101 - every procedure gives it
-        sure = (outcome != UNDECIDED).all(-1) & np.isfinite(limits)
+    used, procedure = table.votes.sum(-1), record.procedure
+    over, fixed = None, None
+    if isinstance(procedure, DecideRadii):
+        certified, limits = procedure.read(table.votes), _limits(procedure, table.votes)
+        assert certified.outcome is not None  # noqa: S101 - every procedure gives it
+        sure = (certified.outcome != UNDECIDED).all(-1) & np.isfinite(limits)
         over = float(used[sure].sum() / limits[sure].sum()) if sure.any() else None
+        some = certified.prediction != ABSTAIN
+        if some.any():
+            top = table.votes[some].max(-1)
+            fixed = int(_votes_to_certify(top, used[some], certified.p1_lower[some], procedure.goal.alpha).max())
     return Usage(
         total=int(used.sum()),
         mean=float(used.mean()),
@@ -225,14 +234,30 @@ def _usage(record: StoppedRecord, table: VoteTable) -> Usage:
         most=float(np.quantile(used, 0.9, method="inverted_cdf")),
         largest=int(used.max()),
         over_limit=over,
+        fixed=fixed,
     )
 
 
-def _limits(record: StoppedRecord, votes: Int[np.ndarray, "images classes"]) -> Float[np.ndarray, " images"] | None:
-    """The information limit of every image at its frequency, the radius that takes most; None for a precision."""
-    procedure = record.procedure
-    if not isinstance(procedure, DecideRadii):
-        return None
+def _votes_to_certify(
+    top: Int[np.ndarray, " images"],
+    used: Int[np.ndarray, " images"],
+    p0: Float[np.ndarray, " images"],
+    alpha: float,
+) -> Int[np.ndarray, " images"]:
+    """Return how many votes, known beforehand, certify p > p0 at the frequency top / used; by bisection.
+
+    `used` is enough: the evidence at any moment is at most 1 / P(Bin(used, p0) >= top), since its expectation is at most 1.
+    """
+    low, high = np.zeros_like(used), used.copy()
+    while (open_ := high - low > 1).any():
+        n = np.where(open_, (low + high) // 2, high)
+        enough = clopper_pearson_lower(top * n // used, n, alpha) > p0
+        high, low = np.where(enough, n, high), np.where(enough, low, n)
+    return high
+
+
+def _limits(procedure: DecideRadii, votes: Int[np.ndarray, "images classes"]) -> Float[np.ndarray, " images"]:
+    """The information limit of every image at its frequency, the radius that takes most."""
     goal = procedure.goal
     p = votes.max(-1) / votes.sum(-1)
     limits = [
