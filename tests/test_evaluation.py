@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import certified_accuracy, failure_allowance, population_lower_bound, summarise
@@ -44,7 +45,32 @@ def test_allowance_holds_simultaneously_over_radii() -> None:
         observed = certified_accuracy(certified([0] * images, claimed.tolist()), labels, radii)
         broken += bool((observed - allowance > true_accuracy + 1e-12).any())
     assert broken / runs <= rho
-    assert broken / runs > 0.3 * rho, "the papers' factor 1 - alpha would break in about half of the runs"
+    assert broken / runs > 0.3 * rho
+
+
+def test_times_one_minus_alpha_is_no_bound_below_half() -> None:
+    """In the same worst case, by the binomial law: images that are not robust are certified with probability alpha."""
+    images, alpha = 10_000, 0.05
+
+    def above(truth: float) -> tuple[float, float]:
+        """The expectation of what the paper states, less the truth, and the probability that it is above the truth."""
+        robust = round(truth * images)
+        failed = np.arange(images - robust + 1)
+        law = binom.pmf(failed, images - robust, alpha)
+        stated = (1 - alpha) * (robust + failed) / images
+        return float(law @ stated - truth), float(law[stated > truth].sum())
+
+    turn = (1 - alpha) / (2 - alpha)
+    assert above(round(turn, 4))[0] == pytest.approx(0.0, abs=1e-4)
+    assert above(round(turn, 4))[1] == pytest.approx(0.5, abs=0.05)
+    assert above(0.4)[0] > 0.0
+    assert above(0.4)[1] > 0.999
+    assert above(0.69)[0] < 0.0
+    assert above(0.69)[1] < 0.001
+    subtracted = failure_allowance(images, alpha)
+    for truth in (0.0, 0.4, 0.69):
+        robust = round(truth * images)
+        assert binom.sf(subtracted * images + 1e-6, images - robust, alpha) <= 0.05
 
 
 def test_outside_the_domain() -> None:

@@ -28,7 +28,7 @@ class Summary:
         allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together.
         confidence: with which the subtraction is valid, and each of `population`.
         population: `population_lower_bound` at each of `radii`, each by itself.
-        paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy: an expectation, no bound.
+        paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy: no bound.
     """
 
     images: int
@@ -63,7 +63,9 @@ def failure_allowance(images: int, alpha: float, rho: float = 0.05) -> float:
 
         true certified accuracy >= observed - BinomInv(1 - rho; N, alpha) / N      at all radii simultaneously.
 
-    The paper multiplies the observed accuracy by 1 - alpha instead; that corrects its expectation only.
+    The paper multiplies the observed accuracy by 1 - alpha instead. In the worst case, where every certificate that can
+    fail does so with probability alpha, that is above the true accuracy t in expectation unless t >= (1 - alpha) /
+    (2 - alpha): .487 at alpha .05. It is no lower bound: below that it nearly always lies, above it rarely.
 
     Args:
         images: N.

@@ -170,7 +170,7 @@ def _attacked(figure: FigureName, records: Path, out: Path, *, json: bool) -> No
     panels, missing = attack_figures.compute(attack_figures.FIGURES[figure.value], records)
     paths = attack_figures.write(figure.value, panels, out) if panels else []
     if json:
-        print_json({"figure": figure.value, "missing": missing, "files": [str(path) for path in paths]})
+        _as_json(figure.value, missing, paths)
     else:
         for panel in panels:
             sizes = [f"{size:g}" for size in panel.curves[0].sizes]
@@ -181,8 +181,6 @@ def _attacked(figure: FigureName, records: Path, out: Path, *, json: bool) -> No
             for curve in panel.curves:
                 table.add_row(curve.name, *(f"{100 * share:.1f}" for share in curve.robust))
             console.print(table)
-        if paths:
-            say("Wrote " + ", ".join(escape(str(path)) for path in paths))
-        _say_missing(missing)
+        _say_made(paths, missing)
     if not panels:
         raise typer.Exit(1)

@@ -11,7 +11,7 @@ attacks, since one alone is often misled (Schott et al. 2019; Tramèr et al. 202
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,39 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from noiseproof.attack_records import AttackRecord
-from noiseproof.errors import RunError
+from noiseproof.errors import NoiseproofError, RunError
+from noiseproof.experiments.runs import Missing
 from noiseproof.files import write_atomically
 from noiseproof.records import Record
 from noiseproof.reports.attacked import certified_beside, worst_case
 from noiseproof.reports.curves import figure_png, figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 
-__all__ = ["FIGURES", "TRADES", "AttackFigure", "Cell", "Curve", "Defender", "compute", "draw", "white_box", "write"]
+__all__ = [
+    "FIGURES",
+    "NOT_THERE",
+    "TRADES",
+    "AttackFigure",
+    "Cell",
+    "Curve",
+    "Defender",
+    "compute",
+    "draw",
+    "white_box",
+    "write",
+]
+
+_CLASSES = {
+    "pgd": "PGD",
+    "auto-attack": "RandomisedAutoAttack",
+    "carlini-wagner": "CarliniWagner",
+    "boundary": "BoundaryAttack",
+    "hop-skip-jump": "HopSkipJump",
+    "random": "RandomSearch",
+}
+"""What records call the attacks."""
+
+NOT_THERE = "not there, or not all of it"
 
 _SIZES = {"l2": "0.5,1,1.5,2,2.5,3", "linf": "0.05,0.1,0.15,0.2,0.25,0.3"}
 _TITLES = {"l2": "MNIST (ℓ2)", "linf": "MNIST (ℓ∞)"}
@@ -125,7 +150,8 @@ class Cell:
             ("norm", self.norm, settings.norm),
             ("sizes", [0.0, *wanted], list(settings.sizes)),
             ("every", self.every, settings.step),
-            ("transfer", self.source is not None, "attack" in settings.attack),
+            ("attack", _CLASSES[self.attack], spec.get("name")),
+            ("source", None if self.source is None else self.source.model, _source(settings.attack)),
             ("settings", {name: value for name, _, value in (c.partition("=") for c in self.changes)}, changed),
         ):
             if required != got:
@@ -160,6 +186,11 @@ def white_box(defender: Defender, norm: str) -> tuple[Cell, ...]:
 
 def _transferred(defender: Defender, source: Defender, norm: str) -> tuple[Cell, ...]:
     return (Cell(defender, "pgd", norm, ("loss=margin", "steps=100", "restarts=5"), source),)
+
+
+def _source(attack: Mapping[str, Any]) -> str | None:
+    """Return what `--source` was, from the record of a transfer; None of any other attack."""
+    return str(attack.get("source_name", "")).partition(" ")[0] if "attack" in attack else None
 
 
 Curve = tuple[str, tuple[Cell, ...], int, bool]
@@ -223,21 +254,20 @@ FIGURES = {
 """The figures by name."""
 
 
-def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[str]]:
-    """Return the panels of a figure from the records there are, and the commands for those that are missing.
+def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[Missing]]:
+    """Return the panels of a figure from the records there are, and what is missing, with the commands that make it.
 
-    Raises:
-        RunError: a record is damaged, or of another attack than its folder says.
+    A record that is damaged, unfinished or of another attack than its folder says is missing, and spoils no other curve.
     """
-    panels, missing = [], []
+    panels: list[Panel] = []
+    missing: dict[str, Missing] = {}
     for norm, curves in figure.curves.items():
         drawn: list[RobustCurve] = []
         attacked: dict[Defender, AttackRecord] = {}
         for title, cells, colour, dashed in curves:
-            read = [(cell, cell.read(records)) for cell in cells]
-            missing += [cell.command(records) for cell, record in read if record is None]
-            found = [record for _, record in read if record is not None]
-            if len(found) < len(cells):
+            found, gone = _read(cells, records)
+            missing |= {each.command: each for each in gone}
+            if gone:
                 continue
             worst = worst_case(found)
             name = f"{title} ({worst.images})"
@@ -246,14 +276,36 @@ def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[str]
         areas = []
         for defender, colour in figure.certified:
             run, attack = records / defender.name, attacked.get(defender)
-            area = None if attack is None else _certified(run, defender, colour, attack)
+            command = f"noiseproof certify {run} --model {defender.model} --every 10"
+            try:
+                area = None if attack is None else _certified(run, defender, colour, attack)
+                why = NOT_THERE
+            except NoiseproofError as error:
+                area, why = None, str(error)
             if area is not None:
                 areas.append(area)
             elif attack is not None or not (run / Record.configuration).exists():
-                missing.append(f"noiseproof certify {run} --model {defender.model} --every 10")
+                missing[command] = Missing("what is certified", why, command)
         if drawn:
             panels.append(Panel(_TITLES[norm], norm, drawn, areas))
-    return panels, list(dict.fromkeys(missing))
+    return panels, list(missing.values())
+
+
+def _read(cells: Sequence[Cell], records: Path) -> tuple[list[AttackRecord], list[Missing]]:
+    """Read the records of a curve, and name those that cannot be used."""
+    found: list[AttackRecord] = []
+    gone: list[Missing] = []
+    for cell in cells:
+        try:
+            record = cell.read(records)
+            if record is not None:
+                worst_case([*found, record])  # of the same images and sizes as those before
+                found.append(record)
+            else:
+                gone.append(Missing(cell.folder, NOT_THERE, cell.command(records)))
+        except NoiseproofError as error:
+            gone.append(Missing(cell.folder, str(error), cell.command(records)))
+    return found, gone
 
 
 def _certified(run: Path, defender: Defender, colour: int, attack: AttackRecord) -> CertifiedCurve | None:

@@ -145,7 +145,7 @@ def compute(records: Path) -> Figure1:
         style = "--" if wanted.dashed else "-"
         figure.curves.append(_curve(wanted.network.title, runs, radii, wanted.colour, style, {}))
         if wanted.pixeldp:
-            name = f"PixelDP, votes of {wanted.network.title}"
+            name = f"PixelDP's certificate, votes of {wanted.network.title}"
             figure.curves.append(_curve(name, runs, radii, _PIXELDP_COLOUR, ":", {"certificate": PixelDP()}))
     attacked = _attacked(figure, records)
     return Figure1(figure.curves, attacked, figure.missing, figure.sources)
@@ -165,7 +165,7 @@ def _curve(name: str, runs: list[Run], radii: Grid, colour: int, style: str, how
     return BoundCurve(
         name=name,
         data=network.data,
-        seeds=tuple(run.seed for run in runs),
+        seeds=network.known(runs),
         images=images,
         votes=runs[0].record.settings.samples,
         radii=radii,
@@ -217,7 +217,7 @@ def draw(result: Figure1) -> Figure:
         panels = row.subplots(1, 2, sharey=True)
         for key, axes in zip(PROCEDURES, panels, strict=True):
             _draw_panel(axes, result, name, key)
-        panels[0].set_ylabel("lower bound of accuracy (%)")
+        panels[0].set_ylabel("accuracy, as each procedure states it (%)")
         handles, labels = panels[0].get_legend_handles_labels()
         row.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
@@ -228,7 +228,7 @@ def _draw_panel(axes: Axes, result: Figure1, data: str, key: str) -> None:
     for curve in curves:
         spread: Spread = getattr(curve, key)
         colour = COLOURS[curve.colour]
-        seeds = f"{len(curve.seeds)} seeds" if len(curve.seeds) > 1 else "1 seed"
+        seeds = {0: "seed not told", 1: "1 seed"}.get(len(curve.seeds), f"{len(curve.seeds)} seeds")
         end = min(int((spread.most > 0.0).sum()) + 1, len(curve.radii))  # down to 0, and no further
         axes.step(
             curve.radii[:end],

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from noiseproof.errors import NoiseproofError
 from noiseproof.experiments import attack_figures, figure1, figure5, table1
-from noiseproof.experiments.procedures import Way, reach, ways
+from noiseproof.experiments.procedures import CERTIFICATES, Reach, Way, crossed, ours, reach, ways
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Run
 from noiseproof.experiments.sources import Source, sources
 from noiseproof.files import write_atomically
 from noiseproof.reports.page import render
 from noiseproof.reports.robustness import Panel
 
-__all__ = ["PAGE", "Difference", "Reproduction", "compute", "write"]
+__all__ = ["PAGE", "Difference", "Reading", "Reproduction", "compute", "write"]
 
 PAGE = "reproduction.html"
 
@@ -34,8 +34,9 @@ _PRINTED_SIGMAS = (0.7, CIFAR_SIGMA)
 
 _NEVER = [
     Missing("Figure 2, ImageNet", "no network and no record: ImageNet is not at hand", ""),
-    Missing("Figures 3 and 4, CIFAR-10 panels", "no networks for CIFAR-10 that an attack could be run on", ""),
-    Missing("Figure 7, CIFAR-10", "no networks for CIFAR-10 that an attack could be run on", ""),
+    Missing("Figure 1, CIFAR-10: other sigma than 100/255, TRADES under PGD", "no experiment in this package yet", ""),
+    Missing("Figures 3 and 4, CIFAR-10 panels", "no experiment in this package yet", ""),
+    Missing("Figure 7, CIFAR-10", "no experiment in this package yet", ""),
 ]
 """What the package has no experiment for."""
 
@@ -60,6 +61,21 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """The votes of one network, read in several ways.
+
+    Attributes:
+        run: of the first of its seeds that is there.
+        ways: from the released code's to ours.
+        crossed: every bound with every certificate at Table 1's radius.
+    """
+
+    run: Run
+    ways: list[Way]
+    crossed: list[tuple[str, list[float]]]
+
+
+@dataclass(frozen=True)
 class Reproduction:
     """Everything that the records give.
 
@@ -70,7 +86,7 @@ class Reproduction:
         attacked: panels of figures 3, 4 and 6, by name; none where all is missing.
         surfaces: Figure 5, which needs no records.
         readings: the same votes read several ways, by the network's name.
-        reaches: (votes, largest radius in sigma) of unanimous votes under the paper's procedure.
+        reaches: how far unanimous votes reach, for every number of votes.
         differences: from the print.
         sources: the records.
         missing: what is not there.
@@ -81,8 +97,8 @@ class Reproduction:
     bounds: figure1.Figure1
     attacked: dict[str, list[Panel]]
     surfaces: figure5.Figure5
-    readings: dict[str, tuple[Run, list[Way]]]
-    reaches: list[tuple[int, float]]
+    readings: dict[str, Reading]
+    reaches: list[Reach]
     differences: list[Difference]
     sources: list[Source]
     missing: list[Missing]
@@ -95,30 +111,22 @@ def compute(records: Path) -> Reproduction:
     missing = [*_of("Table 1", table.missing), *_of("Figure 1", bounds.missing)]
     read: dict[str, Any] = {**table.sources, **bounds.sources}
     for name, figure in attack_figures.FIGURES.items():
-        try:
-            panels, commands = attack_figures.compute(figure, records)
-        except NoiseproofError as error:
-            panels, commands = [], []
-            missing.append(Missing(_TITLES[name], str(error), ""))
-        attacked[name] = panels
-        folders = {cell.command(records): cell.folder for cell in _cells(figure)}
-        missing += [
-            Missing(
-                f"{_TITLES[name]}: {folders.get(command, 'what is certified')}", "not there, or not all of it", command
+        attacked[name], gone = attack_figures.compute(figure, records)
+        missing += _of(_TITLES[name], gone)
+        commands = {each.command for each in gone}
+        for cell in _cells(figure):
+            if cell.command(records) not in commands and (record := cell.read(records)) is not None:
+                read[str(records / cell.folder)] = record
+    readings: dict[str, Reading] = {}
+    for run in read.values():
+        if isinstance(run, Run) and run.network.kind != "gaussian":
+            data = run.network.data
+            readings.setdefault(
+                f"{run.network.title}, {data}",
+                Reading(run, ways(run, figure1.TABLE_RADII[data]), crossed(run, table1.RADII[data])),
             )
-            for command in commands
-        ]
-        if panels:
-            found = {str(records / cell.folder): cell.read(records) for cell in _cells(figure)}
-            read |= {path: record for path, record in found.items() if record is not None}
-    first = {str(run.record.path): run for run in read.values() if isinstance(run, Run) and run.seed == 0}
-    readings = {
-        f"{run.network.title}, {run.network.data}": (run, ways(run, figure1.TABLE_RADII[run.network.data]))
-        for run in first.values()
-        if run.network.kind != "gaussian"
-    }
-    counts = {way.samples for _, found in readings.values() for way in found} | {100}
-    reaches = [(samples, reach(samples)) for samples in sorted(counts)]
+    counts = {way.samples for reading in readings.values() for way in reading.ways} | {100}
+    reaches = [reach(samples) for samples in sorted(counts)]
     return Reproduction(
         records,
         table,
@@ -172,29 +180,26 @@ def _found(
     table: table1.Table1,
     bounds: figure1.Figure1,
     surfaces: figure5.Figure5,
-    readings: Mapping[str, tuple[Run, list[Way]]],
-    reaches: list[tuple[int, float]],
+    readings: Mapping[str, Reading],
+    reaches: list[Reach],
 ) -> dict[str, str]:
     """Return what the experiments found, in words, by the difference that they explain."""
     found = {
         "interval": "; ".join(
-            _interval(name, run, read) for name, (run, read) in readings.items() if run.network.sigma in _PRINTED_SIGMAS
+            _interval(name, reading)
+            for name, reading in readings.items()
+            if reading.run.network.sigma in _PRINTED_SIGMAS
         ),
-        "samples": "; ".join(f"{votes} votes: {radius:.3f} sigma" for votes, radius in reaches),
+        "samples": "; ".join(f"{reach.samples} votes: {reach.papers:.3f} sigma" for reach in reaches),
         "pixeldp": "; ".join(f"{claim.text}: on {100 * claim.share:.1f} % of the grid" for claim in surfaces.claims),
     }
     curves = {(curve.name, curve.data): curve for curve in bounds.curves}
-    stn, plain = (curves.get((f"{name}, sigma 0.7", "mnist")) for name in ("STN", "without stability training"))
+    stn = curves.get(("STN, sigma 0.7", "mnist"))
     radii = figure1.TABLE_RADII["mnist"]
     if stn is not None:
         at = dict(zip(radii.tolist(), stn.at_ours.mean, strict=True))
         found["two-numbers"] = f"ours falls from {100 * at[1.4]:.1f} % at 1.4 to {100 * at[1.58]:.1f} % at 1.58"
-    if stn is not None and plain is not None:
-        gains = 100 * (stn.at_ours.mean - plain.at_ours.mean)
-        seeds = f"{len(stn.seeds)} and {len(plain.seeds)} seeds"
-        found["stability"] = f"points gained, ours, sigma 0.7, means of {seeds}: " + ", ".join(
-            f"{gain:+.1f} at {radius:g}" for radius, gain in zip(radii, gains, strict=True)
-        )
+    found["stability"] = _gain([run for run in bounds.sources.values() if isinstance(run, Run)], radii)
     natural = [
         f"{data}: {100 * cell.paper.mean:.1f} % voted, {cell.printed:.1f} % printed"
         for row in table.rows
@@ -211,11 +216,37 @@ def _found(
     return {key: text for key, text in found.items() if text}
 
 
-def _interval(name: str, run: Run, read: list[Way]) -> str:
-    radii = figure1.TABLE_RADII[run.network.data]
+def _gain(runs: list[Run], radii: Float[np.ndarray, " radii"]) -> str:
+    """Return what stability training gains at sigma 0.7, seed by seed, where nothing but the objective differs."""
+    pairs = [
+        (one, other)
+        for one in runs
+        for other in runs
+        if (one.network.kind, other.network.kind) == ("stn", "gaussian")
+        and one.network.sigma == other.network.sigma == 0.7
+        and one.network.data == other.network.data == "mnist"
+        and one.seed == other.seed
+    ]
+    if not pairs:
+        return ""
+    for one, other in pairs:
+        if unlike := one.differs(other):
+            return f"not comparable: {one.record.path} and {other.record.path} differ in {unlike}"
+    first, second = zip(*pairs, strict=True)
+    gains = 100 * (ours(list(first), radii).values - ours(list(second), radii).values)
+    seeds = f"{len(pairs)} seeds, each with the other of its seed" if len(pairs) > 1 else "1 seed"
+    return f"points gained, certified by ours, sigma 0.7, {seeds}: " + ", ".join(
+        f"{gain.mean():+.1f} [{gain.min():+.1f} to {gain.max():+.1f}] at {radius:g}"
+        for radius, gain in zip(radii, gains.T, strict=True)
+    )
+
+
+def _interval(name: str, reading: Reading) -> str:
+    radii, read = figure1.TABLE_RADII[reading.run.network.data], reading.ways
     shown = [(number, radius) for number, radius in enumerate(radii) if radius in {1.4, 1.58, 36 / 255}]
     parts = [
-        f"at {radius:.4g} {100 * read[0].accuracy[number]:.1f} % as released, {100 * read[1].accuracy[number]:.1f} % by the text"
+        f"at {radius:.4g} {100 * read[0].accuracy[number]:.1f} % passed .95, {100 * read[1].accuracy[number]:.1f} % passed .05, "
+        f"{100 * read[2].accuracy[number]:.1f} % by the text"
         for number, radius in shown
     ]
     return f"{name}, {read[0].samples} votes: " + ", ".join(parts)
@@ -249,9 +280,11 @@ def _shown(result: Reproduction, pictures: Mapping[str, str]) -> dict[str, Any]:
             if any(curve.data == data for curve in result.bounds.curves)
         ],
         "radii": {
-            name: [f"{r:.4g}" for r in figure1.TABLE_RADII[run.network.data]]
-            for name, (run, _) in result.readings.items()
+            name: [f"{r:.4g}" for r in figure1.TABLE_RADII[reading.run.network.data]]
+            for name, reading in result.readings.items()
         },
+        "certificates": [type(each).__name__ for each in CERTIFICATES],
+        "crossed_at": {name: table1.WRITTEN[reading.run.network.data] for name, reading in result.readings.items()},
         "per_cent": lambda values: [f"{100 * value:.1f}" for value in np.asarray(values)],
         "attack_titles": {
             "figure3": "Figure 3: defences against white-box attacks and attacks transferred from Madry's model",

@@ -14,7 +14,7 @@ noise and data set of the votes. One that says something else is named as missin
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.models import shipped
 from noiseproof.noises import Gaussian
-from noiseproof.records import Record, VoteTable
+from noiseproof.records import Record, RecordSettings, VoteTable
 from noiseproof.reports.attacked import same_model
 from noiseproof.stopped_records import StoppedRecord
 from noiseproof.training import CHECKPOINT
@@ -43,6 +43,8 @@ _RECIPES = {
 }
 
 _RELEASED = "released"
+_RELEASED_DIGEST = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
+"""`model_digest` of the weights that the authors released, read into PaperCIFAR."""
 
 
 @dataclass(frozen=True)
@@ -85,22 +87,36 @@ class Network:
         """Of its folder."""
         return "stn-released" if self.kind == _RELEASED else f"{self.kind}-{self.sigma:.3g}"
 
+    def known(self, runs: "Sequence[Run]") -> tuple[int, ...]:
+        """Return the seeds of training of runs of this network; none for the released one, whose seed nobody told."""
+        return () if self.kind == _RELEASED else tuple(run.seed for run in runs)
+
     def folder(self, records: Path, seed: int) -> Path:
         """Where the record of a seed lies."""
         return records / self.data / (f"{self.name}-seed{seed}" if seed else self.name)
 
-    def command(self, records: Path, seed: int) -> str:
-        """Return the command that makes the record of a seed, after the one that trains the network where that is needed."""
+    def command(self, records: Path, seed: int, beside: RecordSettings | None = None) -> str:
+        """Return the command that makes the record of a seed, after the one that trains the network where that is needed.
+
+        Args:
+            records: the folder.
+            seed: of training.
+            beside: of the record of another seed, whose images and votes this one must have.
+        """
         run = self.folder(records, seed)
         certify = f"noiseproof certify {shlex.quote(str(run))}"
+        votes = " --every 10"
+        if beside is not None:
+            votes = f" --every {beside.step} --samples {beside.samples} --selection-samples {beside.selection_samples}"
+            votes += f" --precision {beside.engine['precision']}" if beside.engine else ""
         if self.kind == _RELEASED:
             given = f"--model noiseproof.models:PaperCIFAR --weights model_cifar10 --data {self.data} --sigma {self.sigma!r}"
-            return f"{certify} {given} --every 10"
+            return f"{certify} {given}{votes}"
         if seed == 0 and f"{self.data}-{self.name}" in shipped():
-            return f"{certify} --model zoo:{self.data}-{self.name} --every 10"
+            return f"{certify} --model zoo:{self.data}-{self.name}{votes}"
         train = f"noiseproof train --data {self.data} --objective {_OBJECTIVES[self.kind][0]} --sigma {self.sigma!r}"
         train += f" --seed {seed} {_RECIPES[self.data]} --out {shlex.quote(str(run))} && "
-        return ("" if (run / CHECKPOINT).exists() else train) + f"{certify} --every 10"
+        return ("" if (run / CHECKPOINT).exists() else train) + f"{certify}{votes}"
 
 
 @dataclass(frozen=True)
@@ -119,17 +135,38 @@ class Run:
     record: Record
     votes: VoteTable
 
+    def differs(self, other: "Run") -> str:
+        """Return in what the run differs from another one but seed and objective, in words; empty if in nothing."""
+        one, two = self.record.settings, other.record.settings
+        recipes = [{name: value for name, value in run.recipe.items() if name != "objective"} for run in (self, other)]
+        unlike = {
+            "images": one.indices != two.indices,
+            "data": dict(one.data) != dict(two.data),
+            "votes": (one.samples, one.selection_samples) != (two.samples, two.selection_samples),
+            "precision": (one.engine or {}).get("precision") != (two.engine or {}).get("precision"),
+            "training": recipes[0] != recipes[1],
+        }
+        return ", ".join(name for name, is_unlike in unlike.items() if is_unlike)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Of its training: all settings but the seed."""
+        settings = self.record.about.get("training", {}).get("settings", {})
+        return {name: value for name, value in settings.items() if name != "seed" and value is not None}
+
 
 def read_runs(network: Network, records: Path) -> tuple[list[Run], list[Missing]]:
     """Read the records of a network's seeds that can be used together, and name the others.
 
-    A band over seeds varies by seeds alone, so the records after the first must be of its images and number of votes.
+    A band over seeds varies by seeds alone, so the records after the first must be of its images, number of votes,
+    precision and training.
     """
     runs: list[Run] = []
     missing: list[Missing] = []
     for seed in sorted({*network.seeds, *_found_seeds(network, records)}):
         what = f"{network.title}, {network.data}" + ("" if network.kind == _RELEASED else f", seed {seed}")
-        path, command = network.folder(records, seed), network.command(records, seed)
+        beside = runs[0].record.settings if runs else None
+        path, command = network.folder(records, seed), network.command(records, seed, beside)
         if not (path / Record.configuration).exists():
             missing.append(Missing(what, "not there", command))
             continue
@@ -163,6 +200,7 @@ def read_decided(run: Run, radius: float) -> StoppedRecord | None:
     _require(path, "model", True, same_model(own.model, settings.model))
     _require(path, "noise", dict(own.noise), dict(settings.noise))
     _require(path, "data", dict(own.data), dict(settings.data))
+    _require(path, "images", list(own.indices), list(settings.indices))
     _require(path, "radii", [radius], list(procedure.get("radii", [])))
     _require_whole(record)
     return record
@@ -185,7 +223,7 @@ def _read(network: Network, path: Path, seed: int) -> Run:
     _require(path, "split", "test", settings.data.get("split"))
     _require(path, "noise", f"Gaussian(sigma={network.sigma:.6g})", _rounded(record.noise))
     if network.kind == _RELEASED:
-        _require(path, "a training of noiseproof", False, bool(training))
+        _require(path, "the weights that the authors released, digest", _RELEASED_DIGEST, settings.model["digest"])
     else:
         _require_training(path, network, seed, training.get("settings", {}))
     _require(path, "selection votes", True, settings.selection_samples > 0)
@@ -207,19 +245,14 @@ def _require_training(path: Path, network: Network, seed: int, trained: Mapping[
 
 
 def _require_alike(runs: list[Run]) -> None:
-    first, last = runs[0].record.settings, runs[-1].record.settings
-    for name, wanted, found in (
-        ("images", list(first.indices), list(last.indices)),
-        ("data", dict(first.data), dict(last.data)),
-        ("votes", (first.samples, first.selection_samples), (last.samples, last.selection_samples)),
-    ):
-        if wanted != found:
-            raise RunError(
-                str(runs[-1].record.path),
-                required=f"of the {name} of {runs[0].record.path}, to be a seed beside it",
-                got=f"of other {name}",
-                remedy="Certify it with the same --every, --limit, --samples and --selection-samples.",
-            )
+    if unlike := runs[0].differs(runs[-1]):
+        raise RunError(
+            str(runs[-1].record.path),
+            required=f"of the {unlike} of {runs[0].record.path}, to be a seed beside it",
+            got=f"of other {unlike}",
+            remedy="Move it away, and make it by the same training, --every, --limit, --samples, --selection-samples and "
+            "--precision.",
+        )
     digests = [run.record.settings.model["digest"] for run in runs]
     if digests[-1] in digests[:-1]:
         other = runs[digests.index(digests[-1])].record.path

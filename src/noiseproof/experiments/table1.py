@@ -26,12 +26,13 @@ from noiseproof.files import write_atomically
 from noiseproof.stopped_records import StoppedRecord
 from noiseproof.training import CHECKPOINT
 
-__all__ = ["COLUMNS", "LINES", "RADII", "Cell", "Row", "Table1", "Value", "compute", "lines", "write"]
+__all__ = ["COLUMNS", "LINES", "RADII", "WRITTEN", "Cell", "Row", "Table1", "Value", "compute", "lines", "write"]
 
 RADII = {"mnist": 1.58, "cifar10": 36 / 255}
 """Of the perturbation in l2, by data set; the paper writes 36.00 for the second."""
 
-_WRITTEN = {"mnist": "1.58", "cifar10": "36/255"}
+WRITTEN = {"mnist": "1.58", "cifar10": "36/255"}
+"""The same as the paper means them."""
 
 COLUMNS = tuple((data, kind) for data in RADII for kind in ("robust", "natural"))
 """Data set and kind of accuracy of the paper's four columns."""
@@ -39,7 +40,7 @@ COLUMNS = tuple((data, kind) for data in RADII for kind in ("robust", "natural")
 LINES = {
     "printed": "as printed",
     "paper": f"the paper's procedure done right: Bonferroni, Rényi, α {PAPERS_ALPHA:g}, × 95 %",
-    "ours": f"ours: two-phase, tight, α {ALPHA:g}; at least, with 95 % confidence",
+    "ours": f"ours: tight, α {ALPHA:g}, two-phase or votes that stopped when it was known; at least, with 95 % confidence",
     "verified": "verified here, without noise: one value for both procedures",
 }
 """The three values of a cell, and what they are called; the last stands for two of them where no votes are taken."""
@@ -64,11 +65,12 @@ class Value:
     """One measured value: shares of the images, a number for each seed.
 
     Attributes:
-        seeds: of training.
+        seeds: of training; none where they are not known.
         shares: one each.
         at_least: lower bound of their mean, with 95 % confidence; None where nothing of the kind is claimed.
         votes: per image; the most there can be where they stop by themselves; 0 for a verifier, which takes none.
         images: N.
+        stopped: whether votes stopped by themselves, when the radius was decided.
     """
 
     seeds: tuple[int, ...]
@@ -76,6 +78,7 @@ class Value:
     at_least: float | None
     votes: int
     images: int
+    stopped: bool = False
 
     @property
     def mean(self) -> float:
@@ -108,11 +111,13 @@ class Row:
         model: its name.
         cells: by column; a column that is not there has no such model.
         deterministic: whether it is verified and not voted on.
+        networks: by data set, what was verified, as its file says.
     """
 
     model: str
     cells: Mapping[tuple[str, str], Cell]
     deterministic: bool = False
+    networks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def compute(records: Path) -> Table1:
     """Return the table from the records there are."""
     table = Table1([], [])
     for model, folder in _FOLDERS.items():
-        cells = {}
+        cells, names = {}, {}
         for data in RADII:
             found = _verified(table, records / data / folder, data, model)
             for kind, error in (("robust", "certified_error"), ("natural", "clean_error")):
@@ -147,9 +152,11 @@ def compute(records: Path) -> Table1:
                 value = None
                 if found is not None:
                     right = 1.0 - getattr(found, error)
-                    value = Value((0,), (right,), None, 0, found.images)
+                    value = Value((), (right,), None, 0, found.images)
                 cells[data, kind] = Cell(printed, verified=value)
-        table.rows.append(Row(model, cells, deterministic=True))
+            if found is not None:
+                names[data] = ", ".join(stage["name"] for stage in found.stages)
+        table.rows.append(Row(model, cells, deterministic=True, networks=names))
     for model, networks in _STN.items():
         cells = {}
         for data, network in networks.items():
@@ -217,6 +224,11 @@ def _decided(table: Table1, runs: list[Run], radius: float) -> list[StoppedRecor
             found += [] if record is None else [record]
     if not runs or len(found) < len(runs):
         return None
+    procedures = [record.settings.procedure for record in found]
+    if any(procedure != procedures[0] for procedure in procedures):
+        what = f"{runs[0].network.title}, votes that stop at {radius:g}"
+        table.missing.append(Missing(what, "those of the seeds were stopped by different procedures", ""))
+        return None
     table.sources.update({str(record.path): record for record in found})
     return found
 
@@ -229,14 +241,14 @@ def _cell(printed: float, runs: list[Run], decided: list[StoppedRecord] | None, 
     """
     if not runs:
         return Cell(printed)
-    at, seeds = np.array([radius]), tuple(run.seed for run in runs)
+    at, seeds = np.array([radius]), runs[0].network.known(runs)
     images, votes = len(runs[0].votes), runs[0].record.settings.samples
     if radius:
         paper = papers(runs, at).values[:, 0]
     else:
         paper = np.array([(run.votes.votes.argmax(-1) == run.votes.label).mean() for run in runs])
     mine, allowed = ours(runs, at).values[:, 0], allowance(images, len(runs))
-    ours_votes, ours_images = votes, images
+    ours_votes, stopped = votes, decided is not None and radius > 0.0
     if decided is not None and radius:
         tables = [record.read() for record in decided]
         mine = np.array(
@@ -245,13 +257,12 @@ def _cell(printed: float, runs: list[Run], decided: list[StoppedRecord] | None, 
                 for record, table in zip(decided, tables, strict=True)
             ]
         )
-        allowed = float(np.mean([allowance(len(table), len(runs)) for table in tables]))
-        ours_votes, ours_images = decided[0].settings.procedure["cap"], len(tables[0])
+        ours_votes = decided[0].settings.procedure["cap"]
     least = max(float(mine.mean()) - allowed, 0.0)
     return Cell(
         printed,
         Value(seeds, tuple(paper.tolist()), None, votes, images),
-        Value(seeds, tuple(mine.tolist()), least, ours_votes, ours_images),
+        Value(seeds, tuple(mine.tolist()), least, ours_votes, images, stopped),
     )
 
 
@@ -275,8 +286,13 @@ def _text(cell: Cell | None, key: str, column: tuple[str, str]) -> str:
         # the paper's is called a bound, and is rounded as one
         text = _down(value.mean) if key == "paper" and kind == "robust" else f"{100 * value.mean:.1f} %"
         if len(value.shares) > 1:
-            text += f" [{100 * min(value.shares):.1f} to {100 * max(value.shares):.1f}]"
-    text = f"{_WRITTEN[data]} ({text})" if kind == "robust" else text
+            low, high = (
+                (_down(min(value.shares)), _down(max(value.shares)))
+                if key == "paper" and kind == "robust"
+                else (f"{100 * min(value.shares):.1f} %", f"{100 * max(value.shares):.1f} %")
+            )
+            text += f" [{low.removesuffix(' %')} to {high.removesuffix(' %')}]"
+    text = f"{WRITTEN[data]} ({text})" if kind == "robust" else text
     least = value.at_least if isinstance(value, Value) else None
     return text if least is None else f"{text}, at least {_down(least)}"
 
