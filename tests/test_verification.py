@@ -621,7 +621,7 @@ def test_the_objective_is_an_upper_bound_that_ramps_to_the_natural_loss() -> Non
     for seed in range(20):
         moved = torch.cat([points_in(image, "l2", 0.2, 1, seed) for image in x])
         assert nn.functional.cross_entropy(network(moved), y).item() <= losses[2]
-    assert objective.spec() == {"name": "ConvexOuter", "norm": "l2", "epsilon": 0.2}
+    assert objective.spec() == {"name": "ConvexOuter", "norm": "l2", "epsilon": 0.2, "projections": None}
     assert not objective.noisy
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from noiseproof.data import Dataset
+    from noiseproof.objectives import Objective
     from noiseproof.training import BatchReport, EpochReport, TrainingSettings
 
 __all__ = ["run_training", "train"]
@@ -129,6 +130,16 @@ def train(
         Literal["none", "flip-crop"],
         typer.Option(help="flip-crop mirrors and shifts, as is usual for CIFAR-10.", rich_help_panel=_DATA),
     ] = "none",
+    after: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Train the next stage of a cascade, for convex-outer: on the images that this run (a folder, or a "
+            "checkpoint) does not certify. Once for each stage before, in order.",
+            show_default="none",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     allow_unverified: UnverifiedOption = False,
     image_size: ImageSizeOption = None,
@@ -173,6 +184,8 @@ def train(
         precision=precision,
         augment=augment,
     )
+    if after:
+        dataset = _left_by(after, loss, dataset, out, device)
     run_training(settings, dataset, out, device)
     if not _first_process():
         return
@@ -185,6 +198,7 @@ def train(
                 "picture": str(picture),
                 "settings": settings.spec(),
             }
+            | ({} if dataset.part is None else {"part": dict(dataset.part)})
         )
     else:
         say(
@@ -204,6 +218,26 @@ def _usual_model(data: str) -> str:
             remedy=f"Choose among {', '.join(names.ModelName)}.",
         )
     return _USUAL_MODELS[data].value
+
+
+def _left_by(after: list[Path], loss: "Objective", dataset: "Dataset", out: Path, device: str) -> "Dataset":
+    """Leave out what the stages before certify, with a progress bar, and say how much is left."""
+    from noiseproof.models import load_checkpoint
+    from noiseproof.training import CHECKPOINT, left_by
+
+    stages = [(str(path), load_checkpoint(path / CHECKPOINT if path.is_dir() else path).model) for path in after]
+    with (
+        resumable("What was judged last is kept."),
+        progress_bar("judge", len(dataset), visible=_first_process()) as (bar, task),
+    ):
+
+        def on_images(judged: int, left: int) -> None:
+            bar.update(task, completed=judged, note=f"{left} left")
+
+        part = left_by(stages, loss, dataset, out, device=names.device(device), on_images=on_images)
+    if _first_process():
+        say(f"{len(part)} of {len(dataset)} training images are left: the stages before certify the others.")
+    return part
 
 
 def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, device: str) -> "nn.Module":

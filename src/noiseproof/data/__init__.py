@@ -11,6 +11,7 @@ from noiseproof.data.cifar10 import load_cifar10
 from noiseproof.data.digits import load_digits
 from noiseproof.data.image_folder import ImageFolder, load_image_folder
 from noiseproof.data.mnist import load_mnist
+from noiseproof.data.subset import Subset
 from noiseproof.errors import InvalidInputError
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Dataset",
     "ImageFolder",
     "Split",
+    "Subset",
     "load",
     "load_cifar10",
     "load_digits",

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, final
 
 import numpy as np
@@ -34,6 +34,7 @@ class Dataset(ABC):
         class_names: of images in folders, by their numbers.
         verified: whether its files are the published ones, by checksum; None where there is nothing to compare with.
         loader: reads a split from where this one came from, in the same way; None if it was made from arrays.
+        part: how its images were chosen among those of another data set, as plain data; None where it is whole.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Dataset(ABC):
     class_names: tuple[str, ...] | None = None
     verified: bool | None = None
     loader: "Callable[[Split], Dataset] | None" = None
+    part: Mapping[str, Any] | None = None
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
@@ -57,9 +59,10 @@ class Dataset(ABC):
 
     @final
     def about(self) -> dict[str, Any]:
-        """Return what a record says of it: name, split, digest, and "verified": False if its files are not the published."""
+        """Return what a record says of it: name, split, digest; "verified": False if its files are not the published; part."""
         about: dict[str, Any] = {"name": self.name, "split": self.split, "digest": self.digest()}
-        return about | ({"verified": False} if self.verified is False else {})
+        about |= {"verified": False} if self.verified is False else {}
+        return about | ({} if self.part is None else {"part": dict(self.part)})
 
     @final
     def other_split(self, split: Split) -> "Dataset":

@@ -1,8 +1,20 @@
 """The training loop: objective x data x optimiser -> checkpoint, interruptible at any moment."""
 
+from noiseproof.training.cascade import CASCADE, left_by
 from noiseproof.training.loop import BatchReport, EpochReport, train
 from noiseproof.training.parallel import leave
 from noiseproof.training.settings import TrainingSettings
 from noiseproof.training.state import CHECKPOINT, LAST_GOOD, LOG
 
-__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "BatchReport", "EpochReport", "TrainingSettings", "leave", "train"]
+__all__ = [
+    "CASCADE",
+    "CHECKPOINT",
+    "LAST_GOOD",
+    "LOG",
+    "BatchReport",
+    "EpochReport",
+    "TrainingSettings",
+    "leave",
+    "left_by",
+    "train",
+]

@@ -133,7 +133,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 def with_defaults(spec: dict[str, Any]) -> dict[str, Any]:
     """Return stored settings with the defaults of what an earlier version did not know."""
-    return {field.name: field.default for field in fields(TrainingSettings) if field.name in _NEWER} | spec
+    found: dict[str, Any] = {field.name: field.default for field in fields(TrainingSettings) if field.name in _NEWER}
+    found |= spec
+    objective: dict[str, Any] = found.get("objective") or {}
+    newer = _NEWER_OF_OBJECTIVES.get(str(objective.get("name")), {})
+    return found | ({"objective": newer | objective} if newer else {})
 
 
 _NEWER = (
@@ -147,3 +151,5 @@ _NEWER = (
     "precision",
     "augment",
 )
+
+_NEWER_OF_OBJECTIVES: dict[str, dict[str, Any]] = {"ConvexOuter": {"projections": None}}

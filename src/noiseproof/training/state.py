@@ -16,7 +16,7 @@ from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tensors, save_checkpoint, save_tensors
 from noiseproof.training.settings import with_defaults
 
-__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "Folder", "Position"]
+__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "Folder", "Position", "require_free"]
 
 CHECKPOINT = "checkpoint.safetensors"
 """The trained network, written once training is complete."""
@@ -197,6 +197,18 @@ class Folder:
         return self.path / LAST_GOOD
 
 
+def require_free(folder: Path) -> None:
+    """Raise RunError if the folder holds a training, finished or not."""
+    for name in (CHECKPOINT, _STATE, _PROVEN):
+        if (folder / name).exists():
+            raise RunError(
+                str(folder),
+                required="a folder without another training",
+                got=name,
+                remedy="Choose another folder for the new training, or remove this one.",
+            )
+
+
 def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
     """Return a moment in the memory order of its parameter: fused optimisers walk through both side by side."""
     return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment) if moment.ndim else moment
@@ -212,6 +224,9 @@ def _require_same(path: Path, found: object, record: dict[str, Any]) -> None:
     before, now = with_defaults(stored.get("settings") or {}), asked["settings"]
     if stored | {"settings": before} == asked:
         return
+    before, now = (
+        {**settings, "part": (of.get("data") or {}).get("part")} for settings, of in ((before, stored), (now, asked))
+    )
     changes = [f"{key} {before.get(key)!r}" for key in now if before.get(key) != now[key]] or ["other data"]
     wanted = [f"{key} {now[key]!r}" for key in now if before.get(key) != now[key]] or ["the data given"]
     raise RunError(

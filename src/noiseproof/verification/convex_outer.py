@@ -28,11 +28,13 @@ from torch import Tensor, nn
 
 from noiseproof.balls import Norm, Radius
 from noiseproof.errors import InvalidInputError
+from noiseproof.randomness import RandomSource
 from noiseproof.verification.layers import Affine, Convolution, Dense, ReluNetwork, read_network
+from noiseproof.verification.projections import EstimatedRadii, ExactRadii
 from noiseproof.verification.relaxation import Ball, Relaxation, relax
 from noiseproof.verification.windows import sees_windows, window_radius
 
-__all__ = ["LayerBounds", "certified_robust", "dual_margins", "layer_bounds"]
+__all__ = ["LayerBounds", "certified_robust", "dual_margins", "estimated_margins", "layer_bounds"]
 
 _MEMORY = 2**20
 """Coefficients held at a time, about: few enough to stay near the processor."""
@@ -94,7 +96,40 @@ def dual_margins(
     Raises:
         InvalidInputError: as `layer_bounds`, or a label that is not a class.
     """
-    found = _enclose(network, images, norm, epsilon, rounding=rounding)
+    return _margins(_enclose(network, images, norm, epsilon, rounding=rounding), labels, rounding=rounding)
+
+
+def estimated_margins(
+    network: nn.Module,
+    images: Float[Tensor, "batch *shape"],
+    labels: Int[Tensor, " batch"],
+    norm: Norm,
+    epsilon: Radius,
+    projections: int,
+    source: RandomSource,
+) -> Float[Tensor, "batch classes"]:
+    """Return `dual_margins` with the bounds of large hidden layers estimated by random projections: no bound of anything.
+
+    For training (section 3.2 of reference [17]): a layer costs K passes, not one for each of its units. The last step,
+    from the bounds to the margins, is exact. Differentiable as `dual_margins` is.
+
+    Args:
+        network: as for `certified_robust`.
+        images: the centres of the balls.
+        labels: y.
+        norm: of the perturbation, "l2" or "linf".
+        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
+        projections: K, of each image.
+        source: of the projections.
+
+    Raises:
+        InvalidInputError: as `dual_margins`, the l1 norm, or no projection.
+    """
+    radii = EstimatedRadii(_radius, projections, source, len(images))
+    return _margins(_enclose(network, images, norm, epsilon, rounding=False, radii=radii), labels, rounding=False)
+
+
+def _margins(found: "_Enclosure", labels: Tensor, *, rounding: bool) -> Float[Tensor, "batch classes"]:
     last = found.network.maps[-1]
     if labels.numel() and not (labels.min() >= 0 and labels.max() < found.network.classes):
         raise InvalidInputError(
@@ -172,7 +207,15 @@ class _Enclosure:
     unit: float
 
 
-def _enclose(network: nn.Module, images: Tensor, norm: Norm, epsilon: Radius, *, rounding: bool) -> _Enclosure:
+def _enclose(
+    network: nn.Module,
+    images: Tensor,
+    norm: Norm,
+    epsilon: Radius,
+    *,
+    rounding: bool,
+    radii: ExactRadii | None = None,
+) -> _Enclosure:
     read = read_network(network, images.shape[1:], images.dtype, images.device)
     ball = Ball(norm, _checked(norm, epsilon, images), read.scale.expand(images.shape[1:]))
     column = ball.epsilon.view(-1, *[1] * (images.ndim - 1))
@@ -184,7 +227,7 @@ def _enclose(network: nn.Module, images: Tensor, norm: Norm, epsilon: Radius, *,
     relaxations: list[Relaxation] = []
     for i, layer in enumerate(read.maps[:-1]):
         centre = layer.apply(z)
-        radius = _radius(read.maps[: i + 1], relaxations, ball)
+        radius = (radii or _radius)(read.maps[: i + 1], relaxations, ball)
         size = layer.apply(size, magnitude=True)
         if rounding:
             radius = radius + unit * size

@@ -1,0 +1,53 @@
+"""Some images of a data set."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from noiseproof.data.base import Dataset
+from noiseproof.errors import InvalidInputError
+
+__all__ = ["Subset"]
+
+
+class Subset(Dataset):
+    """The images of a data set at some indices, read from it when they are asked for.
+
+    Its digest is that of the data set and of the indices; all else is as the data set has it. `other_split` is the whole
+    other split.
+
+    Args:
+        whole: the data set.
+        indices: into it, ascending.
+        part: how they were chosen, as plain data, for records.
+
+    Raises:
+        InvalidInputError: indices that do not ascend, or that the data set does not have.
+    """
+
+    indices: Int64[np.ndarray, " images"]
+    part: Mapping[str, Any]
+
+    def __init__(self, whole: Dataset, indices: Sequence[int], part: Mapping[str, Any]) -> None:
+        chosen = np.asarray(indices, dtype=np.int64)
+        bounded = np.concatenate([[-1], chosen, [len(whole)]])
+        if not (np.diff(bounded) > 0).all():
+            raise InvalidInputError(
+                "indices", required=f"ascending, from 0 to {len(whole) - 1}", got=chosen, remedy="Sort them, each once."
+            )
+        self.whole, self.indices, self.part = whole, chosen, dict(part)
+        self.name, self.split, self.num_classes = whole.name, whole.split, whole.num_classes
+        self.labels, self.image_shape = whole.labels[chosen], whole.image_shape
+        self.location, self.source, self.class_names = whole.location, whole.source, whole.class_names
+        self.verified, self.loader = whole.verified, whole.loader
+
+    def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
+        """Return the images at these indices of the subset."""
+        return self.whole.read([int(self.indices[index]) for index in indices])
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the digest of the data set and of the indices."""
+        return hashlib.sha256(self.whole.digest().encode() + self.indices.astype("<i8").tobytes()).hexdigest()

@@ -1,0 +1,176 @@
+"""What a later stage of a cascade is trained on (section 3.3 of reference [17]): the images that no stage before answers.
+
+FOLDER/cascade.json   data, stages, norm, epsilon, how many images have been judged, indices of those that are left
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import nn
+
+from noiseproof.data import Dataset, Subset
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.files import remove_leftovers, require_writable, write_atomically
+from noiseproof.models import model_digest
+from noiseproof.objectives import ConvexOuter, Objective
+from noiseproof.training.state import require_free
+from noiseproof.verification import Cascade
+from noiseproof.verification.layers import read_network
+
+__all__ = ["CASCADE", "left_by"]
+
+CASCADE = "cascade.json"
+"""Which training images the stages before leave."""
+
+_LOCK = ".cascade.lock"
+_FORMAT = 1
+_BATCH = 64
+
+_SAVE_EVERY = 60.0
+"""Seconds between two writings of the file: a kill loses a minute."""
+
+
+def left_by(
+    stages: Sequence[tuple[str, nn.Module]],
+    objective: Objective,
+    dataset: Dataset,
+    out: Path,
+    *,
+    device: torch.device | str = "cpu",
+    on_images: Callable[[int, int], None] = lambda _judged, _left: None,
+) -> Subset:
+    """Return the images that a cascade leaves to the stage that is to be trained into `out`.
+
+    An image is answered by a stage that certifies its own prediction in the norm and at the epsilon of the objective, at
+    their full strength (`verification.Cascade`); labels are not looked at. Every image is judged once: the indices
+    that are left are kept in `out`, and the same call goes on with them. Of several processes one judges.
+
+    The subset's `part` says how it came about, and so does the checkpoint: digests of the whole data and of each stage's
+    weights, norm, epsilon, images, and how many are left.
+
+    Args:
+        stages: (name for messages, network in evaluation mode), in the order in which they answer.
+        objective: of the training.
+        dataset: the whole training split.
+        out: the run folder of the training.
+        device: where to verify.
+        on_images: called with how many images have been judged, and how many of them are left.
+
+    Raises:
+        InvalidInputError: no stage, an objective other than `ConvexOuter`, a stage that does not fit the data or cannot
+            be verified, or no image is left.
+        RunError: `out` holds a training of something else, its file is damaged, or it cannot be written.
+    """
+    if not isinstance(objective, ConvexOuter):
+        raise InvalidInputError(
+            "objective",
+            required="ConvexOuter (convex-outer) where it is trained after other stages: they answer what they certify so",
+            got=type(objective).__name__,
+            remedy="Take that objective, or train without stages before (--after).",
+        )
+    for name, stage in stages:
+        _require_stage(name, stage, dataset)
+    cascade = Cascade([stage.to(device) for _, stage in stages], objective.norm, objective.epsilon)
+    asked: dict[str, Any] = {
+        "data": dataset.digest(),
+        "stages": [model_digest(stage) for _, stage in stages],
+        "norm": objective.norm,
+        "epsilon": objective.epsilon,
+        "images": len(dataset),
+    }
+    path = out / CASCADE
+    if not path.exists():
+        require_free(out)
+    require_writable(out)
+    with FileLock(out / _LOCK):
+        left = _judge(path, asked, cascade, dataset, torch.device(device), on_images)
+        (out / _LOCK).unlink(missing_ok=True)
+    if not left:
+        raise InvalidInputError(
+            "stages",
+            required="ones that leave images to train on",
+            got=f"all {len(dataset)} images certified in {objective.norm} at {objective.epsilon:g}",
+            remedy="The cascade is complete without another stage.",
+        )
+    return Subset(dataset, left, asked | {"left": len(left)})
+
+
+def _require_stage(name: str, stage: nn.Module, dataset: Dataset) -> None:
+    """Raise InvalidInputError unless the stage takes the images, knows their classes, and can be verified."""
+    try:
+        read = read_network(stage, torch.Size(dataset.image_shape), torch.float32, torch.device("cpu"))
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"stage {name}",
+            required=f"{error.required}, for images {tuple(dataset.image_shape)} ({dataset.name})",
+            got=error.got,
+            remedy=error.remedy,
+        ) from error
+    if read.classes != dataset.num_classes:
+        raise InvalidInputError(
+            f"stage {name}",
+            required=f"a network of {dataset.num_classes} classes ({dataset.name})",
+            got=f"one of {read.classes}",
+            remedy="All stages answer the same question.",
+        )
+
+
+def _judge(
+    path: Path,
+    asked: dict[str, Any],
+    cascade: Cascade,
+    dataset: Dataset,
+    device: torch.device,
+    on_images: Callable[[int, int], None],
+) -> list[int]:
+    """Return the indices that are left, those of the file first; only for who holds the lock."""
+    remove_leftovers(path)
+    judged, left = _read(path, asked)
+    on_images(judged, len(left))
+    saved = time.perf_counter()
+    while judged < len(dataset):
+        part = range(judged, min(judged + _BATCH, len(dataset)))
+        answered = cascade(torch.from_numpy(dataset.read(part)).to(device)).certified
+        left += [index for index, certified in zip(part, answered.tolist(), strict=True) if not certified]
+        judged = part.stop
+        if judged == len(dataset) or time.perf_counter() - saved >= _SAVE_EVERY:
+            content = {"format": _FORMAT} | asked | {"judged": judged, "left": left}
+            write_atomically(path, json.dumps(content).encode())
+            saved = time.perf_counter()
+        on_images(judged, len(left))
+    return left
+
+
+def _read(path: Path, asked: dict[str, Any]) -> tuple[int, list[int]]:
+    """Return how many images the file has judged, and which of them are left."""
+    if not path.exists():
+        return 0, []
+    try:
+        found = json.loads(path.read_bytes())
+        if found.pop("format") != _FORMAT:
+            raise ValueError("another version of noiseproof wrote it")  # noqa: TRY301 - one message for all
+        judged, left = found.pop("judged"), found.pop("left")
+        ascending = all(type(index) is int for index in left) and left == sorted(set(left))
+        if not (ascending and 0 <= judged <= found["images"] and all(0 <= index < judged for index in left)):
+            raise ValueError(f"{len(left)} images left of {judged} judged of {found['images']}")  # noqa: TRY301
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            str(path),
+            required="the images that a cascade leaves",
+            got=f"{type(error).__name__}: {error}",
+            remedy="It is damaged or not ours; remove it to judge the images again.",
+        ) from error
+    if found != asked:
+        changed = [key for key in asked if found.get(key) != asked[key]]
+        raise RunError(
+            str(path),
+            required=f"of a training with {', '.join(f'{key} {asked[key]!r}' for key in changed)}",
+            got=", ".join(f"{key} {found.get(key)!r}" for key in changed),
+            remedy="Choose another folder for the new training, or remove this one.",
+        )
+    return judged, left
