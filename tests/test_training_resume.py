@@ -239,3 +239,29 @@ def test_frozen_parameters_stay_and_the_average_is_of_all_steps(
         assert torch.allclose(value.double(), expected, rtol=1e-6, atol=1e-7), name
     assert torch.equal(trained["0.weight"], weights[0]["0.weight"])
     assert not torch.equal(trained["4.weight"], weights[-1]["4.weight"])
+
+
+def test_a_training_that_begins_with_the_weights_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, settings = images(), tiny(seed=3)
+    first = train(settings, dataset, tmp_path / "first")
+    whole = train(settings, dataset, tmp_path / "whole", start=first)
+    assert model_digest(whole) != model_digest(first)
+    still = train(tiny(seed=3, learning_rate=1e-12, epochs=1), dataset, tmp_path / "still", start=first)
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(still.state_dict()[name], value, atol=1e-6, rtol=0)
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
+    with pytest.raises(StopHereError):
+        train(settings, dataset, tmp_path / "parts", start=first, on_batch=stop_at(2, 1))
+    other = tiny(seed=4)
+    another = train(other, dataset, tmp_path / "another")
+    for start in (None, another):
+        with pytest.raises(RunError, match="with start"):
+            train(settings, dataset, tmp_path / "parts", start=start)
+        with pytest.raises(RunError, match="with start"):
+            train(settings, dataset, tmp_path / "whole", start=start)
+    with pytest.raises(RunError, match="with start"):
+        train(settings, dataset, tmp_path / "first", start=another)
+    assert model_digest(train(settings, dataset, tmp_path / "parts", start=first)) == model_digest(whole)
+    assert load_checkpoint(tmp_path / "whole" / CHECKPOINT).record["start"] == {"digest": model_digest(first)}
+    with pytest.raises(RunError, match="start must be the weights of tiny-normalised"):
+        train(tiny(model="tiny-normalised"), dataset, tmp_path / "no", start=first)

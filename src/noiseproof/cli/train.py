@@ -130,6 +130,14 @@ def train(
         Literal["none", "flip-crop"],
         typer.Option(help="flip-crop mirrors and shifts, as is usual for CIFAR-10.", rich_help_panel=_DATA),
     ] = "none",
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Begin with the weights of this network: a run folder, a checkpoint or zoo:NAME.",
+            show_default="drawn by the seed",
+        ),
+    ] = None,
     after: Annotated[
         list[Path] | None,
         typer.Option(
@@ -186,7 +194,7 @@ def train(
     )
     if after:
         dataset = _left_by(after, loss, dataset, out, device)
-    run_training(settings, dataset, out, device)
+    run_training(settings, dataset, out, device, start=None if start_from is None else _checkpoint(start_from))
     if not _first_process():
         return
     picture = _draw(out)
@@ -222,10 +230,9 @@ def _usual_model(data: str) -> str:
 
 def _left_by(after: list[Path], loss: "Objective", dataset: "Dataset", out: Path, device: str) -> "Dataset":
     """Leave out what the stages before certify, with a progress bar, and say how much is left."""
-    from noiseproof.models import load_checkpoint
-    from noiseproof.training import CHECKPOINT, left_by
+    from noiseproof.training import left_by
 
-    stages = [(str(path), load_checkpoint(path / CHECKPOINT if path.is_dir() else path).model) for path in after]
+    stages = [(str(path), _checkpoint(str(path))) for path in after]
     with (
         resumable("What was judged last is kept."),
         progress_bar("judge", len(dataset), visible=_first_process()) as (bar, task),
@@ -240,7 +247,18 @@ def _left_by(after: list[Path], loss: "Objective", dataset: "Dataset", out: Path
     return part
 
 
-def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, device: str) -> "nn.Module":
+def _checkpoint(place: str) -> "nn.Module":
+    """Load a network of ours: a run folder, a checkpoint, or zoo:NAME."""
+    from noiseproof.models import fetch, load_checkpoint
+    from noiseproof.training import CHECKPOINT
+
+    path = fetch(place.removeprefix("zoo:")) if place.startswith("zoo:") else Path(place)
+    return load_checkpoint(path / CHECKPOINT if path.is_dir() else path).model
+
+
+def run_training(
+    settings: "TrainingSettings", dataset: "Dataset", out: Path, device: str, *, start: "nn.Module | None" = None
+) -> "nn.Module":
     """Train with a progress bar that shows loss and accuracy."""
     from noiseproof.engine import keep_large_blocks
     from noiseproof.training import leave
@@ -272,7 +290,7 @@ def run_training(settings: "TrainingSettings", dataset: "Dataset", out: Path, de
                     f"{report.epoch}, and will not recover. Try a third of the learning rate, {settings.learning_rate / 3:.1g}."
                 )
 
-        model = train_into(settings, dataset, out, device=where, on_batch=on_batch, on_epoch=on_epoch)
+        model = train_into(settings, dataset, out, start=start, device=where, on_batch=on_batch, on_epoch=on_epoch)
         bar.update(task, completed=settings.epochs)
         leave()
         return model

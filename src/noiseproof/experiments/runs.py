@@ -150,8 +150,9 @@ class Run:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Of its training: all settings but the seed."""
-        settings = self.record.about.get("training", {}).get("settings", {})
+        """Of its training: all settings but the seed, and the network that it began with, if any."""
+        training = self.record.about.get("training", {})
+        settings = {"start": training.get("start")} | training.get("settings", {})
         return {name: value for name, value in settings.items() if name != "seed" and value is not None}
 
 

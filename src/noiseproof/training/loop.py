@@ -20,6 +20,7 @@ from noiseproof.data import Dataset
 from noiseproof.engine.precision import laid_channels_last
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.files import require_writable
+from noiseproof.models.checkpoint import load_state
 from noiseproof.provenance import provenance
 from noiseproof.training.augmentation import flip_and_crop
 from noiseproof.training.dead_channels import dead_share
@@ -79,6 +80,7 @@ def train(
     dataset: Dataset,
     out: Path,
     *,
+    start: nn.Module | None = None,
     device: torch.device | str = "cpu",
     on_batch: Callable[[BatchReport], None] = lambda _: None,
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
@@ -96,6 +98,8 @@ def train(
         settings: what to train, and how.
         dataset: the training split.
         out: the run folder, created if needed; one that all machines share, where torchrun starts several.
+        start: whose weights to begin with, of the same architecture; None begins with those that the network draws. The
+            record keeps the digest.
         device: where to train.
         on_batch: called after every step.
         on_epoch: called after every epoch, once its state is saved.
@@ -105,12 +109,14 @@ def train(
 
     Raises:
         InvalidInputError: the network does not take the images, or knows other classes.
-        RunError: `out` holds a training with other settings or data, the disk is full, or training diverged: the
-            gradient became NaN or infinite, or the loss ten times that of the untrained network. The network as it was
-            saved before is then kept as `last-good.safetensors`. Or another process trains into `out`.
+        RunError: `start` is of another architecture. `out` holds a training with other settings, data or start, the disk is
+            full, or another process trains into it. Or training diverged: the gradient became NaN or infinite, or the loss
+            ten times that of the network at the start, which as it was saved before is then kept as
+            `last-good.safetensors`.
     """
     about = {key: value for key, value in dataset.about().items() if key != "split"}
-    folder = Folder(out, {"settings": settings.spec(), "data": about})
+    begun = {} if start is None else {"start": {"digest": models.model_digest(start)}}
+    folder = Folder(out, {"settings": settings.spec(), "data": about} | begun)
     finished = folder.finished()
     if finished is not None:
         return finished
@@ -119,7 +125,7 @@ def train(
     fabric = launch(device, settings.precision)
     with folder.locked() if fabric.is_global_zero else nullcontext():
         finished = folder.finished()  # another process may have been at it
-        return _train(settings, dataset, folder, fabric, on_batch, on_epoch) if finished is None else finished
+        return _train(settings, dataset, folder, fabric, start, on_batch, on_epoch) if finished is None else finished
 
 
 def _train(
@@ -127,12 +133,15 @@ def _train(
     dataset: Dataset,
     folder: Folder,
     fabric: "Fabric",
+    start: nn.Module | None,
     on_batch: Callable[[BatchReport], None],
     on_epoch: Callable[[EpochReport], None],
 ) -> nn.Module:
     with _own_randomness(fabric.device):
         torch.manual_seed(settings.seed % 2**63)
         network = models.build(settings.model)
+    if start is not None:
+        load_state(network, start.state_dict(), what="start", architecture=settings.model)
     _require_fit(network, settings.model, dataset)
     with _channels_last(network), _own_randomness(fabric.device):
         run = _Run(settings, dataset, folder, fabric, network)

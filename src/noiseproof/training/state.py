@@ -79,7 +79,7 @@ class Folder:
         if not path.exists():
             return None
         checkpoint = load_checkpoint(path)
-        _require_same(path, {key: checkpoint.record.get(key) for key in self.record}, self.record)
+        _require_same(path, {key: checkpoint.record.get(key) for key in (*self.record, "start")}, self.record)
         return checkpoint.model
 
     @contextmanager
@@ -220,12 +220,13 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _require_same(path: Path, found: object, record: dict[str, Any]) -> None:
     # Compared as JSON, since that is how it was written: tuples and lists, 1 and 1.0 are the same there.
-    stored, asked = json.loads(json.dumps([found or {}, record]))
+    stored, asked = ({"start": None} | each for each in json.loads(json.dumps([found or {}, record])))
     before, now = with_defaults(stored.get("settings") or {}), asked["settings"]
     if stored | {"settings": before} == asked:
         return
     before, now = (
-        {**settings, "part": (of.get("data") or {}).get("part")} for settings, of in ((before, stored), (now, asked))
+        {**settings, "part": (of.get("data") or {}).get("part"), "start": of["start"]}
+        for settings, of in ((before, stored), (now, asked))
     )
     changes = [f"{key} {before.get(key)!r}" for key in now if before.get(key) != now[key]] or ["other data"]
     wanted = [f"{key} {now[key]!r}" for key in now if before.get(key) != now[key]] or ["the data given"]
