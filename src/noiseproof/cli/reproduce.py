@@ -77,7 +77,7 @@ def _table1(records: Path, out: Path, *, json: bool) -> None:
                 table.add_row(key, *texts)
         console.print(table)
         for key, text in table1.LINES.items():
-            console.print(f"{key}: {text}", highlight=False)
+            console.print(f"{key}: {text.removeprefix(f'{key}: ')}", highlight=False)
         _say_made(paths, found.missing)
     if not found.measured:
         raise typer.Exit(1)
