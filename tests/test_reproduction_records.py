@@ -1,0 +1,83 @@
+"""The committed records from which `make reproduce-quick` makes the tables and figures, and the script that puts them there."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from noiseproof.experiments import runs
+from noiseproof.experiments.verified import FILE, Verified
+from noiseproof.records import Record, RecordSettings, VoteTable
+from noiseproof.stopped_records import StoppedRecord
+
+ROOT = Path(__file__).parents[1] / "reproduction"
+RECORDS = ROOT / "records"
+
+
+def test_every_committed_record_is_whole_and_holds_no_images() -> None:
+    found = [kind.open(path.parent) for kind in (Record, StoppedRecord) for path in RECORDS.rglob(kind.configuration)]
+    assert found
+    for record in found:
+        assert record.missing() == ([], [])
+        assert not any(picture for table in record.tables() for picture in table.thumbnails)
+        assert record.about["command"][0] == "noiseproof"
+    for path in RECORDS.rglob(FILE):
+        Verified.read(path.parent)
+    for path in RECORDS.rglob("*.json"):
+        assert not any(word in path.read_text() for word in ('"location"', '"source"', '"/'))
+
+
+def test_they_are_what_their_folders_say() -> None:
+    for network in (runs.Network("mnist", "stn", 0.7), runs.Network("mnist", "stn", 0.5)):
+        found, missing = runs.read_runs(network, RECORDS)
+        assert len(found) >= 1
+        assert not missing
+        assert len(found[0].votes.index) == 1000
+
+
+@pytest.fixture(name="collect")
+def _collect() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("collect", ROOT / "collect.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_collecting_leaves_out_pictures_places_and_what_is_not_finished(
+    collect: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(collect, "RECORDS", tmp_path / "records")
+    settings = RecordSettings(
+        data={"name": "mnist"}, model={"name": "net", "digest": "d"}, noise={"name": "gaussian", "sigma": 0.5}, num_classes=2,
+        samples=5, selection_samples=0, seed=0, start=0, stop=4, step=1, shard_size=2,
+    )  # fmt: skip
+    about = {
+        "command": ["noiseproof", "certify"],
+        "training": {"made": {"data": {"location": "/home/me", "digest": "x"}}},
+    }
+    for name, shards in (("whole", 2), ("half", 1)):
+        record = Record.create(tmp_path / "runs" / "mnist" / name, settings, about)
+        for shard in range(shards):
+            votes = np.array([[5, 0], [3, 2]])
+            table = VoteTable(
+                np.array(record.shard_indices(shard)), np.zeros(2, dtype=np.int64), votes, None, [b"png"] * 2
+            )
+            record.write_shard(shard, table, {"seconds": 2.0})
+    collect.collect(tmp_path / "runs")
+    assert "half: 1 shards are missing" in capsys.readouterr().out
+    assert [path.parent.name for path in tmp_path.glob("records/**/record.json")] == ["whole"]
+    copy = Record.open(tmp_path / "records" / "mnist" / "whole")
+    assert copy.missing() == ([], [])
+    assert (copy.read().votes == Record.open(tmp_path / "runs" / "mnist" / "whole").read().votes).all()
+    assert copy.read().thumbnails == [b""] * 4
+    assert copy.shard_about(1) == {"seconds": 2.0}
+    text = (copy.path / "record.json").read_text()
+    assert "/home/me" not in text
+    assert json.loads(text)["about"]["training"]["made"]["data"] == {"digest": "x"}
+    collect.collect(tmp_path / "runs")  # again: the same
+    assert (copy.path / "record.json").read_text() == text
