@@ -10,7 +10,7 @@ demo: $(STAMP)  ## train, certify and report on embedded real data
 	$(BIN)/noiseproof demo
 
 test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(STAMP)  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -179,6 +179,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("folder", type=Path, help="where the result goes")
     options.add_argument("--data", required=True, help="mnist, cifar10, your own file.npz")
     options.add_argument("--data-dir", type=Path, help="where the files of mnist and cifar10 lie")
+    options.add_argument("--allow-unverified", action="store_true", help="take files that are not the published ones")
     options.add_argument("--norm", choices=("l2", "linf", "l1"), default="l2", help="of the perturbation")
     options.add_argument("--radius", type=float, required=True, help="in the norm, pixels in [0, 1]")
     options.add_argument("--stage", action="append", required=True, help="NAME=WEIGHTS or checkpoint.safetensors")
@@ -192,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Verify the networks of a command line and write the result."""
     chosen = parser().parse_args(arguments)
     stages = [(stage, _stage(stage).to(chosen.device)) for stage in chosen.stage]
-    dataset = load(chosen.data, "test", data_dir=chosen.data_dir)
+    dataset = load(chosen.data, "test", data_dir=chosen.data_dir, allow_unverified=chosen.allow_unverified)
     found = verify(stages, dataset, norm=chosen.norm, radius=chosen.radius, every=chosen.every, limit=chosen.limit)
     path = found.write(chosen.folder)
     sys.stdout.write(
