@@ -814,6 +814,7 @@ def test_verification_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
     found = verified.Verified.read(tmp_path / "kw")
     assert found.images == 2
     assert found.stages[0]["name"] == stage
+    assert found.about["command"][:5] == ["python", "-m", "noiseproof.experiments.verified", *arguments[:2]]
     assert "2 images" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stages = [(stage, _stage(stage).to(chosen.device)) for stage in chosen.stage]
     dataset = load(chosen.data, "test", data_dir=chosen.data_dir, allow_unverified=chosen.allow_unverified)
     found = verify(stages, dataset, norm=chosen.norm, radius=chosen.radius, every=chosen.every, limit=chosen.limit)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    command = ["python", "-m", "noiseproof.experiments.verified", *given]
+    found = replace(found, about={**found.about, "command": command})
     path = found.write(chosen.folder)
     sys.stdout.write(
         f"{path}: {found.images} images, certified {1.0 - found.certified_error:.1%} at {found.radius:g}, "
