@@ -30,7 +30,7 @@ def collect(runs: Path) -> None:
                 continue
             for old in (place / kind.configuration, *(place / "votes").glob("*")):
                 old.unlink(missing_ok=True)
-            copy = kind.create(place, record.settings, _without_places(record.about))  # type: ignore[arg-type]
+            copy = kind.create(place, record.settings, _without_places(record.about))
             for shard, table in zip(record.shards, record.tables(), strict=True):
                 bare = replace(table, thumbnails=[b""] * len(table.index))
                 copy.write_shard(shard, bare, record.shard_about(shard))

@@ -29,7 +29,7 @@ from noiseproof.experiments.attack_figures import TRADES, white_box
 from noiseproof.experiments.procedures import ALPHA, PAPERS_ALPHA, Spread, allowance, ours, papers
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Network, Run, read_runs
 from noiseproof.files import write_atomically
-from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius
+from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius, percent_down
 from noiseproof.reports.attacked import worst_case
 from noiseproof.reports.curves import COLOURS, figure_png, figure_svg
 from noiseproof.reports.robustness import RobustCurve
@@ -272,16 +272,11 @@ def lines(result: Figure1, data: str) -> Iterator[tuple[str, str, list[str]]]:
             several = f", {len(curve.seeds)} seeds" if len(curve.seeds) > 1 else ""
             texts = []
             for mean, least, most in zip(spread.mean, spread.least, spread.most, strict=True):
-                band = f" [{_down(least)} to {_down(most)}]" if several else ""
-                texts.append(_down(mean) + band)
+                band = f" [{percent_down(least, '')} to {percent_down(most, '')}]" if several else ""
+                texts.append(percent_down(mean, "") + band)
             yield key, f"{curve.name}{several}", texts
     printed = [f"{100 * share:.1f}" if share else "" for share in _printed_at(data)]
     yield "printed", "STN", printed
-
-
-def _down(share: float) -> str:
-    """Format a lower bound in per cent: rounded down."""
-    return f"{np.floor(1000 * share + 1e-9) / 10:.1f}"
 
 
 def _printed_at(data: str) -> list[float]:

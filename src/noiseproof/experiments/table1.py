@@ -23,6 +23,7 @@ from noiseproof.experiments.procedures import ALPHA, PAPERS_ALPHA, allowance, ou
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Network, Run, read_decided, read_runs
 from noiseproof.experiments.verified import FILE, Verified
 from noiseproof.files import write_atomically
+from noiseproof.reports.analysis import percent_down
 from noiseproof.stopped_records import StoppedRecord
 from noiseproof.training import CHECKPOINT
 
@@ -284,21 +285,15 @@ def _text(cell: Cell | None, key: str, column: tuple[str, str]) -> str:
         text = f"{value:.1f} %"
     else:
         # the paper's is called a bound, and is rounded as one
-        text = _down(value.mean) if key == "paper" and kind == "robust" else f"{100 * value.mean:.1f} %"
-        if len(value.shares) > 1:
-            low, high = (
-                (_down(min(value.shares)), _down(max(value.shares)))
-                if key == "paper" and kind == "robust"
-                else (f"{100 * min(value.shares):.1f} %", f"{100 * max(value.shares):.1f} %")
-            )
-            text += f" [{low.removesuffix(' %')} to {high.removesuffix(' %')}]"
+        as_bound = key == "paper" and kind == "robust"
+        mean, low, high = (
+            percent_down(share, "") if as_bound else f"{100 * share:.1f}"
+            for share in (value.mean, min(value.shares), max(value.shares))
+        )
+        text = f"{mean} %" + (f" [{low} to {high}]" if len(value.shares) > 1 else "")
     text = f"{WRITTEN[data]} ({text})" if kind == "robust" else text
     least = value.at_least if isinstance(value, Value) else None
-    return text if least is None else f"{text}, at least {_down(least)}"
-
-
-def _down(share: float) -> str:
-    return f"{np.floor(1000 * share + 1e-9) / 10:.1f} %"
+    return text if least is None else f"{text}, at least {percent_down(least)}"
 
 
 def write(table: Table1, folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ __all__ = [
     "analyse",
     "analyse_procedure",
     "largest_radius",
+    "percent_down",
     "round_down",
     "table_radii",
     "titles",
@@ -170,6 +171,11 @@ def round_down(value: float, digits: int = 3) -> str:
     """Format a certified radius without ever printing more than was proven."""
     scale = 10**digits
     return f"{np.floor(value * scale) / scale:.{digits}f}"
+
+
+def percent_down(fraction: float, unit: str = " %") -> str:
+    """Format a lower bound in per cent: rounded down, never below zero."""
+    return f"{np.floor(1000 * max(fraction, 0.0) + 1e-9) / 10:.1f}{unit}"
 
 
 def table_radii(widest: float) -> list[float]:
