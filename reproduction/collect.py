@@ -1,7 +1,8 @@
 """Copy finished records into reproduction/records: `python reproduction/collect.py runs` takes all below runs/.
 
-What is copied are votes, and what verified.json says. Left out are pictures of the data set's images and where the data
-lay: neither decides anything.
+What is copied are votes, and what verified.json says. Left out are pictures of the data set's images, the points that
+attacks found, since these are such pictures too, and where the data lay. None of it decides anything that is drawn; to
+judge an attack again by other votes, its points are needed, and its command makes them.
 """
 
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from noiseproof.attack_records import AttackRecord
 from noiseproof.experiments.verified import FILE
 from noiseproof.records import Record
 from noiseproof.stopped_records import StoppedRecord
@@ -19,7 +21,7 @@ RECORDS = Path(__file__).parent / "records"
 
 def collect(runs: Path) -> None:
     """Copy every record below a folder; one that is there already is made anew."""
-    for kind in (Record, StoppedRecord):
+    for kind in (Record, StoppedRecord, AttackRecord):
         for path in sorted(runs.rglob(kind.configuration)):
             record, place = kind.open(path.parent), RECORDS / path.parent.relative_to(runs)
             left, faults = record.missing()
@@ -31,18 +33,25 @@ def collect(runs: Path) -> None:
             for old in (place / kind.configuration, *(place / "votes").glob("*")):
                 old.unlink(missing_ok=True)
             copy = kind.create(place, record.settings, _without_places(record.about))
-            for shard, table in zip(record.shards, record.tables(), strict=True):
-                bare = replace(table, thumbnails=[b""] * len(table.index))
-                copy.write_shard(shard, bare, record.shard_about(shard))
-            answers = path.parent / "votes" / "answers.json"
-            if answers.exists():
-                shutil.copyfile(answers, place / "votes" / answers.name)
+            if isinstance(record, AttackRecord):  # its votes hold no pictures
+                _copy_votes(path.parent, place, "*.parquet")
+            else:
+                for shard, table in zip(record.shards, record.tables(), strict=True):
+                    bare = replace(table, thumbnails=[b""] * len(table.index))
+                    copy.write_shard(shard, bare, record.shard_about(shard))
+            _copy_votes(path.parent, place, "answers.json")
             sys.stdout.write(f"{place}\n")
     for path in sorted(runs.rglob(FILE)):
         place = RECORDS / path.relative_to(runs)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
         sys.stdout.write(f"{place}\n")
+
+
+def _copy_votes(run: Path, place: Path, pattern: str) -> None:
+    (place / "votes").mkdir(exist_ok=True)
+    for file in (run / "votes").glob(pattern):
+        shutil.copyfile(file, place / "votes" / file.name)
 
 
 def _without_places(about: Any) -> Any:

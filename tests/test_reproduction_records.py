@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from noiseproof.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.experiments import runs
 from noiseproof.experiments.verified import FILE, Verified
 from noiseproof.records import Record, RecordSettings, VoteTable
@@ -18,12 +19,15 @@ RECORDS = ROOT / "records"
 
 
 def test_every_committed_record_is_whole_and_holds_no_images() -> None:
-    found = [kind.open(path.parent) for kind in (Record, StoppedRecord) for path in RECORDS.rglob(kind.configuration)]
+    kinds = (Record, StoppedRecord, AttackRecord)
+    found = [kind.open(path.parent) for kind in kinds for path in RECORDS.rglob(kind.configuration)]
     assert found
     for record in found:
         assert record.missing() == ([], [])
-        assert not any(picture for table in record.tables() for picture in table.thumbnails)
         assert record.about["command"][0] == "noiseproof"
+        if not isinstance(record, AttackRecord):
+            assert not any(picture for table in record.tables() for picture in table.thumbnails)
+    assert not list(RECORDS.rglob("points")), "the points of an attack are pictures of the data set"
     for path in RECORDS.rglob(FILE):
         Verified.read(path.parent)
     for path in RECORDS.rglob("*.json"):
@@ -81,3 +85,30 @@ def test_collecting_leaves_out_pictures_places_and_what_is_not_finished(
     assert json.loads(text)["about"]["training"]["made"]["data"] == {"digest": "x"}
     collect.collect(tmp_path / "runs")  # again: the same
     assert (copy.path / "record.json").read_text() == text
+
+
+def test_of_an_attack_the_votes_are_collected_and_its_points_are_not(
+    collect: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "RECORDS", tmp_path / "records")
+    settings = AttackSettings(
+        data={"name": "mnist"}, model={"name": "net", "digest": "d"}, noise={"name": "gaussian", "sigma": 0.5}, num_classes=2,
+        attack={"name": "PGD"}, norm="l2", sizes=[0.0, 1.0], samples=5, alpha=0.1, seed=0, start=0, stop=4, step=1, shard_size=2,
+        engine={"device": "cpu"}, gradients="fp32",
+    )  # fmt: skip
+    record = AttackRecord.create(tmp_path / "runs" / "net" / "pgd-l2", settings, {"data": {"source": "/home/me"}})
+    for shard in record.shards:
+        table = AttackTable(
+            np.array(record.shard_indices(shard)), np.zeros(2, dtype=np.int64), np.tile([0.0, 1.0], (2, 1)),
+            np.array([[[5, 0], [3, 2]], [[4, 1], [shard, 5 - shard]]]), np.tile([0.0, 0.5], (2, 1)),
+        )  # fmt: skip
+        record.write_shard(shard, table, np.zeros((2, 2, 1, 2, 2), dtype=np.float32), {"seconds": 2.0})
+    for _ in range(2):  # again: the same
+        collect.collect(tmp_path / "runs")
+        copy = AttackRecord.open(tmp_path / "records" / "net" / "pgd-l2")
+        assert copy.missing() == ([], [])
+        assert (copy.read().votes == record.read().votes).all()
+        assert (copy.read_verdicts().verdicts == record.read_verdicts().verdicts).all()
+        assert copy.shard_about(1) == {"seconds": 2.0}
+        assert not (copy.path / "points").exists()
+        assert "/home/me" not in (copy.path / "attack.json").read_text()
