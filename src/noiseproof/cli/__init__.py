@@ -11,6 +11,7 @@ from noiseproof.cli.audit import audit
 from noiseproof.cli.certify import certify
 from noiseproof.cli.console import say
 from noiseproof.cli.demo import demo
+from noiseproof.cli.ensemble import ensemble
 from noiseproof.cli.inspect import inspect
 from noiseproof.cli.ladder import ladder
 from noiseproof.cli.measure import measure
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    *(demo, train, certify, attack, rejudge, audit, ladder),
+    *(demo, train, ensemble, certify, attack, rejudge, audit, ladder),
     *(recertify, report, inspect, measure, radius, reproduce),
 ):
     app.command()(command)

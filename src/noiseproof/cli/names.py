@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from noiseproof.attacks import Attack
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
+    from noiseproof.models import Checkpoint
     from noiseproof.noises import Noise
     from noiseproof.objectives import Objective
 
@@ -25,6 +27,7 @@ __all__ = [
     "attack",
     "bound",
     "certificate",
+    "checkpoint",
     "device",
     "noise",
     "objective",
@@ -237,6 +240,15 @@ def noise(name: NoiseName, scale: float) -> "Noise":
         NoiseName.uniform: Uniform,
     }
     return builders[name](scale)
+
+
+def checkpoint(place: str) -> "Checkpoint":
+    """Load a network of ours: a run folder, a checkpoint, or zoo:NAME."""
+    from noiseproof.models import fetch, load_checkpoint
+    from noiseproof.training import CHECKPOINT
+
+    path = fetch(place.removeprefix("zoo:")) if place.startswith("zoo:") else Path(place)
+    return load_checkpoint(path / CHECKPOINT if path.is_dir() else path)
 
 
 def device(name: str) -> "torch.device":

@@ -194,7 +194,9 @@ def train(
     )
     if after:
         dataset = _left_by(after, loss, dataset, out, device)
-    run_training(settings, dataset, out, device, start=None if start_from is None else _checkpoint(start_from))
+    run_training(
+        settings, dataset, out, device, start=None if start_from is None else names.checkpoint(start_from).model
+    )
     if not _first_process():
         return
     picture = _draw(out)
@@ -232,7 +234,7 @@ def _left_by(after: list[Path], loss: "Objective", dataset: "Dataset", out: Path
     """Leave out what the stages before certify, with a progress bar, and say how much is left."""
     from noiseproof.training import left_by
 
-    stages = [(str(path), _checkpoint(str(path))) for path in after]
+    stages = [(str(path), names.checkpoint(str(path)).model) for path in after]
     with (
         resumable("What was judged last is kept."),
         progress_bar("judge", len(dataset), visible=_first_process()) as (bar, task),
@@ -245,15 +247,6 @@ def _left_by(after: list[Path], loss: "Objective", dataset: "Dataset", out: Path
     if _first_process():
         say(f"{len(part)} of {len(dataset)} training images are left: the stages before certify the others.")
     return part
-
-
-def _checkpoint(place: str) -> "nn.Module":
-    """Load a network of ours: a run folder, a checkpoint, or zoo:NAME."""
-    from noiseproof.models import fetch, load_checkpoint
-    from noiseproof.training import CHECKPOINT
-
-    path = fetch(place.removeprefix("zoo:")) if place.startswith("zoo:") else Path(place)
-    return load_checkpoint(path / CHECKPOINT if path.is_dir() else path).model
 
 
 def run_training(

@@ -3,13 +3,14 @@
 from noiseproof.models.checkpoint import Checkpoint, load_checkpoint, model_digest, save_checkpoint
 from noiseproof.models.cifar_resnet import CIFARResNet, cifar_resnet20, cifar_resnet110
 from noiseproof.models.digits_cnn import DigitsCNN
+from noiseproof.models.ensemble import Ensemble
 from noiseproof.models.external import LoadedModel, load_model
 from noiseproof.models.imagenet_resnet import resnet50
 from noiseproof.models.kw_networks import kw_cifar_large, kw_cifar_small, kw_mnist_large, kw_mnist_small
 from noiseproof.models.normalise import CIFAR10, IMAGENET, Normalise, with_normalisation
 from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
-from noiseproof.models.registry import build, names
+from noiseproof.models.registry import build, ensemble_name, names
 from noiseproof.models.small_cnn import SmallCNN
 from noiseproof.models.zoo import fetch, shipped
 
@@ -19,6 +20,7 @@ __all__ = [
     "CIFARResNet",
     "Checkpoint",
     "DigitsCNN",
+    "Ensemble",
     "LoadedModel",
     "Normalise",
     "PaperCIFAR",
@@ -27,6 +29,7 @@ __all__ = [
     "build",
     "cifar_resnet20",
     "cifar_resnet110",
+    "ensemble_name",
     "fetch",
     "kw_cifar_large",
     "kw_cifar_small",

@@ -1,19 +1,25 @@
 """Networks by name, so that a checkpoint can name its architecture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.models.cifar_resnet import cifar_resnet20, cifar_resnet110
 from noiseproof.models.digits_cnn import DigitsCNN
+from noiseproof.models.ensemble import Ensemble
 from noiseproof.models.imagenet_resnet import resnet50
 from noiseproof.models.kw_networks import kw_cifar_large, kw_cifar_small, kw_mnist_large, kw_mnist_small
 from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
 from noiseproof.models.small_cnn import SmallCNN
 
-__all__ = ["build", "names"]
+__all__ = ["MOST_MEMBERS", "build", "ensemble_name", "names"]
+
+MOST_MEMBERS = 50
+"""Of an ensemble that a checkpoint names: the name alone must not fill the memory."""
+
+_ENSEMBLE = "ensemble:"
 
 _BY_NAME: dict[str, Callable[[], nn.Module]] = {
     "digits-cnn": DigitsCNN,
@@ -35,13 +41,35 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
+def ensemble_name(members: Sequence[str]) -> str:
+    """Return the name by which `build` makes an `Ensemble` of networks of these names."""
+    return _ENSEMBLE + ",".join(members)
+
+
 def build(name: str) -> nn.Module:
-    """Build a network with fresh weights from torch's global generator.
+    """Build a network, or an `Ensemble` of networks, with fresh weights from torch's global generator.
+
+    Args:
+        name: one of `names`, or what `ensemble_name` gives.
 
     Raises:
         InvalidInputError: no such name.
         MissingExtraError: the network is of a package that is not installed.
     """
+    if name.startswith(_ENSEMBLE):
+        members = name.removeprefix(_ENSEMBLE).split(",")
+        if len(members) > MOST_MEMBERS:
+            raise InvalidInputError(
+                "model",
+                required=f"an ensemble of at most {MOST_MEMBERS}",
+                got=len(members),
+                remedy="Own networks: use the library.",
+            )
+        return Ensemble([_build_one(member) for member in members])
+    return _build_one(name)
+
+
+def _build_one(name: str) -> nn.Module:
     if name not in _BY_NAME:
         raise InvalidInputError(
             "model", required=f"one of {', '.join(_BY_NAME)}", got=repr(name), remedy="Own networks: use the library."

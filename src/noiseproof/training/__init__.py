@@ -1,6 +1,7 @@
 """The training loop: objective x data x optimiser -> checkpoint, interruptible at any moment."""
 
 from noiseproof.training.cascade import CASCADE, left_by
+from noiseproof.training.combination import combine
 from noiseproof.training.loop import BatchReport, EpochReport, train
 from noiseproof.training.parallel import leave
 from noiseproof.training.settings import TrainingSettings
@@ -14,6 +15,7 @@ __all__ = [
     "BatchReport",
     "EpochReport",
     "TrainingSettings",
+    "combine",
     "leave",
     "left_by",
     "train",
