@@ -26,12 +26,13 @@ def combine(members: Sequence[tuple[str, Checkpoint]], out: Path, noise: Noise |
 
     Raises:
         InvalidInputError: fewer than two or more than 50, the same one twice, an ensemble among them, trained on
-            different data, or with different noise where none is named.
+            different data, or with different noise where none is named, or without a record of its training.
         RunError: `out` holds a training, or cannot be written.
     """
     name = ensemble_name([member.model_name for _, member in members])
     digests = [model_digest(member.model) for _, member in members]
     for number, (place, member) in enumerate(members):
+        _require_record(place, member.record)
         if isinstance(member.model, Ensemble):
             raise InvalidInputError(
                 place, required="one network", got="an ensemble", remedy="Name its members: all count alike."
@@ -62,6 +63,19 @@ def combine(members: Sequence[tuple[str, Checkpoint]], out: Path, noise: Noise |
     }
     save_checkpoint(out / CHECKPOINT, network, name, about)
     return out / CHECKPOINT
+
+
+def _require_record(place: str, record: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError where a record, which may be anybody's, does not say what `combine` takes from it."""
+    parts = {"data": record.get("data"), "settings": record.get("settings"), "made": record.get("made", {})}
+    found = parts | {"made.data": parts["made"].get("data", {}) if isinstance(parts["made"], dict) else None}
+    if absent := [name for name, value in found.items() if not isinstance(value, dict)]:
+        raise InvalidInputError(
+            place,
+            required="a network whose record says how it was trained",
+            got=f"none of its {', '.join(absent)}",
+            remedy="Train it by noiseproof, or build noiseproof.models.Ensemble in a factory of your own.",
+        )
 
 
 def _data(record: Mapping[str, Any]) -> dict[str, Any]:
