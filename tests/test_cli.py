@@ -73,6 +73,12 @@ def test_certifying_again_continues_and_counts_nothing_twice(run: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in run.glob("votes/*")} == before
 
 
+def test_in_a_log_a_message_is_one_line() -> None:
+    refused = noiseproof("certify", "nowhere", "--samples", 5, code=2).stderr
+    assert refused.count("\n") == 1
+    assert len(refused) > int(QUIET["COLUMNS"]), "one that a terminal of this width would wrap"
+
+
 def test_other_settings_are_refused_by_name(run: Path, tmp_path: Path) -> None:
     refused = one_line(noiseproof("certify", run, "--samples", 400, "--every", 10, "--seed", 1, code=2).stderr)
     assert "samples 400" in refused

@@ -108,8 +108,8 @@ RadiiOption = Annotated[
 
 
 def say(message: str) -> None:
-    """Print a message for people."""
-    messages.print(message, highlight=False)
+    """Print a message for people; in a log, where nobody sees its width, it is a line of its own."""
+    messages.print(message, highlight=False, soft_wrap=not messages.is_terminal)
 
 
 def print_json(value: Any) -> None:
