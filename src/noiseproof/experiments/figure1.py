@@ -237,7 +237,7 @@ def _draw_panel(axes: Axes, result: Figure1, data: str, key: str) -> None:
             color=colour,
             linestyle=curve.style,
             linewidth=2 if curve.style == "-" else 1.6,
-            label=f"{curve.name} ({seeds})",
+            label=f"{curve.name} ({seeds}, {curve.votes} votes)",
         )
         if len(curve.seeds) > 1:
             band = (100 * spread.least[:end], 100 * spread.most[:end])
