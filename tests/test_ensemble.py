@@ -118,9 +118,12 @@ OTHER_CLASSES = {"made": {"data": MADE["data"] | {"class_names": ["a"] * 10}}}
     ("second", "said"),
     [
         (lambda: member(0), "another network than those before.*got that of net-0"),
-        (lambda: member(1, data={"name": "digits", "digest": "e"}), "data of its training of the first"),
-        (lambda: member(1, **OTHER_CLASSES), "data of its training of the first"),
-        (lambda: member(1, **OTHER_NOISE), "noise of the first.*--sigma"),
+        (
+            lambda: member(1, data={"name": "digits", "digest": "e"}),
+            "the training data of net-1 must be that of the first",
+        ),
+        (lambda: member(1, **OTHER_CLASSES), "the training data of net-1 must be that of the first"),
+        (lambda: member(1, **OTHER_NOISE), "the noise of net-1 must be that of the first.*--sigma"),
         (lambda: ("bare", Checkpoint(DigitsCNN(), "digits-cnn", {})), "none of its data, settings"),
         (lambda: member(1, made=[]), "none of its made"),
         (lambda: ("two", Checkpoint(Ensemble([DigitsCNN(), DigitsCNN()]), "digits-cnn", record())), "got an ensemble"),

@@ -44,7 +44,7 @@ def combine(members: Sequence[tuple[str, Checkpoint]], out: Path, noise: Noise |
                 got=f"that of {members[digests.index(digests[number])][0]}",
                 remedy="Leave it out: twice the same votes prove no more.",
             )
-        _require_equal(place, "data of its training", _data(member.record), _data(members[0][1].record))
+        _require_equal(place, "training data", _data(member.record), _data(members[0][1].record))
         if noise is None:
             _require_equal(place, "noise", _noise(member.record), _noise(members[0][1].record))
     network = Ensemble([member.model for _, member in members]).eval()
@@ -95,4 +95,6 @@ def _require_equal(place: str, what: str, found: Any, first: Any) -> None:
         remedy = (
             "Name the one to certify with: --sigma." if what == "noise" else "Put together networks of one data set."
         )
-        raise InvalidInputError(place, required=f"the {what} of the first, {first}", got=found, remedy=remedy)
+        raise InvalidInputError(
+            f"the {what} of {place}", required=f"that of the first, {first}", got=found, remedy=remedy
+        )
