@@ -35,9 +35,9 @@ def test_every_committed_record_is_whole_and_holds_no_images() -> None:
 
 
 def test_they_are_what_their_folders_say() -> None:
-    for network in (runs.Network("mnist", "stn", 0.7), runs.Network("mnist", "stn", 0.5)):
-        found, missing = runs.read_runs(network, RECORDS)
-        assert len(found) >= 1
+    for kind, sigma, seeds in (("stn", 0.7, 3), ("stn", 0.5, 1), ("gaussian", 0.7, 3), ("gaussian", 0.5, 1)):
+        found, missing = runs.read_runs(runs.Network("mnist", kind, sigma, tuple(range(seeds))), RECORDS)
+        assert len(found) == seeds
         assert not missing
         assert len(found[0].votes.index) == 1000
 
