@@ -19,7 +19,6 @@ from noiseproof.models import (
     DigitsCNN,
     Ensemble,
     build,
-    ensemble_name,
     load_checkpoint,
     model_digest,
     names,
@@ -84,7 +83,7 @@ def test_names_that_are_no_ensembles(name: str) -> None:
 
 def test_a_name_cannot_fill_the_memory() -> None:
     with pytest.raises(InvalidInputError, match="at most 50"):
-        build(ensemble_name(["digits-cnn"] * 51))
+        build("ensemble:" + ",".join(["digits-cnn"] * 51))
     assert not any(name.startswith("ensemble") for name in names())
 
 
@@ -108,6 +107,12 @@ def test_a_checkpoint_holds_all_of_them(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="without another training"):
         combine(members[:2], tmp_path / "three")
     assert load_checkpoint(path).record == found.record
+
+
+def test_one_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="at most 50 networks; got 51"):
+        combine([member(seed) for seed in range(51)], tmp_path / "many")
+    assert not (tmp_path / "many").exists()
 
 
 OTHER_NOISE = {"settings": {"noise": {"name": "gaussian", "sigma": 0.5}}}

@@ -42,7 +42,12 @@ def names() -> tuple[str, ...]:
 
 
 def ensemble_name(members: Sequence[str]) -> str:
-    """Return the name by which `build` makes an `Ensemble` of networks of these names."""
+    """Return the name by which `build` makes an `Ensemble` of networks of these names.
+
+    Raises:
+        InvalidInputError: more than `MOST_MEMBERS`: `build` would refuse the name.
+    """
+    _require_few(members)
     return _ENSEMBLE + ",".join(members)
 
 
@@ -58,15 +63,19 @@ def build(name: str) -> nn.Module:
     """
     if name.startswith(_ENSEMBLE):
         members = name.removeprefix(_ENSEMBLE).split(",")
-        if len(members) > MOST_MEMBERS:
-            raise InvalidInputError(
-                "model",
-                required=f"an ensemble of at most {MOST_MEMBERS}",
-                got=len(members),
-                remedy="Own networks: use the library.",
-            )
+        _require_few(members)
         return Ensemble([_build_one(member) for member in members])
     return _build_one(name)
+
+
+def _require_few(members: Sequence[str]) -> None:
+    if len(members) > MOST_MEMBERS:
+        raise InvalidInputError(
+            "ensemble",
+            required=f"at most {MOST_MEMBERS} networks",
+            got=len(members),
+            remedy="For more, build noiseproof.models.Ensemble in a factory of your own.",
+        )
 
 
 def _build_one(name: str) -> nn.Module:
