@@ -15,7 +15,7 @@ from noiseproof import cli
 from noiseproof.attack_records import AttackRecord
 from noiseproof.certificates import NeymanPearson
 from noiseproof.cli.console import console
-from noiseproof.errors import NoiseproofError
+from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.experiments import attack_figures, ladder
 from noiseproof.noises import Noise
 from noiseproof.reports.attacked import certified_beside, worst_case
@@ -371,6 +371,16 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
     assert panels[0].certified == [], "another network of the same name"
 
 
+def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
+    digits = attack_figures.Defender("stn", "STN", "digits-cnn", "bf16")
+    one = attack_figures.Cell(digits, "pgd", "l2", ("loss=margin", "draws=4", "steps=5"), every=150, sizes="0.5")
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50, "--precision", "fp32"]
+    noiseproof("attack", run, *options, "--out", tmp_path / one.folder)
+    with pytest.raises(RunError, match="with precision bf16"):
+        one.read(tmp_path)
+    assert "--precision bf16" in one.command(tmp_path)
+
+
 def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("margin"))
     place = tmp_path / "stn" / "pgd-margin-l2"
@@ -409,4 +419,6 @@ def test_missing_records_come_with_commands_that_parse() -> None:
                 attack = names.attack(names.AttackName(cell.attack), cell.changes)
                 attack.require_norm(norm)
                 assert cell.norm == norm
-                assert "--out runs/" in cell.command(Path("runs"))
+                command = cell.command(Path("runs"))
+                assert "--out runs/" in command
+                assert ("--precision int8" in command) == ("/stn-" in cell.defender.name), "that of the certificates"

@@ -66,15 +66,22 @@ class Defender:
         name: of its folder, below the folder of records.
         title: for legends.
         model: what `--model` takes.
+        precision: as `--precision`. Of a network with noise that of its certificates, which speak of that function alone.
     """
 
     name: str
     title: str
     model: str
+    precision: str = "auto"
+
+    @property
+    def options(self) -> list[str]:
+        """The options of every command about it."""
+        return ["--model", self.model, *([] if self.precision == "auto" else ["--precision", self.precision])]
 
 
-STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7")
-STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5")
+STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", "int8")
+STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", "int8")
 TRADES = Defender("mnist/trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
 MADRY = Defender("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
 NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural")
@@ -116,7 +123,7 @@ class Cell:
 
     def command(self, records: Path) -> str:
         """Return the command that makes its record."""
-        parts = ["noiseproof", "attack", str(records / self.defender.name), "--model", self.defender.model]
+        parts = ["noiseproof", "attack", str(records / self.defender.name), *self.defender.options]
         parts += [
             "--attack",
             self.attack,
@@ -144,9 +151,11 @@ class Cell:
         settings = record.settings
         spec = dict(settings.attack.get("attack", settings.attack))
         wanted = [float(size) for size in self.wanted_sizes.split(",")]
+        ran, wanted_precision = settings.engine.get("precision"), self.defender.precision
         changed = {name: str(spec.get(name)) for name, _, _ in (change.partition("=") for change in self.changes)}
         for what, required, got in (
             ("model", self.defender.model, settings.model["name"]),
+            ("precision", ran if wanted_precision == "auto" else wanted_precision, ran),
             ("norm", self.norm, settings.norm),
             ("sizes", [0.0, *wanted], list(settings.sizes)),
             ("every", self.every, settings.step),
@@ -230,7 +239,7 @@ def _figure4(norm: str) -> list[Curve]:
 
 
 def _figure6(norm: str) -> list[Curve]:
-    slow = 100  # images apart: attacks on decisions and binary searches cost seconds to minutes an image
+    slow = 200  # images apart: attacks on decisions and binary searches cost ten seconds to half a minute an image
     decisions: list[Curve] = [("HopSkipJump", (Cell(STN_07, "hop-skip-jump", norm, every=slow),), 4, True)]
     if norm == "l2":
         decisions.insert(0, ("Boundary", (Cell(STN_07, "boundary", norm, every=slow),), 2, True))
@@ -276,7 +285,7 @@ def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[Miss
         areas = []
         for defender, colour in figure.certified:
             run, attack = records / defender.name, attacked.get(defender)
-            command = f"noiseproof certify {run} --model {defender.model} --every 10"
+            command = shlex.join(["noiseproof", "certify", str(run), *defender.options, "--every", "10"])
             try:
                 area = None if attack is None else _certified(run, defender, colour, attack)
                 why = NOT_THERE
