@@ -10,16 +10,17 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 
-from noiseproof import data
+from file_server import FileServer, serving
+from noiseproof import data, downloads
 from noiseproof.data import Split, cifar10, mnist, sources
-from noiseproof.data.sources import Source, download
+from noiseproof.data.sources import Source
+from noiseproof.downloads import download
 from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
 
 PUBLISHED = mnist._SOURCES
@@ -32,7 +33,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NOISEPROOF_DATA", raising=False)
     monkeypatch.setattr(sources, "cache", lambda: tmp_path / "cache")
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(sources, "_PAUSE", 0.001)
+    monkeypatch.setattr(downloads, "_PAUSE", 0.001)
     monkeypatch.setattr(mnist, "_COUNTS", COUNTS)
     monkeypatch.setattr(mnist, "_SOURCES", (Source("none.gz", "http://127.0.0.1:1/none.gz", "0" * 32),))
     monkeypatch.setattr(cifar10, "_RECORDS", 20)
@@ -197,9 +198,10 @@ def test_a_named_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.Mo
 def test_environment_then_cache_then_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted: list[tuple[str, Path]] = []
 
-    def pretend(source: Source, folder: Path) -> None:
-        wanted.append((source.file, folder))
-        write_mnist(folder)
+    def pretend(url: str, path: Path, known_hash: str) -> None:
+        assert (url, known_hash) == ("http://127.0.0.1:1/none.gz", f"md5:{'0' * 32}")
+        wanted.append((path.name, path.parent))
+        write_mnist(path.parent)
 
     monkeypatch.setattr(sources, "download", pretend)
     (tmp_path / "other").mkdir()
@@ -427,106 +429,46 @@ def test_real_cifar10(data_dir: Path, tmp_path: Path) -> None:
 # Downloads
 
 CONTENT = np.random.default_rng(3).bytes(300_000)
-PIECE = sources._PIECE  # what came of a piece that was cut comes again
+PIECE = downloads._PIECE  # what came of a piece that was cut comes again
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-class Server:
-    """Serves one file and remembers what it was asked for.
-
-    Attributes:
-        content: the file.
-        ranges: whether it honours Range.
-        cuts: for each request to come, how many bytes it sends before it drops the connection.
-        statuses: for each request to come, an error that it answers with.
-        slices: for each request to come of a range, how much of it is sent; the standard allows less.
-        elsewhere: for each request to come, by how much the range that it sends is beside the one that was asked for.
-    """
-
-    def __init__(self) -> None:
-        self.content, self.ranges = CONTENT, True
-        self.cuts: list[int] = []
-        self.statuses: list[int] = []
-        self.slices: list[int] = []
-        self.elsewhere: list[int] = []
-        self.asked: list[str | None] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/file.bin"
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        wanted = request.headers.get("Range")
-        self.asked.append(wanted)
-        if self.statuses:
-            request.send_error(self.statuses.pop(0))
-            return
-        total, first = len(self.content), 0
-        if wanted and self.ranges:
-            first = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            first += self.elsewhere.pop(0) if self.elsewhere else 0
-            request.send_response(206 if first < total else 416)
-            request.send_header(
-                "Content-Range", f"bytes {first}-{total - 1}/{total}" if first < total else f"bytes */{total}"
-            )
-        else:
-            request.send_response(200)
-        rest = self.content[first:]
-        if wanted and self.slices:
-            rest = rest[: self.slices.pop(0)]
-        request.send_header("Content-Length", str(len(rest)))
-        request.end_headers()
-        request.wfile.write(rest[: self.cuts.pop(0)] if self.cuts else rest)
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
+def server() -> Iterator[FileServer]:
+    with serving(CONTENT) as server:
+        yield server
 
 
-def fetch(server: Server, folder: Path, md5: str = MD5) -> bytes:
-    return download(Source("file.bin", server.url, md5), folder).read_bytes()
+def fetch(server: FileServer, folder: Path, md5: str = MD5) -> bytes:
+    return download(server.url, folder / "file.bin", f"md5:{md5}").read_bytes()
 
 
-def test_download_takes_its_name_when_whole_and_is_not_repeated(server: Server, tmp_path: Path) -> None:
+def test_download_takes_its_name_when_whole_and_is_not_repeated(server: FileServer, tmp_path: Path) -> None:
     assert fetch(server, tmp_path / "new" / "folder") == CONTENT
     assert fetch(server, tmp_path / "new" / "folder") == CONTENT
     assert server.asked == [None]
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_download_goes_on_where_it_was_interrupted(server: Server, tmp_path: Path) -> None:
+def test_download_goes_on_where_it_was_interrupted(server: FileServer, tmp_path: Path) -> None:
     server.cuts = [2 * PIECE, PIECE + 1]
     assert fetch(server, tmp_path) == CONTENT
     assert server.asked == [None, f"bytes={2 * PIECE}-", f"bytes={3 * PIECE}-"]
 
 
-def test_a_line_that_drops_often_is_not_given_up_while_something_comes(server: Server, tmp_path: Path) -> None:
+def test_a_line_that_drops_often_is_not_given_up_while_something_comes(server: FileServer, tmp_path: Path) -> None:
     server.cuts = [PIECE] * 4
     assert fetch(server, tmp_path) == CONTENT
     assert len(server.asked) == 5
 
 
-def test_a_server_that_sends_less_than_the_rest_is_asked_for_more(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_sends_less_than_the_rest_is_asked_for_more(server: FileServer, tmp_path: Path) -> None:
     server.cuts, server.slices = [PIECE], [1000, 2000]
     assert fetch(server, tmp_path) == CONTENT
     assert server.asked[1:] == [f"bytes={PIECE + sent}-" for sent in (0, 1000, 3000)]
 
 
-def test_download_goes_on_in_a_later_process(server: Server, tmp_path: Path) -> None:
+def test_download_goes_on_in_a_later_process(server: FileServer, tmp_path: Path) -> None:
     server.cuts = [PIECE, 0, 0, 0]
     with pytest.raises(requests.RequestException):
         fetch(server, tmp_path)
@@ -537,39 +479,39 @@ def test_download_goes_on_in_a_later_process(server: Server, tmp_path: Path) -> 
     assert server.asked == [f"bytes={PIECE}-"]
 
 
-def test_download_that_lacks_nothing_but_its_name(server: Server, tmp_path: Path) -> None:
+def test_download_that_lacks_nothing_but_its_name(server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(CONTENT)
     assert fetch(server, tmp_path) == CONTENT
     assert server.asked == ["bytes=300000-"]
 
 
-def test_a_server_without_ranges_sends_it_all_again(server: Server, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_it_all_again(server: FileServer, tmp_path: Path) -> None:
     server.ranges, server.cuts = False, [PIECE]
     assert fetch(server, tmp_path) == CONTENT
     assert server.asked == [None, f"bytes={PIECE}-"]
 
 
 @pytest.mark.parametrize("part", [b"something else", bytes(400_000)])
-def test_a_part_of_another_file_is_thrown_away(part: bytes, server: Server, tmp_path: Path) -> None:
+def test_a_part_of_another_file_is_thrown_away(part: bytes, server: FileServer, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(part)
     assert fetch(server, tmp_path) == CONTENT
     assert server.asked == [f"bytes={len(part)}-", None]
 
 
-def test_a_range_that_was_not_asked_for_is_not_taken(server: Server, tmp_path: Path) -> None:
+def test_a_range_that_was_not_asked_for_is_not_taken(server: FileServer, tmp_path: Path) -> None:
     server.cuts, server.elsewhere = [PIECE], [-100]
     assert fetch(server, tmp_path) == CONTENT
     assert server.asked == [None, f"bytes={PIECE}-", None]
 
 
-def test_a_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_checksum_leaves_nothing(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not match the known hash"):
         fetch(server, tmp_path, "0" * 32)
     assert server.asked == [None], "the same bytes would come again"
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 
-def test_a_refusal_is_final_and_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
+def test_a_refusal_is_final_and_a_busy_server_is_asked_again(server: FileServer, tmp_path: Path) -> None:
     server.statuses = [404, 404]
     with pytest.raises(requests.HTTPError, match="404"):
         fetch(server, tmp_path)
@@ -582,7 +524,7 @@ def test_a_refusal_is_final_and_a_busy_server_is_asked_again(server: Server, tmp
     assert len(server.statuses) == 5, "four attempts"
 
 
-def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_download_once(server: FileServer, tmp_path: Path) -> None:
     found: list[bytes] = []
     threads = [threading.Thread(target=lambda: found.append(fetch(server, tmp_path))) for _ in range(4)]
     for thread in threads:
@@ -594,7 +536,7 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_published_set_is_downloaded_checked_and_found_again(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_cifar(monkeypatch)
     write_cifar(tmp_path / "there", "archive")

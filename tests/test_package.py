@@ -16,7 +16,19 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], 
 
 # A room may import those of its own line and of lines above it, never below.
 LAYERS = [
-    {"errors", "randomness", "files", "search", "provenance", "logarithms", "stopwatch", "inputs", "balls", "ascent"},
+    {
+        "errors",
+        "randomness",
+        "files",
+        "search",
+        "provenance",
+        "logarithms",
+        "stopwatch",
+        "inputs",
+        "balls",
+        "ascent",
+        "downloads",
+    },
     {"noises", "bounds", "runners", "data", "sequential"},
     {"models", "classifier", "samplers"},
     {"certificates", "sampling", "scheduling", "objectives", "engine", "probing", "verification"},

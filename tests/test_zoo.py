@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from noiseproof import models
+from file_server import serving
+from noiseproof import downloads, models
 from noiseproof.cli import names
 from noiseproof.cli.subject import DataChoice, Subject
 from noiseproof.data import load
@@ -100,6 +101,23 @@ def test_elsewhere_it_is_downloaded_once_and_checked(
     (shelf / "tiny.safetensors").unlink()
     with pytest.raises(RunError, match="404"):
         fetch("tiny")
+
+
+def test_a_download_goes_on_where_it_stopped(shelf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    whole = (shelf / "tiny.safetensors").read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with serving(whole) as busy:
+        monkeypatch.setenv("NOISEPROOF_ZOO", busy.url.removesuffix("/file.bin"))
+        busy.cuts, busy.statuses = [len(whole) // 2], []
+        monkeypatch.setattr(downloads, "_ATTEMPTS", 1)
+        monkeypatch.setattr(downloads, "_PIECE", 64)
+        with pytest.raises(RunError, match="goes on where it stopped"):
+            fetch("tiny")
+        (part,) = (tmp_path / "cache").rglob("*.part")
+        came = part.stat().st_size
+        assert 0 < came < len(whole)
+        assert fetch("tiny").read_bytes() == whole
+        assert busy.asked == [None, f"bytes={came}-"]
 
 
 def test_a_network_of_the_zoo_knows_its_noise_and_data(shelf: Path) -> None:

@@ -7,6 +7,8 @@ from importlib.metadata import metadata
 from importlib.resources import files
 from pathlib import Path
 
+from noiseproof.downloads import cache as downloads
+from noiseproof.downloads import download
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models.weights import file_digest
 
@@ -73,23 +75,13 @@ def _address() -> str:
 
 
 def _download(address: str, name: str) -> Path:
-    import pooch
-    import requests
-
     try:
-        return Path(
-            pooch.retrieve(
-                address,
-                known_hash=f"sha256:{shipped()[name]}",
-                fname=f"{name}.safetensors",
-                path=pooch.os_cache("noiseproof") / "zoo",
-                downloader=pooch.HTTPDownloader(timeout=60),
-            )
-        )
-    except (requests.RequestException, ValueError, OSError) as error:
+        return download(address, downloads() / "zoo" / f"{name}.safetensors", f"sha256:{shipped()[name]}")
+    except (OSError, ValueError) as error:  # of requests and of pooch: a wrong checksum
         raise RunError(
             address,
             required=f"the weights of zoo:{name}",
             got=f"{type(error).__name__}: {error}",
-            remedy=f"Try again later, or set {_VARIABLE} to a folder that holds {name}.safetensors.",
+            remedy=f"Try again: a download goes on where it stopped. Or set {_VARIABLE} to a folder that holds "
+            f"{name}.safetensors.",
         ) from error
