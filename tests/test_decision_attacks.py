@@ -11,7 +11,7 @@ from scipy.stats import norm as normal
 from torch import Tensor, nn
 
 from half_space import HalfSpace, images_at, smallest_distances
-from noiseproof.attacks import Batch, Target
+from noiseproof.attacks import Batch, Target, hop_skip_jump
 from noiseproof.attacks.boundary import BoundaryAttack
 from noiseproof.attacks.copies import NoisyCopies
 from noiseproof.attacks.foolbox_bridge import foolbox_attack, seeded
@@ -253,6 +253,31 @@ def test_points_are_placed_by_other_draws_than_found_them() -> None:
 
 
 # ------------------------------------------------------------------------------------- attacks on votes
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("noise", [None, NOISE])
+def test_queries_asked_at_once_find_what_they_find_one_by_one(
+    noise: Noise | None, norm: Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, calls = HalfSpace(), []
+
+    def counted(batch: Tensor) -> Tensor:
+        calls.append(len(batch))
+        return network(batch)
+
+    images, labels = images_at([0.3, -0.2], network)
+    target, batch = Target(FunctionRunner(counted, "torch"), noise, 2), Batch(images, labels, [4, 5])
+    attack = HopSkipJump(steps=3, queries=40, draws=4)
+    before = torch.random.get_rng_state()
+    found = attack.nearest(target, batch, norm)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    together, rows = len(calls), sum(calls)
+    calls.clear()
+    monkeypatch.setattr(hop_skip_jump, "asked_at_once", lambda estimate, _: estimate)
+    assert torch.equal(attack.nearest(target, batch, norm), found)
+    assert sum(calls) == rows
+    assert together < len(calls) - 2 * 3 * 40, "a call for each estimate, not for each query"
 
 
 @pytest.mark.parametrize("noise", [None, NOISE])

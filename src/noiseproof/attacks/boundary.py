@@ -53,4 +53,4 @@ class BoundaryAttack(NearestAttack):
     def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
         """Walk from every image's start towards the image, one image at a time."""
         attack = foolbox_attack("BoundaryAttack", steps=self.steps, spherical_step=0.1, update_stats_every_k=1)
-        return nearest_by_votes(attack, target, batch, norm, self.draws)
+        return nearest_by_votes(lambda _: attack, target, batch, norm, self.draws)

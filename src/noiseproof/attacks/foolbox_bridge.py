@@ -4,7 +4,7 @@ import importlib
 import math
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,19 @@ from noiseproof.balls import Norm, distance
 from noiseproof.errors import ClassifierError, MissingExtraError, NoiseproofError
 from noiseproof.runners import memory_named
 
-__all__ = ["MOST_DRAWS", "foolbox_attack", "nearest_by_votes", "run_foolbox", "seeded", "starting_point"]
+__all__ = [
+    "MOST_DRAWS",
+    "Decide",
+    "asked_at_once",
+    "foolbox_attack",
+    "nearest_by_votes",
+    "run_foolbox",
+    "seeded",
+    "starting_point",
+]
+
+Decide = Callable[[Float[Tensor, "points *shape"]], Bool[Tensor, " points"]]
+"""Which of some points are adversarial."""
 
 _BLOCKS = (1, 2, 4, 8)
 """Pixels along the sides of the squares of noise that attacks on decisions start from."""
@@ -111,8 +123,35 @@ def seeded(seed: int, index: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def asked_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., Any]:
+    """Return hop-skip-jump's estimate of a gradient, which asks for its decisions one by one, asking for all at once.
+
+    What it asks does not depend on the answers. So it runs twice by the same random numbers, to be heard and to be
+    answered: the same queries in a few large batches.
+
+    Args:
+        estimate: `approximate_gradients` of an attack of Foolbox, on one image.
+        wrong: what decides in place of what it is given.
+    """
+
+    def run(_one_by_one: object, points: Any, steps: int, delta: Any) -> Any:
+        asked: list[Tensor] = []
+
+        def hear(query: Any) -> Any:
+            asked.append(query.raw)
+            return type(query)(query.raw.new_ones(len(query), dtype=torch.bool))
+
+        device = points.raw.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            estimate(hear, points, steps, delta)
+        answers = iter(torch.split(wrong(torch.cat(asked)), len(points)))
+        return estimate(lambda query: type(query)(next(answers)), points, steps, delta)
+
+    return run
+
+
 def nearest_by_votes(
-    attack: Any, target: Target, batch: Batch, norm: Norm, draws: int
+    prepare: Callable[[Decide], Any], target: Target, batch: Batch, norm: Norm, draws: int
 ) -> Float[Tensor, "batch *shape"]:
     """Run one of Foolbox's attacks on decisions against the majority of m same draws, on one image at a time.
 
@@ -124,6 +163,13 @@ def nearest_by_votes(
     Few draws may call an image wrong that many call right, one near its boundary. There m is doubled until the majority
     is right, and the attack has so many draws: up to 1024 / m times its cost, for the images that are the weakest.
     Images that are wrong by 1024 draws too, and those without a start, stay as they are.
+
+    Args:
+        prepare: returns the attack, given what decides about the points of an image.
+        target: the classifier.
+        batch: the images.
+        norm: in which points are near.
+        draws: m, at first.
     """
     found = batch.images.clone()
     for row in range(len(batch)):
@@ -134,7 +180,7 @@ def nearest_by_votes(
             continue
         seen = _Watched(votes, batch, row, norm)
         with seeded(batch.seed, int(batch.indices[row]), image.device):
-            run_foolbox(attack, seen, image, label, starting_points=start)
+            run_foolbox(prepare(seen.wrong), seen, image, label, starting_points=start)
         found[row] = seen.nearest
     return found
 
@@ -174,6 +220,10 @@ class _Watched(nn.Module):
         if float(least) < self.length:
             self.nearest, self.length = images[at].clone(), float(least)
         return shares
+
+    def wrong(self, points: Float[Tensor, "points *shape"]) -> Bool[Tensor, " points"]:
+        """Which points have another majority than the label."""
+        return self(points).argmax(1) != self.label  # type: ignore[no-any-return]
 
 
 def starting_point(votes: Votes, batch: Batch, row: int, norm: Norm) -> Float[Tensor, "1 *shape"] | None:

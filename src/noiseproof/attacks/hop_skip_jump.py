@@ -1,13 +1,13 @@
 """Hop-skip-jump (Chen, Jordan & Wainwright 2020): descent with gradients estimated at the boundary, by decisions."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.attacks.base import Batch, Target
-from noiseproof.attacks.foolbox_bridge import foolbox_attack, nearest_by_votes
+from noiseproof.attacks.foolbox_bridge import Decide, asked_at_once, foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.balls import Norm
 from noiseproof.errors import require_count
@@ -59,4 +59,10 @@ class HopSkipJump(NearestAttack):
             max_gradient_eval_steps=max(10_000, self.queries),
             constraint=norm,
         )
-        return nearest_by_votes(attack, target, batch, norm, self.draws)
+        one_by_one = attack.approximate_gradients
+
+        def prepare(wrong: Decide) -> Any:
+            attack.approximate_gradients = asked_at_once(one_by_one, wrong)
+            return attack
+
+        return nearest_by_votes(prepare, target, batch, norm, self.draws)

@@ -92,9 +92,14 @@ class Opponent:
         self._voter, self._batch_size = voter, batch_size
 
     def against(self, attack: Attack) -> Defence:
-        """Return the defence as an attack meets it: one on decisions asks the voter itself, the others differentiate."""
+        """Return the defence as an attack meets it: one on decisions asks the voter itself, the others differentiate.
+
+        A voter of one large batch size would fill up every question of a few rows: there the network that others
+        differentiate is asked. It differs by its rounding, and the voter itself judges what was found.
+        """
         network = self._voter
-        if attack.follows_gradients and isinstance(self.subject.classifier, nn.Module):
+        small = attack.follows_gradients or network.batch_size is not None
+        if small and isinstance(self.subject.classifier, nn.Module):
             network = accelerate(self.subject.classifier, precision=self.gradients, device=self.where)
         return self._defence(network)
 
