@@ -66,7 +66,8 @@ class Defender:
         name: of its folder, below the folder of records.
         title: for legends.
         model: what `--model` takes.
-        precision: as `--precision`. Of a network with noise that of its certificates, which speak of that function alone.
+        precision: as `--precision`. Of a network with noise that of its certificates, which speak of that function alone;
+            of the undefended one, which is as large, that of their gradients.
     """
 
     name: str
@@ -84,7 +85,7 @@ STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", "int8"
 STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", "int8")
 TRADES = Defender("mnist/trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
 MADRY = Defender("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
-NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural")
+NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural", "bf16")
 
 
 @dataclass(frozen=True)
@@ -178,14 +179,15 @@ def white_box(defender: Defender, norm: str) -> tuple[Cell, ...]:
 
     Against noise PGD by two losses with 16 draws and 40 steps. Where there is no noise, far more costs less than that:
     PGD by two losses, 100 steps and restarts, AutoAttack, and in l_2, where gradients of networks trained in l_inf are
-    known to mislead, more restarts and HopSkipJump.
+    known to mislead, more restarts and HopSkipJump. What is undefended needs no restarts.
     """
     if defender in {STN_07, STN_05}:
         return tuple(
             Cell(defender, "pgd", norm, (f"loss={loss}", "draws=16", "steps=40")) for loss in ("log_mean", "margin")
         )
-    restarts = f"restarts={5 if norm == 'l2' else 2}"
-    cells = [Cell(defender, "pgd", norm, (f"loss={loss}", "steps=100", restarts)) for loss in ("log_mean", "margin")]
+    restarts = 1 if defender == NATURAL else 5 if norm == "l2" else 2
+    settings = ("steps=100", f"restarts={restarts}")
+    cells = [Cell(defender, "pgd", norm, (f"loss={loss}", *settings)) for loss in ("log_mean", "margin")]
     cells.append(Cell(defender, "auto-attack", norm))
     if norm == "l2" and defender in {TRADES, MADRY}:
         cells.append(Cell(defender, "hop-skip-jump", norm))
