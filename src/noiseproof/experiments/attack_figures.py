@@ -286,7 +286,7 @@ def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[Miss
         areas = []
         for defender, colour in figure.certified:
             run, attack = records / defender.name, attacked.get(defender)
-            command = shlex.join(["noiseproof", "certify", str(run), *defender.options, "--every", "10"])
+            command = f"noiseproof certify {run} --model {defender.model} --every 10"
             try:
                 area = None if attack is None else _certified(run, defender, colour, attack)
                 why = NOT_THERE
