@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from noiseproof.attacks.hop_skip_jump import HopSkipJump
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.attacks.votes import Votes
 from noiseproof.balls import Norm, distance
+from noiseproof.cli.defending import Opponent
 from noiseproof.errors import ClassifierError, InvalidInputError, MissingExtraError
 from noiseproof.noises import Gaussian, Noise
 from noiseproof.runners import FunctionRunner, Runner
@@ -428,6 +430,20 @@ def test_norms_and_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="queries"):
         HopSkipJump(queries=0)
     assert HopSkipJump(draws=48).copies == BoundaryAttack(draws=48).copies == 48
+
+
+@pytest.mark.parametrize("fixed", [None, 64])
+def test_questions_of_a_few_rows_do_not_fill_up_whole_batches(fixed: int | None) -> None:
+    voter = FunctionRunner(HalfSpace(), "torch")
+    voter.batch_size = fixed
+    opponent = object.__new__(Opponent)
+    opponent.subject = SimpleNamespace(classifier=HalfSpace(), dataset=SimpleNamespace(num_classes=2))  # type: ignore[assignment]
+    opponent.noise, opponent.where, opponent.gradients = NOISE, CPU, "fp32"
+    opponent._voter, opponent._batch_size = voter, None
+    defence = opponent.against(HopSkipJump())
+    assert defence.voter is voter, "which judges"
+    assert (defence.target.network is voter) == (fixed is None)
+    assert defence.target.network.batch_size is None  # type: ignore[union-attr]
 
 
 # ------------------------------------------------------------------------------------------- the bridge
