@@ -47,6 +47,7 @@ ADVERSARIAL: list[Objective] = [
     AdversarialLogitPairing(norm="l2", epsilon=0.4, steps=4, weight=2.0),
     SmoothAdv(epsilon=0.4, steps=4, copies=1),
     SmoothAdv(epsilon=0.4, steps=4, copies=3, step_size=0.3),
+    SmoothAdv(epsilon=0.4, steps=4, copies=3, consistency=1.5, entropy_weight=0.2),
 ]
 NOISY: list[Objective] = [
     GaussianAugmentation(),
@@ -98,7 +99,7 @@ def example_loss(objective: Objective, f: Network, it: Example) -> float:
         Natural: lambda _: cross_entropy(f, it.clean, it.label),
         GaussianAugmentation: lambda _: cross_entropy(f, copies[0], it.label),
         Stability: lambda o: stability(o, f, it, copies),
-        Consistency: lambda o: consistency(o, f, it, copies),
+        Consistency: lambda o: consistency(f, it, copies, o.weight, o.entropy_weight),
         Adversarial: lambda _: cross_entropy(f, it.found, it.label),
         TRADES: lambda o: (
             cross_entropy(f, it.clean, it.label) + o.weight * kl(softmax(f, it.clean), softmax(f, it.found))
@@ -107,7 +108,7 @@ def example_loss(objective: Objective, f: Network, it: Example) -> float:
             (cross_entropy(f, it.clean, it.label) + cross_entropy(f, it.found, it.label)) / 2
             + o.weight * sum((a - b) ** 2 for a, b in zip(f(it.clean), f(it.found), strict=True)) / len(f(it.clean))
         ),
-        SmoothAdv: lambda _: sum(cross_entropy(f, x, it.label) for x in copies) / len(copies),
+        SmoothAdv: lambda o: consistency(f, it, copies, o.consistency, o.entropy_weight if o.consistency else 0.0),
         MACER: lambda o: macer(o, f, it, copies),
     }
     return float(by_kind[type(objective)](objective))
@@ -132,11 +133,11 @@ def stability(objective: Stability, f: Network, it: Example, copies: list[np.nda
     return cross_entropy(f, it.clean, it.label) + objective.weight * term
 
 
-def consistency(objective: Consistency, f: Network, it: Example, copies: list[np.ndarray]) -> float:
+def consistency(f: Network, it: Example, copies: list[np.ndarray], weight: float, entropy_weight: float) -> float:
     mean = sum(softmax(f, x) for x in copies) / len(copies)
     supervised = sum(cross_entropy(f, x, it.label) for x in copies) / len(copies)
     apart = sum(kl(mean, softmax(f, x)) for x in copies) / len(copies)
-    return supervised + objective.weight * apart + objective.entropy_weight * -sum(p * np.log(p) for p in mean)
+    return supervised + weight * apart + entropy_weight * -sum(p * np.log(p) for p in mean)
 
 
 def macer(objective: MACER, f: Network, it: Example, copies: list[np.ndarray]) -> float:
@@ -699,6 +700,9 @@ def test_weight_outside_its_domain(kind: type[Objective], weight: float) -> None
         (lambda: SmoothAdv(steps=0), "steps must be an integer >= 1"),
         (lambda: SmoothAdv(copies=0), "copies must be an integer >= 1"),
         (lambda: SmoothAdv(step_size=-1.0), "step_size must be a finite number >= 0"),
+        (lambda: SmoothAdv(consistency=-1.0), "consistency must be a finite number >= 0"),
+        (lambda: SmoothAdv(entropy_weight=math.nan), "entropy_weight must be a finite number >= 0"),
+        (lambda: SmoothAdv(copies=1, consistency=1.0), "copies must be an integer >= 2"),
         (lambda: MACER(margin=-1.0), "margin must be a finite number >= 0"),
         (lambda: MACER(inverse_temperature=math.inf), "inverse_temperature must be a finite number >= 0"),
         (lambda: MACER(copies=0), "copies must be an integer >= 1"),

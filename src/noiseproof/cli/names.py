@@ -41,6 +41,7 @@ class ModelName(StrEnum):
     paper_mnist = "paper-mnist"
     paper_cifar = "paper-cifar"
     small_cnn = "small-cnn"
+    lenet = "lenet"
     kw_mnist_small = "kw-mnist-small"
     kw_mnist_large = "kw-mnist-large"
     kw_cifar_small = "kw-cifar-small"

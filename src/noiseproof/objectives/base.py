@@ -14,7 +14,16 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 from noiseproof.randomness import RandomSource
 
-__all__ = ["BatchLoss", "Objective", "forward", "kl_divergence", "mean_prediction", "noisy_copies", "nonnegative"]
+__all__ = [
+    "BatchLoss",
+    "Objective",
+    "forward",
+    "inconsistency",
+    "kl_divergence",
+    "mean_prediction",
+    "noisy_copies",
+    "nonnegative",
+]
 
 
 @dataclass(frozen=True)
@@ -118,3 +127,13 @@ def kl_divergence(
 def mean_prediction(log_p: Float[Tensor, "copies batch classes"]) -> Float[Tensor, "batch classes"]:
     """Return log((p_1 + ... + p_m) / m), which is finite wherever one of the log p_i is."""
     return log_p.logsumexp(0) - math.log(len(log_p))
+
+
+def inconsistency(
+    log_p: Float[Tensor, "copies batch classes"], weight: float, entropy_weight: float
+) -> Float[Tensor, ""]:
+    """Return weight * mean KL(Fbar || F_i) + entropy_weight * mean H(Fbar), Fbar the mean of the F_i (Jeong & Shin 2020)."""
+    mean = mean_prediction(log_p)
+    apart = kl_divergence(mean.expand_as(log_p), log_p).mean()
+    entropy = -(mean.exp() * mean).sum(1).mean()
+    return weight * apart + entropy_weight * entropy

@@ -12,8 +12,7 @@ from noiseproof.objectives.base import (
     BatchLoss,
     Objective,
     forward,
-    kl_divergence,
-    mean_prediction,
+    inconsistency,
     noisy_copies,
     nonnegative,
 )
@@ -69,8 +68,6 @@ class Consistency(Objective):
         """Compute the loss with all copies in one forward pass; the logits are those of the first copy."""
         logits = forward(model, noisy_copies(images, noise, source, self.copies))
         log_p = logits.log_softmax(1).reshape(self.copies, len(images), -1)
-        mean = mean_prediction(log_p)
-        apart = kl_divergence(mean.expand_as(log_p), log_p).mean()
-        entropy = -(mean.exp() * mean).sum(1).mean()
         supervised = F.cross_entropy(logits, labels.repeat(self.copies))
-        return BatchLoss(supervised + self.weight * apart + self.entropy_weight * entropy, logits[: len(images)])
+        regularised = supervised + inconsistency(log_p, self.weight, self.entropy_weight)
+        return BatchLoss(regularised, logits[: len(images)])

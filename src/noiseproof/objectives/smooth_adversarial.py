@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from noiseproof.ascent import ascend
 from noiseproof.errors import require_count
 from noiseproof.noises import Noise
-from noiseproof.objectives.base import BatchLoss, Objective, forward, mean_prediction, nonnegative
+from noiseproof.objectives.base import BatchLoss, Objective, forward, inconsistency, mean_prediction, nonnegative
 from noiseproof.objectives.inner import evaluating, step_or
 from noiseproof.randomness import RandomSource
 
@@ -25,21 +25,29 @@ class SmoothAdv(Objective):
     of the paper) with the model in evaluation mode. The d_i of the attack are those of the training step. x' stays in
     [0, 1], as in the released code; x' + d_i is not clipped. The loss takes all copies (--train-multi-noise there).
 
+    With a consistency weight lambda, lambda * mean_i KL(Fbar || F(x' + d_i)) + eta * H(Fbar) is added, Fbar the mean of
+    the F(x' + d_i): "SmoothAdv + Consistency" of Jeong & Shin (2020), which takes lambda 1 and eta .5 on MNIST.
+
     Args:
         epsilon: radius of the l_2 ball, in units of a pixel; the paper's CIFAR-10 models use .25, .5, 1 and 2, 1 is
             what Jeong & Shin (2020) take for it on MNIST. Published with a warm-up over the first epochs.
         steps: of the ascent; the paper uses 2 to 10.
         copies: m of the paper, 1 to 8 there, noisy copies of every image; 4 is Jeong & Shin's on MNIST.
         step_size: length of a step; None is 2 epsilon / steps, as in the released code.
+        consistency: lambda; 0, SmoothAdv as published, leaves both terms out.
+        entropy_weight: eta, where lambda is not 0.
 
     Raises:
-        InvalidInputError: a negative or infinite epsilon or step size, or fewer than 1 step or copy.
+        InvalidInputError: a negative or infinite epsilon, step size or weight, fewer than 1 step or copy, or consistency
+            of a single copy.
     """
 
     epsilon: float = 1.0
     steps: int = 10
     copies: int = 4
     step_size: float | None = None
+    consistency: float = 0.0
+    entropy_weight: float = 0.5
 
     noisy = True
     ramps = "epsilon"
@@ -47,7 +55,9 @@ class SmoothAdv(Objective):
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", nonnegative("epsilon", self.epsilon, "It is in units of a pixel."))
         require_count("steps", self.steps, 1, "10 is the paper's largest.")
-        require_count("copies", self.copies, 1, "The paper uses 1 to 8.")
+        for name in ("consistency", "entropy_weight"):
+            object.__setattr__(self, name, nonnegative(name, getattr(self, name), "Published: 1, and 0.5."))
+        require_count("copies", self.copies, 2 if self.consistency else 1, "Published: 1 to 8; 4 with consistency.")
         if self.step_size is not None:
             object.__setattr__(self, "step_size", nonnegative("step_size", self.step_size, "None chooses one."))
 
@@ -83,4 +93,8 @@ class SmoothAdv(Objective):
                 step_size=step_or(self.step_size, 2.0 * self.epsilon / self.steps),
             )
         logits = forward(model, found.repeat(repeats) + draws)
-        return BatchLoss(F.cross_entropy(logits, labels.repeat(self.copies)), logits[: len(images)])
+        loss = F.cross_entropy(logits, labels.repeat(self.copies))
+        if self.consistency:
+            log_p = logits.log_softmax(1).reshape(self.copies, len(images), -1)
+            loss = loss + inconsistency(log_p, self.consistency, self.entropy_weight)
+        return BatchLoss(loss, logits[: len(images)])
