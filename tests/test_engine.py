@@ -4,11 +4,13 @@ import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import noiseproof as npf
 from noiseproof import calibration, data
@@ -24,6 +26,8 @@ from noiseproof.engine import (
     images_per_second,
     keep_large_blocks,
     measure,
+    multiplies_bfloat16,
+    quantisation,
     quantise,
 )
 from noiseproof.models import model_digest
@@ -97,6 +101,56 @@ def test_int8_is_near_float32_and_fixed(int8: Quantised, noisy: Tensor) -> None:
     assert int8.settings()["quantisation"] == int8.digest
     assert quantise(network(), noisy, batch_size=32).digest == int8.digest, "quantising is deterministic"
     assert quantise(network(), noisy * 1.5, batch_size=32).digest != int8.digest, "the digest sees the scales"
+
+
+@pytest.mark.slow
+def test_int8_between_its_layers_is_what_the_processor_has(noisy: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_compiler(CPU):
+        pytest.skip("no C++ compiler for torch.compile on this machine")
+    apart = {}
+    for native in (True, False):
+        monkeypatch.setattr(quantisation, "multiplies_bfloat16", lambda _, native=native: native)
+        asked: list[bool] = []
+        monkeypatch.setattr(
+            quantisation,
+            "compiled_function",
+            lambda f, asked=asked: lambda x: (asked.append(under_autocast(f, x)), f(x))[1],
+        )
+        runner = quantise(network(), noisy, batch_size=32)
+        found = outputs(runner, noisy[:32])
+        assert asked == [native]
+        assert runner.settings().get("between") == (None if native else "fp32")  # records of before have no such key
+        apart[native] = found
+    assert 0.0 < (apart[True] - apart[False]).abs().max() < 0.05 * apart[False].abs().max()
+
+
+def under_autocast(function: Callable[[Tensor], Tensor], batch: Tensor) -> bool:
+    """Whether a function computes in bfloat16 what autocast lets it."""
+    seen: list[bool] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, op: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = op(*args, **(kwargs or {}))
+            seen.append(isinstance(result, Tensor) and result.dtype == torch.bfloat16)
+            return result
+
+    with Watch():
+        function(batch)
+    return any(seen)
+
+
+@pytest.mark.slow
+def test_two_products_fit_into_16_bits_without_vnni(noisy: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = {}
+    for vnni in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda vnni=vnni: vnni)
+        kept: list[Any] = []
+        monkeypatch.setattr(quantisation, "_scales_digest", lambda converted, kept=kept: kept.append(converted) or "")
+        quantise(network(), noisy, batch_size=32)
+        activations = [node for node in kept[0].graph.nodes if "quantize_per_tensor.default" in str(node.target)]
+        largest[vnni] = {node.args[4] for node in activations}  # (input, scale, zero point, least, largest, dtype)
+    assert largest == {True: {255}, False: {127}}
+    assert 2 * 127 * 128 < 2**15 < 2 * 255 * 128
 
 
 @pytest.mark.slow
@@ -317,10 +371,25 @@ def test_long_runs_take_16_bits_where_they_are_fast_and_true(
             name, 100.0 * (speed if sixteen else 1), 0.9, agreement if sixteen else 1.0, 64
         ), torch.zeros(1)
 
+    monkeypatch.setattr(calibration, "multiplies_bfloat16", lambda _: True)
     monkeypatch.setattr(calibration, "measure", measured)
     choice = chosen(votes=10**9, compiled=False, batch_size=16)
     assert forms(choice) == (expected, False)
     assert [row.name for row in choice.measured] == ["fp32", "bf16"]
+
+
+def test_emulated_bfloat16_is_not_even_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "multiplies_bfloat16", lambda _: False)
+    choice = chosen(votes=10**9, compiled=False, batch_size=16)
+    assert forms(choice) == ("fp32", False)
+    assert [row.name for row in choice.measured] == ["fp32"]
+
+
+def test_a_device_says_whether_it_multiplies_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert multiplies_bfloat16(CPU) in {True, False}
+    for native in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert multiplies_bfloat16(torch.device("cuda")) is native
 
 
 @compiles

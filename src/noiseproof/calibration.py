@@ -21,6 +21,7 @@ from noiseproof.engine import (
     can_quantise,
     find_batch_size,
     measure,
+    multiplies_bfloat16,
     quantise,
 )
 from noiseproof.errors import InvalidInputError
@@ -153,7 +154,8 @@ class Calibration:
 
     @property
     def _sixteen_bits(self) -> list[Precision]:
-        return [Precision.bf16, Precision.fp16] if self.device.type == "cuda" else [Precision.bf16]
+        native = [Precision.bf16] if multiplies_bfloat16(self.device) else []
+        return [*native, Precision.fp16] if self.device.type == "cuda" else native
 
     def _checked(self, runner: Runner) -> BaseClassifier:
         return BaseClassifier(runner, num_classes=self.num_classes)

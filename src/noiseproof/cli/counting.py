@@ -11,7 +11,7 @@ from torch import nn
 from noiseproof.calibration import choose
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, resumable, say
-from noiseproof.cli.engine import PrecisionName, speed_table
+from noiseproof.cli.engine import PrecisionName, say_if_emulated, speed_table
 from noiseproof.cli.jobs import Job, RecordT
 from noiseproof.cli.progress import counting_progress
 from noiseproof.cli.subject import Subject
@@ -196,6 +196,7 @@ def running(
             got="auto",
             remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
         )
+    say_if_emulated(engine.precision, where)
     module, size = subject.classifier.to(where), engine.batch_size
     while True:
         try:

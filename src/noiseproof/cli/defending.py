@@ -17,7 +17,7 @@ from noiseproof.cli.console import messages, progress_bar, resumable, say
 from noiseproof.cli.counting import Engine, running
 from noiseproof.cli.subject import DataChoice, Subject
 from noiseproof.data import Dataset
-from noiseproof.engine import accelerate, keep_large_blocks
+from noiseproof.engine import accelerate, keep_large_blocks, multiplies_bfloat16
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.noises import from_spec
 from noiseproof.provenance import provenance
@@ -88,7 +88,8 @@ class Opponent:
         voter, batch_size = running(subject, engine, recorded, votes=votes, seed=seed, where=self.where)
         if not isinstance(voter, Runner):
             voter = FunctionRunner(voter, "numpy")  # what it gets when it is certified
-        self.gradients = "bf16" if voter.settings()["precision"] in {"bf16", "int8"} else "fp32"
+        coarse = voter.settings()["precision"] in {"bf16", "int8"}
+        self.gradients = "bf16" if coarse and multiplies_bfloat16(self.where) else "fp32"
         self._voter, self._batch_size = voter, batch_size
 
     def against(self, attack: Attack) -> Defence:

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from noiseproof.cli.console import say
+
 if TYPE_CHECKING:
+    import torch
+
     from noiseproof.engine import Measurement
 
-__all__ = ["PrecisionName", "speed_table"]
+__all__ = ["PrecisionName", "say_if_emulated", "speed_table"]
 
 
 class PrecisionName(StrEnum):
@@ -20,6 +24,14 @@ class PrecisionName(StrEnum):
     bf16 = "bf16"
     fp16 = "fp16"
     int8 = "int8"
+
+
+def say_if_emulated(precision: str, where: "torch.device") -> None:
+    """Say so where bfloat16 was asked for and the device only emulates it: it is chosen for its speed, and has none."""
+    from noiseproof.engine import multiplies_bfloat16
+
+    if precision == PrecisionName.bf16 and not multiplies_bfloat16(where):
+        say("[yellow]bfloat16 is emulated here,[/] several times slower than float32: --precision fp32 is faster.")
 
 
 def speed_table(measurements: "list[Measurement]") -> Table:

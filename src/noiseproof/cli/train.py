@@ -23,6 +23,7 @@ from noiseproof.cli.console import (
     resumable,
     say,
 )
+from noiseproof.cli.engine import say_if_emulated
 
 if TYPE_CHECKING:
     from torch import nn
@@ -259,6 +260,8 @@ def run_training(
 
     keep_large_blocks()
     where = names.device(device)
+    if _first_process():
+        say_if_emulated(settings.precision, where)
     title = f"train {settings.objective.spec()['name']}"
     with (
         resumable("What was saved last is kept."),

@@ -2,7 +2,7 @@
 
 from noiseproof.engine.measurement import Measurement, find_batch_size, images_per_second, measure
 from noiseproof.engine.memory import keep_large_blocks
-from noiseproof.engine.precision import Accelerated, Precision, accelerate
+from noiseproof.engine.precision import Accelerated, Precision, accelerate, multiplies_bfloat16
 from noiseproof.engine.quantisation import Quantised, can_quantise, quantise
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "images_per_second",
     "keep_large_blocks",
     "measure",
+    "multiplies_bfloat16",
     "quantise",
 ]
