@@ -38,6 +38,7 @@ IMAGES, SAMPLES, SELECTION, CLASSES = 41, 2000, 100, 10
 OBJECTIVES = {
     "stn": {"name": "Stability", "form": "paper", "weight": 1.0},
     "gaussian": {"name": "GaussianAugmentation"},
+    "smoothadv": {"name": "SmoothAdv", "consistency": 1.0},
 }
 RELEASED = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
 Votes = np.ndarray
@@ -257,6 +258,34 @@ def test_every_value_of_the_table(records: Path, truth: dict[str, Any]) -> None:
     assert ["missing"] * 4 in rows["[17] (Single)"].values()
 
 
+def test_what_goes_beyond_the_paper_has_a_row_without_a_print(tmp_path: Path) -> None:
+    name, column = "Beyond the paper", ("mnist", "robust")
+    empty = table1.compute(tmp_path)
+    assert dict(table1.lines(next(row for row in empty.rows if row.model == name))) == {
+        "printed": ["–"] * 4,
+        "paper": ["missing", "missing", "–", "–"],
+        "ours": ["missing", "missing", "–", "–"],
+    }
+    (command,) = (each.command for each in empty.missing if "smoothadv" in each.command)
+    assert command.startswith(f"noiseproof certify {tmp_path}/mnist/smoothadv-0.6 ") or "train --data mnist" in command
+
+    record = write_run(tmp_path / "mnist" / "smoothadv-0.6", "smoothadv", 0.6)
+    votes, found = record.read(), expected(record)["ours"]
+    made = cell(table1.compute(tmp_path), name, *column)
+    assert made.printed is None
+    assert made.ours is not None
+    np.testing.assert_allclose(made.ours.shares, [certified(found, votes.label, 1.58)])
+    assert json.loads(table1.write(table1.compute(tmp_path), tmp_path)[0].read_text())["cells"][-2]["printed"] is None
+
+
+@pytest.mark.parametrize("trained", [{"name": "SmoothAdv", "consistency": 0.0}, OBJECTIVES["stn"]])
+def test_another_training_does_not_stand_for_what_goes_beyond(trained: dict[str, Any], tmp_path: Path) -> None:
+    write_run(tmp_path / "mnist" / "smoothadv-0.6", "smoothadv", 0.6, trained={"epochs": 12, "objective": trained})
+    table = table1.compute(tmp_path)
+    assert cell(table, "Beyond the paper", "mnist", "robust").ours is None
+    assert any("objective" in each.why for each in table.missing if "beyond" in each.what or "SmoothAdv" in each.what)
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
@@ -448,7 +477,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
         for name, texts in table1.lines(row):
             assert name == "printed" or set(texts) <= {"missing", "–"}, "no cell is filled by copying"
     named = [each.what for each in table.missing]
-    assert len(named) == 4 + 3 + 1 + 1, "two of [17] for each data set, three seeds, CIFAR-10, the released network"
+    assert len(named) == 4 + 3 + 1 + 1 + 1, "[17] twice for each data set, three seeds, CIFAR-10, released, beyond"
     assert len(figure.missing) == 1 + 3 + 1 + 1 + 3 + 1 + 1 + 1 + 2
     assert all(each.why == "not there" and each.command for each in table.missing + figure.missing)
 

@@ -119,7 +119,7 @@ def compute(records: Path) -> Reproduction:
                 read[str(records / cell.folder)] = record
     readings: dict[str, Reading] = {}
     for run in read.values():
-        if isinstance(run, Run) and run.network.kind != "gaussian":
+        if isinstance(run, Run) and run.network.kind in {"stn", "released"}:
             data = run.network.data
             readings.setdefault(
                 f"{run.network.title}, {data}",

@@ -60,6 +60,9 @@ _STN = {
     "STN, released network": {"cifar10": Network("cifar10", "released", CIFAR_SIGMA)},
 }
 
+_BEYOND = {"Beyond the paper": {"mnist": Network("mnist", "smoothadv", 0.6)}}
+"""What noise can do at the table's radius with training that came later."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -92,13 +95,13 @@ class Cell:
     """A cell of the table; None is missing.
 
     Attributes:
-        printed: per cent, as the paper has it.
+        printed: per cent, as the paper has it; None where it has no such model.
         paper: by its procedure.
         ours: by ours.
         verified: by a deterministic verifier, in place of both.
     """
 
-    printed: float
+    printed: float | None
     paper: Value | None = None
     ours: Value | None = None
     verified: Value | None = None
@@ -126,7 +129,7 @@ class Table1:
     """The table.
 
     Attributes:
-        rows: the paper's, and one for the network that its authors released.
+        rows: the paper's, one for the network that its authors released, and one beyond the paper.
         missing: what would fill the cells that are missing.
         sources: the records that were read, by the name of their folder.
     """
@@ -158,7 +161,7 @@ def compute(records: Path) -> Table1:
             if found is not None:
                 names[data] = ", ".join(stage["name"] for stage in found.stages)
         table.rows.append(Row(model, cells, deterministic=True, networks=names))
-    for model, networks in _STN.items():
+    for model, networks in (_STN | _BEYOND).items():
         cells = {}
         for data, network in networks.items():
             runs, missing = read_runs(network, records)
@@ -166,7 +169,7 @@ def compute(records: Path) -> Table1:
             table.sources.update({str(run.record.path): run for run in runs})
             decided = _decided(table, runs, RADII[data])
             for kind in ("robust", "natural"):
-                printed = _PRINTED["STN"][COLUMNS.index((data, kind))]
+                printed = _PRINTED["STN"][COLUMNS.index((data, kind))] if model in _STN else None
                 cells[data, kind] = _cell(printed, runs, decided, RADII[data] if kind == "robust" else 0.0)
         table.rows.append(Row(model, cells))
     return table
@@ -234,7 +237,7 @@ def _decided(table: Table1, runs: list[Run], radius: float) -> list[StoppedRecor
     return found
 
 
-def _cell(printed: float, runs: list[Run], decided: list[StoppedRecord] | None, radius: float) -> Cell:
+def _cell(printed: float | None, runs: list[Run], decided: list[StoppedRecord] | None, radius: float) -> Cell:
     """Return a cell of STN: certified at a radius, or, at 0, natural accuracy.
 
     The paper does not multiply natural accuracy, that of the class with most votes; ours is certified too: right, and
@@ -280,7 +283,7 @@ def _text(cell: Cell | None, key: str, column: tuple[str, str]) -> str:
         return "–"
     value: Value | float | None = getattr(cell, key)
     if value is None:
-        return "missing"
+        return "–" if key == "printed" else "missing"
     if isinstance(value, float):
         text = f"{value:.1f} %"
     else:
@@ -313,4 +316,5 @@ def write(table: Table1, folder: Path) -> list[Path]:
 def _plain(cell: Cell, data: str, kind: str) -> dict[str, Any]:
     values = {key: value for key, value in asdict(cell).items() if key != "printed" and value is not None}
     radius: dict[str, Any] = {"radius": RADII[data]} if kind == "robust" else {}
-    return radius | {"printed": cell.printed / 100} | (values or {"measured": "missing"})
+    printed = None if cell.printed is None else cell.printed / 100
+    return radius | {"printed": printed} | (values or {"measured": "missing"})
