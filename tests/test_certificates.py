@@ -532,7 +532,9 @@ def test_laplace_diagonal() -> None:
     assert p == pytest.approx(0.75904463, abs=1e-8)
     radius = NeymanPearson().radius(Laplace(scale), p, 1 - p)
     assert radius == pytest.approx(0.364998, abs=1e-6)
-    assert Renyi().radius(Laplace(scale), p, 1 - p) <= radius < margin
+    renyi = Renyi().radius(Laplace(scale), p, 1 - p)  # in the limit of large orders the same: processors round differently
+    assert renyi == pytest.approx(radius, rel=1e-15)
+    assert max(renyi, radius) < margin
 
 
 @pytest.mark.parametrize(("margin", "half_width"), [(0.1, 0.5), (0.4, 0.5), (1.0, 2.0)])
