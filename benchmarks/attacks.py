@@ -13,11 +13,11 @@ import torch
 from networks import write
 
 from noiseproof.attacks import PGD, Batch, Target
-from noiseproof.engine import accelerate, keep_large_blocks
+from noiseproof.engine import accelerate, keep_large_blocks, multiplies_bfloat16
 from noiseproof.models import build
 from noiseproof.noises import Gaussian
 
-DRAWS, IMAGES = 16, 64
+DRAWS = 16
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -27,13 +27,13 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def compare(precision: str, steps: int, rounds: int) -> tuple[float, float, list[float]]:
+def compare(precision: str, count: int, steps: int, rounds: int) -> tuple[float, float, list[float]]:
     """Return seconds a step of bare passes and of PGD, and their ratios."""
     network = accelerate(build("paper-mnist"), precision=precision)
-    images, labels = torch.rand(IMAGES, 1, 28, 28), torch.randint(10, (IMAGES,))
-    batch = Batch(images, labels, range(IMAGES))
-    sizes = torch.full((IMAGES,), 1.5, dtype=torch.float64)
-    rows = torch.rand(IMAGES * DRAWS, 1, 28, 28)
+    images, labels = torch.rand(count, 1, 28, 28), torch.randint(10, (count,))
+    batch = Batch(images, labels, range(count))
+    sizes = torch.full((count,), 1.5, dtype=torch.float64)
+    rows = torch.rand(count * DRAWS, 1, 28, 28)
     own = labels.repeat_interleave(DRAWS)
 
     def bare() -> None:
@@ -44,7 +44,7 @@ def compare(precision: str, steps: int, rounds: int) -> tuple[float, float, list
 
     def attack() -> None:
         find = PGD(draws=DRAWS, steps=steps).begin(Target(network, Gaussian(0.7), 10), batch, "l2")
-        find(sizes, range(IMAGES))
+        find(sizes, range(count))
 
     bare()
     pairs = [(seconds(bare), seconds(attack)) for _ in range(rounds)]
@@ -57,18 +57,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=64)
     chosen = parser.parse_args()
     keep_large_blocks()
     table = ["| precision | bare passes, s a step | PGD, s a step | ratio | range |", "|---|---|---|---|---|"]
     results = {}
-    for precision in ("fp32", "bf16"):
-        bare, ours, ratios = compare(precision, chosen.steps, chosen.rounds)
+    for precision in ("fp32", "bf16") if multiplies_bfloat16(torch.device("cpu")) else ("fp32",):
+        bare, ours, ratios = compare(precision, chosen.images, chosen.steps, chosen.rounds)
         results[precision] = {"bare": bare, "pgd": ours, "ratios": ratios}
         low, high = min(ratios), max(ratios)
         table.append(
             f"| {precision} | {bare:.3f} | {ours:.3f} | {statistics.median(ratios):.3f} x | {low:.2f} to {high:.2f} |"
         )
-    title = f"PGD, {DRAWS} draws, {chosen.steps} steps, {IMAGES} images: what it costs over its passes"
+    title = f"PGD, {DRAWS} draws, {chosen.steps} steps, {chosen.images} images: what it costs over its passes"
     write("attacks", title, table, results)
 
 
