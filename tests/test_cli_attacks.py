@@ -340,7 +340,9 @@ def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
     noiseproof("attack", run, *options, "--out", records / "stn" / "pgd-margin-l2")
     found = noiseproof("reproduce", "figure6", "--records", records, "--out", out)
     assert len(found["missing"]) == 2
-    assert [curve["curve"] for curve in json.loads((out / "figure6.json").read_text())] == ["PGD (4)"]
+    curves = json.loads((out / "figure6.json").read_text())
+    assert [curve["curve"] for curve in curves] == ["PGD (4)", "both (4, 1 of 2 attacks)"]
+    assert curves[0]["robust"] == curves[1]["robust"]
     assert (out / "figure6.png").stat().st_size > 10_000
     monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("log_mean"))
     assert len(noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)["missing"]) == 3

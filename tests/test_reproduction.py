@@ -976,7 +976,8 @@ def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monke
     found = reproduction.compute(records)
     page, *_ = reproduction.write(found, tmp_path / "out")
     text = page.read_text()
-    assert text.count("data:image/svg+xml;base64") == 3, "Figures 1, 4 and 5"
+    assert text.count("data:image/svg+xml;base64") == 4, "Figures 1, 3, 4 and 5"
+    assert "TRADES (ℓ∞ 0.3), white-box (3, 2 of 4 attacks)" in text
     row = "<tr><td>TRADES alone (3)</td><td>100.0</td><td>66.7</td><td>66.7</td><td>33.3</td>"
     assert row in text
     assert {source.kind for source in found.sources} == {"attack"}
@@ -998,7 +999,7 @@ def test_one_damaged_record_spoils_nothing_else(tmp_path: Path, quick: None, mon
         "PixelDP's certificate, votes of STN, sigma 0.7",
     ]
     (panel,) = found.attacked["figure4"]
-    assert [curve.name for curve in panel.curves] == ["one (2)"]
+    assert [curve.name for curve in panel.curves] == ["one (2)", "both (2, 1 of 2 attacks)"]
     (damaged,) = (each for each in found.missing if "configuration of a record" in each.why)
     assert all(f"Figure {number}: " in damaged.what for number in (1, 3, 4)), "all that it is missing from"
     assert str(tmp_path / other.folder) in damaged.command

@@ -4,9 +4,10 @@ Figure 3   defences against white-box attacks (lines) and attacks transferred fr
 Figure 4   stability training at several sigma, 0 among them
 Figure 6   one defence against white-box, transferred and gradient-free attacks
 
-Every curve is the worst case of one or several records that `noiseproof attack` made, image by image; a missing or
-unfinished one is named with its command, and its curve is not drawn. Beside a network without noise stand several
-attacks, since one alone is often misled (Schott et al. 2019; Tramèr et al. 2020).
+Every curve is the worst case of one or several records that `noiseproof attack` made, image by image. A missing or
+unfinished one is named with its command; the curve of the others says that it is theirs alone ("1 of 2 attacks"), since
+what fewer attacks leave may be too much. Beside a network without noise stand several attacks, since one alone is often
+misled (Schott et al. 2019; Tramèr et al. 2020).
 """
 
 import json
@@ -277,10 +278,10 @@ def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[Miss
         for title, cells, colour, dashed in curves:
             found, gone = _read(cells, records)
             missing |= {each.command: each for each in gone}
-            if gone:
+            if not found:
                 continue
             worst = worst_case(found)
-            name = f"{title} ({worst.images})"
+            name = f"{title} ({worst.images}" + (f", {len(found)} of {len(cells)} attacks)" if gone else ")")
             drawn.append(RobustCurve(name, worst.sizes, worst.robust, worst.low, worst.high, colour, dashed))
             attacked.setdefault(cells[0].defender, found[0])
         areas = []

@@ -60,7 +60,7 @@ class Panel:
 
 def draw_robustness(panels: Sequence[Panel]) -> Figure:
     """Draw panels side by side: lines with 95 % bands for attacks, filled areas for what is proven."""
-    figure = Figure(figsize=(6.4 * len(panels), 4.6), layout="constrained")
+    figure = Figure(figsize=(6.4 * len(panels), 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
@@ -87,7 +87,8 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
         axes.grid(visible=True, color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        # beneath the plot: with seven curves there is no room among them
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
     return figure
 
 
