@@ -532,7 +532,8 @@ def test_laplace_diagonal() -> None:
     assert p == pytest.approx(0.75904463, abs=1e-8)
     radius = NeymanPearson().radius(Laplace(scale), p, 1 - p)
     assert radius == pytest.approx(0.364998, abs=1e-6)
-    renyi = Renyi().radius(Laplace(scale), p, 1 - p)  # in the limit of large orders the same: processors round differently
+    # in the limit of large orders the same, but processors round differently
+    renyi = Renyi().radius(Laplace(scale), p, 1 - p)
     assert renyi == pytest.approx(radius, rel=1e-15)
     assert max(renyi, radius) < margin
 
