@@ -169,8 +169,8 @@ def compute(records: Path) -> Table1:
             table.sources.update({str(run.record.path): run for run in runs})
             decided = _decided(table, runs, RADII[data])
             for kind in ("robust", "natural"):
-                printed = _PRINTED["STN"][COLUMNS.index((data, kind))] if model in _STN else None
-                cells[data, kind] = _cell(printed, runs, decided, RADII[data] if kind == "robust" else 0.0)
+                of_stn = _PRINTED["STN"][COLUMNS.index((data, kind))] if model in _STN else None
+                cells[data, kind] = _cell(of_stn, runs, decided, RADII[data] if kind == "robust" else 0.0)
         table.rows.append(Row(model, cells))
     return table
 
