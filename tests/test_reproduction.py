@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -1009,7 +1010,8 @@ def test_one_damaged_record_spoils_nothing_else(tmp_path: Path, quick: None, mon
 
 def noiseproof(*arguments: object, code: int = 0) -> Any:
     done = CliRunner().invoke(app, [str(each) for each in arguments])
-    assert done.exit_code == code, done.output
+    trace = "".join(traceback.format_exception(*done.exc_info)) if done.exc_info else ""
+    assert done.exit_code == code, done.output + trace
     return done
 
 
