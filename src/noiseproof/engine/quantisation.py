@@ -21,7 +21,7 @@ class Quantised(Runner):
 
     Attributes:
         between: in what it computes between the int8 layers. Where the processor has no bfloat16, integer layers that
-            return it run in torch's reference code, two hundred times slower than those that return float32.
+            return it run in reference code, which is of no use: minutes a batch.
     """
 
     precision = Precision.int8
