@@ -910,6 +910,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figure5, "compute", partial(figure5.compute, 12))
 
 
+def test_figure5_draws_no_memory_that_nobody_wrote(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib pads polygons of unequal length with np.empty: by chance, what lay there overflowed."""
+    result, empty = figure5.compute(), np.empty
+
+    def full_of_large_numbers(*arguments: Any, **options: Any) -> np.ndarray:
+        values = empty(*arguments, **options)
+        if values.dtype.kind == "f":
+            values.fill(np.finfo(values.dtype).max)
+        return values
+
+    monkeypatch.setattr(np, "empty", full_of_large_numbers)
+    figure5.draw(result)  # a warning is an error here
+
+
 @pytest.mark.slow
 def test_the_page_shows_all_there_is_and_names_the_rest(
     records: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch

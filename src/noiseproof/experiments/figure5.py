@@ -103,8 +103,12 @@ def draw(result: Figure5) -> Figure:
     figure = Figure(figsize=(13.0, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot(1, 3, 1, projection="3d")
-    for (name, surface), colour in zip(list(result.radii.items())[:2], ("#D55E00", "#0072B2"), strict=True):
-        axes.plot_surface(result.p1, result.p2, surface, color=colour, alpha=0.75, linewidth=0, label=name)
+    # Every second point is as fine as can be seen. Triangles, as the region is convex: plot_surface drops corners that
+    # are NaN, and matplotlib pads the polygons that are left with memory it has not written.
+    p1, p2, *surfaces = (values[::2, ::2] for values in (result.p1, result.p2, *result.radii.values()))
+    inside = np.isfinite(surfaces[0])
+    for name, surface, colour in zip(result.radii, surfaces[:2], ("#D55E00", "#0072B2"), strict=False):
+        axes.plot_trisurf(p1[inside], p2[inside], surface[inside], color=colour, alpha=0.75, linewidth=0, label=name)
     axes.set(xlabel="p1", ylabel="p2", zlabel="radius / sigma")
     axes.view_init(elev=22, azim=-125)
     axes.legend(loc="upper left", fontsize=7.5)
