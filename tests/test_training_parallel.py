@@ -31,7 +31,8 @@ from tiny_training import NETWORKS, QUIET, StopHereError, images, register, stop
 
 SGD: dict[str, Any] = {"optimiser": "SGD", "learning_rate": 0.1}  # Adam would hide a wrong scale, and magnify rounding
 CASES: dict[str, dict[str, Any]] = {
-    "natural": SGD | {"objective": Natural(), "batch_size": 13, "average": 0.8},  # the last batch has one row
+    "natural": SGD
+    | {"objective": Natural(), "batch_size": 13, "average": 0.8, "augment": "deform"},  # the last batch has one row
     "stability": SGD | {"batch_size": 15, "clip": 0.3, "augment": "flip-crop"},
     "trades": SGD
     | {"objective": TRADES(steps=2, norm="l2"), "batch_size": 11, "ramp_epochs": 1.0, "schedule": "cosine"},

@@ -10,6 +10,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
+from scipy import ndimage
 from torch import Tensor
 
 from noiseproof.errors import InvalidInputError, RunError
@@ -17,7 +19,7 @@ from noiseproof.objectives import TRADES, Natural, SmoothAdv, Stability
 from noiseproof.randomness import RandomSource, as_source
 from noiseproof.reports import write_training_curve
 from noiseproof.training import TrainingSettings
-from noiseproof.training.augmentation import flip_and_crop
+from noiseproof.training.augmentation import deform, flip_and_crop
 from noiseproof.training.parallel import Share, step_source
 from noiseproof.training.settings import with_defaults
 from tiny_training import tiny
@@ -156,6 +158,66 @@ def test_every_shift_and_side_is_equally_likely() -> None:
     assert chi_squared < 161 + 5 * math.sqrt(2 * 161)
 
 
+class Fixed(RandomSource):
+    """Draws that the test chooses."""
+
+    def __init__(self, uniform: Tensor, normal: Tensor) -> None:
+        self._uniform, self._normal = uniform, normal
+
+    def uniform(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return self._uniform.expand(like.shape)
+
+    def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return self._normal.expand(like.shape)
+
+    def exponential(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        raise AssertionError(like)
+
+
+def test_deform_in_the_middle_of_all_draws_changes_nothing() -> None:
+    images = torch.rand(3, 2, 8, 11)
+    torch.testing.assert_close(deform(images, Fixed(torch.tensor(0.5), torch.tensor(0.0))), images)
+
+
+def test_deform_without_bends_is_an_affine_map() -> None:
+    images = torch.rand(12, 1, 28, 20)
+    draws = torch.rand(12, 6, generator=torch.Generator().manual_seed(4))
+    result = deform(images, Fixed(draws, torch.tensor(0.0)))
+    middle = np.array([13.5, 9.5])
+    for image, found, row in zip(
+        images[:, 0].double().numpy(), result[:, 0], 2 * draws.double().numpy() - 1, strict=True
+    ):
+        angle, scale_x, scale_y, shear, shift_x, shift_y = row * [np.pi / 18, 0.1, 0.1, 0.1, 1.0, 1.0]
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # of (down, across)
+        matrix = turn @ np.diag([1 + scale_y, 1 + scale_x]) @ np.array([[1.0, 0.0], [shear, 1.0]])
+        offset = middle - matrix @ middle + [shift_y, shift_x]
+        expected = ndimage.affine_transform(image, matrix, offset, order=1, mode="grid-constant")
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_deform_bends_by_a_surface_through_its_knots() -> None:
+    rows, columns = torch.meshgrid(torch.arange(29.0), torch.arange(29.0), indexing="ij")
+    images = torch.stack([columns, rows])[:, None]  # every pixel says where it lies
+    bends = 0.5 * torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(5))
+    read = deform(images, Fixed(torch.tensor(0.5), bends))[:, 0]
+    knots = read[:, 7:22:7, 7:22:7] - images[:, 0, 7:22:7, 7:22:7]  # those within; at the border black comes in
+    torch.testing.assert_close(knots, 0.75 * bends[0, :, 1:4, 1:4], atol=1e-4, rtol=0.0)
+    between = (read - images[:, 0])[:, 8:14, 7]
+    assert bool((between.diff(dim=1).abs() < 0.5).all()), "smooth between them"
+
+
+def test_deformed_images_are_images_of_their_own() -> None:
+    images = torch.rand(40, 1, 28, 28)
+    result = deform(images, source(6))
+    assert result.shape == images.shape
+    assert result.is_contiguous()
+    assert float(result.min()) >= 0.0
+    assert float(result.max()) <= 1.0 + 1e-6
+    same = deform(images[:1].repeat(40, 1, 1, 1), source(6))
+    assert len({tuple(each.flatten().tolist()) for each in same}) == 40
+    assert torch.equal(result, deform(images, source(6)))
+
+
 @pytest.mark.parametrize("total", [1, 2, 5, 12])
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_cut_and_draw_as_one(total: int, processes: int) -> None:
@@ -164,7 +226,13 @@ def test_processes_cut_and_draw_as_one(total: int, processes: int) -> None:
     def drawn(share: Share) -> list[Tensor]:
         source = step_source(5, 2, 7, share, cpu)
         mine = images[list(share.rows)]
-        return [flip_and_crop(mine, source), source.normal(mine), source.exponential(mine), source.uniform(mine)]
+        return [
+            flip_and_crop(mine, source),
+            deform(mine, source),
+            source.normal(mine),
+            source.exponential(mine),
+            source.uniform(mine),
+        ]
 
     whole = drawn(Share(np.arange(total)))
     shares = [Share(np.arange(total), rank, processes) for rank in range(processes)]

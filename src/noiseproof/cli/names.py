@@ -42,6 +42,7 @@ class ModelName(StrEnum):
     paper_cifar = "paper-cifar"
     small_cnn = "small-cnn"
     lenet = "lenet"
+    lenet_wide = "lenet-wide"
     kw_mnist_small = "kw-mnist-small"
     kw_mnist_large = "kw-mnist-large"
     kw_cifar_small = "kw-cifar-small"

@@ -128,8 +128,11 @@ def train(
     momentum: Annotated[float, typer.Option(help="Of SGD.", rich_help_panel=_OPTIMISER)] = 0.9,
     weight_decay: Annotated[float, typer.Option(help="L2 penalty.", rich_help_panel=_OPTIMISER)] = 0.0,
     augment: Annotated[
-        Literal["none", "flip-crop"],
-        typer.Option(help="flip-crop mirrors and shifts, as is usual for CIFAR-10.", rich_help_panel=_DATA),
+        Literal["none", "flip-crop", "deform"],
+        typer.Option(
+            help="flip-crop mirrors and shifts, as is usual for CIFAR-10; deform turns, stretches and bends, for handwriting.",
+            rich_help_panel=_DATA,
+        ),
     ] = "none",
     start_from: Annotated[
         str | None,

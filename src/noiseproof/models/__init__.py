@@ -7,7 +7,7 @@ from noiseproof.models.ensemble import Ensemble
 from noiseproof.models.external import LoadedModel, load_model
 from noiseproof.models.imagenet_resnet import resnet50
 from noiseproof.models.kw_networks import kw_cifar_large, kw_cifar_small, kw_mnist_large, kw_mnist_small
-from noiseproof.models.lenet import LeNet
+from noiseproof.models.lenet import LeNet, lenet_wide
 from noiseproof.models.normalise import CIFAR10, IMAGENET, Normalise, with_normalisation
 from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
@@ -37,6 +37,7 @@ __all__ = [
     "kw_cifar_small",
     "kw_mnist_large",
     "kw_mnist_small",
+    "lenet_wide",
     "load_checkpoint",
     "load_model",
     "model_digest",

@@ -10,7 +10,7 @@ from noiseproof.models.digits_cnn import DigitsCNN
 from noiseproof.models.ensemble import Ensemble
 from noiseproof.models.imagenet_resnet import resnet50
 from noiseproof.models.kw_networks import kw_cifar_large, kw_cifar_small, kw_mnist_large, kw_mnist_small
-from noiseproof.models.lenet import LeNet
+from noiseproof.models.lenet import LeNet, lenet_wide
 from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
 from noiseproof.models.small_cnn import SmallCNN
@@ -28,6 +28,7 @@ _BY_NAME: dict[str, Callable[[], nn.Module]] = {
     "paper-cifar": PaperCIFAR,
     "small-cnn": SmallCNN,
     "lenet": LeNet,
+    "lenet-wide": lenet_wide,
     "kw-mnist-small": kw_mnist_small,
     "kw-mnist-large": kw_mnist_large,
     "kw-cifar-small": kw_cifar_small,

@@ -22,7 +22,7 @@ from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.files import require_writable
 from noiseproof.models.checkpoint import load_state
 from noiseproof.provenance import provenance
-from noiseproof.training.augmentation import flip_and_crop
+from noiseproof.training.augmentation import deform, flip_and_crop
 from noiseproof.training.dead_channels import dead_share
 from noiseproof.training.parallel import Share, launch, step_source
 from noiseproof.training.settings import TrainingSettings
@@ -251,6 +251,8 @@ class _Run:
         source = step_source(settings.seed, position.epoch, position.batch, share, fabric.device)
         if settings.augment == "flip-crop":
             images = flip_and_crop(images, source)
+        elif settings.augment == "deform":
+            images = deform(images, source)
         with fabric.autocast():  # for an objective's steps on the network itself; its losses are in float32
             result = settings.objective_at(done)(self.model, images, labels, settings.noise, source)
         self.optimiser.zero_grad(set_to_none=True)

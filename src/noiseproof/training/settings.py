@@ -18,7 +18,7 @@ __all__ = ["Augmentation", "OptimiserName", "Precision", "Schedule", "TrainingSe
 OptimiserName = Literal["Adam", "SGD"]
 Schedule = Literal["constant", "cosine", "step"]
 Precision = Literal["fp32", "bf16"]
-Augmentation = Literal["none", "flip-crop"]
+Augmentation = Literal["none", "flip-crop", "deform"]
 
 _FRACTION_LEFT: dict[Schedule, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
@@ -50,7 +50,8 @@ class TrainingSettings:
             checkpoint; None for none.
         clip: largest l2 norm of the gradient of a step; None for no limit.
         precision: "fp32", or "bf16": products in bfloat16, weights and sums in float32.
-        augment: "none" (the paper's), or "flip-crop": mirrored half the time, cropped from 4 pixels of black border.
+        augment: "none" (the paper's); "flip-crop": mirrored half the time, cropped from 4 pixels of black border; or
+            "deform": turned, scaled, sheared, shifted and bent a little, for handwriting.
 
     Raises:
         InvalidInputError: a number outside its domain, an unknown name, or a ramp of an objective without regularisation.
