@@ -18,7 +18,7 @@ from noiseproof.cli.console import console
 from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.experiments import attack_figures, ladder
 from noiseproof.noises import Noise
-from noiseproof.reports.attacked import certified_beside, worst_case
+from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 
 FAST = ["--set", "draws=4", "--set", "steps=5"]
 
@@ -112,6 +112,27 @@ def test_the_network_of_the_run_above_is_found_and_what_it_certifies_stands_besi
     noiseproof("audit", run, *STRONG, "--votes", 50, "--every", 20, "--out", audited)
     with pytest.raises(NoiseproofError, match=r"got an audit\. Audit again"):
         noiseproof("rejudge", audited)
+
+
+def test_another_engine_than_the_certified_one_is_told(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    place = tmp_path / "stn" / "pgd-margin-l2"
+    alike = noiseproof("attack", run, *options, "--out", place)
+    assert alike["certified"] is not None
+    assert alike["other_engine"] is None
+    noiseproof("certify", tmp_path / "stn", "--model", run / "checkpoint.safetensors", "--samples", 500, "--every", 50)
+    record = AttackRecord.open(place)
+    settings = dataclasses.replace(record.settings, engine=dict(record.settings.engine) | {"precision": "bf16"})
+    other = dataclasses.replace(record, settings=settings)
+    told = other_engine(tmp_path / "stn", other)
+    assert told == "certified with precision fp32; attacked with precision bf16"
+    assert other_engine(tmp_path / "stn", record) is None
+    assert other_engine(tmp_path / "nothing", other) is None
+    monkeypatch.setattr(attack_figures, "other_engine", lambda *_: told)
+    ((panel,), _) = attack_figures.compute(small_figure("margin"), tmp_path)
+    assert [area.name for area in panel.certified] == ["STN (4, in another engine)"]
 
 
 def test_the_cube_inside_a_certified_ball_stands_beside_attacks_in_linf(run: Path) -> None:

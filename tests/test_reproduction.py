@@ -27,6 +27,7 @@ from noiseproof.cli import app
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.experiments import attack_figures, figure1, figure5, procedures, reproduction, runs, table1, verified
+from noiseproof.experiments.sources import sources
 from noiseproof.models import PaperCIFAR, build, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
 from noiseproof.noises import Gaussian
@@ -501,6 +502,14 @@ def test_commands_for_what_is_missing_parse(tmp_path: Path, quick: None) -> None
                 verified.parser().parse_args(arguments[2:])
                 parsed += 1
     assert parsed > 50
+    (cascade,) = (each.command for each in found if each.what == "Table 1: [17] (Cascade), mnist")
+    single, later, verify = (shlex.split(command) for command in cascade.split(" && "))
+    assert single[-2:] == ["--out", f"{tmp_path}/mnist/kw-single"]
+    assert later[-4:] == ["--out", f"{tmp_path}/mnist/kw-cascade/stage2", "--after", f"{tmp_path}/mnist/kw-single"]
+    assert [verify[place + 1] for place, part in enumerate(verify) if part == "--stage"] == [
+        f"{tmp_path}/mnist/kw-single/checkpoint.safetensors",
+        f"{tmp_path}/mnist/kw-cascade/stage2/checkpoint.safetensors",
+    ]
     certify = f"noiseproof certify {tmp_path}/mnist/stn-0.7 --model zoo:mnist-stn-0.7 --every 10"
     assert [each.what for each in found if each.command == certify] == [
         (
@@ -677,6 +686,21 @@ def write_decided(run: runs.Run, right: int, undecided: int, wrong: int, **chang
     table = VoteTable(np.arange(0, 10 * count, 10), np.full(count, 3), votes, None, [b""] * count)
     record.write_shard(0, table, {"seconds": 5.0})
     return record
+
+
+def test_times_of_shards_that_overlap_are_not_added(tmp_path: Path) -> None:
+    write_run(STN.folder(tmp_path, 0), "stn", 0.7, 0)
+    record = write_decided(runs.read_runs(STN, tmp_path)[0][0], 2, 1, 0, shard_size=1)
+    votes = np.eye(CLASSES, dtype=np.int64)[:1] * 4000
+    for shard, (seconds, minute) in enumerate(
+        [(60.0, "10:01"), (150.0, "10:03"), (30.0, "10:10")]
+    ):  # from 10:00, 10:00:30
+        table = VoteTable(np.array([10 * shard]), np.array([0]), votes, None, [b""])
+        record.write_shard(shard, table, {"seconds": seconds, "written": f"2026-11-26T{minute}:00+00:00"})
+    (source,) = sources({"stopped": record})
+    assert source.seconds == 180.0 + 30.0
+    record.write_shard(0, VoteTable(np.array([0]), np.array([0]), votes, None, [b""]), {"seconds": 60.0})
+    assert sources({"stopped": record})[0].seconds is None, "of an earlier version, which wrote no time of day"
 
 
 def test_seeds_that_stopped_by_different_procedures_are_not_put_together(tmp_path: Path) -> None:

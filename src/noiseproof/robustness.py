@@ -104,7 +104,12 @@ class RobustSummary:
 
 
 def summarise_verdicts(found: Int[np.ndarray, "sizes images"], sizes: Float[np.ndarray, " sizes"]) -> RobustSummary:
-    """Compute the shares; an attack that finds nothing proves nothing: `robust` is an upper bound of the truth."""
+    """Compute the shares.
+
+    An attack that finds nothing proves nothing: `robust` bounds, from above and but for the chance of votes, what a
+    classifier that abstains in this way keeps right under every attack. The ideal smoothed classifier, of which
+    certificates speak, does not abstain: `robust + abstained` is the bound for it.
+    """
     worst = worst_so_far(found)
     images = worst.shape[1]
     counts = [(worst == verdict).sum(1) for verdict in Verdict]

@@ -211,14 +211,15 @@ def recorded_engine(out: Path) -> Any:
 
 def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) -> None:
     """Print accuracy under an attack, beside what is certified where the run has it, and draw it into the record."""
-    from noiseproof.reports.attacked import certified_beside, draw_attack, summarise_attack
+    from noiseproof.reports.attacked import certified_beside, draw_attack, other_engine, summarise_attack
 
     summary = summarise_attack(record)
     certified = certified_beside(run, record)
+    other = None if certified is None else other_engine(run, record)
     picture = draw_attack(record, title, summary, certified)
     if json:
         about = {"attack": str(record.path), "picture": str(picture), "planned": len(record.settings.indices)}
-        print_json(about | _as_data(summary, certified))
+        print_json(about | {"other_engine": other} | _as_data(summary, certified))
         return
     counted, planned = summary.images, len(record.settings.indices)
     found = record.read_verdicts()
@@ -247,6 +248,10 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
         cells += [_percent(summary.abstained[number]), _percent(summary.wrong[number])]
         table.add_row(*cells, *([] if certified is None else [_percent(certified[number])]))
     console.print(table)
+    if other is not None:
+        say(
+            f"[yellow]Another engine:[/] what stands under certified is of a function that rounds otherwise: {escape(other)}"
+        )
     say(f"Picture: [bold]{escape(str(picture))}[/]")
 
 

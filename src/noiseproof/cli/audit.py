@@ -73,6 +73,7 @@ def audit(
     from noiseproof.cli.engine import PrecisionName
     from noiseproof.errors import RunError
     from noiseproof.records import Record
+    from noiseproof.reports.attacked import other_engine
 
     record = Record.open(run)
     chosen = names.attack(name, [*_strongest(name, changes or []), *(changes or [])])
@@ -123,8 +124,7 @@ def audit(
         majority=majority,
         moved=table.distances[:, -1] > 0.0,
     )
-    ran = made.settings.engine
-    other = None if settings.engine in (None, ran) else f"certified in {settings.engine}, audited in {ran}"
+    other = other_engine(run, made)
     if json:
         print_json({"run": str(run), "passed": result.passed, "other_engine": other} | result.plain())
     else:

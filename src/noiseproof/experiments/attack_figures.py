@@ -25,7 +25,7 @@ from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.experiments.runs import Missing
 from noiseproof.files import write_atomically
 from noiseproof.records import Record
-from noiseproof.reports.attacked import certified_beside, worst_case
+from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 from noiseproof.reports.curves import figure_png, figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 
@@ -325,7 +325,8 @@ def _certified(run: Path, defender: Defender, colour: int, attack: AttackRecord)
     accuracy = certified_beside(run, attack, sizes)
     if accuracy is None:
         return None
-    return CertifiedCurve(f"{defender.title} ({len(attack.read_verdicts())})", sizes, accuracy, colour)
+    images = str(len(attack.read_verdicts())) + (", in another engine" if other_engine(run, attack) else "")
+    return CertifiedCurve(f"{defender.title} ({images})", sizes, accuracy, colour)
 
 
 def draw(panels: Sequence[Panel]) -> Figure:

@@ -20,6 +20,7 @@ from noiseproof.experiments.procedures import CERTIFICATES, Reach, Way, crossed,
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Run
 from noiseproof.experiments.sources import Source, sources
 from noiseproof.files import write_atomically
+from noiseproof.reports.analysis import percent_down
 from noiseproof.reports.page import render
 from noiseproof.reports.robustness import Panel
 
@@ -198,7 +199,7 @@ def _found(
     radii = figure1.TABLE_RADII["mnist"]
     if stn is not None:
         at = dict(zip(radii.tolist(), stn.at_ours.mean, strict=True))
-        found["two-numbers"] = f"ours falls from {100 * at[1.4]:.1f} % at 1.4 to {100 * at[1.58]:.1f} % at 1.58"
+        found["two-numbers"] = f"ours falls from {percent_down(at[1.4])} at 1.4 to {percent_down(at[1.58])} at 1.58"
     found["stability"] = _gain([run for run in bounds.sources.values() if isinstance(run, Run)], radii)
     natural = [
         f"{data}: {100 * cell.paper.mean:.1f} % voted, {cell.printed:.1f} % printed"

@@ -2,8 +2,9 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,6 @@ def _of_record(record: Record | AttackRecord | StoppedRecord) -> Source:
     settings, about = record.settings, record.about
     training = about.get("training", {})
     shards = [record.shard_about(shard) for shard in record.shards]
-    times = [float(shard["seconds"]) for shard in shards if "seconds" in shard]
     trained = training.get("settings", {}).get("seed")
     kinds = {Record: "votes", AttackRecord: "attack", StoppedRecord: "votes that stop"}
     votes = f"up to {settings.procedure['cap']}" if isinstance(settings, StoppedSettings) else str(settings.samples)
@@ -82,9 +82,29 @@ def _of_record(record: Record | AttackRecord | StoppedRecord) -> Source:
         f"noise {settings.seed}" + ("" if trained is None else f", training {trained}"),
         _machine(about, [str(shard["device"]) for shard in shards if "device" in shard]),
         str(about.get("created", _UNKNOWN)),
-        sum(times) if len(times) == len(shards) else None,
+        _seconds(record, shards),
         more | {"Versions": _words(about.get("versions", {}))},
     )
+
+
+def _seconds(record: Record | AttackRecord | StoppedRecord, shards: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return what the shards took: their sum where one follows the other.
+
+    Votes that stop by themselves are drawn for several shards at once, so their times overlap: how long one of them at
+    least was worked on counts.
+    """
+    overlapping = isinstance(record, StoppedRecord)
+    if not all("seconds" in shard and (not overlapping or "written" in shard) for shard in shards):
+        return None
+    times = [float(shard["seconds"]) for shard in shards]
+    if not overlapping:
+        return sum(times)
+    ends = [datetime.fromisoformat(shard["written"]).timestamp() for shard in shards]
+    found, until = 0.0, 0.0
+    for begin, end in sorted((end - seconds, end) for end, seconds in zip(ends, times, strict=True)):
+        found += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return found
 
 
 def _of_verification(path: str, found: Verified) -> Source:

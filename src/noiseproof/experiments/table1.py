@@ -55,6 +55,8 @@ _PRINTED = {
 
 _FOLDERS = {"[17] (Single)": "kw-single", "[17] (Cascade)": "kw-cascade"}
 
+_VERIFIED_RECIPE = shlex.split("--ramp-epochs 1 --schedule cosine --batch-size 32 --epochs 2 --seed 0")
+
 _STN = {
     "STN": {"mnist": Network("mnist", "stn", 0.7, (0, 1, 2)), "cifar10": Network("cifar10", "stn", CIFAR_SIGMA)},
     "STN, released network": {"cifar10": Network("cifar10", "released", CIFAR_SIGMA)},
@@ -177,14 +179,8 @@ def compute(records: Path) -> Table1:
 
 def _verified(table: Table1, folder: Path, data: str, model: str) -> Verified | None:
     """Read the result of a verification, or say in the table why there is none."""
-    cascade = folder.name == "kw-cascade"
-    command = (
-        f"python -m noiseproof.experiments.verified {shlex.quote(str(folder))} --data {data} --radius {RADII[data]!r}"
-    )
-    names = [f"kw-{data.removesuffix('10')}-small=stage{number}.pth" for number in range(2 if cascade else 1)]
-    own = folder / CHECKPOINT
-    stages = [str(own)] if own.exists() and not cascade else names
-    command += "".join(f" --stage {shlex.quote(stage)}" for stage in stages)
+    cascade = folder.name == _FOLDERS["[17] (Cascade)"]
+    command = _verification(folder, data)
     what = f"{model}, {data}"
     if not (folder / FILE).exists():
         table.missing.append(Missing(what, "not there", command))
@@ -206,6 +202,33 @@ def _verified(table: Table1, folder: Path, data: str, model: str) -> Verified | 
         return None
     table.sources[str(folder)] = found
     return found
+
+
+def _verification(folder: Path, data: str) -> str:
+    """Return the command that trains what is not there yet, and verifies it.
+
+    CIFAR-10's cascade is the one that the authors released, its stages saved one by one; MNIST's goes on from the single
+    network.
+    """
+    network, radius, single = f"kw-{data.removesuffix('10')}-small", RADII[data], folder.parent / "kw-single"
+    if folder.name != _FOLDERS["[17] (Cascade)"]:
+        runs = [single]
+    elif data == "mnist":
+        runs = [single, folder / "stage2"]
+    else:
+        runs = []
+    commands = []
+    for number, run in enumerate(runs):
+        if not (run / CHECKPOINT).exists():
+            train = ["noiseproof", "train", "--data", data, "--model", network, "--objective", "convex-outer"]
+            train += ["--set", f"epsilon={radius!r}", *_VERIFIED_RECIPE, "--out", str(run)]
+            commands.append(
+                shlex.join([*train, *(part for before in runs[:number] for part in ("--after", str(before)))])
+            )
+    stages = [str(run / CHECKPOINT) for run in runs] or [f"{network}=stage{number}.pth" for number in range(2)]
+    verify = ["python", "-m", "noiseproof.experiments.verified", str(folder), "--data", data, "--radius", repr(radius)]
+    verify += ["--every", "10", *(part for stage in stages for part in ("--stage", stage))]
+    return " && ".join([*commands, shlex.join(verify)])
 
 
 def _decided(table: Table1, runs: list[Run], radius: float) -> list[StoppedRecord] | None:

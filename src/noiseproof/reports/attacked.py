@@ -24,6 +24,7 @@ __all__ = [
     "certified_beside",
     "draw_attack",
     "found_verdicts",
+    "other_engine",
     "same_model",
     "summarise_attack",
     "worst_case",
@@ -122,6 +123,23 @@ def certified_beside(
     )
     asked = np.asarray(settings.sizes if sizes is None else sizes, dtype=np.float64)
     return certified_accuracy(chosen, votes.label[rows], scale * asked)
+
+
+def other_engine(run: Path, attack: AttackRecord) -> str | None:
+    """Return how what was certified in `run` ran, and what was attacked, in words; None if alike, or if one is unknown.
+
+    A certificate speaks of the function that voted, rounding included: in another precision, by another calibration of
+    int8 or on another kind of device it is a neighbour that was attacked.
+    """
+    if not (run / Record.configuration).exists():
+        return None
+    certified, attacked = Record.open(run).settings.engine, attack.settings.engine
+    if not certified or not attacked or dict(certified) == dict(attacked):
+        return None
+    names = sorted({*certified, *attacked})
+    unlike = [name for name in names if certified.get(name) != attacked.get(name)]
+    one, two = (", ".join(f"{name} {engine.get(name)}" for name in unlike) for engine in (certified, attacked))
+    return f"certified with {one}; attacked with {two}"
 
 
 def _radius_of_size(attack: AttackRecord, order: float) -> float | None:

@@ -40,7 +40,12 @@ class RobustCurve:
 
 @dataclass(frozen=True)
 class CertifiedCurve:
-    """Certified accuracy of a classifier: no attack can be below it, but for the certificates' failure probability."""
+    """Certified accuracy of a classifier.
+
+    No attack makes more images wrong than it leaves, but for the certificates' failure probability. An attacked curve can
+    be below it by what abstains, as it counts what is still right, and as an image near a tie may be certified at 0 and
+    abstain under other votes.
+    """
 
     name: str
     radii: Float[np.ndarray, " radii"]
