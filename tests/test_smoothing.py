@@ -330,6 +330,26 @@ def test_output_that_depends_on_the_batch_is_refused(images: np.ndarray) -> None
         labels.count(images, samples=50)
 
 
+@pytest.mark.parametrize("batch_size", [8, 48, 1024])
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 32, 512, 1024])
+@pytest.mark.parametrize("distinct", [1, 5])
+def test_rows_mixed_in_groups_are_seen(images: np.ndarray, batch_size: int, group: int, distinct: int) -> None:
+    """As by ghost batch norm, or an average over chunks: an order that keeps neighbours together shows nothing."""
+
+    def mixed(x: np.ndarray) -> np.ndarray:
+        margins = x.reshape(len(x), -1)[:, :1] - 0.5
+        for start in range(0, len(x), group):
+            margins[start : start + group] = margins[start : start + group].mean()
+        return np.concatenate([-margins, margins], axis=1)
+
+    smoothed = npf.SmoothedClassifier(mixed, Gaussian(0.5), 2, batch_size=batch_size)
+    if group == 1:
+        assert smoothed.count(images[:distinct], samples=20).sum() == 20 * distinct
+        return
+    with pytest.raises(npf.ClassifierError, match="independent of the other images"):
+        smoothed.count(images[:distinct], samples=20)
+
+
 def test_masked_classes_do_not_hide_a_dependence_on_the_batch(images: np.ndarray) -> None:
     """-1e9 for classes that are not used must not become the measure of what is equal."""
     net = small_net().train()

@@ -75,7 +75,8 @@ class BaseClassifier:
         """Classify a few images three times, so that a wrong classifier fails before time is spent.
 
         A batch of the size that will be used, the same batch again, and a batch in which half of the images stand in
-        another place among other companions.
+        other places among other companions, all places drawn at random: a mirrored batch would leave groups of
+        neighbours together, which is what ghost batch norm or an average over chunks needs to go unseen.
 
         Args:
             images: at least one, clean, on the device of the classifier.
@@ -91,7 +92,9 @@ class BaseClassifier:
         # distinct rows, from the images to their negatives, so that no two batches have equal statistics
         chosen = images[torch.arange(size, device=images.device) % len(images)]
         rows = (1.0 - ramp) * chosen + ramp * (1.0 - chosen)
-        moved = torch.cat([rows[:half].flip(0), 8.0 * rows[half:] - 4.0])  # noise takes pixels that far
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(0)).to(images.device)
+        stays = order < half
+        moved = torch.cat([rows[:half], 8.0 * rows[half:] - 4.0])[order]  # noise takes pixels that far
         # copies, since a classifier may change what it is given
         first, again, other = (self._output(batch.clone()) for batch in (rows, rows, moved))
         labels = self._labels(self._output(chosen.clone()), size)
@@ -109,7 +112,7 @@ class BaseClassifier:
                 got="two outputs for one batch",
                 remedy="Is dropout active, or noise added inside? Call eval() on the network; noiseproof adds the noise.",
             )
-        if not _same(first[:half].flip(0), other[:half], flips=half // 50):
+        if not _same(first[order[stays]], other[stays], flips=half // 50):
             raise ClassifierError(
                 "the classifier's output for an image",
                 required="independent of the other images in its batch, or votes are not those of one function",
