@@ -1,5 +1,6 @@
 """The command line as people and programs use it."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from noiseproof import cli, data
 from noiseproof.engine import multiplies_bfloat16
 from noiseproof.records import Record
+from noiseproof.reports.analysis import from_all_over
 
 NOISEPROOF = [sys.executable, "-c", "from noiseproof.cli import main; main()"]
 QUIET = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
@@ -313,6 +315,52 @@ def test_a_model_of_ones_own_is_certified_like_the_trained_one(run: Path, mine: 
     np.savez(mine / "digits.npz", images=data.load("digits", "test").images, labels=np.zeros(599, dtype=int))
     (mine / "mine.py").write_text(MINE)
     assert "data digest" in one_line(noiseproof("certify", "run", *OWN, *FEW, "--classes", 10, code=2).stderr)
+
+
+def test_a_whole_record_is_not_shown_as_another_models(mine: Path) -> None:
+    """What a factory reads by itself has no digest, and nothing is left to count."""
+    (mine / "reader.py").write_text(
+        "import numpy as np\n"
+        "def make():\n"
+        "    weights = np.load('weights.npy')\n"
+        "    return lambda x: x.reshape(len(x), -1) @ weights\n"
+    )
+    np.save("weights.npy", np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32))
+    arguments = ("certify", "run", "--model", "reader:make", "--data", "digits", "--sigma", 0.25, *FEW, "--json")
+    first = json.loads(noiseproof(*arguments).stdout)
+    again = noiseproof(*arguments)
+    assert "All 60 images were counted before." in again.stderr
+    assert json.loads(again.stdout) == first
+    np.save("weights.npy", np.random.default_rng(1).normal(size=(64, 10)).astype(np.float32))
+    refused = one_line(noiseproof(*arguments, code=2).stderr)
+    assert "the classifier must be the one that the record was begun with" in refused
+    assert "choose another folder (--out)" in refused
+
+
+def test_of_a_population_only_images_from_all_over_the_data_speak(run: Path, tmp_path: Path) -> None:
+    """The first images of a folder are those of its first class."""
+    spread = json.loads(noiseproof("recertify", run, "--radii", "0,0.1", "--json").stdout)
+    assert 0.0 < spread["population_lower_bound"]["0.1"] < spread["certified_accuracy"]["0.1"]
+    first = ("certify", run, "--samples", 300, "--limit", 50, "--out", tmp_path / "first", "--json")
+    assert json.loads(noiseproof(*first).stdout)["population_lower_bound"] is None
+    noiseproof("report", tmp_path / "first", "--out", tmp_path / "first.html")
+    assert "Of a population nothing is said" in (tmp_path / "first.html").read_text()
+    noiseproof("report", run, "--out", tmp_path / "spread.html")
+    assert "For the population the images were drawn from" in (tmp_path / "spread.html").read_text()
+    record = Record.open(run)
+    assert from_all_over(record, 60)
+    assert not from_all_over(record, 59), "not all of them yet"
+    assert not from_all_over(dataclasses.replace(record, about={}), 60), "of an earlier version"
+
+
+def test_intervals_that_prove_nothing_say_nothing_with_confidence(run: Path) -> None:
+    options = ("--bound", "sison-glaz", "--alpha", 0.05, "--radii", "0,0.1411764705882353")
+    shown = noiseproof("recertify", run, *options, "--json")
+    found = json.loads(shown.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["procedure"].endswith("no proof")
+    assert (found["allowance"], found["population_lower_bound"], found["confidence"]) == (None, None, None)
+    assert list(found["certified_accuracy"]) == ["0", "0.1411764705882353"], "0.141176 is another radius"
+    assert "no proof" in one_line(noiseproof("recertify", run, *options).stdout)
 
 
 def test_a_model_that_wants_pixels_on_another_scale_is_refused(mine: Path) -> None:

@@ -64,12 +64,14 @@ def count_into(
     """
     settings, watch = record.settings, stopwatch or Stopwatch()
     require_the_recorded(settings, smoothed, dataset)
+    with watch.stage("reading"):
+        known = dataset.read(settings.indices[:ANSWERED])
+    require_same_answers(
+        record.path, smoothed, known
+    )  # of a whole record too: its votes are shown as this classifier's
     missing, _ = record.missing(shards)
     if not missing:
         return []
-    with watch.stage("reading"):
-        known = dataset.read(settings.indices[:ANSWERED])
-    require_same_answers(record.path, smoothed, known)
     busy = []
     for shard in missing:
         with record.claim(shard) as claimed:

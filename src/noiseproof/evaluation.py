@@ -27,7 +27,7 @@ class Summary:
         certified_accuracy: right, not abstained, and certified beyond each of `radii`.
         allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together.
         confidence: with which the subtraction is valid, and each of `population`.
-        population: `population_lower_bound` at each of `radii`, each by itself.
+        population: `population_lower_bound` at each of `radii`, each by itself; None where the images are no draw from it.
         paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy: no bound.
     """
 
@@ -39,7 +39,7 @@ class Summary:
     certified_accuracy: Float[np.ndarray, " radii"]
     allowance: float
     confidence: float
-    population: Float[np.ndarray, " radii"]
+    population: Float[np.ndarray, " radii"] | None
     paper_statement: Float[np.ndarray, " radii"]
 
 
@@ -105,8 +105,19 @@ def summarise(
     *,
     alpha: float,
     rho: float = 0.05,
+    drawn: bool = True,
 ) -> Summary:
-    """Compute the figures of a data set; `alpha` is the one the certificates were computed with."""
+    """Compute the figures of a data set.
+
+    Args:
+        certified: of every image.
+        labels: the true classes.
+        radii: where certified accuracy is wanted.
+        alpha: the one the certificates were computed with.
+        rho: failure probability of each statement about the data set.
+        drawn: whether the images can pass for independent draws from a population. The first of a folder, which lie class
+            by class, cannot.
+    """
     right = certified.prediction == labels
     accuracy = certified_accuracy(certified, labels, radii)
     certified_right = np.rint(accuracy * len(labels)).astype(np.int64)
@@ -119,6 +130,6 @@ def summarise(
         certified_accuracy=accuracy,
         allowance=failure_allowance(len(labels), alpha, rho),
         confidence=1.0 - rho,
-        population=population_lower_bound(certified_right, len(labels), alpha, rho),
+        population=population_lower_bound(certified_right, len(labels), alpha, rho) if drawn else None,
         paper_statement=(1.0 - alpha) * accuracy,
     )

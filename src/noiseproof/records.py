@@ -20,7 +20,10 @@ from noiseproof.noises import Noise, from_spec
 from noiseproof.sharded import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 from noiseproof.statements import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
 
-__all__ = ["FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size", "recertify"]
+__all__ = ["DATA_IMAGES", "FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size", "recertify"]
+
+DATA_IMAGES = "data_images"
+"""Where `Record.about` has the number of images of the whole data set."""
 
 FORMAT = 2
 """Version of this layout; a record of a newer one is refused. Format 1 had no engine among its settings."""

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -29,6 +30,7 @@ class SisonGlaz(Bound):
     """
 
     selection_samples: int = field(default=0, init=False)
+    proves: ClassVar[bool] = False
 
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:  # noqa: ARG002
         """Compute the intervals of the winner and the runner-up."""

@@ -1,9 +1,10 @@
 """What all commands share: results on standard output, everything else on standard error."""
 
 import json
+import math
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,8 +114,16 @@ def say(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on standard output."""
-    typer.echo(json.dumps(value, indent=2))
+    """Print JSON on standard output; what is no finite number is null, since JSON has none."""
+    typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse_numbers(text: str, option: str, example: str) -> list[float]:
@@ -167,8 +176,17 @@ def resumable(what: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:
-    """Return a summary as JSON-compatible data."""
+def summary_dict(title: str, summary: "Summary", *, proves: bool = True) -> dict[str, Any]:
+    """Return a summary as JSON-compatible data.
+
+    Args:
+        title: of the procedure.
+        summary: its figures.
+        proves: whether its bound holds; without that nothing is said with confidence.
+    """
+    from noiseproof.reports.analysis import exact
+
+    population = summary.population if proves else None
     return {
         "procedure": title,
         "images": summary.images,
@@ -176,20 +194,21 @@ def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:
         "abstained": summary.abstained,
         "average_certified_radius": summary.average_certified_radius,
         "certified_accuracy": {
-            f"{radius:g}": float(accuracy)
+            exact(radius): float(accuracy)
             for radius, accuracy in zip(summary.radii, summary.certified_accuracy, strict=True)
         },
-        "allowance": summary.allowance,
-        "population_lower_bound": {
-            f"{radius:g}": float(bound) for radius, bound in zip(summary.radii, summary.population, strict=True)
-        },
-        "confidence": summary.confidence,
+        "allowance": summary.allowance if proves else None,
+        "population_lower_bound": None
+        if population is None
+        else {exact(radius): float(bound) for radius, bound in zip(summary.radii, population, strict=True)},
+        "confidence": summary.confidence if proves else None,
     }
 
 
 def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:
     """Return summaries with the same radii as a table: one column a procedure, so that it fits any terminal."""
     from noiseproof.reports import round_down
+    from noiseproof.reports.analysis import exact, percent_down
 
     first = rows[0][1]
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD)
@@ -200,8 +219,8 @@ def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:
     table.add_row("abstained", *(percent(row.abstained) for _, row in rows))
     table.add_row("average certified radius", *(round_down(row.average_certified_radius) for _, row in rows))
     for number, radius in enumerate(first.radii):
-        cells = (percent(row.certified_accuracy[number]) for _, row in rows)
-        table.add_row(f"certified at radius {radius:g}", *cells)
+        cells = (percent_down(row.certified_accuracy[number]) for _, row in rows)
+        table.add_row(f"certified at radius {exact(radius)}", *cells)
     return table
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from torch import nn
 
+from noiseproof.answers import ANSWERED, require_same_answers
 from noiseproof.calibration import choose
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, resumable, say
@@ -16,11 +17,11 @@ from noiseproof.cli.jobs import Job, RecordT
 from noiseproof.cli.progress import counting_progress
 from noiseproof.cli.subject import Subject
 from noiseproof.data import Dataset
-from noiseproof.engine import keep_large_blocks
+from noiseproof.engine import accelerate, keep_large_blocks
 from noiseproof.errors import InvalidInputError, OutOfMemoryError
 from noiseproof.probing import require_right_scale
 from noiseproof.provenance import provenance
-from noiseproof.records import Record
+from noiseproof.records import DATA_IMAGES, Record
 from noiseproof.runners import Runner
 from noiseproof.sampling import default_batch_size
 from noiseproof.smoothing import SmoothedClassifier
@@ -96,6 +97,7 @@ def count_votes(
     settings = job.plan(dataset, plain, model=subject.model, seed=seed, every=selection.every, limit=selection.limit)
     recorded = _recorded(job.record, out, settings)
     if recorded is not None and not recorded.missing()[0] and _keeps(engine, recorded):
+        _require_unchanged(subject, recorded, where)
         say(f"All {len(settings.indices)} images were counted before.")
         return recorded
     classifier, batch_size = running(
@@ -109,7 +111,8 @@ def count_votes(
     )
     smoothed = SmoothedClassifier(classifier, noise, dataset.num_classes, device=where, batch_size=batch_size)
     settings = replace(settings, engine=smoothed.engine())
-    about = provenance(smoothed.classifier.device) | ({"training": subject.training} if subject.training else {})
+    about = provenance(smoothed.classifier.device) | {DATA_IMAGES: len(dataset)}
+    about |= {"training": subject.training} if subject.training else {}
     record = job.record.create(out, settings, about)
     missing, faults = record.missing()
     for fault in faults:
@@ -164,6 +167,21 @@ def _keeps(engine: Engine, recorded: Record | StoppedRecord) -> bool:
     made = recorded.settings.engine or {}
     same_precision = engine.precision.value in {"auto", made["precision"]} or made["precision"] == "as given"
     return same_precision and engine.compiled in {None, made["compile"]}
+
+
+def _require_unchanged(subject: Subject, recorded: Record | StoppedRecord, where: "torch.device") -> None:
+    """Raise RunError where the votes of a whole record, which nothing will be added to, are another classifier's.
+
+    Uncompiled, and int8 in float32, which `require_same_answers` allows for: a look at 64 images shall not take a minute.
+    """
+    network, engine = subject.classifier, recorded.settings.engine or {}
+    if isinstance(network, nn.Module):
+        precision = str(engine.get("precision", "fp32"))
+        network = accelerate(network, precision="fp32" if precision == "int8" else precision, device=where)
+    size = None if isinstance(network, Runner) and network.batch_size is not None else ANSWERED
+    smoothed = SmoothedClassifier(network, subject.noise, subject.dataset.num_classes, device=where, batch_size=size)
+    images = subject.dataset.read(recorded.settings.indices[:ANSWERED])
+    require_same_answers(recorded.path, smoothed, images, rounded=engine.get("precision") == "int8")
 
 
 def running(

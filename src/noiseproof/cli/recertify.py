@@ -85,7 +85,9 @@ def show(
     from noiseproof.files import write_atomically
     from noiseproof.reports.analysis import Procedure, analyse_procedure
 
-    title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
+    title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}" + (
+        "" if bound.proves else ": no proof"
+    )
     votes, curve = analyse_procedure(
         record, Procedure(title, bound, certificate), alpha=alpha, radii=parse_radii(radii)
     )
@@ -96,7 +98,7 @@ def show(
     if json:
         print_json(
             {"run": str(record.path), "alpha": alpha, "counted": counted, "planned": planned}
-            | summary_dict(title, curve.summary)
+            | summary_dict(title, curve.summary, proves=bound.proves)
         )
         return
     if counted < planned:

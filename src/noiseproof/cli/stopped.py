@@ -74,15 +74,17 @@ def show_stopped_record(record: "StoppedRecord", *, radii: Sequence[float] | Non
 
 def as_stopped_data(analysis: "StoppedAnalysis") -> dict[str, Any]:
     """Return the figures of a record as JSON-compatible data."""
+    from noiseproof.reports.analysis import exact
+
     usage = analysis.usage
     return {
         "name": analysis.name,
         "alpha": analysis.alpha,
         "counted": len(analysis.votes),
         "planned": len(analysis.record.settings.indices),
-        "certified_accuracy": {f"{row.radius:g}": row.right for row in analysis.rows},
+        "certified_accuracy": {exact(row.radius): row.right for row in analysis.rows},
         "outcomes": {
-            f"{row.radius:g}": {
+            exact(row.radius): {
                 "certified_right": row.right,
                 "certified_wrong": row.wrong,
                 "not_certifiable": row.given_up,
@@ -105,20 +107,21 @@ def as_stopped_data(analysis: "StoppedAnalysis") -> dict[str, Any]:
 def show_stopped(analyses: "Sequence[StoppedAnalysis]") -> None:
     """Print a table for every record."""
     from noiseproof.reports import round_down
-    from noiseproof.reports.stopped import FIXED
+    from noiseproof.reports.analysis import exact, percent_down
+    from noiseproof.reports.stopped import FIXED, LEANING
     from noiseproof.stopping import KnowRadius
 
     for analysis in analyses:
         planned, usage = len(analysis.record.settings.indices), analysis.usage
         if not analysis.complete:
-            say(f"[yellow]Incomplete:[/] {len(analysis.votes)} of {planned} images so far.")
+            say(f"[yellow]Incomplete:[/] {len(analysis.votes)} of {planned} images so far. {LEANING}")
         table = Table(
             title=escape(analysis.name), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD
         )
         table.add_column(f"{len(analysis.votes)} images, alpha {analysis.alpha:g}", no_wrap=True)
         for row in analysis.rows:
-            table.add_column(f"at {row.radius:g}", justify="right")
-        table.add_row("certified, right class", *(percent(row.right) for row in analysis.rows))
+            table.add_column(f"at {exact(row.radius)}", justify="right")
+        table.add_row("certified, right class", *(percent_down(row.right) for row in analysis.rows))
         table.add_row("certified, wrong class", *(percent(row.wrong) for row in analysis.rows))
         table.add_row("not certifiable", *(percent(row.given_up) for row in analysis.rows))
         table.add_row("undecided", *(percent(row.undecided) for row in analysis.rows))

@@ -11,7 +11,7 @@ from noiseproof.bounds import Bonferroni, Bound, TwoPhase
 from noiseproof.certificates import Certificate, NeymanPearson, Renyi
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import Summary, certified_accuracy, summarise
-from noiseproof.records import Record, VoteTable, recertify
+from noiseproof.records import DATA_IMAGES, Record, VoteTable, recertify
 from noiseproof.statements import Certified, require_enough_samples, samples_needed
 from noiseproof.stopped_records import StoppedRecord
 
@@ -23,6 +23,8 @@ __all__ = [
     "Procedure",
     "analyse",
     "analyse_procedure",
+    "exact",
+    "from_all_over",
     "largest_radius",
     "percent_down",
     "round_down",
@@ -154,9 +156,19 @@ def _curve(
         certified,
         grid,
         certified_accuracy(certified, votes.label, grid),
-        summarise(certified, votes.label, table, alpha=alpha),
+        summarise(certified, votes.label, table, alpha=alpha, drawn=from_all_over(record, len(votes))),
         largest_radius(record, procedure, alpha),
     )
+
+
+def from_all_over(record: Record, counted: int) -> bool:
+    """Whether the images counted are every n-th of the whole data set, which `noiseproof certify` notes.
+
+    The first images are not: folders lie class by class. Nor are those of a record that is not finished.
+    """
+    settings, total = record.settings, record.about.get(DATA_IMAGES)
+    whole = counted == len(settings.indices)
+    return whole and isinstance(total, int) and settings.indices[-1] + settings.step >= total
 
 
 def largest_radius(record: Record, procedure: Procedure, alpha: float) -> float:
@@ -165,6 +177,12 @@ def largest_radius(record: Record, procedure: Procedure, alpha: float) -> float:
     unanimous[0, 0] = record.settings.samples
     found = procedure.bound(unanimous, alpha=alpha, selection_votes=unanimous)
     return float(procedure.certificate.radius(record.noise, found.p1_lower, found.p2_upper)[0])
+
+
+def exact(radius: float) -> str:
+    """Format a radius that was asked for: 0.5, but never rounded, since 36/255 is less than 0.141177."""
+    short = f"{radius:g}"
+    return short if float(short) == radius else repr(float(radius))
 
 
 def round_down(value: float, digits: int = 3) -> str:

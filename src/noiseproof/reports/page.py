@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from noiseproof.errors import InvalidInputError
 from noiseproof.files import write_atomically
 from noiseproof.records import Record
-from noiseproof.reports.analysis import Analysis, Curve, percent_down, round_down
+from noiseproof.reports.analysis import Analysis, Curve, exact, percent_down, round_down
 from noiseproof.reports.curves import NORMS, draw_curves, figure_png, figure_svg
 from noiseproof.statements import ABSTAIN
 from noiseproof.stopped_records import StoppedRecord
@@ -70,7 +70,7 @@ def render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("noiseproof.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": _percent, "percent_down": percent_down, "radius": round_down}
+    environment.filters |= {"percent": _percent, "percent_down": percent_down, "radius": round_down, "exact": exact}
     return environment.get_template(template).render(values)
 
 

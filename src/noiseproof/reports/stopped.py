@@ -22,10 +22,22 @@ from noiseproof.statements import ABSTAIN, Certified
 from noiseproof.stopped_records import StoppedRecord
 from noiseproof.stopping import DecideRadii
 
-__all__ = ["FIXED", "Decided", "StoppedAnalysis", "Usage", "analyse_stopped", "draw_votes", "write_stopped_report"]
+__all__ = [
+    "FIXED",
+    "LEANING",
+    "Decided",
+    "StoppedAnalysis",
+    "Usage",
+    "analyse_stopped",
+    "draw_votes",
+    "write_stopped_report",
+]
 
 FIXED = 100_000
 """Votes an image that the literature spends."""
+
+LEANING = "Shards without images that take long end first, so these shares may lean to one side until all are there."
+"""Of records that are not finished."""
 
 _TILES = 12
 
@@ -183,6 +195,7 @@ def write_stopped_report(analyses: Sequence[StoppedAnalysis], out: Path) -> Repo
             analyses=analyses,
             svg=svg,
             fixed=FIXED,
+            leaning=LEANING,
             deciding=isinstance(analyses[0].record.procedure, DecideRadii),
             tiles=[_tiles(analysis) for analysis in analyses],
             details=[_details(analysis) for analysis in analyses],
