@@ -18,6 +18,16 @@ def audit(contradictions: int, images: int, alpha: float = 0.001) -> Audit:
     return judge_audit(prediction, np.ones(images), np.arange(images), votes, alpha=alpha, majority=True)
 
 
+def test_an_attack_that_moves_nothing_passes_no_audit() -> None:
+    labels, votes = np.array([0, 1, 0]), np.array([[900, 100], [80, 920], [500, 500]])
+    radius = np.array([0.3, 0.2, 0.0])
+    found = [
+        judge_audit(labels, radius, np.arange(3), votes, alpha=0.01, majority=True, moved=np.array(moved))
+        for moved in ([False, False, True], [False, True, False])
+    ]
+    assert [(each.blind, each.passed) for each in found] == [(True, False), (False, True)]
+
+
 def test_only_votes_against_a_certificate_contradict_it() -> None:
     prediction = np.array([0, 0, 0, ABSTAIN, 0])
     radius = np.array([0.5, 0.5, 0.5, 0.0, 0.0])

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,79 @@ def test_the_network_of_the_run_above_is_found_and_what_it_certifies_stands_besi
     noiseproof("audit", run, *STRONG, "--votes", 50, "--every", 20, "--out", audited)
     with pytest.raises(NoiseproofError, match=r"got an audit\. Audit again"):
         noiseproof("rejudge", audited)
+
+
+MINE = """
+from pathlib import Path
+from torch import nn
+from noiseproof.models import load_checkpoint
+
+SIGN = 1.0
+
+class Mine(nn.Module):
+    def __init__(self, stairs):
+        super().__init__()
+        self.network, self.stairs = load_checkpoint(Path("CHECKPOINT")).model, stairs
+    def forward(self, x):
+        return SIGN * self.network((8 * x).round() / 8 if self.stairs else x)
+
+def smooth():
+    return Mine(False)
+
+def stairs():
+    return Mine(True)
+"""
+
+
+@pytest.fixture
+def mine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with code of a user's own, around the network of these tests."""
+    (tmp_path / "mine_attacked.py").write_text(MINE.replace("CHECKPOINT", str(run / "checkpoint.safetensors")))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("mine_attacked", None)
+
+
+OF_MINE = ("--data", "digits")
+
+
+def test_an_audit_without_gradients_does_not_pass(mine: Path) -> None:
+    named = ("--model", "mine_attacked:stairs", *OF_MINE)
+    noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
+    options = ("--set", "draws=4", "--set", "steps=3", "--votes", 50)
+    found = noiseproof("audit", mine / "run", *named, *options, code=1)
+    assert not found["passed"]
+    assert found["unmoved"] == found["attacked"] > 5
+    assert found["attack"]["steps"] == 3, "and what was run"
+    assert found["votes"] == 50
+    shown = CliRunner().invoke(cli.app, [*map(str, ("audit", mine / "run", *named, *options))])
+    assert "Nothing was audited" in shown.output
+    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
+    assert noiseproof(*attack, "--out", mine / "blind")["unmoved"] > 5
+    sharp = ("attack", mine / "other", "--model", "mine_attacked:smooth", *OF_MINE, "--sigma", 0.25, *FAST)
+    assert noiseproof(*sharp, "--every", 40, "--votes", 50, "--sizes", 0.3)["unmoved"] == 0
+
+
+def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = ("--model", "mine_attacked:smooth", *OF_MINE)
+    noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
+    audit = ("audit", mine / "run", *named, "--set", "draws=4", "--set", "steps=3", "--votes", 50)
+    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
+    assert noiseproof(*audit)["passed"]
+    assert noiseproof(*attack)["certified"] is not None
+    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+        noiseproof("audit", mine / "run", "--model", "mine_attacked:stairs", *OF_MINE)
+    monkeypatch.setattr(sys.modules["mine_attacked"], "SIGN", -1.0)
+    for command in (audit, attack):
+        with pytest.raises(NoiseproofError, match="the one that the record was begun with"):
+            noiseproof(*command)
+
+
+def test_a_noise_without_a_model_is_refused(run: Path) -> None:
+    with pytest.raises(NoiseproofError, match="--noise must be given with --model"):
+        noiseproof("attack", run, "--noise", "laplace", "--sizes", "0.1")
 
 
 def test_another_engine_than_the_certified_one_is_told(
@@ -341,10 +416,10 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
 
 def small_figure(loss: str) -> attack_figures.AttackFigure:
     """A figure of two curves, of one and of two attacks on the network of these tests."""
-    digits = attack_figures.Defender("stn", "STN", "digits-cnn")
+    digits = attack_figures.Defender("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
     settings = (f"loss={loss}", "draws=4", "steps=5")
-    one = attack_figures.Cell(digits, "pgd", "l2", settings, every=150, sizes="0.5")
-    other = attack_figures.Cell(digits, "random", "l2", every=150, sizes="0.5")
+    one = attack_figures.Cell(digits, "pgd", "l2", settings, every=150, sizes="0.5", votes=50)
+    other = attack_figures.Cell(digits, "random", "l2", every=150, sizes="0.5", votes=50)
     curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
     return attack_figures.AttackFigure("figure6", {"l2": curves}, [(digits, 0)])
 
@@ -395,7 +470,9 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
 
 
 def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
-    digits = attack_figures.Defender("stn", "STN", "digits-cnn", "bf16")
+    digits = attack_figures.Defender(
+        "stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599
+    )
     one = attack_figures.Cell(digits, "pgd", "l2", ("loss=margin", "draws=4", "steps=5"), every=150, sizes="0.5")
     options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50, "--precision", "fp32"]
     noiseproof("attack", run, *options, "--out", tmp_path / one.folder)

@@ -185,6 +185,21 @@ def test_onnx_votes_as_torch_does(batch: int | str, tmp_path: Path) -> None:
     assert np.abs(votes(loaded.classifier) - votes(network())).sum() <= 2, "rounding may flip a near-tie"
 
 
+def test_external_data_of_any_name_belong_to_the_digest(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    proto = onnx.load(onnx_file(tmp_path / "net.onnx", "n"))
+    path, beside = tmp_path / "apart.onnx", tmp_path / "my weights.bin"
+    onnx.save(proto, path, save_as_external_data=True, location=beside.name, size_threshold=0)
+    assert beside.stat().st_size > 100
+    first = load_model(str(path)).about["digest"]
+    (tmp_path / "stranger.bin").write_bytes(b"not named in it")
+    assert load_model(str(path)).about["digest"] == first
+    content = bytearray(beside.read_bytes())
+    content[3] ^= 0x80  # the sign of the first weight
+    beside.write_bytes(content)
+    assert load_model(str(path)).about["digest"] != first
+
+
 def test_broken_onnx(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "net.onnx").write_bytes(b"garbage")

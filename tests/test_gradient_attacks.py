@@ -216,6 +216,39 @@ def test_a_larger_size_is_never_worse(attack: Attack, norm: Norm) -> None:
     assert (before > smoothed_margin(network, images, labels).sign()).any()
 
 
+class Stairs(nn.Module):
+    """A network behind a rounding: its gradients are 0 everywhere, and it has them."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.network = small_network(seed)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((8.0 * images).round() / 8.0)
+
+
+@pytest.mark.parametrize("noise", [None, Gaussian(0.05)])
+@pytest.mark.parametrize(
+    "attack",
+    [PGD(draws=3, steps=3, restarts=2), AutoPGD(draws=3, steps=3), RandomisedAutoAttack(draws=3, steps=3)],
+    ids=str,
+)
+def test_without_any_gradient_the_image_is_returned_where_nothing_fools(attack: Attack, noise: Gaussian | None) -> None:
+    """A random start that is kept by chance would pass for an attack that was made."""
+    network, images = Stairs(), pictures(40)
+    labels = network(images).argmax(1)
+    points = attacked(attack, Target(network, noise, 4), batch_of(images, labels), "l2", 0.3)
+    fooled = network(points).argmax(1) != labels
+    still = (points == images).flatten(1).all(1)
+    assert still.sum() > 20
+    if noise is None:
+        assert torch.equal(still, ~fooled)
+    seen = attacked(attack, Target(network.network, noise, 4), batch_of(images, labels), "l2", 0.3)
+    assert (seen != images).flatten(1).any(1).sum() > 35, (
+        "with gradients the best point is kept, whether it fools or not"
+    )
+
+
 @contextmanager
 def inputs_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int, bool, Tensor]]]:
     """(images, call, whether a gradient is wanted, images) of every time that noise is drawn."""

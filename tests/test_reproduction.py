@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from mutation import mutated
 from noiseproof.attack_records import AttackRecord, AttackSettings, AttackTable
+from noiseproof.attacks import PGD
 from noiseproof.bounds import SisonGlaz
 from noiseproof.cli import app
 from noiseproof.data import ArrayDataset
@@ -875,17 +876,18 @@ def test_verification_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
 
 
 def write_trades(records: Path, loss: str, wrong_from: Sequence[int]) -> AttackRecord:
-    """An attack on the network of TRADES: image i is wrong from size number wrong_from[i] on."""
+    """An attack on the network of TRADES: of every len(wrong_from) images, i is wrong from size number wrong_from[i] on."""
     (found,) = (
         each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if f"loss={loss}" in each.changes
     )
     sizes = [0.0, *(float(size) for size in found.wanted_sizes.split(","))]
-    count = len(wrong_from)
+    count, network = 500, attack_figures.TRADES
+    assert count * found.every == network.images
     settings = AttackSettings(
         data={"name": "mnist", "split": "test", "digest": "d", "image_shape": [1, 28, 28]},
-        model={"name": attack_figures.TRADES.model, "digest": "t"},
+        model={"name": network.model, "digest": "t"},
         num_classes=CLASSES,
-        attack={"name": "PGD", "loss": loss, "steps": 100, "restarts": 5},
+        attack=PGD(loss=loss, steps=100, restarts=5).spec(),  # type: ignore[arg-type]
         norm="l2",
         sizes=sizes,
         samples=1,
@@ -900,7 +902,7 @@ def write_trades(records: Path, loss: str, wrong_from: Sequence[int]) -> AttackR
     )
     record = AttackRecord.create(records / found.folder, settings, {"command": ["noiseproof", "attack", loss]})
     votes = np.zeros((count, len(sizes), CLASSES), dtype=np.int64)
-    for image, first in enumerate(wrong_from):
+    for image, first in enumerate(list(wrong_from) * (count // len(wrong_from))):
         votes[image, :first, 0] = 1
         votes[image, first:, 1] = 1
     table = AttackTable(
@@ -1013,13 +1015,13 @@ def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monke
     monkeypatch.setitem(attack_figures.FIGURES, "figure4", small)
     records = tmp_path / "records"
     for loss in ("log_mean", "margin"):
-        write_trades(records, loss, [1, 3, 7])
+        write_trades(records, loss, [1, 3, 7, 7, 3])
     found = reproduction.compute(records)
     page, *_ = reproduction.write(found, tmp_path / "out")
     text = page.read_text()
     assert text.count("data:image/svg+xml;base64") == 4, "Figures 1, 3, 4 and 5"
-    assert "TRADES (ℓ∞ 0.3), white-box (3, 2 of 4 attacks)" in text
-    row = "<tr><td>TRADES alone (3)</td><td>100.0</td><td>66.7</td><td>66.7</td><td>33.3</td>"
+    assert "TRADES (ℓ∞ 0.3), white-box (500, 2 of 4 attacks)" in text
+    row = "<tr><td>TRADES alone (500)</td><td>100.0</td><td>80.0</td><td>80.0</td><td>40.0</td>"
     assert row in text
     assert {source.kind for source in found.sources} == {"attack"}
     assert "noiseproof attack margin" in text

@@ -676,6 +676,46 @@ def test_networks_it_cannot_read(network: nn.Sequential, message: str) -> None:
         dual_margins(network, torch.zeros(1, 4), torch.tensor([0]), "l2", 0.1)
 
 
+def test_a_layer_that_is_used_twice_counts_twice() -> None:
+    """relu(4 x - 1.2) twice is 0 below .375: at .38 the other class wins."""
+    step, last = nn.Linear(1, 1), nn.Linear(1, 2)
+    with torch.no_grad():
+        step.weight.fill_(4.0)
+        step.bias.fill_(-1.2)
+        last.weight.copy_(torch.tensor([[1.0], [0.0]]))
+        last.bias.copy_(torch.tensor([0.0, 0.3]))
+    network, image = nn.Sequential(step, nn.ReLU(), step, nn.ReLU(), last), torch.tensor([[0.42]])
+    assert network(image).argmax().item() == 0
+    assert network(image - 0.04).argmax().item() == 1
+    assert not certified_robust(network, image, torch.tensor([0]), "l2", 0.04).any()
+    torch.manual_seed(3)
+    block, images = nn.Linear(6, 6), torch.rand(200, 6)
+    for _ in range(5):
+        nn.init.normal_(block.weight)
+        tied = nn.Sequential(block, nn.ReLU(), block, nn.ReLU(), nn.Linear(6, 3))
+        labels = tied(images).argmax(1)
+        proven = certified_robust(tied, images, labels, "l2", 0.05)
+        assert proven.any()
+        moved = images + 0.05 * nn.functional.normalize(torch.randn(500, 200, 6), dim=2)
+        assert (tied(moved).argmax(2) == labels)[:, proven].all()
+
+
+def test_what_changes_a_layer_from_outside_is_refused() -> None:
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+    hooked, before, patched = network(), network(), network()
+    hooked[0].register_forward_hook(lambda _layer, _given, output: 10.0 * output)
+    before.register_forward_pre_hook(lambda _layer, given: (-given[0],))
+    patched[2].forward = lambda given: -nn.functional.linear(given, patched[2].weight)
+    for each in (hooked, before, patched):
+        with pytest.raises(InvalidInputError, match="of layers without hooks"):
+            certified_robust(each, torch.zeros(1, 4), torch.tensor([0]), "l2", 0.1)
+    twice = nn.Sequential(Normalise((0.0,), (0.05,)), Normalise((0.5,), (1.0,)), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(InvalidInputError, match="one normalisation, only before the first layer"):
+        certified_robust(twice, torch.zeros(1, 1, 2, 2), torch.tensor([0]), "l2", 0.1)
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

@@ -30,7 +30,8 @@ class Audit:
     Attributes:
         images: N, all under audit, those without a certificate too.
         attacked: those with a certified radius above 0.
-        unmoved: attacked images at which the attack did nothing: it has no gradient there, or found nothing better.
+        unmoved: attacked images at which the attack did nothing: it has no gradient there, or found nothing better. An
+            image whose votes contradict its certificate before the attack is not among them.
         contradictions: the indices of those whose votes contradict the certificate.
         undecided: attacked images whose votes name no class: near their boundary, and no contradiction.
         alpha: failure probability of each certificate.
@@ -50,8 +51,13 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether the contradictions are no more than valid certificates may have, at level 0.01."""
-        return self.p_value >= _LEVEL
+        """Whether something was audited, and contradictions are no more than valid certificates have, at level 0.01."""
+        return self.p_value >= _LEVEL and not self.blind
+
+    @property
+    def blind(self) -> bool:
+        """Whether the attack did nothing at any image: an audit without power."""
+        return self.unmoved == self.attacked
 
     def plain(self) -> dict[str, Any]:
         """Return the findings as JSON-compatible data."""

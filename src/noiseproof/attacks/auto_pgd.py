@@ -190,6 +190,7 @@ class _AutoFinder(GradientFinder):
             return log_p.detach(), value.detach(), gradient
 
         log_p, value, gradient = self.expectation.fitting(there_and_back, f"the gradients of {len(points)} images")
+        self.note_slopes(gradient, problem.rows)
         if self.exact:
             judged.offer(points.detach(), attack_loss(log_p, problem.labels, "margin"))
         return value, gradient

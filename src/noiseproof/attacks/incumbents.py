@@ -92,6 +92,10 @@ class IncumbentFinder(ABC):
     def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
         """Return the margin by which points are misclassified, with the same draws for every candidate of a problem."""
 
+    def kept(self, problem: Problem) -> Float[Tensor, "rows *shape"]:
+        """Return what is kept once all candidates were scored: the best points."""
+        return problem.best.points
+
     @final
     def __call__(self, sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
         """Return the best points, as `Finder`."""
@@ -110,7 +114,7 @@ class IncumbentFinder(ABC):
         problem.best.offer(kept, self.score(kept, problem))
         for points in self.candidates(problem):
             problem.best.offer(points, self.score(points, problem))
-        self._points[rows] = problem.best.points
+        self._points[rows] = self.kept(problem)
         for row in rows:
             self._asked[row] += 1
 
@@ -134,6 +138,7 @@ class GradientFinder(IncumbentFinder):
         )
         self.num_classes = target.num_classes
         self.calls = calls
+        self._sloped = torch.zeros(len(batch), dtype=torch.bool)
         self.exact = fixed or target.noise is None
         """Whether values are of a deterministic function, so that the best of many is the best indeed."""
 
@@ -152,6 +157,21 @@ class GradientFinder(IncumbentFinder):
                 remedy="Check num_classes.",
             )
         return log_p
+
+    @final
+    def note_slopes(self, gradient: Float[Tensor, "rows *shape"], rows: Sequence[int]) -> None:
+        """Take down for which rows of the batch a gradient was not 0 everywhere."""
+        self._sloped[list(rows)] |= gradient.flatten(1).ne(0.0).any(1).cpu()
+
+    @final
+    def kept(self, problem: Problem) -> Float[Tensor, "rows *shape"]:
+        """Return the best points, but the image itself where no gradient was ever found, nor a point that fools.
+
+        There the ascents began at random points and stayed: one of them may have the better score by chance, and to
+        return it would hide that nothing was attacked.
+        """
+        blind = ~self._sloped[list(problem.rows)].to(problem.images.device) & (problem.best.values <= 0.0)
+        return torch.where(blind.view(-1, *[1] * (problem.images.ndim - 1)), problem.images, problem.best.points)
 
     @final
     @torch.no_grad()

@@ -119,6 +119,7 @@ class _PGDFinder(GradientFinder):
         calls, best = count(restart * attack.steps), Best(start)
 
         def loss(points: Float[Tensor, "rows *shape"]) -> Float[Tensor, " rows"]:
+            points.register_hook(lambda gradient: self.note_slopes(gradient, problem.rows))  # type: ignore[no-untyped-call]
             log_p = self.log_probabilities(points, problem, next(calls))
             if self.exact:
                 best.offer(points.detach(), attack_loss(log_p.detach(), problem.labels, "margin"))

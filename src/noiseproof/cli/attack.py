@@ -130,10 +130,15 @@ def attack(
     fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and it goes on.
     """
     wanted = None if sizes is None else parse_numbers(sizes, "--sizes", "0.5,1,1.5")  # before torch is loaded
-    from noiseproof.cli.counting import Engine
+    from noiseproof.cli.counting import Engine, require_unchanged
     from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
     from noiseproof.cli.subject import DataChoice
+    from noiseproof.errors import InvalidInputError
 
+    if model is None and noise is not None:
+        raise InvalidInputError(
+            "--noise", required="given with --model", got="no --model", remedy="A run folder has its own."
+        )
     chosen = names.attack(name, changes or [])
     chosen.require_norm(norm.value)
     choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
@@ -144,6 +149,7 @@ def attack(
     title = f"{name.value}-{norm.value}"
     if source is not None:
         chosen, title = transferred(chosen, source, choice, device), f"transfer-{title}"
+    require_unchanged(subject, added, run, device)
     images = len(range(0, len(subject.dataset), max(1, every))[:limit])
     opponent = Opponent(
         subject,
@@ -212,19 +218,21 @@ def recorded_engine(out: Path) -> Any:
 def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) -> None:
     """Print accuracy under an attack, beside what is certified where the run has it, and draw it into the record."""
     from noiseproof.reports.attacked import certified_beside, draw_attack, other_engine, summarise_attack
+    from noiseproof.robustness import Verdict
 
     summary = summarise_attack(record)
     certified = certified_beside(run, record)
+    found = record.read_verdicts()
+    begun = (found.verdicts[0] == Verdict.RIGHT) & (found.sizes[:, -1] > 0.0)  # what is wrong at 0 is not attacked
+    still = int((begun & (found.distances[:, -1] == 0.0)).sum())
     other = None if certified is None else other_engine(run, record)
     picture = draw_attack(record, title, summary, certified)
     if json:
         about = {"attack": str(record.path), "picture": str(picture), "planned": len(record.settings.indices)}
-        print_json(about | {"other_engine": other} | _as_data(summary, certified))
+        print_json(about | {"other_engine": other, "unmoved": still} | _as_data(summary, certified))
         return
     counted, planned = summary.images, len(record.settings.indices)
-    found = record.read_verdicts()
-    still = int(((found.sizes[:, -1] > 0.0) & (found.distances[:, -1] == 0.0)).sum())
-    if still and not json:
+    if still:
         say(
             f"[yellow]Unmoved:[/] {still} images, at which the attack found nothing better than the image itself."
             + (" Does the network have gradients there?" if "loss" in record.settings.attack else "")

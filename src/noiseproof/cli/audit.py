@@ -68,12 +68,13 @@ def audit(
     """
     from noiseproof.audit import VERDICT_ALPHA, judge_audit
     from noiseproof.balls import ORDERS
-    from noiseproof.cli.counting import Engine
+    from noiseproof.cli.counting import Engine, require_unchanged
     from noiseproof.cli.defending import Opponent, run_attack
     from noiseproof.cli.engine import PrecisionName
     from noiseproof.errors import RunError
     from noiseproof.records import Record
     from noiseproof.reports.attacked import other_engine
+    from noiseproof.robustness import answers
 
     record = Record.open(run)
     chosen = names.attack(name, [*_strongest(name, changes or []), *(changes or [])])
@@ -83,6 +84,7 @@ def audit(
         record, names.bound(bound, selection_samples=1), names.certificate(certificate), alpha, every, limit
     )
     subject = _certified_subject(record, model, weights, data, data_dir, allow_unverified=allow_unverified)
+    require_unchanged(subject, record.noise, run, device)
     where = out or run / "audit"
     settings = record.settings
     opponent = Opponent(
@@ -115,6 +117,8 @@ def audit(
             got=f"{len(table)} of {len(limits.size)} images attacked",
             remedy="Run the same command again when the other process has ended.",
         )
+    first = answers(table.votes[:, 0], VERDICT_ALPHA)
+    contradicted_before = (first >= 0) & (first != limits.label)  # such an image is not attacked
     result = judge_audit(
         limits.label,
         limits.size,
@@ -122,11 +126,12 @@ def audit(
         table.votes[:, -1],
         alpha=alpha,
         majority=majority,
-        moved=table.distances[:, -1] > 0.0,
+        moved=(table.distances[:, -1] > 0.0) | contradicted_before,
     )
     other = other_engine(run, made)
     if json:
-        print_json({"run": str(run), "passed": result.passed, "other_engine": other} | result.plain())
+        procedure = {"attack": chosen.spec(), "votes": votes, "bound": bound.value, "certificate": certificate.value}
+        print_json({"run": str(run), "passed": result.passed, "other_engine": other} | procedure | result.plain())
     else:
         if other:
             say(f"[yellow]Another engine:[/] {escape(other)}")
@@ -139,7 +144,12 @@ def audit(
         )
         if result.contradictions:
             say("Contradicted: images " + ", ".join(map(str, result.contradictions[:20])))
-        say("[green]Passed.[/]" if result.passed else f"[bold red]Failed[/] (p = {result.p_value:.2g}).")
+        if result.blind:
+            say(
+                "[bold red]Nothing was audited:[/] the attack moved no image. Take one that needs no gradients: --attack random."
+            )
+        else:
+            say("[green]Passed.[/]" if result.passed else f"[bold red]Failed[/] (p = {result.p_value:.2g}).")
     if not result.passed:
         raise typer.Exit(1)
 

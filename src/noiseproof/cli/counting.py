@@ -19,6 +19,7 @@ from noiseproof.cli.subject import Subject
 from noiseproof.data import Dataset
 from noiseproof.engine import accelerate, keep_large_blocks
 from noiseproof.errors import InvalidInputError, OutOfMemoryError
+from noiseproof.noises import from_spec
 from noiseproof.probing import require_right_scale
 from noiseproof.provenance import provenance
 from noiseproof.records import DATA_IMAGES, Record
@@ -31,7 +32,9 @@ from noiseproof.stopwatch import Stopwatch
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Engine", "Selection", "count_votes", "running"]
+    from noiseproof.noises import Noise
+
+__all__ = ["Engine", "Selection", "count_votes", "require_unchanged", "running"]
 
 _PROBED = 64
 """Clean images that tell whether the classifier is fed on the right scale."""
@@ -97,7 +100,7 @@ def count_votes(
     settings = job.plan(dataset, plain, model=subject.model, seed=seed, every=selection.every, limit=selection.limit)
     recorded = _recorded(job.record, out, settings)
     if recorded is not None and not recorded.missing()[0] and _keeps(engine, recorded):
-        _require_unchanged(subject, recorded, where)
+        _require_answers(subject, recorded, where)
         say(f"All {len(settings.indices)} images were counted before.")
         return recorded
     classifier, batch_size = running(
@@ -169,7 +172,23 @@ def _keeps(engine: Engine, recorded: Record | StoppedRecord) -> bool:
     return same_precision and engine.compiled in {None, made["compile"]}
 
 
-def _require_unchanged(subject: Subject, recorded: Record | StoppedRecord, where: "torch.device") -> None:
+def require_unchanged(subject: Subject, noise: "Noise | None", run: Path, device: str) -> None:
+    """Raise RunError where a run holds votes on this classifier by name and digest, and it answers otherwise now.
+
+    Nothing is asked where the run has none, or of another classifier, noise or data: nothing is then said beside them.
+    """
+    from noiseproof.reports.attacked import same_model  # which loads matplotlib
+
+    if noise is None or not (run / Record.configuration).exists():
+        return
+    recorded = Record.open(run)
+    settings = recorded.settings
+    alike = same_model(settings.model, subject.model) and from_spec(settings.noise) == noise
+    if alike and dict(settings.data) == dict(subject.dataset.about()):
+        _require_answers(subject, recorded, names.device(device))
+
+
+def _require_answers(subject: Subject, recorded: Record | StoppedRecord, where: "torch.device") -> None:
     """Raise RunError where the votes of a whole record, which nothing will be added to, are another classifier's.
 
     Uncompiled, and int8 in float32, which `require_same_answers` allows for: a look at 64 images shall not take a minute.

@@ -12,6 +12,7 @@ from noiseproof import objectives
 from noiseproof.attack_records import AttackRecord, AttackSettings
 from noiseproof.attacking import Defence, Limits, attack_into, judge_into, plan_attack
 from noiseproof.attacks import Attack, Batch, Target
+from noiseproof.attacks.expectation import differentiable
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, progress_bar, resumable, say
 from noiseproof.cli.counting import Engine, running
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
+
+_A_SUM_OF_ONE = 0.01
+"""How near to 1 the scores of a softmax add up, 16 bits included."""
 
 __all__ = ["Opponent", "chosen_subject", "noise_of", "require_recorded", "run_attack", "run_judging"]
 
@@ -232,6 +236,14 @@ def _try_out(attack: Attack, defence: Defence, dataset: Dataset, norm: "Norm") -
     labels = torch.as_tensor(dataset.labels[:1]).to(defence.device)
     attack.begin(defence.target, Batch(images, labels, range(1)), norm)
     defence.try_out(images)
+    if attack.follows_gradients:
+        with torch.no_grad():
+            scores = torch.as_tensor(differentiable(defence.target.network)(images)).double()
+        if bool((scores >= 0.0).all()) and abs(float(scores.sum()) - 1.0) < _A_SUM_OF_ONE:
+            say(
+                "[yellow]Probabilities?[/] The network's scores add up to 1. Attacks take a softmax of scores, and that of "
+                "a softmax has hardly any slope: attack the network without its last layer, or it will look robust."
+            )
 
 
 class _Progress:

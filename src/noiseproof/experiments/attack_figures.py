@@ -20,10 +20,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from noiseproof import attacks
 from noiseproof.attack_records import AttackRecord
+from noiseproof.attacks import Attack
 from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.experiments.runs import Missing
 from noiseproof.files import write_atomically
+from noiseproof.noises import Gaussian
 from noiseproof.records import Record
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 from noiseproof.reports.curves import figure_png, figure_svg
@@ -67,14 +70,20 @@ class Defender:
         name: of its folder, below the folder of records.
         title: for legends.
         model: what `--model` takes.
+        sigma: of its noise; None for none.
         precision: as `--precision`. Of a network with noise that of its certificates, which speak of that function alone;
             of the undefended one, which is as large, that of their gradients.
+        data: the data set.
+        images: of its test split.
     """
 
     name: str
     title: str
     model: str
+    sigma: float | None = None
     precision: str = "auto"
+    data: str = "mnist"
+    images: int = 10_000
 
     @property
     def options(self) -> list[str]:
@@ -82,11 +91,11 @@ class Defender:
         return ["--model", self.model, *([] if self.precision == "auto" else ["--precision", self.precision])]
 
 
-STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", "int8")
-STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", "int8")
+STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", 0.7, "int8")
+STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", 0.5, "int8")
 TRADES = Defender("mnist/trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
 MADRY = Defender("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
-NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural", "bf16")
+NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural", precision="bf16")
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,7 @@ class Cell:
         source: of a transfer, or None.
         every: of the 10 000 test images.
         sizes: as `--sizes`.
+        votes: by which points must have been judged, at the least, where there is noise.
     """
 
     defender: Defender
@@ -110,6 +120,7 @@ class Cell:
     source: Defender | None = None
     every: int = 20
     sizes: str = ""
+    votes: int = 1000
 
     @property
     def folder(self) -> str:
@@ -154,7 +165,10 @@ class Cell:
         spec = dict(settings.attack.get("attack", settings.attack))
         wanted = [float(size) for size in self.wanted_sizes.split(",")]
         ran, wanted_precision = settings.engine.get("precision"), self.defender.precision
-        changed = {name: str(spec.get(name)) for name, _, _ in (change.partition("=") for change in self.changes)}
+        changes = {name: value for name, _, value in (change.partition("=") for change in self.changes)}
+        changed = {name: str(value) for name, value in spec.items() if name != "name"}
+        noise = None if self.defender.sigma is None else Gaussian(self.defender.sigma).spec()
+        images, votes = range(0, self.defender.images, self.every), 0 if noise is None else self.votes
         for what, required, got in (
             ("model", self.defender.model, settings.model["name"]),
             ("precision", ran if wanted_precision == "auto" else wanted_precision, ran),
@@ -163,7 +177,11 @@ class Cell:
             ("every", self.every, settings.step),
             ("attack", _CLASSES[self.attack], spec.get("name")),
             ("source", None if self.source is None else self.source.model, _source(settings.attack)),
-            ("settings", {name: value for name, _, value in (c.partition("=") for c in self.changes)}, changed),
+            ("settings", {name: str(value) for name, value in self._defaults().items()} | changes, changed),
+            ("noise", noise, None if settings.noise is None else dict(settings.noise)),
+            ("data", (self.defender.data, "test"), (settings.data.get("name"), settings.data.get("split"))),
+            ("images", list(images), list(settings.indices)),
+            ("votes, at least", max(votes, settings.samples), settings.samples),
         ):
             if required != got:
                 raise RunError(
@@ -173,6 +191,11 @@ class Cell:
                     remedy=f"Move it away, and make it: {self.command(records)}",
                 )
         return None if record.missing()[0] else record
+
+    def _defaults(self) -> dict[str, Any]:
+        """Return the settings of the attack that `--set` does not change."""
+        made: Attack = getattr(attacks, _CLASSES[self.attack])()
+        return {name: value for name, value in made.spec().items() if name != "name"}
 
 
 def white_box(defender: Defender, norm: str) -> tuple[Cell, ...]:

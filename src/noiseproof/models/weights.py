@@ -1,6 +1,7 @@
 """Weight files of others."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,27 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, and of its data beside it (`file.data`) where there is such."""
-    beside = path.with_name(path.name + ".data")
-    own = _sha256(path)
-    return own if not beside.is_file() else hashlib.sha256(f"{own} {_sha256(beside)}".encode()).hexdigest()
+    """Return the SHA-256 of a file, and of its data beside it: `file.data`, or for ONNX what the file names, where it is.
+
+    An ONNX file names the files of its external data as they lie below its folder.
+    """
+    beside = [path.with_name(path.name + ".data")]
+    if path.suffix == ".onnx":
+        named = {path.parent / name for name in _named_by(path.read_bytes())}
+        beside += sorted(named - {path, *beside})
+    digests = [_sha256(each) for each in (path, *beside) if each.is_file()]
+    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _named_by(onnx: bytes) -> Iterator[str]:
+    """Yield the locations of external data: entries of key "location" in the protocol buffer, field 1 key, field 2 value."""
+    for entry in onnx.split(b"\n\x08location\x12")[1:]:
+        length, digits = 0, 0
+        for digits, byte in enumerate(entry[:5]):  # a number of seven bits a byte, the lowest first
+            length |= (byte & 127) << (7 * digits)
+            if byte < 128:
+                break
+        yield entry[digits + 1 : digits + 1 + length].decode(errors="replace")
 
 
 def _sha256(path: Path) -> str:

@@ -72,10 +72,14 @@ def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
 
 
 def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records speak of one classifier: equal digests of weights and code; a function without, equal names."""
+    """Whether two records speak of one classifier: equal digests of weights and code; a function without, equal names.
+
+    Of one file of code the factories may differ, so there the names count too.
+    """
     if one.get("digest") is None:
         return dict(one) == dict(other)
-    return all(one.get(key) == other.get(key) for key in ("digest", "source"))
+    keys = ("digest", "source") if one.get("source") is None else ("digest", "source", "name")
+    return all(one.get(key) == other.get(key) for key in keys)
 
 
 def certified_beside(

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from noiseproof.balls import Norm, Radius
 from noiseproof.errors import InvalidInputError
 from noiseproof.randomness import RandomSource
-from noiseproof.verification.layers import Affine, Convolution, Dense, ReluNetwork, read_network
+from noiseproof.verification.layers import Affine, Convolution, Dense, ReluNetwork, read_network, require_bare
 from noiseproof.verification.projections import EstimatedRadii, ExactRadii
 from noiseproof.verification.relaxation import Ball, Relaxation, relax
 from noiseproof.verification.windows import sees_windows, window_radius
@@ -182,12 +182,13 @@ def certified_robust(
         epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
 
     Raises:
-        InvalidInputError: as `dual_margins`.
+        InvalidInputError: as `dual_margins`, or a layer with a hook.
     """
+    require_bare(network)
     proven = []
     for start in range(0, len(images), _IMAGES):
         part = slice(start, start + _IMAGES)
-        own = epsilon if isinstance(epsilon, float) else epsilon[part]
+        own = epsilon[part] if isinstance(epsilon, Tensor) and epsilon.ndim else epsilon
         margins = dual_margins(network, images[part].double(), labels[part], norm, own, rounding=True)
         others = margins.scatter(1, labels[part].long().unsqueeze(1), math.inf)
         proven.append((others > 0.0).all(dim=1))

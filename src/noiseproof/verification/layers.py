@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from noiseproof.errors import InvalidInputError
 from noiseproof.models.normalise import Normalise
 
-__all__ = ["Affine", "Convolution", "Dense", "ReluNetwork", "read_network"]
+__all__ = ["Affine", "Convolution", "Dense", "ReluNetwork", "read_network", "require_bare"]
 
 _REMEDY = "The dual is written for Conv2d, Linear, Flatten and ReLU, in an nn.Sequential, after a normalisation."
 
@@ -102,12 +102,12 @@ def read_network(network: nn.Module, shape: torch.Size, dtype: torch.dtype, devi
     mean = torch.zeros([1] * len(shape), dtype=dtype, device=device)
     scale = torch.ones_like(mean)
     maps: list[Affine] = []
-    relus, size = 0, shape
+    relus, size, normalised = 0, shape, False
     for layer in _leaves(network):
         if isinstance(layer, _Statistics):
-            if maps or relus:
-                raise _refused("a normalisation only before the first layer", "one behind it")
-            mean, scale = layer.mean.to(mean), layer.std.to(mean).reciprocal()
+            if maps or relus or normalised:
+                raise _refused("one normalisation, only before the first layer", "one behind it, or a second one")
+            mean, scale, normalised = layer.mean.to(mean), layer.std.to(mean).reciprocal(), True
         elif isinstance(layer, nn.ReLU | nn.Conv2d | nn.Linear) and (relus < len(maps)) is not isinstance(
             layer, nn.ReLU
         ):
@@ -126,6 +126,19 @@ def read_network(network: nn.Module, shape: torch.Size, dtype: torch.dtype, devi
     return ReluNetwork(mean, scale, tuple(maps))
 
 
+def require_bare(network: nn.Module) -> None:
+    """Raise InvalidInputError where a layer computes something else than its class does, which cannot be read off it.
+
+    A hook may change weights (spectral norm, pruning, weight norm of earlier torch), inputs or outputs.
+    """
+    for layer in network.modules():
+        own = vars(layer)
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own:
+            raise _refused(
+                "of layers without hooks, each with the forward of its class", f"a hook on {type(layer).__name__}"
+            )
+
+
 @dataclass(frozen=True)
 class _Statistics:
     mean: Tensor
@@ -133,14 +146,14 @@ class _Statistics:
 
 
 def _leaves(network: nn.Module) -> Iterator[nn.Module | _Statistics]:
-    """Every layer in the order of the forward pass, a network's own normalisation first."""
+    """Every layer in the order of the forward pass, a network's own normalisation first; one that comes twice, twice."""
     kind = type(network)
     own = getattr(network, "normalise_mean", None)
     if own is not None and kind.__bases__ == (nn.Sequential,):  # as models.with_normalisation makes them
         yield _Statistics(network.normalise_mean, network.normalise_std)  # type: ignore[arg-type]
         kind = nn.Sequential
     if kind is nn.Sequential:
-        for child in network.children():
+        for child in network:  # type: ignore[attr-defined]  # children() would name a layer that is used twice once
             yield from _leaves(child)
     elif isinstance(network, Normalise):
         yield _Statistics(network.mean, network.std)
