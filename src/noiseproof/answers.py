@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from jaxtyping import Float
 
 from noiseproof.errors import RunError
-from noiseproof.files import write_atomically
+from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.smoothing import SmoothedClassifier
 
 __all__ = ["ANSWERED", "require_same_answers"]
@@ -58,7 +59,7 @@ def require_same_answers(
     """
     labels, scores = _answers(smoothed, images)
     content = json.dumps({"labels": labels.tolist(), "scores": scores.round(6).tolist()})
-    if not (run / _FILE).exists() and write_atomically(run / _FILE, content.encode(), replace=False):
+    if _written(run / _FILE, content):
         return
     try:
         labels_then, scores_then = _kept(run / _FILE, len(images))
@@ -81,6 +82,16 @@ def require_same_answers(
             got=f"other labels for {flips:.1%} of {len(labels)} noisy images, scores moved by {moved:.0%} of their deviation",
             remedy="Its code, weights or surroundings have changed: choose another folder (--out) for its votes.",
         )
+
+
+def _written(path: Path, content: str) -> bool:
+    """Write the file if nobody has, and say so. One process at a time, so that what a killed one left is nobody's."""
+    if path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(".answers.lock")):
+        remove_leftovers(path)
+        return not path.exists() and write_atomically(path, content.encode())
 
 
 def _kept(path: Path, least: int) -> tuple[np.ndarray, np.ndarray]:

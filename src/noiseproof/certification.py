@@ -64,12 +64,15 @@ def count_into(
     """
     settings, watch = record.settings, stopwatch or Stopwatch()
     require_the_recorded(settings, smoothed, dataset)
+    asked = record.shards if shards is None else list(dict.fromkeys(shards))
+    if not asked:
+        return []
     with watch.stage("reading"):
         known = dataset.read(settings.indices[:ANSWERED])
     require_same_answers(
         record.path, smoothed, known
     )  # of a whole record too: its votes are shown as this classifier's
-    missing, _ = record.missing(shards)
+    missing, _ = record.missing(asked)
     if not missing:
         return []
     busy = []
