@@ -26,6 +26,10 @@ def test_an_attack_that_moves_nothing_passes_no_audit() -> None:
         for moved in ([False, False, True], [False, True, False])
     ]
     assert [(each.blind, each.passed) for each in found] == [(True, False), (False, True)]
+    searched = judge_audit(
+        labels, radius, np.arange(3), votes, alpha=0.01, majority=True, moved=np.zeros(3, dtype=bool), tried=True
+    )
+    assert (searched.unmoved, searched.passed) == (2, True), "a search that found nothing better did search"
 
 
 def test_only_votes_against_a_certificate_contradict_it() -> None:

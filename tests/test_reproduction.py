@@ -1042,7 +1042,7 @@ def test_one_damaged_record_spoils_nothing_else(tmp_path: Path, quick: None, mon
         "PixelDP's certificate, votes of STN, sigma 0.7",
     ]
     (panel,) = found.attacked["figure4"]
-    assert [curve.name for curve in panel.curves] == ["one (2)", "both (2, 1 of 2 attacks)"]
+    assert [curve.name for curve in panel.curves] == ["one (500)", "both (500, 1 of 2 attacks)"]
     (damaged,) = (each for each in found.missing if "configuration of a record" in each.why)
     assert all(f"Figure {number}: " in damaged.what for number in (1, 3, 4)), "all that it is missing from"
     assert str(tmp_path / other.folder) in damaged.command

@@ -38,6 +38,8 @@ class Audit:
         allowed: the number of contradictions that certificates valid at alpha have on average at most.
         p_value: P(X >= contradictions), X binomial of N and alpha + 2 VERDICT_ALPHA: the probability, at most, that
             valid certificates are contradicted so often.
+        tried: whether the attack tries points in any case, as those do that follow decisions: where it then returns the
+            image, nothing better was found.
     """
 
     images: int
@@ -48,6 +50,7 @@ class Audit:
     alpha: float
     allowed: float
     p_value: float
+    tried: bool = False
 
     @property
     def passed(self) -> bool:
@@ -56,8 +59,8 @@ class Audit:
 
     @property
     def blind(self) -> bool:
-        """Whether the attack did nothing at any image: an audit without power."""
-        return self.unmoved == self.attacked
+        """Whether the attack did nothing at any image, having no gradients: an audit without power."""
+        return self.unmoved == self.attacked and not self.tried
 
     def plain(self) -> dict[str, Any]:
         """Return the findings as JSON-compatible data."""
@@ -78,6 +81,7 @@ def judge_audit(
     alpha: float,
     majority: bool,
     moved: Bool[np.ndarray, " images"] | None = None,
+    tried: bool = False,
 ) -> Audit:
     """Test votes on attacked images against certificates.
 
@@ -95,6 +99,7 @@ def judge_audit(
         alpha: failure probability of a certificate.
         majority: whether the certificates prove that the class has at least half of the probability.
         moved: whether the attack changed the image; None: all of them.
+        tried: whether the attack tries points in any case, see `Audit`.
 
     Raises:
         InvalidInputError: alpha outside (0, 1), or no image with a certificate: nothing would be audited.
@@ -123,4 +128,5 @@ def judge_audit(
         alpha=alpha,
         allowed=len(radius) * probability,
         p_value=float(binom.sf(count - 1, len(radius), probability)),
+        tried=tried,
     )

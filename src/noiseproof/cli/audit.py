@@ -127,6 +127,7 @@ def audit(
         alpha=alpha,
         majority=majority,
         moved=(table.distances[:, -1] > 0.0) | contradicted_before,
+        tried=not chosen.follows_gradients,
     )
     other = other_engine(run, made)
     if json:
