@@ -19,10 +19,10 @@ from noiseproof.randomness import require_seed
 from noiseproof.records import Record, RecordSettings, VoteTable, default_shard_size
 from noiseproof.sampling import Progress
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.stopped_records import StoppedSettings
+from noiseproof.stopped_records import StoppedRecord, StoppedSettings
 from noiseproof.stopwatch import Stopwatch
 
-__all__ = ["count_into", "plan", "require_the_recorded", "thumbnail"]
+__all__ = ["count_into", "plan", "require_the_recorded", "still_missing", "thumbnail"]
 
 _THUMBNAIL = 64
 """Longest side of the pictures kept for reports; larger images are shrunk to it."""
@@ -63,18 +63,7 @@ def count_into(
         RunError: a shard could not be written; shards written before stay.
     """
     settings, watch = record.settings, stopwatch or Stopwatch()
-    require_the_recorded(settings, smoothed, dataset)
-    asked = record.shards if shards is None else list(dict.fromkeys(shards))
-    if not asked:
-        return []
-    with watch.stage("reading"):
-        known = dataset.read(settings.indices[:ANSWERED])
-    require_same_answers(
-        record.path, smoothed, known
-    )  # of a whole record too: its votes are shown as this classifier's
-    missing, _ = record.missing(asked)
-    if not missing:
-        return []
+    missing = still_missing(record, smoothed, dataset, shards, watch)
     busy = []
     for shard in missing:
         with record.claim(shard) as claimed:
@@ -161,6 +150,27 @@ def plan(
         shard_size=default_shard_size(samples, dataset.image_shape),
         engine=smoothed.engine(),
     )
+
+
+def still_missing(
+    record: Record | StoppedRecord,
+    smoothed: SmoothedClassifier,
+    dataset: Dataset,
+    shards: Iterable[int] | None,
+    watch: Stopwatch,
+) -> list[int]:
+    """Return which of the shards that are asked for are to be made, the classifier being the record's.
+
+    That is asked of a whole record too: its votes are shown as this classifier's. Arguments and errors as `count_into`.
+    """
+    require_the_recorded(record.settings, smoothed, dataset)
+    asked = record.shards if shards is None else list(dict.fromkeys(shards))
+    if not asked:
+        return []
+    with watch.stage("reading"):
+        known = dataset.read(record.settings.indices[:ANSWERED])
+    require_same_answers(record.path, smoothed, known)
+    return record.missing(asked)[0]
 
 
 def require_the_recorded(

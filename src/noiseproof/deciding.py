@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from noiseproof.answers import ANSWERED, require_same_answers
-from noiseproof.certification import require_the_recorded, thumbnail
+from noiseproof.answers import ANSWERED
+from noiseproof.certification import still_missing, thumbnail
 from noiseproof.data import Dataset
 from noiseproof.errors import RunError, require_count
 from noiseproof.inputs import as_pixels
@@ -122,18 +122,11 @@ def decide_into(
         ClassifierError: the classifier failed; shards written before stay.
     """
     settings, watch = record.settings, stopwatch or Stopwatch()
-    require_the_recorded(settings, smoothed, dataset)
-    asked = record.shards if shards is None else list(dict.fromkeys(shards))
-    if not asked:
+    missing = still_missing(record, smoothed, dataset, shards, watch)
+    if not missing:
         return []
     with watch.stage("reading"):
         known = dataset.read(settings.indices[:ANSWERED])
-    require_same_answers(
-        record.path, smoothed, known
-    )  # of a whole record too: its votes are shown as this classifier's
-    missing, _ = record.missing(asked)
-    if not missing:
-        return []
     kept = time.perf_counter()
 
     def drawn(votes: int) -> None:
