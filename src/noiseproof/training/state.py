@@ -178,6 +178,7 @@ class Folder:
         save_checkpoint(self.path / CHECKPOINT, network, self.record["settings"]["model"], self.record | {"made": made})
         for name in (_STATE, _PROVEN):
             (self.path / name).unlink(missing_ok=True)
+        for name in (_STATE, _PROVEN, CHECKPOINT, LOG):
             remove_leftovers(self.path / name)
 
     def keep_last_good(self, *, proven: bool) -> Path | None:
