@@ -18,6 +18,7 @@ from noiseproof.classifier import BaseClassifier
 from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase
 from noiseproof.samplers import HostSampler, Rows, Span
+from noiseproof.sampling import default_batch_size
 
 PROBES = 4
 """Batches that the classifier is tried on first."""
@@ -469,3 +470,10 @@ def test_minus_infinity_is_a_legitimate_score() -> None:
         warnings.simplefilter("error")
         masked = BaseClassifier(lambda x: torch.tensor([[0.0, -np.inf]]).expand(len(x), 2), num_classes=2)
         assert masked(torch.zeros(3, 4)).tolist() == [0, 0, 0]
+
+
+def test_a_gpu_gets_eight_times_as_many_images_a_batch() -> None:
+    gpu = torch.device("cuda")
+    for shape, few, many in (((1, 28, 28), 1024, 8192), ((3, 32, 32), 512, 4096), ((3, 224, 224), 32, 64)):
+        assert (default_batch_size(shape), default_batch_size(shape, torch.device("cpu"))) == (few, few)
+        assert default_batch_size(shape, gpu) == many

@@ -92,7 +92,7 @@ class Calibration:
         self.num_classes = dataset.num_classes
         self.device = device
         plain = self._checked(accelerate(module, device=device))
-        self.batch_size = batch_size or default_batch_size(dataset.image_shape)
+        self.batch_size = batch_size or default_batch_size(dataset.image_shape, device)
         if batch_size is None and device.type != "cpu":  # on CPUs the default lies on a plateau
             self.batch_size = find_batch_size(plain, dataset.image_shape, device, start=self.batch_size)
         try:
@@ -211,7 +211,7 @@ def choose(
             got="none found",
             remedy="Install g++ or clang++ (on a GPU: Triton), or run without.",
         )
-    size = batch_size or default_batch_size(dataset.image_shape)
+    size = batch_size or default_batch_size(dataset.image_shape, device)
     if precision == Precision.int8:
         calibration = Calibration(module, dataset, noise, seed=seed, device=device, batch_size=size)
         runner, _ = calibration.accelerated(Precision.int8, compiled=True)

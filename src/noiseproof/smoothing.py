@@ -365,7 +365,7 @@ class SmoothedClassifier:
 
     def batch_size_for(self, shape: Sequence[int]) -> int:
         """Return how many images of a shape go through f at once."""
-        return self.classifier.runner.batch_size or self.batch_size or default_batch_size(shape)
+        return self.classifier.runner.batch_size or self.batch_size or default_batch_size(shape, self.classifier.device)
 
     def try_out(self, images: Images) -> int:
         """Try the classifier on a few images and return the batch size that fits the memory.

@@ -151,7 +151,7 @@ class Expectation(nn.Module):
 
     def _scores(self, noisy: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
         while True:
-            size = self.batch_size or default_batch_size(noisy.shape[1:])
+            size = self.batch_size or default_batch_size(noisy.shape[1:], noisy.device)
             self._together = min(size, len(noisy))
             try:
                 parts = [self._part(part, again=len(noisy) > size) for part in torch.split(noisy, size)]

@@ -251,7 +251,7 @@ def running(
             )
             break
         except OutOfMemoryError:
-            size = (size or default_batch_size(subject.dataset.image_shape)) // 2
+            size = (size or default_batch_size(subject.dataset.image_shape, where)) // 2
             if size == 0:
                 raise
             say(f"[yellow]Memory ran out:[/] trying {size} images a batch.")
