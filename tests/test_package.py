@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import noiseproof
+from noiseproof.provenance import provenance
 
 SOURCE = Path(noiseproof.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.walk_packages([str(SOURCE)], "noiseproof."))
@@ -151,3 +152,18 @@ def test_importing_is_light_and_silent() -> None:
 def test_files_stay_small() -> None:
     long = {path.name: count for path in SOURCE.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
     assert not long, "past 400 lines a file is asking to be two"
+
+
+@pytest.mark.parametrize(
+    ("called", "named"),
+    [
+        ("/usr/bin/noiseproof", "noiseproof"),
+        ("/lib/noiseproof/__main__.py", "noiseproof"),
+        ("/here/train.py", "train.py"),
+    ],
+)
+def test_records_name_the_program_by_which_they_were_made(
+    called: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [called, "certify", "runs/x"])
+    assert provenance("cpu")["command"] == [named, "certify", "runs/x"]

@@ -22,7 +22,7 @@ def provenance(device: object) -> dict[str, Any]:
     """
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [_program(), *sys.argv[1:]],
         "device": str(device),
         "processor": _processor(),
         "threads": _threads(),
@@ -38,6 +38,12 @@ def device_name(device: object) -> str:
     if str(device).startswith("cuda"):
         return str(torch.cuda.get_device_name(str(device)))
     return _processor()
+
+
+def _program() -> str:
+    """What was called; `python -m noiseproof` is noiseproof, whose own file is called like that of any other package."""
+    path = Path(sys.argv[0])
+    return path.parent.name if path.name == "__main__.py" else path.name
 
 
 def _processor() -> str:
