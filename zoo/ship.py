@@ -1,7 +1,8 @@
 """Ship trained networks: `python zoo/ship.py runs/mnist-stn-0.7 ...` rounds each to bfloat16, into zoo/, and lists its SHA-256.
 
 The name of the run folder becomes the name of the network. What the record says of its training goes with it, but the place
-its data lay in.
+its data lay in. With --exact first, weights stay as they are: of a network that has been certified, for the certificate to
+speak of what is shipped.
 """
 
 import hashlib
@@ -19,14 +20,16 @@ ZOO = Path(__file__).parent
 LIST = Path(models.__file__).with_name("zoo.json")
 
 
-def ship(run: Path) -> None:
+def ship(run: Path, *, exact: bool) -> None:
     """Write one network and list it."""
     checkpoint = load_checkpoint(run / CHECKPOINT)
-    made = checkpoint.record["made"]
-    made["data"] = {key: value for key, value in made["data"].items() if key not in {"location", "source"}}
-    tensors = {name: value.to(torch.bfloat16) for name, value in checkpoint.model.state_dict().items()}
+    for each in (checkpoint.record, *checkpoint.record.get("members", ())):
+        made = each["made"]
+        made["data"] = {key: value for key, value in made["data"].items() if key not in {"location", "source"}}
+    dtype = torch.float32 if exact else torch.bfloat16
+    tensors = {name: value.to(dtype) for name, value in checkpoint.model.state_dict().items()}
     path = ZOO / f"{run.name}.safetensors"
-    record = checkpoint.record | {"shipped": "weights rounded from float32 to bfloat16"}
+    record = checkpoint.record | ({} if exact else {"shipped": "weights rounded from float32 to bfloat16"})
     save_tensors(path, tensors, {"model": checkpoint.model_name, "record": record})
     listed = json.loads(LIST.read_text()) | {run.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     LIST.write_text(json.dumps(dict(sorted(listed.items())), indent=2) + "\n")
@@ -34,5 +37,6 @@ def ship(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    for folder in sys.argv[1:]:
-        ship(Path(folder))
+    exact = sys.argv[1] == "--exact"
+    for folder in sys.argv[1 + exact :]:
+        ship(Path(folder), exact=exact)
