@@ -58,6 +58,8 @@ def _without_places(about: Any) -> Any:
     """Leave out of a record's `about` where files lay on the machine that made it."""
     if isinstance(about, dict):
         return {key: _without_places(value) for key, value in about.items() if key not in {"location", "source"}}
+    if isinstance(about, list):  # the members of an ensemble
+        return [_without_places(value) for value in about]
     return about
 
 

@@ -1,11 +1,15 @@
 """The sanity ladder: its checks, on verdicts made up for the purpose."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
+from noiseproof.attack_records import AttackRecord
+from noiseproof.experiments import ladder_figure
 from noiseproof.experiments.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
 from noiseproof.robustness import Verdict
 
@@ -133,3 +137,96 @@ def test_a_ladder_that_goes_down_is_found_out_though_no_single_step_is() -> None
 def test_abstaining_is_not_falling_to_an_attack_without_bound() -> None:
     undecided = np.full(IMAGES, Verdict.ABSTAINED, dtype=np.int64)
     assert any("without bound" in text for text in failed(ladder(unbounded=undecided)))
+
+
+SLOW = ("carlini-wagner", "boundary", "hop-skip-jump")
+COMMITTED = Path(__file__).parents[1] / "reproduction" / "records"
+
+
+@pytest.fixture(name="records")
+def _records(tmp_path: Path) -> Path:
+    """The committed records of the ladder on MNIST and of the slow attacks of figure 6, to be changed."""
+    for folder in (ladder_figure.FOLDER, *(f"mnist/stn-0.7/{name}-l2" for name in SLOW)):
+        shutil.copytree(COMMITTED / folder, tmp_path / folder)
+    return tmp_path
+
+
+def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(records: Path) -> None:
+    found, missing = ladder_figure.compute(records)
+    assert found is not None
+    assert failed(found) == []
+    assert not any(rung.falling for rung in found.plateau())
+    for name in ("pgd-draws64-steps100", "random"):
+        record = AttackRecord.open(records / ladder_figure.FOLDER / name)
+        verdicts = record.read_verdicts().verdicts
+        assert len(verdicts[0]) == 100
+        assert found.robust(name) == pytest.approx(float((verdicts == Verdict.RIGHT).all(0).mean()))
+    assert not missing
+    assert found.verdicts.keys() >= {*SLOW, "margin", "auto-attack", "transfer-mnist-natural", "unbounded"}
+    paths = ladder_figure.write(found, {"x": "y"}, records / "out")
+    assert [path.name for path in paths] == ["ladder.png", "ladder.svg", "ladder.json"]
+    assert json.loads(paths[-1].read_text())["missing"] == {"x": "y"}
+
+
+def test_of_slow_attacks_the_images_and_the_size_that_both_have_are_compared(records: Path) -> None:
+    found, _ = ladder_figure.compute(records)
+    assert found is not None
+    for name in SLOW:
+        record = AttackRecord.open(records / f"mnist/stn-0.7/{name}-l2")
+        sizes, verdicts = list(record.settings.sizes), record.read_verdicts().verdicts
+        at = verdicts[: sizes.index(2.0) + 1].max(0)
+        assert np.asarray(ladder_figure.IMAGES)[found.rows[name]].tolist() == list(record.settings.indices)
+        np.testing.assert_array_equal(found.verdicts[name], at)
+        assert at.max() == Verdict.WRONG
+        (check,) = (check for check in found.checks() if check.text.startswith(name))
+        assert check.found.endswith("50 of the images")
+
+
+def test_an_attack_on_some_images_is_compared_on_them_alone() -> None:
+    """Of 200 images the strongest breaks all but the first 120; the last 40 are those of the slow attack."""
+    rows = np.arange(160, 200)
+    wrong, right = np.full(40, int(Verdict.WRONG)), np.full(40, int(Verdict.RIGHT))
+    one = ladder()
+    for verdicts, stronger in ((wrong, False), (right, False)):
+        each = Ladder({**one.verdicts, "slow": verdicts}, one.size, one.norm, {"slow": rows})
+        assert any("slow is not stronger" in text for text in failed(each)) is stronger
+    first = np.arange(40)  # which the strongest leaves right
+    each = Ladder({**one.verdicts, "slow": wrong}, one.size, one.norm, {"slow": first})
+    assert any("slow is not stronger" in text for text in failed(each))
+
+
+def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Path) -> None:
+    shutil.rmtree(records / ladder_figure.FOLDER / "random")
+    shutil.rmtree(records / "mnist/stn-0.7/boundary-l2")
+    found, missing = ladder_figure.compute(records)
+    assert found is not None
+    assert not found.verdicts.keys() & {"random", "boundary"}
+    assert {each.what for each in missing} == {"random", "boundary"}
+    commands = {each.what: each.command for each in missing}
+    assert commands["random"] == ladder_figure.command(records)
+    assert "--attack boundary" in commands["boundary"]
+    shutil.rmtree(records / ladder_figure.FOLDER / "pgd-draws4-steps20")
+    assert ladder_figure.compute(records)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda settings: settings["attack"].update(steps=21), "with attack"),
+        (lambda settings: settings.update(sizes=[0.0, 1.0]), "with sizes"),
+        (lambda settings: settings.update(norm="linf"), "with norm"),
+        (lambda settings: settings["noise"].update(sigma=0.5), "with noise"),
+        (lambda settings: settings["model"].update(name="zoo:mnist-stn-0.5"), "with model"),
+        (lambda settings: settings.update(samples=500), "with votes"),
+        (lambda settings: settings["data"].update(name="cifar10"), "with data"),
+        (lambda settings: settings.update(start=5, stop=9905), "with images"),
+    ],
+)
+def test_a_record_of_something_else_is_no_rung(change: object, said: str, records: Path) -> None:
+    file = records / ladder_figure.FOLDER / "pgd-draws4-steps20" / AttackRecord.configuration
+    content = json.loads(file.read_text())
+    change(content["settings"])  # type: ignore[operator]
+    file.write_text(json.dumps(content))
+    found, missing = ladder_figure.compute(records)
+    assert found is None
+    assert [said in each.why for each in missing if each.what == "pgd-draws4-steps20"] == [True]

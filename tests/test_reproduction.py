@@ -287,8 +287,49 @@ def test_another_training_does_not_stand_for_what_goes_beyond(trained: dict[str,
     write_run(tmp_path / "mnist" / "smoothadv-0.6", "smoothadv", 0.6, trained={"epochs": 12, "objective": trained})
     table = table1.compute(tmp_path)
     assert cell(table, "Beyond the paper", "mnist", "robust").ours is None
-    (missing,) = (each for each in table.missing if "SmoothAdv" in each.what)
+    (missing,) = (each for each in table.missing if each.what.startswith("SmoothAdv"))
     assert "with objective" in missing.why
+
+
+def members(changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Four trainings of SmoothAdv, of which the last has changes."""
+    one = {"objective": OBJECTIVES["smoothadv"], "noise": {"name": "gaussian", "sigma": 0.6}}
+    return [{"settings": one | {"seed": seed} | (changes if seed == 3 else {})} for seed in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"objective": OBJECTIVES["stn"]}, "with objective"),
+        ({"noise": {"name": "gaussian", "sigma": 0.5}}, "sigma of training"),
+        ({"seed": 0}, "seed of training"),
+    ],
+)
+def test_an_ensemble_counts_if_each_of_its_members_does(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mnist" / "ensemble-0.6"
+    write_run(path, "ensemble", 0.6)
+    file = path / Record.configuration
+    content = json.loads(file.read_text())
+    content["about"]["training"] = {"settings": {"objective": {"name": "Ensemble"}}, "members": members(changes)}
+    file.write_text(json.dumps(content))
+    table = table1.compute(tmp_path)
+    found = cell(table, "Beyond the paper, four networks as one", "mnist", "robust").ours
+    missing = [each for each in table.missing if "4 networks" in each.what]
+    assert (found is None) is bool(said)
+    assert [said in each.why for each in missing] == ([True] if said else [])
+    content["about"]["training"]["members"].pop()
+    file.write_text(json.dumps(content))
+    (missing_one,) = (each for each in table1.compute(tmp_path).missing if "4 networks" in each.what)
+    assert "with members 4" in missing_one.why
+
+
+def test_the_command_of_an_ensemble_that_is_not_shipped_trains_its_members(tmp_path: Path) -> None:
+    *trainings, combined, certified_by = runs.Network("mnist", "ensemble", 0.65).command(tmp_path, 0).split(" && ")
+    run = tmp_path / "mnist" / "ensemble-0.65"
+    assert [part.split(" --seed ")[1][0] for part in trainings] == ["0", "1", "2", "3"]
+    assert combined == "noiseproof ensemble " + " ".join(f"{run}/member{i}" for i in range(4)) + f" --out {run}"
+    assert certified_by == f"noiseproof certify {run} --every 10"
 
 
 @pytest.mark.parametrize(
@@ -482,7 +523,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
         for name, texts in table1.lines(row):
             assert name == "printed" or set(texts) <= {"missing", "–"}, "no cell is filled by copying"
     named = [each.what for each in table.missing]
-    assert len(named) == 4 + 3 + 1 + 1 + 1, "[17] twice for each data set, three seeds, CIFAR-10, released, beyond"
+    assert len(named) == 4 + 3 + 1 + 1 + 2, "[17] twice for each data set, three seeds, CIFAR-10, released, beyond"
     assert len(figure.missing) == 1 + 3 + 1 + 1 + 3 + 1 + 1 + 1 + 2
     assert all(each.why == "not there" and each.command for each in table.missing + figure.missing)
 

@@ -35,7 +35,10 @@ def test_every_committed_record_is_whole_and_holds_no_images() -> None:
 
 
 def test_they_are_what_their_folders_say() -> None:
-    for kind, sigma, seeds in (("stn", 0.7, 3), ("stn", 0.5, 1), ("gaussian", 0.7, 3), ("gaussian", 0.5, 1)):
+    for kind, sigma, seeds in (
+        ("stn", 0.7, 3), ("stn", 0.5, 1), ("stn", 1.0, 1), ("gaussian", 0.7, 3), ("gaussian", 0.5, 1),
+        ("smoothadv", 0.6, 1), ("ensemble", 0.6, 1),
+    ):  # fmt: skip
         found, missing = runs.read_runs(runs.Network("mnist", kind, sigma, tuple(range(seeds))), RECORDS)
         assert len(found) == seeds
         assert not missing
@@ -62,7 +65,10 @@ def test_collecting_leaves_out_pictures_places_and_what_is_not_finished(
     )  # fmt: skip
     about = {
         "command": ["noiseproof", "certify"],
-        "training": {"made": {"data": {"location": "/home/me", "digest": "x"}}},
+        "training": {
+            "made": {"data": {"location": "/home/me", "digest": "x"}},
+            "members": [{"made": {"data": {"location": "/home/me", "digest": "y"}}}],
+        },
     }
     for name, shards in (("whole", 2), ("half", 1)):
         record = Record.create(tmp_path / "runs" / "mnist" / name, settings, about)
@@ -82,7 +88,9 @@ def test_collecting_leaves_out_pictures_places_and_what_is_not_finished(
     assert copy.shard_about(1) == {"seconds": 2.0}
     text = (copy.path / "record.json").read_text()
     assert "/home/me" not in text
-    assert json.loads(text)["about"]["training"]["made"]["data"] == {"digest": "x"}
+    training = json.loads(text)["about"]["training"]
+    assert training["made"]["data"] == {"digest": "x"}
+    assert training["members"] == [{"made": {"data": {"digest": "y"}}}]
     collect.collect(tmp_path / "runs")  # again: the same
     assert (copy.path / "record.json").read_text() == text
 

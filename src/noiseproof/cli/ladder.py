@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -25,7 +25,10 @@ from noiseproof.cli.console import (
 )
 from noiseproof.cli.engine import PrecisionName
 
-__all__ = ["ladder"]
+if TYPE_CHECKING:
+    from noiseproof.experiments.ladder import Ladder
+
+__all__ = ["ladder", "ladder_table"]
 
 
 def ladder(
@@ -130,19 +133,22 @@ def ladder(
             }
         )
     else:
-        table = Table(
-            title=f"{escape(str(where))}, {images} images, {norm.value} {size:g}", title_justify="left", box=SIMPLE_HEAD
-        )
-        for heading in ("", "check", "found"):
-            table.add_column(heading)
-        for check in checks:
-            table.add_row("[green]ok[/]" if check.passed else "[bold red]fails[/]", check.text, check.found)
-        for rung in plateau:
-            mark = "[yellow]falls[/]" if rung.falling else "[green]settled[/]"
-            table.add_row(mark, f"accuracy under more {rung.what} settles", str(rung))
-        console.print(table)
+        console.print(ladder_table(result, f"{where}, {images} images, {norm.value} {size:g}"))
         if any(rung.falling for rung in plateau):
             say("[yellow]Still falling:[/] accuracy under the topmost rung is not yet what an attack can do.")
         say(f"Picture: [bold]{escape(str(pictures[0]))}[/]")
     if not all(check.passed for check in checks):
         raise typer.Exit(1)
+
+
+def ladder_table(result: "Ladder", title: str) -> Table:
+    """Return the checks of a ladder, and whether its accuracies settle, as a table."""
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("", "check", "found"):
+        table.add_column(heading)
+    for check in result.checks():
+        table.add_row("[green]ok[/]" if check.passed else "[bold red]fails[/]", check.text, check.found)
+    for rung in result.plateau():
+        mark = "[yellow]falls[/]" if rung.falling else "[green]settled[/]"
+        table.add_row(mark, f"accuracy under more {rung.what} settles", str(rung))
+    return table

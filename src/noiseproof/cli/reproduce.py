@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli.console import JsonOption, console, messages, print_json, say
+from noiseproof.cli.ladder import ladder_table
 
 if TYPE_CHECKING:
     from noiseproof.experiments.runs import Missing
@@ -27,6 +28,7 @@ class FigureName(StrEnum):
     figure4 = "figure4"
     figure5 = "figure5"
     figure6 = "figure6"
+    ladder = "ladder"
     all = "all"
 
 
@@ -43,7 +45,8 @@ def reproduce(
     table1: STN beside reference [17]. figure1: accuracy lower bounds. Both with three values: printed, by the paper's
     procedure done right, and ours. figure3: MNIST, defences against white-box and transferred attacks. figure4: stability
     training at several sigma. figure5: the Rényi bound against PixelDP over all probabilities (appendix A), with the tight
-    bound beside them. figure6: MNIST, one defence against every kind of attack. all: everything, with one HTML page.
+    bound beside them. figure6: MNIST, one defence against every kind of attack. ladder: whether these attacks find what
+    there is to find. all: everything, with one HTML page.
 
     All but figure5 are made from records; what is missing is named, with the command that makes it.
     """
@@ -53,6 +56,8 @@ def reproduce(
         _figure1(records, out, json=json)
     elif figure is FigureName.figure5:
         _figure5(out, json=json)
+    elif figure is FigureName.ladder:
+        _ladder(records, out, json=json)
     elif figure is FigureName.all:
         _all(records, out, json=json)
     else:
@@ -162,6 +167,24 @@ def _figure5(out: Path, *, json: bool) -> None:
         table.add_row(claim.text, f"{100 * claim.share:.1f} %", where)
     console.print(table)
     say("Wrote " + ", ".join(str(path) for path in paths))
+
+
+def _ladder(records: Path, out: Path, *, json: bool) -> None:
+    from noiseproof.experiments import ladder_figure
+
+    found, missing = ladder_figure.compute(records)
+    paths = ladder_figure.write(found, {each.what: each.why for each in missing}, out) if found else []
+    if json:
+        _as_json("ladder", missing, paths)
+    else:
+        if found:
+            images = len(ladder_figure.IMAGES)
+            console.print(ladder_table(found, f"ladder: MNIST, {images} images, {found.norm} {found.size:g}"))
+        if missing:
+            say("Without " + ", ".join(escape(each.what) for each in missing))
+        _say_made(paths, missing)
+    if not found:
+        raise typer.Exit(1)
 
 
 def _attacked(figure: FigureName, records: Path, out: Path, *, json: bool) -> None:

@@ -72,7 +72,7 @@ class Defender:
         model: what `--model` takes.
         sigma: of its noise; None for none.
         precision: as `--precision`. Of a network with noise that of its certificates, which speak of that function alone;
-            of the undefended one, which is as large, that of their gradients.
+            of the undefended one, which is as large, the same.
         data: the data set.
         images: of its test split.
     """
@@ -91,8 +91,8 @@ class Defender:
         return ["--model", self.model, *([] if self.precision == "auto" else ["--precision", self.precision])]
 
 
-STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", 0.7, "int8")
-STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", 0.5, "int8")
+STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", 0.7, "bf16")
+STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", 0.5, "bf16")
 TRADES = Defender("mnist/trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
 MADRY = Defender("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
 NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural", precision="bf16")

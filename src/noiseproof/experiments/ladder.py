@@ -6,7 +6,7 @@ from records of attacks on the same images at one size, and one without bound.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -147,11 +147,14 @@ class Ladder:
         verdicts: (images,) of each attack, by name.
         size: of the attacks.
         norm: of the size.
+        rows: of an attack that only some of the images were put to, which those are: they alone are compared. Slow
+            attacks are worth fewer images.
     """
 
     verdicts: Mapping[str, Int[np.ndarray, " images"]]
     size: float
     norm: str
+    rows: Mapping[str, Int[np.ndarray, " some"]] = field(default_factory=dict)
 
     @staticmethod
     def of(records: Mapping[str, AttackRecord]) -> "Ladder":
@@ -224,12 +227,17 @@ class Ladder:
 
     def _not_stronger(self, name: str) -> Check:
         value = self._p_value(name, self.strongest)
-        found = f"{_percent(self.robust(name))} against {_percent(self.robust(self.strongest))}"
+        rows = self.rows.get(name)
+        against = self.verdicts[self.strongest] if rows is None else self.verdicts[self.strongest][rows]
+        found = f"{_percent(self.robust(name))} against {_percent(float((against == Verdict.RIGHT).mean()))}"
+        found += "" if rows is None else f", {len(rows)} of the images"
         return Check(f"{name} is not stronger than PGD with most draws and steps", value >= _LEVEL, found)
 
     def _p_value(self, weaker: str, stronger: str) -> float:
         """Return P(so many images or more fall to the weaker alone), if each that tells them apart is a fair coin."""
         one, other = (self.verdicts[name] != Verdict.RIGHT for name in (weaker, stronger))
+        if (rows := self.rows.get(weaker)) is not None:
+            other = other[rows]
         alone, apart = int((one & ~other).sum()), int((one ^ other).sum())
         return float(binom.sf(alone - 1, apart, 0.5))
 
@@ -257,7 +265,8 @@ class Ladder:
         colours = ["#009E73", *("#0072B2" if name.startswith("pgd-") else "#999999" for name in others)]
         drawn = right.barh(range(len(bars)), [100 * self.robust(name) for name in bars], color=colours)
         right.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
-        right.set_yticks(range(len(bars)), bars, fontsize=8)
+        labels = [f"{name} ({len(self.rows[name])} images)" if name in self.rows else name for name in bars]
+        right.set_yticks(range(len(bars)), labels, fontsize=8)
         right.invert_yaxis()
         right.set_xlim(0, 108)
         right.set_xlabel("accuracy under attack (%)")

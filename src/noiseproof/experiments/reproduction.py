@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from noiseproof.experiments import attack_figures, figure1, figure5, table1
+from noiseproof.experiments import attack_figures, figure1, figure5, ladder_figure, table1
+from noiseproof.experiments.ladder import Ladder
 from noiseproof.experiments.procedures import CERTIFICATES, Reach, Way, crossed, ours, reach, ways
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Run
 from noiseproof.experiments.sources import Source, sources
@@ -86,6 +87,8 @@ class Reproduction:
         bounds: Figure 1.
         attacked: panels of figures 3, 4 and 6, by name; none where all is missing.
         surfaces: Figure 5, which needs no records.
+        ladder: whether the attacks find what there is to find; None where a rung is missing.
+        unladdered: attacks that are missing of it.
         readings: the same votes read several ways, by the network's name.
         reaches: how far unanimous votes reach, for every number of votes.
         differences: from the print.
@@ -98,6 +101,8 @@ class Reproduction:
     bounds: figure1.Figure1
     attacked: dict[str, list[Panel]]
     surfaces: figure5.Figure5
+    ladder: Ladder | None
+    unladdered: list[Missing]
     readings: dict[str, Reading]
     reaches: list[Reach]
     differences: list[Difference]
@@ -118,6 +123,8 @@ def compute(records: Path) -> Reproduction:
         for cell in _cells(figure):
             if cell.command(records) not in commands and (record := cell.read(records)) is not None:
                 read[str(records / cell.folder)] = record
+    ladder, unladdered = ladder_figure.compute(records)
+    missing += _of("The ladder", unladdered)
     readings: dict[str, Reading] = {}
     for run in read.values():
         if isinstance(run, Run) and run.network.kind in {"stn", "released"}:
@@ -134,6 +141,8 @@ def compute(records: Path) -> Reproduction:
         bounds,
         attacked,
         surfaces,
+        ladder,
+        unladdered,
         readings,
         reaches,
         _differences(records, _found(table, bounds, surfaces, readings, reaches)),
@@ -260,6 +269,8 @@ def write(result: Reproduction, folder: Path) -> list[Path]:
         paths += figure1.write(result.bounds, folder)
     for name, panels in result.attacked.items():
         paths += attack_figures.write(name, panels, folder) if panels else []
+    if result.ladder is not None:
+        paths += ladder_figure.write(result.ladder, {each.what: each.why for each in result.unladdered}, folder)
     pictures = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in paths if path.suffix == ".svg"}
     page = render("reproduction.html", **_shown(result, pictures))
     missing = [asdict(each) for each in result.missing]

@@ -5,6 +5,7 @@
     DIR/mnist/stn-0.7-seed1         votes on the same of seed 1, and so on; more seeds than are wanted are taken too
     DIR/mnist/gaussian-0.7          votes on a network of Gaussian augmentation
     DIR/mnist/smoothadv-0.6         votes on the network for Table 1's radius, beyond the paper
+    DIR/mnist/ensemble-0.6          votes on four such networks as one
     DIR/cifar10/stn-0.392           sigma 100/255
     DIR/cifar10/stn-released        votes on the network that the paper's authors released
     DIR/mnist/kw-single             verified.json of reference [17], see `verified`; kw-cascade
@@ -36,8 +37,12 @@ _OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "stn": ("stability", {"name": "Stability", "form": "paper", "weight": 1.0}),
     "gaussian": ("gaussian", {"name": "GaussianAugmentation"}),
     "smoothadv": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0}),
+    "ensemble": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0}),
 }
-"""By the name of the folder: the name on the command line, and what a training with it records."""
+"""By the name of the folder: the name on the command line, and what a training with it, or of each member, records."""
+
+_MEMBERS = 4
+"""Of an ensemble, of seeds 0, 1, 2 and 3."""
 
 _RECIPES = {
     "mnist": "--schedule cosine --precision bf16 --batch-size 64 --epochs 12",
@@ -47,6 +52,8 @@ _RECIPES = {
 _OWN_RECIPES = {
     "smoothadv": "--model lenet --set epsilon=1.0 --set steps=2 --set copies=2 --set consistency=1 --ramp-epochs 3 "
     "--schedule cosine --batch-size 128 --epochs 18 --average 0.999",
+    "ensemble": "--model lenet --set epsilon=1.0 --set steps=2 --set copies=2 --set consistency=1 --ramp-epochs 3 "
+    "--schedule cosine --batch-size 256 --learning-rate 0.0015 --epochs 50 --average 0.998",
 }
 """Of what the paper has not: by the name of the folder."""
 
@@ -71,7 +78,8 @@ class Network:
     Attributes:
         data: the data set.
         kind: "stn" or "gaussian", by which it was trained here; "released" for the one that the authors released;
-            "smoothadv", which goes beyond the paper (Salman et al. 2019, with the terms of Jeong & Shin 2020).
+            "smoothadv", which goes beyond the paper (Salman et al. 2019, with the terms of Jeong & Shin 2020); "ensemble",
+            the mean of the logits of four such networks.
         sigma: of the noise, in training and in certification.
         seeds: of training; those that are wanted.
     """
@@ -88,6 +96,7 @@ class Network:
             "stn": "STN",
             "gaussian": "without stability training",
             "smoothadv": "SmoothAdv with consistency",
+            "ensemble": f"{_MEMBERS} networks of SmoothAdv with consistency",
             _RELEASED: "STN, released by the authors",
         }
         return f"{names[self.kind]}, sigma {self._sigma}"
@@ -128,10 +137,18 @@ class Network:
             return f"{certify} {given}{votes}"
         if seed == 0 and f"{self.data}-{self.name}" in shipped():
             return f"{certify} --model zoo:{self.data}-{self.name}{votes}"
+        if (run / CHECKPOINT).exists():
+            return f"{certify}{votes}"
+        if self.kind != "ensemble":
+            return f"{self._training(seed, run)} && {certify}{votes}"
+        members = [run / f"member{member}" for member in range(_MEMBERS)]
+        train = [self._training(member, path) for member, path in enumerate(members)]
+        combine = shlex.join(["noiseproof", "ensemble", *map(str, members), "--out", str(run)])
+        return " && ".join([*train, combine, f"{certify}{votes}"])
+
+    def _training(self, seed: int, out: Path) -> str:
         train = f"noiseproof train --data {self.data} --objective {_OBJECTIVES[self.kind][0]} --sigma {self.sigma!r}"
-        recipe = _OWN_RECIPES.get(self.kind, _RECIPES[self.data])
-        train += f" --seed {seed} {recipe} --out {shlex.quote(str(run))} && "
-        return ("" if (run / CHECKPOINT).exists() else train) + f"{certify}{votes}"
+        return f"{train} --seed {seed} {_OWN_RECIPES.get(self.kind, _RECIPES[self.data])} --out {shlex.quote(str(out))}"
 
 
 @dataclass(frozen=True)
@@ -241,7 +258,7 @@ def _read(network: Network, path: Path, seed: int) -> Run:
     if network.kind == _RELEASED:
         _require(path, "the weights that the authors released, digest", _RELEASED_DIGEST, settings.model["digest"])
     else:
-        _require_training(path, network, seed, training.get("settings", {}))
+        _require_training(path, network, seed, training)
     _require(path, "selection votes", True, settings.selection_samples > 0)
     _require_whole(record)
     return Run(network, seed, record, record.read())
@@ -251,7 +268,17 @@ def _rounded(noise: object) -> str:
     return f"Gaussian(sigma={noise.sigma:.6g})" if isinstance(noise, Gaussian) else repr(noise)
 
 
-def _require_training(path: Path, network: Network, seed: int, trained: Mapping[str, Any]) -> None:
+def _require_training(path: Path, network: Network, seed: int, training: Mapping[str, Any]) -> None:
+    if network.kind != "ensemble":
+        _require_trained(path, network, seed, training.get("settings", {}))
+        return
+    members = training.get("members", ())
+    _require(path, "members", _MEMBERS, len(members))
+    for number, member in enumerate(members):
+        _require_trained(path, network, number, member.get("settings", {}))
+
+
+def _require_trained(path: Path, network: Network, seed: int, trained: Mapping[str, Any]) -> None:
     wanted = _OBJECTIVES[network.kind][1]
     found = {"form": "paper"} | dict(trained.get("objective", {"name": "not recorded"}))  # early ones had one form
     _require(path, "objective", wanted, {key: found.get(key) for key in wanted})

@@ -17,6 +17,7 @@ COLOURS = (
     "#CC79A7",
     "#56B4E9",
     "#E69F00",
+    "#000000",
 )  # Okabe and Ito: safe for colour-blind eyes
 _STYLES = ("-", (0, (4, 2)), ":")
 NORMS = {2.0: "ℓ2", 1.0: "ℓ1", float("inf"): "ℓ∞"}
