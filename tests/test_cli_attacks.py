@@ -522,4 +522,6 @@ def test_missing_records_come_with_commands_that_parse() -> None:
                 assert cell.norm == norm
                 command = cell.command(Path("runs"))
                 assert "--out runs/" in command
-                assert ("--precision int8" in command) == ("/stn-" in cell.defender.name), "that of the certificates"
+                precision = cell.defender.precision
+                assert (f"--precision {precision}" in command) == (precision != "auto"), "that of the certificates"
+                assert (precision != "auto") == (not cell.defender.name.endswith("-linf"))

@@ -1,14 +1,17 @@
 """The sanity ladder: its checks, on verdicts made up for the purpose."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from scipy.stats import binom
 
 from noiseproof.attack_records import AttackRecord
+from noiseproof.cli import app, names
 from noiseproof.experiments import ladder_figure
 from noiseproof.experiments.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
 from noiseproof.robustness import Verdict
@@ -152,10 +155,11 @@ def _records(tmp_path: Path) -> Path:
 
 
 def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(records: Path) -> None:
-    found, missing = ladder_figure.compute(records)
+    found, missing, read = ladder_figure.compute(records)
     assert found is not None
     assert failed(found) == []
     assert not any(rung.falling for rung in found.plateau())
+    assert len(read) == len(found.verdicts) - len(SLOW)
     for name in ("pgd-draws64-steps100", "random"):
         record = AttackRecord.open(records / ladder_figure.FOLDER / name)
         verdicts = record.read_verdicts().verdicts
@@ -169,7 +173,7 @@ def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(re
 
 
 def test_of_slow_attacks_the_images_and_the_size_that_both_have_are_compared(records: Path) -> None:
-    found, _ = ladder_figure.compute(records)
+    found, *_ = ladder_figure.compute(records)
     assert found is not None
     for name in SLOW:
         record = AttackRecord.open(records / f"mnist/stn-0.7/{name}-l2")
@@ -198,15 +202,42 @@ def test_an_attack_on_some_images_is_compared_on_them_alone() -> None:
 def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Path) -> None:
     shutil.rmtree(records / ladder_figure.FOLDER / "random")
     shutil.rmtree(records / "mnist/stn-0.7/boundary-l2")
-    found, missing = ladder_figure.compute(records)
+    found, missing, _ = ladder_figure.compute(records)
     assert found is not None
     assert not found.verdicts.keys() & {"random", "boundary"}
     assert {each.what for each in missing} == {"random", "boundary"}
     commands = {each.what: each.command for each in missing}
-    assert commands["random"] == ladder_figure.command(records)
+    assert "--attack random" in commands["random"]
     assert "--attack boundary" in commands["boundary"]
     shutil.rmtree(records / ladder_figure.FOLDER / "pgd-draws4-steps20")
     assert ladder_figure.compute(records)[0] is None
+
+
+def test_the_commands_make_what_is_missing(records: Path, tmp_path: Path) -> None:
+    """Of a folder with nothing one command makes all; beside records of any engine each has its own."""
+    empty = tmp_path / "empty"
+    _, missing, _ = ladder_figure.compute(empty)
+    assert {each.command for each in missing if each.what not in SLOW} == {ladder_figure.command(empty)}
+    group = typer.main.get_command(app)
+    ladder_options = shlex.split(ladder_figure.command(empty))[2:]
+    made = group.commands["ladder"].make_context("ladder", ladder_options).params  # type: ignore[attr-defined]
+    assert (made["size"], made["limit"], made["decisions"]) == (ladder_figure.SIZE, 100, False)
+
+    wanted = {path.name: AttackRecord.open(path) for path in (records / ladder_figure.FOLDER).iterdir()}
+    shutil.rmtree(records / ladder_figure.FOLDER)
+    (records / ladder_figure.FOLDER).mkdir()
+    commands = {each.what: each.command for each in ladder_figure.compute(records)[1] if each.what not in SLOW}
+    assert commands.keys() == wanted.keys()
+    for name, record in wanted.items():
+        _, verb, *options = shlex.split(commands[name])
+        made = group.commands[verb].make_context(verb, options).params  # type: ignore[attr-defined]
+        settings = record.settings
+        spec = dict(settings.attack.get("attack", settings.attack))
+        assert names.attack(made["name"], made["changes"] or []).spec() == spec
+        assert [0.0, float(made["sizes"])] == pytest.approx(settings.sizes, abs=0)
+        assert range(0, 10_000, made["every"]) == settings.indices
+        assert (made["source"] is not None) is name.startswith("transfer")
+        assert made["out"] == records / ladder_figure.FOLDER / name
 
 
 @pytest.mark.parametrize(
@@ -220,6 +251,9 @@ def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Pat
         (lambda settings: settings.update(samples=500), "with votes"),
         (lambda settings: settings["data"].update(name="cifar10"), "with data"),
         (lambda settings: settings.update(start=5, stop=9905), "with images"),
+        (lambda settings: settings.update(alpha=0.05), "with level"),
+        (lambda settings: settings.update(limits={"record": "x"}), "with limits"),
+        (lambda settings: settings["engine"].update(precision="int8"), "with engine"),
     ],
 )
 def test_a_record_of_something_else_is_no_rung(change: object, said: str, records: Path) -> None:
@@ -227,6 +261,6 @@ def test_a_record_of_something_else_is_no_rung(change: object, said: str, record
     content = json.loads(file.read_text())
     change(content["settings"])  # type: ignore[operator]
     file.write_text(json.dumps(content))
-    found, missing = ladder_figure.compute(records)
+    found, missing, _ = ladder_figure.compute(records)
     assert found is None
     assert [said in each.why for each in missing if each.what == "pgd-draws4-steps20"] == [True]

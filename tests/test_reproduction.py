@@ -271,7 +271,7 @@ def test_what_goes_beyond_the_paper_has_a_row_without_a_print(tmp_path: Path) ->
     }
     (command,) = (each.command for each in empty.missing if "smoothadv" in each.command)
     run = tmp_path / "mnist" / "smoothadv-0.6"
-    assert command == f"noiseproof certify {run} --model zoo:mnist-smoothadv-0.6 --every 10"
+    assert command == f"noiseproof certify {run} --model zoo:mnist-smoothadv-0.6 --precision fp32 --every 10"
 
     record = write_run(run, "smoothadv", 0.6)
     votes, found = record.read(), expected(record)["ours"]
@@ -329,7 +329,7 @@ def test_the_command_of_an_ensemble_that_is_not_shipped_trains_its_members(tmp_p
     run = tmp_path / "mnist" / "ensemble-0.65"
     assert [part.split(" --seed ")[1][0] for part in trainings] == ["0", "1", "2", "3"]
     assert combined == "noiseproof ensemble " + " ".join(f"{run}/member{i}" for i in range(4)) + f" --out {run}"
-    assert certified_by == f"noiseproof certify {run} --every 10"
+    assert certified_by == f"noiseproof certify {run} --precision fp32 --every 10"
 
 
 @pytest.mark.parametrize(
@@ -552,7 +552,7 @@ def test_commands_for_what_is_missing_parse(tmp_path: Path, quick: None) -> None
         f"{tmp_path}/mnist/kw-single/checkpoint.safetensors",
         f"{tmp_path}/mnist/kw-cascade/stage2/checkpoint.safetensors",
     ]
-    certify = f"noiseproof certify {tmp_path}/mnist/stn-0.7 --model zoo:mnist-stn-0.7 --every 10"
+    certify = f"noiseproof certify {tmp_path}/mnist/stn-0.7 --model zoo:mnist-stn-0.7 --precision bf16 --every 10"
     assert [each.what for each in found if each.command == certify] == [
         (
             "Table 1: STN, sigma 0.7, mnist, seed 0; Figure 1: STN, sigma 0.7, mnist, seed 0; Figure 3: what is certified; "
@@ -651,7 +651,7 @@ def test_unfinished_and_damaged_records_name_the_command_that_goes_on(tmp_path: 
     (path / "record.json").write_text("{")
     _, (one, _) = runs.read_runs(STN, tmp_path)
     assert "configuration of a record" in one.why
-    assert one.command == f"noiseproof certify {path} --model zoo:mnist-stn-0.7 --every 10"
+    assert one.command == f"noiseproof certify {path} --model zoo:mnist-stn-0.7 --precision bf16 --every 10"
 
 
 def test_the_network_that_the_authors_released(tmp_path: Path) -> None:

@@ -42,12 +42,22 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_shipped_networks_are_whole_and_say_how_they_were_made(name: str) -> None:
     checkpoint = load_checkpoint(fetch(name))
-    settings = checkpoint.record["settings"]
-    assert settings["model"] == checkpoint.model_name
-    assert settings["epochs"] >= 1
-    assert checkpoint.record["made"]["command"][:2] == ["noiseproof", "train"]
-    assert not {"location", "source"} & set(checkpoint.record["made"]["data"])
-    assert all(torch.equal(value, value.bfloat16().float()) for value in checkpoint.model.state_dict().values())
+    record = checkpoint.record
+    members = record.get("members", [])
+    verb = "ensemble" if members else "train"
+    assert record["settings"]["model"] == checkpoint.model_name
+    assert record["made"]["command"][:2] == ["noiseproof", verb]
+    for training in members or [record]:
+        assert training["settings"]["epochs"] >= 1
+        assert training["made"]["command"][:2] == ["noiseproof", "train"]
+        assert not {"location", "source"} & set(training["made"]["data"])
+    assert not {"location", "source"} & set(record["made"]["data"])
+    if "shipped" in record:
+        assert record["shipped"] == "weights rounded from float32 to bfloat16"
+        assert all(torch.equal(value, value.bfloat16().float()) for value in checkpoint.model.state_dict().values())
+    else:  # as they were certified
+        votes = json.loads((SHIPPED.parent / "reproduction/records/mnist" / name[6:] / "record.json").read_text())
+        assert votes["settings"]["model"]["digest"] == models.model_digest(checkpoint.model)
     assert f"`{name}`" in (SHIPPED / "README.md").read_text()
 
 

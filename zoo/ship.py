@@ -1,7 +1,7 @@
 """Ship trained networks: `python zoo/ship.py runs/mnist-stn-0.7 ...` rounds each to bfloat16, into zoo/, and lists its SHA-256.
 
 The name of the run folder becomes the name of the network. What the record says of its training goes with it, but the place
-its data lay in. With --exact first, weights stay as they are: of a network that has been certified, for the certificate to
+its data lay in. With --exact first, weights stay in float32: of a network that has been certified, for the certificate to
 speak of what is shipped.
 """
 
@@ -37,6 +37,6 @@ def ship(run: Path, *, exact: bool) -> None:
 
 
 if __name__ == "__main__":
-    exact = sys.argv[1] == "--exact"
+    exact = sys.argv[1:2] == ["--exact"]
     for folder in sys.argv[1 + exact :]:
         ship(Path(folder), exact=exact)

@@ -27,7 +27,7 @@ _GPU_TIMES = 8
 
 
 def default_batch_size(image_shape: Sequence[int], device: torch.device | None = None) -> int:
-    """Choose about two million pixels a batch: a power of two from 32 to 1024 images; on a GPU eight times as many.
+    """Choose about two million pixels a batch, a power of two from 32 to 1024 images; on a GPU up to eight times as many.
 
     Measured on two cores: networks for 28 x 28 and 32 x 32 pixels are as fast from 256 images on, in every precision,
     and int8 a tenth slower at 128; the digits network loses a third at 4096. What a batch costs beside the network

@@ -84,9 +84,7 @@ class Votes(nn.Module):
             ClassifierError: the network failed, or a copy got no valid label.
         """
         keys = self._rows(len(images), rows)
-        size = (
-            self.classifier.runner.batch_size or self.batch_size or default_batch_size(images.shape[1:], images.device)
-        )
+        size = self.classifier.runner.batch_size or self.batch_size or default_batch_size(images.shape[1:], self.device)
         together = max(1, size // self.noisy.draws)
         call = self.noisy.calls
         shares = [images.new_empty(0, self.num_classes, dtype=torch.float32)]

@@ -46,7 +46,7 @@ def reproduce(
     procedure done right, and ours. figure3: MNIST, defences against white-box and transferred attacks. figure4: stability
     training at several sigma. figure5: the Rényi bound against PixelDP over all probabilities (appendix A), with the tight
     bound beside them. figure6: MNIST, one defence against every kind of attack. ladder: whether these attacks find what
-    there is to find. all: everything, with one HTML page.
+    there is to find; exit code 1 if a check fails. all: everything, with one HTML page.
 
     All but figure5 are made from records; what is missing is named, with the command that makes it.
     """
@@ -128,10 +128,10 @@ def _all(records: Path, out: Path, *, json: bool) -> None:
     _say_made(paths[:1], found.missing)
 
 
-def _as_json(name: str, missing: "Sequence[Missing]", paths: Iterable[Path]) -> None:
+def _as_json(name: str, missing: "Sequence[Missing]", paths: Iterable[Path], **more: object) -> None:
     commands = [each.command for each in missing if each.command]
     why = [{"what": each.what, "why": each.why, "command": each.command} for each in missing]
-    print_json({"figure": name, "missing": commands, "why": why, "files": [str(path) for path in paths]})
+    print_json({"figure": name, "missing": commands, "why": why, "files": [str(path) for path in paths]} | more)
 
 
 def _say_made(paths: Sequence[Path], missing: "Sequence[Missing]") -> None:
@@ -172,10 +172,11 @@ def _figure5(out: Path, *, json: bool) -> None:
 def _ladder(records: Path, out: Path, *, json: bool) -> None:
     from noiseproof.experiments import ladder_figure
 
-    found, missing = ladder_figure.compute(records)
+    found, missing, _ = ladder_figure.compute(records)
     paths = ladder_figure.write(found, {each.what: each.why for each in missing}, out) if found else []
+    sound = found is not None and all(check.passed for check in found.checks())
     if json:
-        _as_json("ladder", missing, paths)
+        _as_json("ladder", missing, paths, sound=sound)
     else:
         if found:
             images = len(ladder_figure.IMAGES)
@@ -183,7 +184,7 @@ def _ladder(records: Path, out: Path, *, json: bool) -> None:
         if missing:
             say("Without " + ", ".join(escape(each.what) for each in missing))
         _say_made(paths, missing)
-    if not found:
+    if not sound:
         raise typer.Exit(1)
 
 

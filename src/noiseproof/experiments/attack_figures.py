@@ -34,6 +34,7 @@ from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, dr
 
 __all__ = [
     "FIGURES",
+    "LEVEL",
     "NOT_THERE",
     "TRADES",
     "AttackFigure",
@@ -58,6 +59,9 @@ _CLASSES = {
 
 NOT_THERE = "not there, or not all of it"
 
+LEVEL = 0.001
+"""At which votes decide; else the classifier abstains."""
+
 _SIZES = {"l2": "0.5,1,1.5,2,2.5,3", "linf": "0.05,0.1,0.15,0.2,0.25,0.3"}
 _TITLES = {"l2": "MNIST (ℓ2)", "linf": "MNIST (ℓ∞)"}
 
@@ -72,7 +76,7 @@ class Defender:
         model: what `--model` takes.
         sigma: of its noise; None for none.
         precision: as `--precision`. Of a network with noise that of its certificates, which speak of that function alone;
-            of the undefended one, which is as large, the same.
+            of the undefended one, which is as large, bf16 too.
         data: the data set.
         images: of its test split.
     """
@@ -182,6 +186,7 @@ class Cell:
             ("data", (self.defender.data, "test"), (settings.data.get("name"), settings.data.get("split"))),
             ("images", list(images), list(settings.indices)),
             ("votes, at least", max(votes, settings.samples), settings.samples),
+            ("level", LEVEL, settings.alpha),
         ):
             if required != got:
                 raise RunError(
@@ -310,7 +315,7 @@ def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[Miss
         areas = []
         for defender, colour in figure.certified:
             run, attack = records / defender.name, attacked.get(defender)
-            command = f"noiseproof certify {run} --model {defender.model} --every 10"
+            command = shlex.join(["noiseproof", "certify", str(run), *defender.options, "--every", "10"])
             try:
                 area = None if attack is None else _certified(run, defender, colour, attack)
                 why = NOT_THERE

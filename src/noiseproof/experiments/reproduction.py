@@ -123,7 +123,8 @@ def compute(records: Path) -> Reproduction:
         for cell in _cells(figure):
             if cell.command(records) not in commands and (record := cell.read(records)) is not None:
                 read[str(records / cell.folder)] = record
-    ladder, unladdered = ladder_figure.compute(records)
+    ladder, unladdered, rungs = ladder_figure.compute(records)
+    read |= {str(rung.path): rung for rung in rungs}
     missing += _of("The ladder", unladdered)
     readings: dict[str, Reading] = {}
     for run in read.values():

@@ -57,6 +57,9 @@ _OWN_RECIPES = {
 }
 """Of what the paper has not: by the name of the folder."""
 
+_PRECISIONS = {"stn": "bf16", "gaussian": "bf16", "smoothadv": "fp32", "ensemble": "fp32"}
+"""Of the votes, by the name of the folder: records are compared, and attacks stand beside them, in one precision."""
+
 _RELEASED = "released"
 _RELEASED_DIGEST = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
 """`model_digest` of the weights that the authors released, read into PaperCIFAR."""
@@ -111,8 +114,11 @@ class Network:
         return "stn-released" if self.kind == _RELEASED else f"{self.kind}-{self.sigma:.3g}"
 
     def known(self, runs: "Sequence[Run]") -> tuple[int, ...]:
-        """Return the seeds of training of runs of this network; none for the released one, whose seed nobody told."""
-        return () if self.kind == _RELEASED else tuple(run.seed for run in runs)
+        """Return the seeds of training of runs of this network.
+
+        None for the released one, whose seed nobody told, nor for an ensemble, whose members have each their own.
+        """
+        return () if self.kind in {_RELEASED, "ensemble"} else tuple(run.seed for run in runs)
 
     def folder(self, records: Path, seed: int) -> Path:
         """Where the record of a seed lies."""
@@ -128,10 +134,12 @@ class Network:
         """
         run = self.folder(records, seed)
         certify = f"noiseproof certify {shlex.quote(str(run))}"
+        precision = _PRECISIONS.get(self.kind, "auto")
         votes = " --every 10"
         if beside is not None:
             votes = f" --every {beside.step} --samples {beside.samples} --selection-samples {beside.selection_samples}"
-            votes += f" --precision {beside.engine['precision']}" if beside.engine else ""
+            precision = beside.engine["precision"] if beside.engine else "auto"
+        votes = ("" if precision == "auto" else f" --precision {precision}") + votes
         if self.kind == _RELEASED:
             given = f"--model noiseproof.models:PaperCIFAR --weights model_cifar10 --data {self.data} --sigma {self.sigma!r}"
             return f"{certify} {given}{votes}"
@@ -272,6 +280,7 @@ def _require_training(path: Path, network: Network, seed: int, training: Mapping
     if network.kind != "ensemble":
         _require_trained(path, network, seed, training.get("settings", {}))
         return
+    _require(path, "objective", "Ensemble", training.get("settings", {}).get("objective", {}).get("name"))
     members = training.get("members", ())
     _require(path, "members", _MEMBERS, len(members))
     for number, member in enumerate(members):

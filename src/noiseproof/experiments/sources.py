@@ -133,8 +133,9 @@ def _command(about: Mapping[str, Any]) -> str:
 
 def _machine(about: Mapping[str, Any], devices: list[str]) -> str:
     """Return the device of the shards, or else of the record, with its threads where it is a processor."""
-    names = list(dict.fromkeys(devices)) or [str(about.get("processor", about.get("device", _UNKNOWN)))]
-    threads = about.get("threads")
+    device, threads = str(about.get("device", _UNKNOWN)), about.get("threads")
+    processor = str(about.get("processor", device))
+    names = list(dict.fromkeys(devices)) or [f"{device} beside {processor}" if "cuda" in device else processor]
     return ", ".join(names) + (f", {threads} threads" if threads and about.get("device") == "cpu" else "")
 
 
