@@ -338,6 +338,23 @@ def test_a_level_far_out_of_reach_costs_nothing() -> None:
 # ---- looks -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("p0", [0.5, 0.9, 0.9957724339])
+def test_what_is_found_one_by_one_is_what_the_table_says(p0: float) -> None:
+    """Votes around both boundaries, read one image at a time as from a record, and all at once as by whoever samples."""
+    goal = Exceeds((Level(p0, 1.0 - p0),), 0.001, 0.001, 10**6)
+    rng = np.random.default_rng(5)
+    n = np.unique(np.concatenate([rng.integers(1, 4000, 40), rng.integers(4000, 20_000, 20)]))
+    spread = np.sqrt(n * p0 * (1.0 - p0))
+    wrong = np.rint(n * (1.0 - p0) + rng.uniform(-6.0, 6.0, n.shape) * spread).astype(np.int64).clip(0, n // 2)
+    votes = np.stack([n - wrong, wrong], axis=-1)
+    alone = np.concatenate([Exceeds(goal.levels, 0.001, 0.001, 10**6).outcomes(row[None]) for row in votes])
+    assert set(np.unique(alone)) >= {CERTIFIED, UNDECIDED, GIVEN_UP} - ({GIVEN_UP} if p0 == 0.5 else set())
+    dense = np.arange(1, 20_001)
+    table = goal.outcomes(np.stack([dense, np.zeros_like(dense)], axis=-1))
+    assert table[-1] == CERTIFIED
+    np.testing.assert_array_equal(goal.outcomes(votes), alone)
+
+
 def test_grid_of_looks() -> None:
     n = np.arange(0, 60_000)
     looks = goals._next_look(n)

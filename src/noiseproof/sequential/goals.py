@@ -331,17 +331,28 @@ class WithinPrecision(Goal):
 
 
 class _Ladder:
-    """The boundary of one level, {f: n from which f failures suffice}, tabulated as far as it has been asked for."""
+    """The boundary of one level, {f: n from which f failures suffice}, tabulated as far as that is worth it.
+
+    Who samples asks for every n on the way, and is best served by a table. Who reads a record asks for the few at which
+    votes stopped, up to a million: these are found one by one, until as many have been asked for as the table would have.
+    """
 
     def __init__(self, p0: float, q0: float, log_level: float, prior: FittedPrior | None) -> None:
         self._p0, self._q0, self._log_level, self._prior = p0, q0, log_level, prior
         self._steps = self._reach(0, 64)
+        self._asked = 0  # beyond the table
 
     def most(self, n: Counts) -> Counts:
         """Return the most failures among n votes that suffice, -1 where none do."""
-        while self._steps[-1] <= n.max(initial=0):
-            self._extend()
-        return np.asarray(np.searchsorted(self._steps, n, side="right") - 1)
+        largest, far = int(n.max(initial=0)), n >= self._steps[-1]
+        self._asked += len(np.unique(n[far]))
+        if self._asked >= (largest - self._steps[-1]) * self._q0:  # about as many steps are missing of the table
+            while self._steps[-1] <= largest:
+                self._extend()
+            far = np.zeros_like(far)
+        found = np.asarray(np.searchsorted(self._steps, n, side="right") - 1)
+        found[far] = most_failures(n[far], self._p0, self._log_level, q0=self._q0, prior=self._prior)
+        return found
 
     def first(self, failures: Counts) -> Counts:
         """Return the smallest n at which so many failures suffice."""
