@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import binom
 from noiseproof.attack_records import AttackRecord
 from noiseproof.cli import app, names
 from noiseproof.experiments import ladder_figure
+from noiseproof.experiments.attack_figures import Cell
 from noiseproof.experiments.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
 from noiseproof.robustness import Verdict
 
@@ -159,7 +161,7 @@ def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(re
     assert found is not None
     assert failed(found) == []
     assert not any(rung.falling for rung in found.plateau())
-    assert len(read) == len(found.verdicts) - len(SLOW)
+    assert len(read) == len(found.verdicts)
     for name in ("pgd-draws64-steps100", "random"):
         record = AttackRecord.open(records / ladder_figure.FOLDER / name)
         verdicts = record.read_verdicts().verdicts
@@ -213,6 +215,23 @@ def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Pat
     assert ladder_figure.compute(records)[0] is None
 
 
+def test_rungs_of_two_engines_are_no_ladder(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Cell.read
+
+    def elsewhere(cell: Cell, folder: Path) -> AttackRecord | None:
+        found = read(cell, folder)
+        if found is None or cell.place != f"{ladder_figure.FOLDER}/pgd-draws4-steps20":
+            return found
+        engine = dict(found.settings.engine) | {"device": "cpu"}
+        return replace(found, settings=replace(found.settings, engine=engine))
+
+    monkeypatch.setattr(Cell, "read", elsewhere)
+    found, missing, _ = ladder_figure.compute(records)
+    assert found is None
+    assert [each.what for each in missing] == ["pgd-draws4-steps20"]
+    assert "in another engine" in missing[0].why
+
+
 def test_the_commands_make_what_is_missing(records: Path, tmp_path: Path) -> None:
     """Of a folder with nothing one command makes all; beside records of any engine each has its own."""
     empty = tmp_path / "empty"
@@ -243,7 +262,7 @@ def test_the_commands_make_what_is_missing(records: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda settings: settings["attack"].update(steps=21), "with attack"),
+        (lambda settings: settings["attack"].update(steps=21), "with settings"),
         (lambda settings: settings.update(sizes=[0.0, 1.0]), "with sizes"),
         (lambda settings: settings.update(norm="linf"), "with norm"),
         (lambda settings: settings["noise"].update(sigma=0.5), "with noise"),
@@ -251,9 +270,10 @@ def test_the_commands_make_what_is_missing(records: Path, tmp_path: Path) -> Non
         (lambda settings: settings.update(samples=500), "with votes"),
         (lambda settings: settings["data"].update(name="cifar10"), "with data"),
         (lambda settings: settings.update(start=5, stop=9905), "with images"),
+        (lambda settings: settings.update(stop=10_001, step=101), "with every"),
         (lambda settings: settings.update(alpha=0.05), "with level"),
         (lambda settings: settings.update(limits={"record": "x"}), "with limits"),
-        (lambda settings: settings["engine"].update(precision="int8"), "with engine"),
+        (lambda settings: settings["engine"].update(precision="int8"), "with precision"),
     ],
 )
 def test_a_record_of_something_else_is_no_rung(change: object, said: str, records: Path) -> None:

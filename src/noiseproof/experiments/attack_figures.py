@@ -33,8 +33,8 @@ from noiseproof.reports.curves import figure_png, figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 
 __all__ = [
+    "CLASSES",
     "FIGURES",
-    "LEVEL",
     "NOT_THERE",
     "TRADES",
     "AttackFigure",
@@ -47,7 +47,7 @@ __all__ = [
     "write",
 ]
 
-_CLASSES = {
+CLASSES = {
     "pgd": "PGD",
     "auto-attack": "RandomisedAutoAttack",
     "carlini-wagner": "CarliniWagner",
@@ -55,11 +55,11 @@ _CLASSES = {
     "hop-skip-jump": "HopSkipJump",
     "random": "RandomSearch",
 }
-"""What records call the attacks."""
+"""What records call the attacks, by `--attack`."""
 
 NOT_THERE = "not there, or not all of it"
 
-LEVEL = 0.001
+_LEVEL = 0.001
 """At which votes decide; else the classifier abstains."""
 
 _SIZES = {"l2": "0.5,1,1.5,2,2.5,3", "linf": "0.05,0.1,0.15,0.2,0.25,0.3"}
@@ -115,6 +115,7 @@ class Cell:
         every: of the 10 000 test images.
         sizes: as `--sizes`.
         votes: by which points must have been judged, at the least, where there is noise.
+        place: of its record, below the folder of records, where that does not follow from the others.
     """
 
     defender: Defender
@@ -125,10 +126,13 @@ class Cell:
     every: int = 20
     sizes: str = ""
     votes: int = 1000
+    place: str = ""
 
     @property
     def folder(self) -> str:
         """Where its record lies, below the folder of records."""
+        if self.place:
+            return self.place
         transfer = "" if self.source is None else f"transfer-{Path(self.source.name).name}-"
         loss = "".join(f"-{change.removeprefix('loss=')}" for change in self.changes if change.startswith("loss="))
         return f"{self.defender.name}/{transfer}{self.attack}{loss}-{self.norm}"
@@ -179,14 +183,15 @@ class Cell:
             ("norm", self.norm, settings.norm),
             ("sizes", [0.0, *wanted], list(settings.sizes)),
             ("every", self.every, settings.step),
-            ("attack", _CLASSES[self.attack], spec.get("name")),
+            ("attack", CLASSES[self.attack], spec.get("name")),
             ("source", None if self.source is None else self.source.model, _source(settings.attack)),
             ("settings", {name: str(value) for name, value in self._defaults().items()} | changes, changed),
             ("noise", noise, None if settings.noise is None else dict(settings.noise)),
             ("data", (self.defender.data, "test"), (settings.data.get("name"), settings.data.get("split"))),
             ("images", list(images), list(settings.indices)),
             ("votes, at least", max(votes, settings.samples), settings.samples),
-            ("level", LEVEL, settings.alpha),
+            ("level", _LEVEL, settings.alpha),
+            ("limits", None, settings.limits),
         ):
             if required != got:
                 raise RunError(
@@ -199,7 +204,7 @@ class Cell:
 
     def _defaults(self) -> dict[str, Any]:
         """Return the settings of the attack that `--set` does not change."""
-        made: Attack = getattr(attacks, _CLASSES[self.attack])()
+        made: Attack = getattr(attacks, CLASSES[self.attack])()
         return {name: value for name, value in made.spec().items() if name != "name"}
 
 
