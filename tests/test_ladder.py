@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import typer
 from scipy.stats import binom
+from typer.testing import CliRunner
 
 from noiseproof.attack_records import AttackRecord
 from noiseproof.cli import app, names
@@ -284,3 +285,29 @@ def test_a_record_of_something_else_is_no_rung(change: object, said: str, record
     found, missing, _ = ladder_figure.compute(records)
     assert found is None
     assert [said in each.why for each in missing if each.what == "pgd-draws4-steps20"] == [True]
+
+
+def test_the_command_shows_the_checks_and_fails_with_them(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reproduced(*options: str) -> tuple[int, str]:
+        arguments = ["reproduce", "ladder", "--records", str(records), "--out", str(tmp_path / "out"), *options]
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        return done.exit_code, done.output
+
+    code, shown = reproduced()
+    assert code == 0
+    assert "random" in shown
+    code, shown = reproduced("--json")
+    assert (code, json.loads(shown)["sound"]) == (0, True)
+    sound = ladder_figure.compute(records)[0]
+    assert sound is not None
+    broken = replace(sound, verdicts={**sound.verdicts, "random": np.full(100, int(Verdict.WRONG))})
+    monkeypatch.setattr(ladder_figure, "compute", lambda _: (broken, [], []))
+    code, shown = reproduced()
+    assert code == 1
+    assert "fails" in shown
+    code, shown = reproduced("--json")
+    assert (code, json.loads(shown)["sound"]) == (1, False)
+    monkeypatch.setattr(ladder_figure, "compute", lambda _: (None, [], []))
+    assert reproduced()[0] == 1
