@@ -80,6 +80,34 @@ def test_within_a_precision(tmp_path: Path) -> None:
     assert "Average certified radius" in page
 
 
+def test_by_winner_and_runner_up(stopped: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """A record of its own beside the other, the same as the library's; both in one report, which says which is which."""
+    asked = ("--radius", "0.02,0.1", "--samples", 3000, "--seed", 4, "--runner-up")
+    figures = noiseproof("certify", tmp_path / "ink", *INK, *asked)
+    record = StoppedRecord.open(tmp_path / "ink" / "radius-0.02-0.1-runner-up")
+    dataset = load("digits", "test")
+    chosen = range(0, len(dataset), 10)
+    smoothed = npf.SmoothedClassifier(ink(), npf.Gaussian(0.25), 10)
+    found = smoothed.certify(dataset.read(chosen), radius=RADII, samples=3000, seed=4, indices=chosen, runner_up=True)
+    np.testing.assert_array_equal(record.read().votes, found.votes)
+    right = found.votes.argmax(-1) == dataset.labels[list(chosen)]
+    assert figures["certified_accuracy"]["0.02"] == ((found.outcome[:, 0] == CERTIFIED) & right).mean()
+    assert (figures["runner_up"], stopped[1]["runner_up"]) == (True, False)
+    assert figures["certified_accuracy"]["0.1"] >= stopped[1]["certified_accuracy"]["0.1"]
+    assert figures["votes"]["fixed_number_for_the_same"] is None
+    assert figures["votes"]["over_information_limit"] > 0.9
+    told = noiseproof("report", record.path, stopped[0], "--out", tmp_path / "report.html")
+    page = Path(told["page"]).read_text()
+    assert "Decided by winner and runner-up" in page
+    assert "the others by the winner alone" in page
+    alone = noiseproof("report", stopped[0], "--out", tmp_path / "alone.html")
+    assert "runner-up" not in Path(alone["page"]).read_text()
+    shown = CliRunner().invoke(
+        cli.app, ["certify", str(tmp_path / "ink"), *map(str, (*INK, *asked))], catch_exceptions=False
+    )
+    assert "Decided by winner and runner-up." in shown.stderr
+
+
 def test_the_report_shows_outcomes_and_votes(stopped: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, figures = stopped
     told = noiseproof("report", folder, "--out", tmp_path / "report.html")
@@ -164,6 +192,9 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
         (["--radius", "0.1", "--beta", 1.5], "beta must be a probability"),
         (["--radius", "0.1", "--samples", 5], "samples must be at least"),
         (["--within", 1.5], "precision must be in"),
+        (["--within", 0.1, "--runner-up"], "--runner-up must be left out with no --radius"),
+        (["--runner-up"], "--runner-up must be left out with no --radius"),
+        (["--radius", "0.1", "--runner-up", "--certificate", "renyi"], "certificate must be NeymanPearson()"),
         (["--within", 0.1, "--samples", 0], "cap must be"),
     ],
     ids=str,

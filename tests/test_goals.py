@@ -32,6 +32,7 @@ from noiseproof.sequential import (
     lower_bound,
     winner_certain,
 )
+from noiseproof.sequential.goal import looked_at, next_look
 from noiseproof.sequential.jeffreys import rounded_down
 from test_sequential_classes import Claims, cases_near, ever_wrong, leader
 
@@ -357,17 +358,17 @@ def test_what_is_found_one_by_one_is_what_the_table_says(p0: float) -> None:
 
 def test_grid_of_looks() -> None:
     n = np.arange(0, 60_000)
-    looks = goals._next_look(n)
+    looks = next_look(n)
     assert (looks[1:] >= n[1:]).all()
     assert looks[:51].tolist() == [1, *range(1, 51)]
-    np.testing.assert_array_equal(goals._next_look(looks), looks)
+    np.testing.assert_array_equal(next_look(looks), looks)
     grid = np.unique(looks)
     np.testing.assert_array_equal(grid[np.searchsorted(grid, n[n <= grid[-2]])], looks[n <= grid[-2]])
     assert (np.diff(grid) <= 0.02 * grid[:-1] + 1).all()
     assert (np.diff(grid)[grid[:-1] > 5000] > 0.018 * grid[:-1][grid[:-1] > 5000]).all()
-    np.testing.assert_array_equal(goals._looked_at(n), np.isin(n, grid))
+    np.testing.assert_array_equal(looked_at(n), np.isin(n, grid))
     far = np.array([10**9, 10**12])
-    assert ((goals._next_look(far) >= far) & (goals._next_look(far) <= 1.0201 * far)).all()
+    assert ((next_look(far) >= far) & (next_look(far) <= 1.0201 * far)).all()
 
 
 # ---- the winner ------------------------------------------------------------------------------------------------------
@@ -387,7 +388,7 @@ def test_quick_test_excludes_no_winner(alpha: float) -> None:
             np.testing.assert_array_equal(found, winner_certain(votes, alpha))
             named += found.sum()
             n_ = votes.sum(-1)
-            np.testing.assert_array_equal(goal.ended(votes), found & (goals._next_look(n_) == n_))
+            np.testing.assert_array_equal(goal.ended(votes), found & (next_look(n_) == n_))
         assert 0 < named < sum(map(len, tables))
     assert goal.ended(np.zeros((2, k), dtype=np.int64)).tolist() == [False, False]
     assert NameWinner(alpha, 20, 3).ended(np.array([[7, 7, 6], [7, 6, 6]])).tolist() == [True, False]
@@ -397,7 +398,7 @@ def test_quick_test_excludes_no_winner(alpha: float) -> None:
 
 
 PRECISION = WithinPrecision(0.6, 0.2, 0.05, 400, RADIUS)
-LOOKS = [n for n in range(1, 400) if goals._looked_at(np.array([n]))[0]] + [400]
+LOOKS = [n for n in range(1, 400) if looked_at(np.array([n]))[0]] + [400]
 
 
 @cache
@@ -448,7 +449,7 @@ def test_precision_outcomes() -> None:
     assert goal.ended(votes).tolist() == [False, False, False, False, False]
     hopeless = np.array([[200, 200, 200 + extra] for extra in range(12)])
     ended = goal.ended(hopeless)
-    np.testing.assert_array_equal(ended, goals._looked_at(hopeless.sum(-1)))
+    np.testing.assert_array_equal(ended, looked_at(hopeless.sum(-1)))
     assert ended.any(), "it cannot be certified: at the next look it ends"
     unanimous = np.array([[n, 0, 0] for n in (50, 9999, 10_000)])
     assert goal.ended(unanimous).tolist() == [False, False, True]

@@ -30,11 +30,24 @@ BEST = 2.0
 
 def ever_wrong(claims: Claims, cases: np.ndarray, horizon: int) -> np.ndarray:
     """P(a false claim after any of 1, .., horizon votes), for k = 3 probabilities (cases, 3); exact."""
+    needed = np.where(cases == cases.max(-1, keepdims=True), BEST, cases)[:, None]
+
+    def false(votes: np.ndarray) -> np.ndarray:
+        said = claims(votes)
+        return np.where(said == BEST, said > needed, said > cases[:, None]).any(-1)
+
+    return ever(false, cases, horizon)
+
+
+def ever(happens: Callable[[np.ndarray], np.ndarray], cases: np.ndarray, horizon: int) -> np.ndarray:
+    """P(it happens after any of 1, .., horizon votes), for k = 3 probabilities (cases, 3); exact.
+
+    `happens` takes all votes (states, 3) of one number, and says for every case and state whether it does.
+    """
     state = np.zeros((len(cases), horizon + 2, horizon + 2))  # by the votes for the first two classes
     state[:, 0, 0] = 1.0
     found = np.zeros(len(cases))
     p = cases[:, :, None, None]
-    needed = np.where(cases == cases.max(-1, keepdims=True), BEST, cases)[:, None]
     for n in range(1, horizon + 1):
         before, moved = state[:, : n + 1, : n + 1], np.zeros((len(cases), n + 1, n + 1))
         moved += before * p[:, 2]
@@ -42,10 +55,8 @@ def ever_wrong(claims: Claims, cases: np.ndarray, horizon: int) -> np.ndarray:
         moved[:, :, 1:] += before[:, :, :-1] * p[:, 1]
         first, second = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
         inside = first + second <= n
-        said = claims(np.stack([first, second, n - first - second], axis=-1)[inside])
-        false = np.where(said == BEST, said > needed, said > cases[:, None]).any(-1)
         mask = np.zeros(moved.shape, dtype=bool)
-        mask[:, inside] = false
+        mask[:, inside] = happens(np.stack([first, second, n - first - second], axis=-1)[inside])
         found += np.where(mask, moved, 0.0).sum((1, 2))
         state[:, : n + 1, : n + 1] = np.where(mask, 0.0, moved)
     return found

@@ -130,6 +130,7 @@ class SmoothedClassifier:
         samples: int | None = None,
         radius: float | Sequence[float] | None = None,
         precision: float | None = None,
+        runner_up: bool = False,
         alpha: float = 0.001,
         beta: float | None = None,
         budget: int | None = None,
@@ -142,17 +143,17 @@ class SmoothedClassifier:
     ) -> Certified:
         """Classify every image and prove a radius within which no perturbation changes the answer.
 
-        Three ways to stop, one guarantee: after `samples` votes (Algorithm 1); with `radius`, as soon as it is decided
-        whether that radius, or each of several, is certified, after tens to hundreds of votes for most images
-        (`stopping.DecideRadii`); with `precision`, as soon as the radius is known up to that part (`stopping.KnowRadius`).
+        Three ways to stop, one guarantee: after `samples` votes (Algorithm 1); with `radius`, as soon as it is decided whether
+        that radius, or each of several, is certified (`stopping.DecideRadii`); with `precision`, as soon as the radius is
+        known up to that part (`stopping.KnowRadius`).
 
         Args:
             images: (images, *shape), float, finite, in [0, 1]; torch or NumPy.
-            samples: n, votes per image that count; at most so many, with `radius` or `precision`. None is 10 000, with
-                which the radius is at most 3.2 sigma at alpha = 0.001, or at most 100 000.
-            radius: to be decided, in the norm of the noise and pixel units; `Certified.radius` is the largest that is
-                certified.
+            samples: n, votes per image that count; at most so many, with `radius` or `precision`. None is 10 000 (radii of
+                at most 3.2 sigma at alpha = 0.001), or at most 100 000.
+            radius: to be decided, in the noise's norm and pixel units; `Certified.radius` is the largest that is certified.
             precision: relative, in (0, 1).
+            runner_up: with `radius` and Gaussian noise: the runner-up decides, not all others together; more is certified.
             alpha: failure probability per image, at all radii and moments together. 0.001 is the field's usual choice.
             beta: probability, per image and radius, of giving up although it could be certified; None is 0.001.
             budget: votes for all images together, with `radius` or `precision`; spent first where it decides most.
@@ -180,18 +181,8 @@ class SmoothedClassifier:
                     remedy=f"See noiseproof.{name}s.",
                 )
         cap, classes = DEFAULT_CAP if samples is None else samples, self.classifier.num_classes
-        procedure = asked_for(
-            self.noise,
-            radius,
-            precision,
-            bound,
-            budget,
-            prior,
-            alpha=alpha,
-            beta=beta,
-            cap=cap,
-            certificate=certificate,
-        )
+        asked: dict[str, Any] = {"alpha": alpha, "beta": beta, "runner_up": runner_up, "cap": cap, "certificate": certificate}
+        procedure = asked_for(self.noise, radius, precision, bound, budget, prior, **asked)
         if procedure is not None:
             require_enough_samples(cap, procedure.votes_needed(classes), alpha)
             stopped = self.count_until(

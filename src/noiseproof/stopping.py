@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
+from scipy.special import ndtri
 
 from noiseproof import certificates
-from noiseproof.certificates import Certificate, Divergence, separated
+from noiseproof.certificates import Certificate, Divergence, NeymanPearson, separated
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.noises import Noise
-from noiseproof.sequential import CERTIFIED, Exceeds, FittedPrior, Goal, Level, WithinPrecision
+from noiseproof.noises import Gaussian, Noise
+from noiseproof.sequential import CERTIFIED, AheadOfAll, Exceeds, FittedPrior, Goal, Level, WithinPrecision
 from noiseproof.statements import ABSTAIN, DEFAULT_CERTIFICATE, Certified
 
 __all__ = [
@@ -103,6 +104,11 @@ class DecideRadii(Procedure):
     `Certified.radius` is the largest radius that is certified, with all smaller ones, and `p1_lower` its level p0: the statement
     is "p1 > p0".
 
+    With `runner_up`, every other class counts for itself: `AheadOfAll` at t = r / sigma. The statement is sigma/2 (Phi^-1(p1) -
+    Phi^-1(p2)) > r, which is more than p1 > p0 asks for: images are certified whose p1 is below p0, and others sooner where
+    the votes for other classes are spread. Of the probabilities themselves it implies p2 < 1 - p0 and p1 > 1 - (k - 1)(1 - p0),
+    which are `p2_upper` and `p1_lower`. An image takes 4 % more votes where a single class has all the others.
+
     Args:
         noise: of the votes.
         radii: one or several, in the norm of the noise.
@@ -111,9 +117,11 @@ class DecideRadii(Procedure):
         cap: votes per image at most.
         certificate: which radii belong to which probabilities.
         prior: see `Exceeds`.
+        runner_up: whether the runner-up is told from the rest; for Gaussian noise and the tight certificate, without prior.
 
     Raises:
-        InvalidInputError: radii that no probability reaches, or an argument outside its domain.
+        InvalidInputError: radii that no probability reaches, an argument outside its domain, or `runner_up` with another
+            noise or certificate or a prior.
     """
 
     def __init__(
@@ -126,18 +134,27 @@ class DecideRadii(Procedure):
         cap: int = DEFAULT_CAP,
         certificate: Certificate = DEFAULT_CERTIFICATE,
         prior: FittedPrior | None = None,
+        runner_up: bool = False,
     ) -> None:
         self.radii = required_radii(radii)
-        self.certificate = certificate
-        levels = tuple(level(noise, radius, certificate) for radius in self.radii)
-        self.goal: Exceeds = Exceeds(levels, alpha, beta, cap, prior)
+        self.certificate, self.runner_up = certificate, runner_up
+        self.levels = tuple(level(noise, radius, certificate) for radius in self.radii)
+        if runner_up:
+            _require_pairs(noise, certificate, prior)
+            # q0 was rounded down by more than its quantile is
+            shifts = tuple(-float(ndtri(each.q0)) for each in self.levels)
+            self.goal: Exceeds | AheadOfAll = AheadOfAll(shifts, alpha, beta, cap)
+        else:
+            self.goal = Exceeds(self.levels, alpha, beta, cap, prior)
 
     def read(self, votes: Table) -> Certified:
         """Return the largest radius certified, and the outcome at each."""
         outcome = self.goal.outcomes(votes)
         count = np.cumprod(outcome == CERTIFIED, axis=-1).sum(-1)
         some, of = count > 0, np.maximum(count - 1, 0)
-        p0, q0 = (np.array([(each.p0, each.q0) for each in self.goal.levels])[of]).T
+        p0, q0 = (np.array([(each.p0, each.q0) for each in self.levels])[of]).T
+        if self.runner_up:
+            p0 = np.maximum(1.0 - (votes.shape[-1] - 1) * q0, 0.0)
         return Certified(
             prediction=np.where(some, votes.argmax(-1), ABSTAIN),
             radius=np.where(some, np.array(self.radii)[of], 0.0),
@@ -148,14 +165,15 @@ class DecideRadii(Procedure):
             outcome=outcome,
         )
 
-    def votes_needed(self, num_classes: int) -> int:  # noqa: ARG002 - as many for any number of classes
+    def votes_needed(self, num_classes: int) -> int:
         """Return what the smallest radius takes."""
-        return self.goal.votes_needed()
+        return self.goal.votes_needed() if isinstance(self.goal, Exceeds) else _unanimous(self, num_classes)
 
     def spec(self) -> dict[str, Any]:
         """Return the radii with the certificate and the goal's numbers."""
-        numbers = {name: value for name, value in self.goal.spec().items() if name != "levels"}  # the radii say it
-        return {"radii": list(self.radii), "certificate": _plain(self.certificate)} | numbers
+        numbers = {name: value for name, value in self.goal.spec().items() if name not in {"levels", "shifts"}}
+        about = {"radii": list(self.radii), "certificate": _plain(self.certificate)} | numbers  # the radii say those
+        return about | ({"runner_up": True} if self.runner_up else {})
 
 
 class KnowRadius(Procedure):
@@ -204,16 +222,7 @@ class KnowRadius(Procedure):
 
     def votes_needed(self, num_classes: int) -> int:
         """Return how many votes it takes to certify some radius."""
-
-        def suffices(n: int) -> bool:
-            unanimous = np.zeros((1, num_classes), dtype=np.int64)
-            unanimous[0, 0] = n
-            return bool((self.read(unanimous).prediction != ABSTAIN).all())
-
-        high = 1
-        while not suffices(high):
-            high *= 2
-        return bisect_left(range(high), True, lo=high // 2 + 1, key=suffices)
+        return _unanimous(self, num_classes)
 
     def spec(self) -> dict[str, Any]:
         """Return the goal's numbers and the certificate."""
@@ -228,6 +237,7 @@ def asked_for(
     budget: int | None,
     prior: FittedPrior | None,
     beta: float | None,
+    runner_up: bool,
     **common: Any,
 ) -> Procedure | None:
     """Return the procedure that the arguments of `SmoothedClassifier.certify` ask for; None for a fixed number of votes.
@@ -261,6 +271,13 @@ def asked_for(
             "no radius",
             "It is a prior for the evidence that a radius is certified.",
         )
+    elif runner_up and radius is None:
+        fault = (
+            "runner_up",
+            "given with radius",
+            "no radius",
+            "For a number of votes fixed before, pass bound=WinnerRunnerUp().",
+        )
     if fault is not None:
         name, required, got, remedy = fault
         raise InvalidInputError(name, required=required, got=got, remedy=remedy)
@@ -268,7 +285,7 @@ def asked_for(
         require_count("samples", common["cap"], 1, "It is the largest number of votes for an image.")
     common["beta"] = DEFAULT_BETA if beta is None else beta
     if radius is not None:
-        return DecideRadii(noise, radius, prior=prior, **common)
+        return DecideRadii(noise, radius, prior=prior, runner_up=runner_up, **common)
     return None if precision is None else KnowRadius(noise, precision, **common)
 
 
@@ -284,7 +301,7 @@ def procedure_from(noise: Noise, spec: Mapping[str, Any]) -> Procedure:
         if "precision" in spec:
             return KnowRadius(noise, spec["precision"], **common)
         prior = FittedPrior.from_plain(spec["prior"]) if "prior" in spec else None
-        return DecideRadii(noise, spec["radii"], prior=prior, **common)
+        return DecideRadii(noise, spec["radii"], prior=prior, runner_up=bool(spec.get("runner_up")), **common)
     except (AttributeError, KeyError, TypeError) as error:
         raise InvalidInputError(
             "procedure",
@@ -292,6 +309,32 @@ def procedure_from(noise: Noise, spec: Mapping[str, Any]) -> Procedure:
             got=f"{type(error).__name__}: {error}",
             remedy="Is the record damaged, or of a newer version?",
         ) from error
+
+
+def _unanimous(procedure: Procedure, num_classes: int) -> int:
+    """Return the smallest number of unanimous votes that certify anything."""
+
+    def suffices(n: int) -> bool:
+        votes = np.zeros((1, num_classes), dtype=np.int64)
+        votes[0, 0] = n
+        return bool((procedure.read(votes).prediction != ABSTAIN).all())
+
+    high = 1
+    while not suffices(high):
+        high *= 2
+    return bisect_left(range(high), True, lo=high // 2 + 1, key=suffices)
+
+
+def _require_pairs(noise: Noise, certificate: Certificate, prior: FittedPrior | None) -> None:
+    """Raise `InvalidInputError` unless winner and runner-up decide together here."""
+    wanted: dict[str, tuple[bool, object, str]] = {
+        "noise": (isinstance(noise, Gaussian), noise, "Gaussian noise, with runner_up"),
+        "certificate": (type(certificate) is NeymanPearson, certificate, "NeymanPearson(), with runner_up"),
+        "prior": (prior is None, prior, "left out with runner_up"),
+    }
+    for name, (fits, got, required) in wanted.items():
+        if not fits:
+            raise InvalidInputError(name, required=required, got=repr(got), remedy="Or leave runner_up out.")
 
 
 def _plain(part: object) -> Any:

@@ -59,6 +59,15 @@ def certify(
             help="Stop when an image's radius is known up to this part of it, such as 0.1.", rich_help_panel=_STOP
         ),
     ] = None,
+    runner_up: Annotated[
+        bool,
+        typer.Option(
+            "--runner-up",
+            help="With --radius and Gaussian noise: decide by winner and runner-up, not by the winner alone. More images "
+            "are certified.",
+            rich_help_panel=_STOP,
+        ),
+    ] = False,
     beta: Annotated[
         float | None,
         typer.Option(
@@ -170,6 +179,8 @@ def certify(
         _require_none("--radius", {"--radii": None if radius is None else radii})
     else:
         _require_none("a fixed number of votes", {"--beta": beta})
+    if radius is None:
+        _require_none("no --radius", {"--runner-up": runner_up or None})
     from noiseproof.cli.counting import Engine, Selection, count_votes
     from noiseproof.cli.subject import DataChoice, Subject
     from noiseproof.errors import InvalidInputError
@@ -191,9 +202,19 @@ def certify(
         from noiseproof.cli.jobs import UntilKnown
         from noiseproof.cli.stopped import default_folder, parse_procedure, show_stopped_record
 
-        procedure = parse_procedure(subject.noise, radius, within, alpha=alpha, beta=beta, cap=samples, certificate=way)
+        procedure = parse_procedure(
+            subject.noise,
+            radius,
+            within,
+            alpha=alpha,
+            beta=beta,
+            cap=samples,
+            certificate=way,
+            runner_up=runner_up,
+        )
         job = UntilKnown(procedure, "certified" if radius is None else f"certified at {radius.split(',')[0]}")
-        stopped = count_votes(subject, out or default_folder(run, radius, within), selection, job, running, seed=seed)
+        place = out or default_folder(run, radius, within, runner_up=runner_up)
+        stopped = count_votes(subject, place, selection, job, running, seed=seed)
         if _is_counted(stopped):
             show_stopped_record(stopped, radii=wanted, json=json)
             _say_next(stopped, json=json)

@@ -30,6 +30,7 @@ def parse_procedure(
     beta: float | None,
     cap: int | None,
     certificate: "Certificate",
+    runner_up: bool,
 ) -> "Procedure":
     """Return the procedure that --radius or --within asks for.
 
@@ -49,16 +50,17 @@ def parse_procedure(
             "--radius and --within", required="one of them", got="both", remedy="Decide radii, or measure the radius."
         )
     if radius is not None:
-        return DecideRadii(noise, parse_numbers(radius, "--radius", "0.5,1"), **common)
+        return DecideRadii(noise, parse_numbers(radius, "--radius", "0.5,1"), runner_up=runner_up, **common)
     assert within is not None  # noqa: S101 - one of them is given
     return KnowRadius(noise, within, **common)
 
 
-def default_folder(run: Path, radius: str | None, within: float | None) -> Path:
+def default_folder(run: Path, radius: str | None, within: float | None, *, runner_up: bool) -> Path:
     """Return where votes that stop by themselves go: a folder of their own within the run."""
     if radius is None:
         return run / f"within-{within:g}"
-    return run / "-".join(["radius", *(f"{value:g}" for value in parse_numbers(radius, "--radius", "0.5,1"))])
+    parts = ["radius", *(f"{value:g}" for value in parse_numbers(radius, "--radius", "0.5,1"))]
+    return run / "-".join([*parts, "runner-up"] if runner_up else parts)
 
 
 def show_stopped_record(record: "StoppedRecord", *, radii: Sequence[float] | None, json: bool) -> None:
@@ -80,6 +82,7 @@ def as_stopped_data(analysis: "StoppedAnalysis") -> dict[str, Any]:
     return {
         "name": analysis.name,
         "alpha": analysis.alpha,
+        "runner_up": analysis.runner_up,
         "counted": len(analysis.votes),
         "planned": len(analysis.record.settings.indices),
         "certified_accuracy": {exact(row.radius): row.right for row in analysis.rows},
@@ -126,6 +129,8 @@ def show_stopped(analyses: "Sequence[StoppedAnalysis]") -> None:
         table.add_row("not certifiable", *(percent(row.given_up) for row in analysis.rows))
         table.add_row("undecided", *(percent(row.undecided) for row in analysis.rows))
         console.print(table)
+        if analysis.runner_up:
+            say("Decided by winner and runner-up.")
         if isinstance(analysis.record.procedure, KnowRadius):
             say(f"Average certified radius {round_down(analysis.average_radius)}.")
         limit = "" if usage.over_limit is None else f", {usage.over_limit:.2f} x the information limit"

@@ -17,7 +17,7 @@ from noiseproof.records import VoteTable
 from noiseproof.reports.analysis import table_radii, titles
 from noiseproof.reports.curves import COLOURS
 from noiseproof.reports.page import ReportFiles, about_run, render, write_files
-from noiseproof.sequential import CERTIFIED, GIVEN_UP, UNDECIDED, information_limit
+from noiseproof.sequential import CERTIFIED, GIVEN_UP, UNDECIDED, Exceeds
 from noiseproof.statements import ABSTAIN, Certified
 from noiseproof.stopped_records import StoppedRecord
 from noiseproof.stopping import DecideRadii
@@ -55,7 +55,7 @@ class Usage:
         over_limit: sum of votes over the sum of information limits, of decided images; None for a precision.
         fixed: for each image, the number known beforehand that the exact test takes to certify what was certified here, if
             the frequencies found came again: max over images of min {n: lo(floor(p n); n, alpha) > p0}. None for a
-            precision, and where nothing is certified.
+            precision, for winner and runner-up, and where nothing is certified.
     """
 
     total: int
@@ -102,6 +102,11 @@ class StoppedAnalysis:
     def alpha(self) -> float:
         """Failure probability of each certificate."""
         return float(self.record.settings.procedure["alpha"])
+
+    @property
+    def runner_up(self) -> bool:
+        """Whether winner and runner-up decided."""
+        return bool(self.record.settings.procedure.get("runner_up"))
 
     @property
     def complete(self) -> bool:
@@ -166,7 +171,7 @@ def draw_votes(analyses: Sequence[StoppedAnalysis]) -> Figure:
         axes.step(share, used[order], where="mid", color=colour, linewidth=2, label=analysis.name)
         procedure = analysis.record.procedure
         if isinstance(procedure, DecideRadii):
-            limit = _limits(procedure, analysis.votes.votes)
+            limit = procedure.goal.limits(analysis.votes.votes)
             label = "information limit, at the frequencies found" if number == 0 else None
             axes.step(share, np.sort(limit), where="mid", color=colour, linewidth=1, linestyle=":", label=label)
     axes.axhline(FIXED, color="0.4", linewidth=1, linestyle="--", label=f"{FIXED:,} votes for each")
@@ -232,12 +237,12 @@ def _usage(record: StoppedRecord, table: VoteTable) -> Usage:
     used, procedure = table.votes.sum(-1), record.procedure
     over, fixed = None, None
     if isinstance(procedure, DecideRadii):
-        certified, limits = procedure.read(table.votes), _limits(procedure, table.votes)
+        certified, limits = procedure.read(table.votes), procedure.goal.limits(table.votes)
         assert certified.outcome is not None  # noqa: S101 - every procedure gives it
         sure = (certified.outcome != UNDECIDED).all(-1) & np.isfinite(limits)
         over = float(used[sure].sum() / limits[sure].sum()) if sure.any() else None
         some = certified.prediction != ABSTAIN
-        if some.any():
+        if some.any() and isinstance(procedure.goal, Exceeds):
             top = table.votes[some].max(-1)
             fixed = int(_votes_to_certify(top, used[some], certified.p1_lower[some], procedure.goal.alpha).max())
     return Usage(
@@ -267,17 +272,6 @@ def _votes_to_certify(
         enough = clopper_pearson_lower(top * n // used, n, alpha) > p0
         high, low = np.where(enough, n, high), np.where(enough, low, n)
     return high
-
-
-def _limits(procedure: DecideRadii, votes: Int[np.ndarray, "images classes"]) -> Float[np.ndarray, " images"]:
-    """The information limit of every image at its frequency, the radius that takes most."""
-    goal = procedure.goal
-    p = votes.max(-1) / votes.sum(-1)
-    limits = [
-        np.where(p > level.p0, information_limit(p, level.p0, goal.alpha), information_limit(p, level.p0, goal.beta))
-        for level in goal.levels
-    ]
-    return np.asarray(np.minimum(np.max(limits, axis=0), goal.cap))
 
 
 def _tiles(analysis: StoppedAnalysis) -> list[dict[str, Any]]:

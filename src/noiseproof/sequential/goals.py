@@ -1,7 +1,6 @@
-"""What sampling is for: when an image has votes enough, and what they then say."""
+"""The goals of sampling: a radius or several, the most probable class, the radius to a precision."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,47 +14,16 @@ from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.sequential.base import CERTIFIED, GIVEN_UP, UNDECIDED, require_p0
 from noiseproof.sequential.boundary import first_reaching, log_threshold, most_failures
 from noiseproof.sequential.confidence import AnytimeSinglePhase, lower_bound
+from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
+from noiseproof.sequential.law import information_limit
 from noiseproof.sequential.prior import FittedPrior
 from noiseproof.sequential.winner import winner_certain
 
-__all__ = ["Exceeds", "Goal", "Level", "NameWinner", "WithinPrecision"]
+__all__ = ["Exceeds", "Level", "NameWinner", "WithinPrecision"]
 
 Table = Int[np.ndarray, "rows classes"]
 Counts = Int[np.ndarray, " rows"]
 Flags = Bool[np.ndarray, " rows"]
-
-_GRID = 1.02
-"""Where every look costs time, votes are looked at after 2 % more of them: at most so many are spent in vain."""
-
-_EVERY_LOOK = 50
-"""Votes up to which the grid has every number."""
-
-
-class Goal(ABC):
-    """What is to be known about an image: sampling ends at the first look at which it is, or at `cap` votes.
-
-    A goal is a function of one image's votes, looked at after numbers of votes that do not depend on anything else, so
-    that the moment of stopping, and with it every outcome, is the same under any batching, order, sharding or resume.
-    """
-
-    cap: int
-    """Votes per image after which sampling ends in any case."""
-
-    @abstractmethod
-    def ended(self, votes: Table) -> Flags:
-        """Whether sampling ends at these votes; False between looks."""
-
-    @abstractmethod
-    def pending(self, votes: Table) -> Counts:
-        """Return a number of further votes, at least 1, before which sampling cannot end."""
-
-    @abstractmethod
-    def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
-        """Estimate how many further votes it takes: the order in which a budget is spent. It proves nothing."""
-
-    @abstractmethod
-    def spec(self) -> dict[str, Any]:
-        """Return what decides the outcomes, as plain data for a record."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +70,7 @@ class Exceeds(Goal):
 
     def __post_init__(self) -> None:
         require_alpha(self.alpha)
-        _require_beta(self.beta)
+        require_beta(self.beta)
         require_count("cap", self.cap, 1, "It is the largest number of votes for an image.")
         numbers = [level.p0 for level in self.levels]
         if not numbers or numbers != sorted(set(numbers)):
@@ -155,6 +123,15 @@ class Exceeds(Goal):
             left = np.where(open_, wanted / np.maximum(divergence, 1e-12) - n, 1.0)
             longest = np.maximum(longest, left)
         return np.asarray(np.minimum(longest, np.maximum(self.cap - n, 1)))
+
+    def limits(self, votes: Table) -> Float[np.ndarray, " rows"]:
+        """Return the votes it takes at least at the frequencies found (`information_limit`), the level that takes most."""
+        p = votes.max(-1) / votes.sum(-1)
+        found = [
+            np.where(p > each.p0, information_limit(p, each.p0, self.alpha), information_limit(p, each.p0, self.beta))
+            for each in self.levels
+        ]
+        return np.asarray(np.minimum(np.max(found, axis=0), self.cap))
 
     def spec(self) -> dict[str, Any]:
         """Return levels, alpha, beta, cap and prior."""
@@ -219,7 +196,7 @@ class NameWinner(Goal):
     def ended(self, votes: Table) -> Flags:
         """Whether the winner is certain at a look, or the cap is reached."""
         n = votes.sum(-1)
-        found = _looked_at(n)
+        found = looked_at(n)
         found[found] = self.certain(votes[found])
         return np.asarray(found | (n >= self.cap))
 
@@ -229,7 +206,7 @@ class NameWinner(Goal):
         pair = ordered[..., -1] + ordered[..., -2]
         n = votes.sum(-1)
         soonest = n + np.maximum(self._pair.first(ordered[..., -2]) - pair, 1)
-        return np.asarray(np.clip(_next_look(soonest) - n, 1, np.maximum(self.cap - n, 1)))
+        return np.asarray(np.clip(next_look(soonest) - n, 1, np.maximum(self.cap - n, 1)))
 
     def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
         """Estimate from the difference of the two shares."""
@@ -272,7 +249,7 @@ class WithinPrecision(Goal):
 
     def __post_init__(self) -> None:
         require_alpha(self.alpha)
-        _require_beta(self.beta)
+        require_beta(self.beta)
         require_count("cap", self.cap, 1, "It is the largest number of votes for an image.")
         if not 0.0 < self.precision < 1.0:
             raise InvalidInputError(
@@ -296,7 +273,7 @@ class WithinPrecision(Goal):
     def ended(self, votes: Table) -> Flags:
         """Whether the radius is precise, or will not be certified, at a look; or the cap is reached."""
         n = votes.sum(-1)
-        looked = _looked_at(n)
+        looked = looked_at(n)
         found = looked.copy()
         if looked.any():
             found[looked] = self._known(votes[looked])
@@ -305,7 +282,7 @@ class WithinPrecision(Goal):
     def pending(self, votes: Table) -> Counts:
         """Return the votes up to the next look."""
         n = votes.sum(-1)
-        return np.asarray(np.clip(_next_look(n + 1) - n, 1, np.maximum(self.cap - n, 1)))
+        return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.cap - n, 1)))
 
     def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
         """Estimate by widths that shrink as 1 / sqrt(n)."""
@@ -367,32 +344,7 @@ class _Ladder:
         return first_reaching(self._p0, self._log_level, np.arange(start, stop), q0=self._q0, prior=self._prior)
 
 
-def _require_beta(beta: float) -> None:
-    if not 0.0 < beta < 1.0:
-        raise InvalidInputError(
-            "beta",
-            required="a probability in the open interval (0, 1)",
-            got=repr(beta),
-            remedy="0.001 gives up one in a thousand images that could be certified.",
-        )
-
-
 def _leader(votes: Table) -> tuple[Counts, Counts]:
     """Return the votes of the class with most, and those of all others."""
     most = votes.max(-1)
     return most, votes.sum(-1) - most
-
-
-def _looked_at(n: Counts) -> Flags:
-    """Whether n is a number of votes at which one looks: all up to 50, then 2 % apart."""
-    return np.asarray(_next_look(n) == n)
-
-
-def _next_look(n: Counts) -> Counts:
-    """Return the first number of votes >= n, and >= 1, at which one looks."""
-    step = np.floor(np.log(np.maximum(n, _EVERY_LOOK) / _EVERY_LOOK) / math.log(_GRID)).astype(np.int64) - 1
-    looks = [np.ceil(_EVERY_LOOK * _GRID ** np.maximum(step + i, 0)).astype(np.int64) for i in range(4)]
-    found = looks[3]
-    for look in reversed(looks[:3]):
-        found = np.where(look >= n, look, found)
-    return np.asarray(np.where(n <= _EVERY_LOOK, np.maximum(n, 1), found))

@@ -1,0 +1,253 @@
+"""Is the winner far enough ahead of every other class? Evidence from the votes of winner, runner-up and the rest.
+
+The tight l2 certificate under Gaussian noise reaches r where Phi^-1(p_A) - Phi^-1(p_B) > 2t for every other class B, with
+t = r / sigma. A test of p_A alone (`boundary`) grants every vote that A did not get to one rival, p_B = 1 - p_A. Here the
+rivals are taken apart: what they share among them counts for A.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+from scipy.special import log_ndtr, logsumexp, ndtr, ndtri, xlogy
+
+from noiseproof.bounds.base import require_alpha
+from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.sequential.base import CERTIFIED, GIVEN_UP, UNDECIDED
+from noiseproof.sequential.confidence import lower_bound
+from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
+from noiseproof.sequential.jeffreys import rounded_down
+from noiseproof.sequential.winner import winner_certain
+
+__all__ = ["AheadOfAll", "PairEvidence"]
+
+Table = Int[np.ndarray, "rows classes"]
+Counts = Int[np.ndarray, " rows"]
+Flags = Bool[np.ndarray, " rows"]
+Reals = Float[np.ndarray, " rows"]
+
+_NAMING = 0.02
+"""Share of alpha for naming the class, as in `AnytimeSinglePhase`."""
+
+_ALONE = 0.75
+"""Weight of the winner's evidence by itself: most images need no more, and pay ln(4/3) / ln(1000) = 4 % more votes."""
+
+_TANGENTS = np.concatenate([[0.0], np.geomspace(0.03, 4.0, 20)])
+"""u of `PairEvidence`. The boundary bends so little that a tangent serves a quarter of u around it."""
+
+_STAKES = 2.0 ** -(0.5 * np.arange(20) + 0.25)
+"""lambda over its largest value: from votes that are nearly unanimous to the small steps that a million votes take."""
+
+
+@dataclass(frozen=True)
+class PairEvidence:
+    """The e-process E(a, b, o) of a pair of classes against H: Phi^-1(p_A) - Phi^-1(p_B) <= 2t; a, b, o votes for A, B, others.
+
+        E = 3/4 W(a, b + o; Phi(t)) + 1/4 mean_{u, lambda} (1 + lambda (1 - c))^a (1 - lambda (s + c))^b (1 - lambda c)^o,
+        s = exp(2tu),  c = Phi(t - u) - s Phi(-t - u),  0 <= lambda < 1/(s + c),
+
+    W that of `jeffreys`, the mean over 21 u and 20 lambda.
+
+    1. Under H, at any stopping time E[E] <= 1. H is p_A <= h(p_B) with h(x) = Phi(Phi^-1(x) + 2t), which is concave for
+       t >= 0: h' = exp(-2t (Phi^-1(x) + t)) decreases. s and c are slope and intercept of its tangent at x = Phi(-t - u), so
+       that p_A - s p_B <= c under H, and one vote multiplies by 1 + lambda (p_A - s p_B - c) <= 1 in expectation, with
+       factors that are not negative as c >= h(0) = 0. For W: p_A > Phi(t) would leave p_B < Phi(-t), so H has p_A <= Phi(t).
+    2. E increases with a, decreases with b, and decreases where votes of others become B's: it is smallest for the runner-up.
+    3. E <= 1 where the shares of the votes themselves are in H: the logarithm of each product is n times a mean of
+       logarithms, at most the logarithm of the mean. W: `jeffreys`, 3.
+
+    The products are the likelihood ratios of all alternatives to the nearest point of H in Kullback-Leibler divergence: no
+    others grow faster for a given alternative (Gruenwald, de Heide & Koolen 2024, "Safe testing", for convex H).
+
+    Args:
+        t: r / sigma >= 0.
+    """
+
+    t: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.t) and self.t >= 0.0):
+            raise InvalidInputError("t", required="finite and >= 0", got=repr(self.t), remedy="It is r / sigma.")
+
+    def log(self, winner: Counts, rival: Counts, others: Counts) -> Reals:
+        """Return ln E, less what rounding can have added; exactly what is compared with thresholds.
+
+        Args:
+            winner: votes for A.
+            rival: votes for B.
+            others: votes for all other classes.
+        """
+        votes = np.stack([winner, rival, others], axis=-1).astype(np.float64)
+        terms = votes @ self._logarithms
+        rounding = 1e-12 + 1e-15 * (votes @ np.abs(self._logarithms)).max(-1, initial=0.0)
+        pair = logsumexp(terms, axis=-1) - math.log(terms.shape[-1]) - rounding
+        alone = rounded_down(winner, rival + others, float(ndtr(self.t)), q0=float(ndtr(-self.t)))
+        return np.asarray(np.logaddexp(math.log(_ALONE) + alone, math.log1p(-_ALONE) + pair))
+
+    def holds(self, winner: Reals, rival: Reals) -> Flags:
+        """Whether shares of the votes are outside H: Phi^-1(p_A) - Phi^-1(p_B) > 2t."""
+        with np.errstate(invalid="ignore"):  # 0 against 0: neither is ahead
+            return np.asarray(ndtri(winner) - ndtri(rival) > 2.0 * self.t)
+
+    def divergence(self, winner: Reals, rival: Reals) -> Reals:
+        """Return the least KL(p || q) over q with Phi^-1(q_A) - Phi^-1(q_B) = 2t: what decides how many votes it takes.
+
+        By 150 values of u for q = (Phi(t - u), Phi(-t - u), rest), and a golden section search around the best.
+        """
+        others = np.maximum(1.0 - winner - rival, 0.0)
+
+        def kl(u: Float[np.ndarray, "any us"]) -> Float[np.ndarray, "rows us"]:
+            q = [ndtr(self.t - u), ndtr(-self.t - u)]
+            q.append(np.maximum(1.0 - q[0] - q[1], 1e-300))
+            parts = zip((winner, rival, others), q, strict=True)
+            return np.asarray(sum(xlogy(p[:, None], p[:, None] / np.maximum(each, 1e-300)) for p, each in parts))
+
+        grid = np.concatenate([[0.0], np.geomspace(1e-4, 12.0, 149)])
+        best = kl(grid[None]).argmin(-1)
+        low, high = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, len(grid) - 1)]
+        golden = 0.5 * (math.sqrt(5.0) - 1.0)
+        for _ in range(40):
+            left, right = high - golden * (high - low), low + golden * (high - low)
+            nearer = kl(left[:, None])[:, 0] < kl(right[:, None])[:, 0]
+            low, high = np.where(nearer, low, left), np.where(nearer, right, high)
+        return np.asarray(np.maximum(kl(0.5 * (low + high)[:, None])[:, 0], 0.0))
+
+    @cached_property
+    def _logarithms(self) -> Float[np.ndarray, "3 alternatives"]:
+        """Logarithms of the factors of a vote for A, for B and for another class."""
+        u, t = _TANGENTS[:, None], self.t
+        slope = np.exp(2.0 * t * u)
+        # 1 - c to its own digits, rounded down: c rounded up keeps every expectation <= 1
+        rest = (ndtr(u - t) + np.exp(2.0 * t * u + log_ndtr(-t - u))) * (1.0 - 1e-12)
+        stake = _STAKES / (1.0 + slope - rest)
+        factors = np.broadcast_arrays(stake * rest, -stake * (1.0 + slope - rest), -stake * (1.0 - rest))
+        return np.asarray(np.log1p(np.stack([each.ravel() for each in factors])))
+
+
+@dataclass(frozen=True)
+class AheadOfAll(Goal):
+    """For every t, ascending: is Phi^-1(p_A) - Phi^-1(p_B) > 2t for the class A with most votes and every other B?
+
+        CERTIFIED: A is named by `winner_certain` at .02 alpha, and E >= 1/(.98 alpha) for A and the runner-up
+            (`PairEvidence`), at this t and all smaller ones;
+        GIVEN_UP:  Phi^-1(upper bound of p_A at beta/2) - Phi^-1(lower bound of p_B at beta/(2(k - 1))) < 2t for the
+            runner-up B, by confidence sequences;
+        UNDECIDED: neither.
+    It ends when no t is undecided that the votes up to the cap could still certify. Looks are 2 % of the votes apart.
+
+    With probability >= 1 - alpha nothing false is ever certified, at all t and all moments together. Proof. Let A be most
+    probable. If it is the only such class, another is named with probability <= .02 alpha. A itself is certified wrongly at
+    some t only if at the smallest t where that is false, too, and there with some fixed B, for which H holds; E against the
+    runner-up is at most E against B (`PairEvidence`, 2), so that has probability <= .98 alpha (Ville). If A and A' are equally
+    probable, every certificate is false, and any of the two is named with probability <= 2 * .02 alpha, a third <= .02 alpha.
+
+    Giving up an image that could be certified has probability <= beta. Proof. Let B be the class that could; with
+    probability >= 1 - beta all the time p_B is below its upper bound and p_j above its lower one for all j != B. Let A lead and
+    C be the runner-up. A's upper bound is at least B's, with more votes. C's lower bound is at most p_C or, if C = B, at most
+    A's, which has more votes, and so at most p_A. Thus what is compared with 2t is no smaller than the truth.
+
+    Args:
+        shifts: t = r / sigma, ascending.
+        alpha: probability of a wrong certificate, per image.
+        beta: probability, per image, of giving up although it could be certified; it never touches alpha.
+        cap: votes at most.
+    """
+
+    shifts: tuple[float, ...]
+    alpha: float
+    beta: float
+    cap: int
+
+    def __post_init__(self) -> None:
+        require_alpha(self.alpha)
+        require_beta(self.beta)
+        require_count("cap", self.cap, 1, "It is the largest number of votes for an image.")
+        if not self.shifts or list(self.shifts) != sorted(set(self.shifts)):
+            raise InvalidInputError(
+                "shifts", required="at least one, ascending", got=list(self.shifts), remedy="Name every radius once."
+            )
+        _ = self.evidence  # a shift outside its domain is told now
+
+    @cached_property
+    def evidence(self) -> tuple[PairEvidence, ...]:
+        """The evidence at every t."""
+        return tuple(PairEvidence(t) for t in self.shifts)
+
+    def outcomes(self, votes: Table) -> Int[np.ndarray, "rows levels"]:
+        """Return CERTIFIED, GIVEN_UP or UNDECIDED for every t."""
+        n, winner, rival = _counted(votes)
+        found = np.full((len(votes), len(self.shifts)), UNDECIDED)
+        certain = np.ones(len(votes), dtype=bool)
+        for column, evidence in enumerate(self.evidence):
+            ahead = evidence.holds(winner / n, rival / n)  # beyond, E <= 1; on this side, the bounds do not part
+            enough = certain & ahead
+            enough[enough] = self._enough(evidence, winner[enough], rival[enough], n[enough])
+            if not column:
+                enough[enough] = winner_certain(votes[enough], _NAMING * self.alpha)
+            certain = enough
+            found[enough, column] = CERTIFIED
+            found[~ahead, column] = np.where(
+                self._lost(evidence, winner[~ahead], rival[~ahead], n[~ahead], votes.shape[-1]), GIVEN_UP, UNDECIDED
+            )
+        return found
+
+    def ended(self, votes: Table) -> Flags:
+        """Whether every t is decided, or hopeless before the cap, at a look; or the cap is reached."""
+        n = votes.sum(-1)
+        looked = looked_at(n)
+        found = looked.copy()
+        if looked.any():
+            found[looked] = ~self._open(votes[looked]).any(-1)
+        return np.asarray(found | (n >= self.cap))
+
+    def pending(self, votes: Table) -> Counts:
+        """Return the votes up to the next look."""
+        n = votes.sum(-1)
+        return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.cap - n, 1)))
+
+    def distance(self, votes: Table) -> Reals:
+        """Estimate by ln(1/alpha) or ln(1/beta) over the divergence from the boundary, the t that takes longest."""
+        n = votes.sum(-1)
+        return np.asarray(np.clip(self.limits(votes + 0.5) - n, 1.0, np.maximum(self.cap - n, 1)))
+
+    def limits(self, votes: Num[np.ndarray, "rows classes"]) -> Reals:
+        """Return how many votes it takes at least, at the frequencies found: `information_limit` for this boundary."""
+        n, winner, rival = _counted(votes)
+        longest = np.zeros(len(votes))
+        for evidence in self.evidence:
+            wanted = np.where(evidence.holds(winner / n, rival / n), -math.log(self.alpha), -math.log(self.beta))
+            with np.errstate(divide="ignore"):
+                longest = np.maximum(longest, wanted / evidence.divergence(winner / n, rival / n))
+        return np.asarray(np.minimum(longest, self.cap))
+
+    def spec(self) -> dict[str, Any]:
+        """Return shifts, alpha, beta and cap."""
+        return {"shifts": list(self.shifts), "alpha": self.alpha, "beta": self.beta, "cap": self.cap}
+
+    def _open(self, votes: Table) -> Bool[np.ndarray, "rows levels"]:
+        """Which t are undecided and could still be certified at the cap."""
+        open_ = np.asarray(self.outcomes(votes) == UNDECIDED)
+        n, winner, rival = _counted(votes)
+        for column, evidence in enumerate(self.evidence):
+            rows = open_[:, column]
+            best = winner[rows] + np.maximum(self.cap - n[rows], 0)
+            open_[rows, column] = self._enough(evidence, best, rival[rows], np.maximum(n[rows], self.cap))
+        return open_
+
+    def _enough(self, evidence: PairEvidence, winner: Counts, rival: Counts, n: Counts) -> Flags:
+        level = -math.log((1.0 - _NAMING) * self.alpha)
+        return np.asarray(evidence.log(winner, rival, n - winner - rival) >= level)
+
+    def _lost(self, evidence: PairEvidence, winner: Counts, rival: Counts, n: Counts, classes: int) -> Flags:
+        rest = lower_bound(n - winner, n, 0.5 * self.beta)
+        least = lower_bound(rival, n, 0.5 * self.beta / (classes - 1))
+        return np.asarray(-ndtri(rest) - ndtri(least) < 2.0 * evidence.t)
+
+
+def _counted(votes: Any) -> tuple[Any, Any, Any]:
+    """Return all votes, those of the winner and those of the runner-up."""
+    ordered = np.partition(votes, -2, axis=-1)
+    return np.maximum(votes.sum(-1), 1), ordered[..., -1], ordered[..., -2]
