@@ -34,7 +34,7 @@ from noiseproof.sequential import (
 from noiseproof.stopping import DecideRadii, procedure_from
 from test_sequential_classes import ever
 
-SHIFTS = (0.0, 0.1, 0.3, 1.0, 2.633, 5.0)
+SHIFTS = (0.0, 0.1, 0.3, 1.0, 2.633, 5.0, 7.0)
 
 
 def boundary(t: float, u: float) -> tuple[float, float]:
@@ -126,6 +126,16 @@ def test_no_evidence_where_the_votes_themselves_have_none(a: int, b: int, o: int
         assert PairEvidence(t).log(np.array([a]), np.array([b]), np.array([o]))[0] <= 1e-9
 
 
+@pytest.mark.parametrize("t", SHIFTS)
+def test_evidence_does_not_depend_on_its_company(t: float) -> None:
+    """To the last bit: a decision that did would depend on the batch."""
+    rng = np.random.default_rng(0)
+    votes = rng.multinomial(2000, [0.9, 0.06, 0.04], 400).T
+    together = PairEvidence(t).log(*votes)
+    assert together.tolist() == [PairEvidence(t).log(*one[:, None])[0] for one in votes.T]
+    assert together[5:12].tolist() == PairEvidence(t).log(*votes[:, 5:12]).tolist()
+
+
 def test_evidence_is_never_rounded_up() -> None:
     """Against 50 digits, up to a million votes."""
     mpmath.mp.dps = 50
@@ -204,15 +214,15 @@ def test_nothing_false_is_ever_certified(shifts: tuple[float, ...], alpha: float
     ("shifts", "function", "old", "new"),
     [
         ((0.0,), AheadOfAll.outcomes, "enough[enough] = winner_certain(votes[enough], _NAMING * self.alpha)", "pass"),
-        ((0.8,), AheadOfAll._enough, "(winner, rival, n - winner - rival)", "(winner, 0 * rival, n - winner)"),
+        ((0.8,), AheadOfAll._enough, "rival[more], (n - winner - rival)[more]", "0 * rival[more], (n - winner)[more]"),
         ((0.8,), AheadOfAll._enough, "(1.0 - _NAMING) * self.alpha", "4.0 * self.alpha"),
-        ((0.8,), PairEvidence.log, "math.log(_ALONE) + alone", "alone + 1.5"),
+        ((0.8,), PairEvidence.log_alone, "math.log(_ALONE) + alone", "alone + 1.5"),
     ],
 )
 def test_faults_in_the_decision_are_noticed(
     shifts: tuple[float, ...], function: Callable[..., object], old: str, new: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner = PairEvidence if function is PairEvidence.log else NeverGivesUp
+    owner = PairEvidence if function is PairEvidence.log_alone else NeverGivesUp
     monkeypatch.setattr(owner, function.__name__, mutated(function, old, new))
     assert worst(shifts, 0.3) > 0.3
 
@@ -305,8 +315,8 @@ def test_what_is_asked_wrongly() -> None:
     for shifts in ((), (0.2, 0.1), (0.1, 0.1)):
         with pytest.raises(InvalidInputError, match="shifts must be at least one, ascending"):
             AheadOfAll(shifts, 0.1, 0.1, 100)
-    for shift in (-0.1, math.nan, math.inf):
-        with pytest.raises(InvalidInputError, match="t must be finite"):
+    for shift in (-0.1, 8.5, math.nan, math.inf):
+        with pytest.raises(InvalidInputError, match="t must be in"):
             AheadOfAll((shift,), 0.1, 0.1, 100)
     for wrong in ({"alpha": 0.0}, {"beta": 1.0}, {"cap": 0}):
         with pytest.raises(InvalidInputError):

@@ -181,7 +181,13 @@ class SmoothedClassifier:
                     remedy=f"See noiseproof.{name}s.",
                 )
         cap, classes = DEFAULT_CAP if samples is None else samples, self.classifier.num_classes
-        asked: dict[str, Any] = {"alpha": alpha, "beta": beta, "runner_up": runner_up, "cap": cap, "certificate": certificate}
+        asked: dict[str, Any] = {
+            "alpha": alpha,
+            "beta": beta,
+            "runner_up": runner_up,
+            "cap": cap,
+            "certificate": certificate,
+        }
         procedure = asked_for(self.noise, radius, precision, bound, budget, prior, **asked)
         if procedure is not None:
             require_enough_samples(cap, procedure.votes_needed(classes), alpha)

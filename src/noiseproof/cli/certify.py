@@ -64,7 +64,7 @@ def certify(
         typer.Option(
             "--runner-up",
             help="With --radius and Gaussian noise: decide by winner and runner-up, not by the winner alone. More images "
-            "are certified.",
+            "are certified where other classes share the rest of the votes.",
             rich_help_panel=_STOP,
         ),
     ] = False,

@@ -33,7 +33,10 @@ _NAMING = 0.02
 """Share of alpha for naming the class, as in `AnytimeSinglePhase`."""
 
 _ALONE = 0.75
-"""Weight of the winner's evidence by itself: most images need no more, and pay ln(4/3) / ln(1000) = 4 % more votes."""
+"""Weight of the winner's evidence by itself. Where one rival has all other votes, T is 4/3 as large, 4 % of ln T at .001."""
+
+_FARTHEST = 8.0
+"""The largest t: beyond it Phi(-t) is lost beside 1, and no number of votes would be enough."""
 
 _TANGENTS = np.concatenate([[0.0], np.geomspace(0.03, 4.0, 20)])
 """u of `PairEvidence`. The boundary bends so little that a tangent serves a quarter of u around it."""
@@ -69,8 +72,8 @@ class PairEvidence:
     t: float
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.t) and self.t >= 0.0):
-            raise InvalidInputError("t", required="finite and >= 0", got=repr(self.t), remedy="It is r / sigma.")
+        if not 0.0 <= self.t <= _FARTHEST:
+            raise InvalidInputError("t", required=f"in [0, {_FARTHEST:g}]", got=repr(self.t), remedy="It is r / sigma.")
 
     def log(self, winner: Counts, rival: Counts, others: Counts) -> Reals:
         """Return ln E, less what rounding can have added; exactly what is compared with thresholds.
@@ -80,12 +83,16 @@ class PairEvidence:
             rival: votes for B.
             others: votes for all other classes.
         """
-        votes = np.stack([winner, rival, others], axis=-1).astype(np.float64)
-        terms = votes @ self._logarithms
-        rounding = 1e-12 + 1e-15 * (votes @ np.abs(self._logarithms)).max(-1, initial=0.0)
-        pair = logsumexp(terms, axis=-1) - math.log(terms.shape[-1]) - rounding
-        alone = rounded_down(winner, rival + others, float(ndtr(self.t)), q0=float(ndtr(-self.t)))
-        return np.asarray(np.logaddexp(math.log(_ALONE) + alone, math.log1p(-_ALONE) + pair))
+        # one product after the other: a matrix product rounds by how many rows there are
+        terms = [n[:, None] * row for n, row in zip((winner, rival, others), self._logarithms, strict=True)]
+        rounding = 1e-12 + 1e-15 * sum(np.abs(term) for term in terms).max(-1, initial=0.0)
+        pair = logsumexp(sum(terms), axis=-1) - math.log(self._logarithms.shape[-1]) - rounding
+        return np.asarray(np.logaddexp(self.log_alone(winner, rival + others), math.log1p(-_ALONE) + pair))
+
+    def log_alone(self, winner: Counts, rest: Counts) -> Reals:
+        """Return ln of the winner's part, 3/4 W(a, b + o; Phi(t)): E is at least that, and it takes no products."""
+        alone = rounded_down(winner, rest, float(ndtr(self.t)), q0=float(ndtr(-self.t)))
+        return np.asarray(math.log(_ALONE) + alone)
 
     def holds(self, winner: Reals, rival: Reals) -> Flags:
         """Whether shares of the votes are outside H: Phi^-1(p_A) - Phi^-1(p_B) > 2t."""
@@ -167,7 +174,10 @@ class AheadOfAll(Goal):
         require_count("cap", self.cap, 1, "It is the largest number of votes for an image.")
         if not self.shifts or list(self.shifts) != sorted(set(self.shifts)):
             raise InvalidInputError(
-                "shifts", required="at least one, ascending", got=list(self.shifts), remedy="Name every radius once."
+                "shifts",
+                required="at least one, ascending, far enough apart to be told from each other",
+                got=list(self.shifts),
+                remedy="Name every radius once.",
             )
         _ = self.evidence  # a shift outside its domain is told now
 
@@ -239,7 +249,10 @@ class AheadOfAll(Goal):
 
     def _enough(self, evidence: PairEvidence, winner: Counts, rival: Counts, n: Counts) -> Flags:
         level = -math.log((1.0 - _NAMING) * self.alpha)
-        return np.asarray(evidence.log(winner, rival, n - winner - rival) >= level)
+        found = np.asarray(evidence.log_alone(winner, n - winner) >= level)
+        more = ~found
+        found[more] = evidence.log(winner[more], rival[more], (n - winner - rival)[more]) >= level
+        return found
 
     def _lost(self, evidence: PairEvidence, winner: Counts, rival: Counts, n: Counts, classes: int) -> Flags:
         rest = lower_bound(n - winner, n, 0.5 * self.beta)
