@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ from noiseproof.models import PaperCIFAR, build, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
 from noiseproof.noises import Gaussian
 from noiseproof.records import Record, RecordSettings, VoteTable
+from noiseproof.sequential.goal import next_look
 from noiseproof.stopped_records import StoppedRecord, StoppedSettings
 from noiseproof.stopping import DecideRadii
 from noiseproof.verification import Cascade
@@ -41,7 +43,8 @@ IMAGES, SAMPLES, SELECTION, CLASSES = 41, 2000, 100, 10
 OBJECTIVES = {
     "stn": {"name": "Stability", "form": "paper", "weight": 1.0},
     "gaussian": {"name": "GaussianAugmentation"},
-    "smoothadv": {"name": "SmoothAdv", "consistency": 1.0},
+    "smoothadv": {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0},
+    "smoothadv-long": {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0},
 }
 RELEASED = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
 Votes = np.ndarray
@@ -71,7 +74,8 @@ def write_run(path: Path, kind: str, sigma: float, seed: int = 0, **changes: Any
         "objective": OBJECTIVES.get(kind),
         "noise": {"name": "gaussian", "sigma": changes.pop("trained_sigma", sigma)},
         "seed": changes.pop("trained_seed", seed),
-        **changes.pop("trained", {"epochs": 12}),
+        "epochs": {"smoothadv": 18, "smoothadv-long": 50}.get(kind, 12),
+        **changes.pop("trained", {}),
     }
     about = {
         "command": ["noiseproof", "certify", str(path), "--every", "10"],
@@ -269,7 +273,7 @@ def test_what_goes_beyond_the_paper_has_a_row_without_a_print(tmp_path: Path) ->
         "paper": ["missing", "missing", "–", "–"],
         "ours": ["missing", "missing", "–", "–"],
     }
-    (command,) = (each.command for each in empty.missing if "smoothadv" in each.command)
+    (command,) = (each.command for each in empty.missing if "smoothadv-0.6" in each.command)
     run = tmp_path / "mnist" / "smoothadv-0.6"
     assert command == f"noiseproof certify {run} --model zoo:mnist-smoothadv-0.6 --precision fp32 --every 10"
 
@@ -280,20 +284,56 @@ def test_what_goes_beyond_the_paper_has_a_row_without_a_print(tmp_path: Path) ->
     assert made.ours is not None
     np.testing.assert_allclose(made.ours.shares, [certified(found, votes.label, 1.58)])
     assert json.loads(table1.write(table1.compute(tmp_path), tmp_path)[0].read_text())["cells"][-2]["printed"] is None
+    (command,) = (each.command for each in table1.compute(tmp_path).missing if str(run) in each.command)
+    stopping = f"noiseproof certify {run} --radius 1.58 --runner-up --samples 1000000 --model zoo:mnist-smoothadv-0.6 --every 10"
+    assert command == stopping, "votes that stop are wanted here"
+    write_decided(runs.read_runs(runs.Network("mnist", "smoothadv", 0.6), tmp_path)[0][0], 31, 6, 4)
+    assert not [each for each in table1.compute(tmp_path).missing if str(run) in each.command]
 
 
-@pytest.mark.parametrize("trained", [{"name": "SmoothAdv", "consistency": 0.0}, OBJECTIVES["stn"]])
-def test_another_training_does_not_stand_for_what_goes_beyond(trained: dict[str, Any], tmp_path: Path) -> None:
-    write_run(tmp_path / "mnist" / "smoothadv-0.6", "smoothadv", 0.6, trained={"epochs": 12, "objective": trained})
+@pytest.mark.parametrize(
+    ("trained", "said"),
+    [
+        ({"objective": OBJECTIVES["smoothadv"] | {"consistency": 0.0}}, "with objective"),
+        ({"objective": OBJECTIVES["smoothadv"] | {"epsilon": 0.5}}, "with objective"),
+        ({"objective": OBJECTIVES["stn"]}, "with objective"),
+        ({"epochs": 12}, "with epochs of training 18"),
+    ],
+)
+def test_another_training_does_not_stand_for_what_goes_beyond(
+    trained: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    write_run(tmp_path / "mnist" / "smoothadv-0.6", "smoothadv", 0.6, trained=trained)
     table = table1.compute(tmp_path)
     assert cell(table, "Beyond the paper", "mnist", "robust").ours is None
-    (missing,) = (each for each in table.missing if each.what.startswith("SmoothAdv"))
-    assert "with objective" in missing.why
+    (missing,) = (each for each in table.missing if each.what.startswith("SmoothAdv with consistency, sigma"))
+    assert said in missing.why
+
+
+def test_a_network_certified_at_another_noise_than_its_own(tmp_path: Path) -> None:
+    """It has a folder, a title and a command that say so, and counts only if training and votes are both as they say."""
+    row = "Beyond the paper, certified at less noise"
+    network = runs.Network("mnist", "smoothadv-long", 0.55, trained=0.6)
+    folder = tmp_path / "mnist" / "smoothadv-long-0.6-at-0.55"
+    (missing,) = (each for each in table1.compute(tmp_path).missing if each.what.startswith(network.title))
+    assert network.title == "SmoothAdv with consistency, 50 epochs, sigma 0.55, trained at 0.6"
+    train, certify = missing.command.split(" && ")
+    assert "--sigma 0.6 " in train
+    assert train.endswith(f"--epochs 50 --average 0.998 --out {folder}")
+    assert certify == f"noiseproof certify {folder} --precision fp32 --every 10 --sigma 0.55"
+    for sigma, trained in ((0.6, 0.6), (0.55, 0.55)):
+        write_run(folder, "smoothadv-long", sigma, trained_sigma=trained)
+        assert cell(table1.compute(tmp_path), row, "mnist", "robust").ours is None
+        shutil.rmtree(folder)
+    write_run(folder, "smoothadv-long", 0.55, trained_sigma=0.6)
+    assert cell(table1.compute(tmp_path), row, "mnist", "robust").ours is not None
+    (missing,) = (each for each in table1.compute(tmp_path).missing if each.what.startswith(network.title))
+    assert missing.command.endswith("--samples 1000000 --every 10 --sigma 0.55")
 
 
 def members(changes: dict[str, Any]) -> list[dict[str, Any]]:
     """Four trainings of SmoothAdv, of which the last has changes."""
-    one = {"objective": OBJECTIVES["smoothadv"], "noise": {"name": "gaussian", "sigma": 0.6}}
+    one = {"objective": OBJECTIVES["smoothadv"], "noise": {"name": "gaussian", "sigma": 0.6}, "epochs": 50}
     return [{"settings": one | {"seed": seed} | (changes if seed == 3 else {})} for seed in range(4)]
 
 
@@ -304,6 +344,8 @@ def members(changes: dict[str, Any]) -> list[dict[str, Any]]:
         ({"objective": OBJECTIVES["stn"]}, "with objective"),
         ({"noise": {"name": "gaussian", "sigma": 0.5}}, "sigma of training"),
         ({"seed": 0}, "seed of training"),
+        ({"epochs": 18}, "epochs of training 50"),
+        ({"objective": OBJECTIVES["smoothadv"] | {"epsilon": 0.5}}, "with objective"),
     ],
 )
 def test_an_ensemble_counts_if_each_of_its_members_does(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -315,7 +357,7 @@ def test_an_ensemble_counts_if_each_of_its_members_does(changes: dict[str, Any],
     file.write_text(json.dumps(content))
     table = table1.compute(tmp_path)
     found = cell(table, "Beyond the paper, four networks as one", "mnist", "robust").ours
-    missing = [each for each in table.missing if "4 networks" in each.what]
+    missing = [each for each in table.missing if "4 networks" in each.what and "votes that stop" not in each.what]
     assert (found is None) is bool(said)
     assert [said in each.why for each in missing] == ([True] if said else [])
     content["about"]["training"]["members"].pop()
@@ -523,7 +565,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
         for name, texts in table1.lines(row):
             assert name == "printed" or set(texts) <= {"missing", "–"}, "no cell is filled by copying"
     named = [each.what for each in table.missing]
-    assert len(named) == 4 + 3 + 1 + 1 + 2, "[17] twice for each data set, three seeds, CIFAR-10, released, beyond"
+    assert len(named) == 4 + 3 + 1 + 1 + 3, "[17] twice for each data set, three seeds, CIFAR-10, released, beyond"
     assert len(figure.missing) == 1 + 3 + 1 + 1 + 3 + 1 + 1 + 1 + 2
     assert all(each.why == "not there" and each.command for each in table.missing + figure.missing)
 
@@ -700,10 +742,13 @@ def test_more_seeds_than_wanted_are_taken(tmp_path: Path) -> None:
     assert not missing
 
 
-def write_decided(run: runs.Run, right: int, undecided: int, wrong: int, **changes: Any) -> StoppedRecord:
+def write_decided(
+    run: runs.Run, right: int, undecided: int, wrong: int, *, runner_up: bool = False, **changes: Any
+) -> StoppedRecord:
     """Votes that stopped: unanimous for the true class, tossed, and unanimous for another."""
     own = run.record.settings
-    procedure = DecideRadii(Gaussian(0.7), [1.58], alpha=0.001, cap=5000).spec() | changes.pop("procedure", {})
+    asked = DecideRadii(Gaussian(0.7), [1.58], alpha=0.001, cap=5000, runner_up=runner_up)
+    procedure = asked.spec() | changes.pop("procedure", {})
     count = right + undecided + wrong
     settings: dict[str, Any] = {
         "data": own.data,
@@ -718,13 +763,14 @@ def write_decided(run: runs.Run, right: int, undecided: int, wrong: int, **chang
         "shard_size": count,
         "engine": {},
     }
-    path = run.record.path / "radius-1.58"
+    path = run.record.path / ("radius-1.58-runner-up" if runner_up else "radius-1.58")
     record = StoppedRecord.create(path, StoppedSettings(**(settings | changes)), {"command": ["noiseproof", "certify"]})
     votes = np.zeros((count, CLASSES), dtype=np.int64)
-    votes[: right + undecided, 3] = 4000
+    many, tossed = (int(next_look(np.array([n]))[0]) if runner_up else n for n in (4000, 2000))
+    votes[: right + undecided, 3] = many
     votes[right : right + undecided] = 0
-    votes[right : right + undecided, 3:5] = 1000
-    votes[right + undecided :, 4] = 4000
+    votes[right : right + undecided, 3:5] = tossed // 2, tossed - tossed // 2
+    votes[right + undecided :, 4] = many
     table = VoteTable(np.arange(0, 10 * count, 10), np.full(count, 3), votes, None, [b""] * count)
     record.write_shard(0, table, {"seconds": 5.0})
     return record
@@ -775,6 +821,21 @@ def test_votes_that_stopped_decide_what_ours_certifies(tmp_path: Path) -> None:
     assert robust.ours.stopped
     assert not natural.ours.stopped
     assert natural.ours.votes == SAMPLES, "at radius 0 the others still speak"
+
+
+def test_winner_and_runner_up_go_before_the_winner_alone(tmp_path: Path) -> None:
+    write_run(STN.folder(tmp_path, 0), "stn", 0.7, 0)
+    ((run,), _) = runs.read_runs(STN, tmp_path)
+    write_decided(run, 21, 10, 10)
+    robust = cell(table1.compute(tmp_path), "STN", "mnist", "robust").ours
+    assert robust is not None
+    assert (robust.shares, robust.runner_up) == ((21 / 41,), False)
+    write_decided(run, 31, 6, 4, runner_up=True)
+    table = table1.compute(tmp_path)
+    robust = cell(table, "STN", "mnist", "robust").ours
+    assert robust is not None
+    assert (robust.shares, robust.runner_up) == ((31 / 41,), True)
+    assert any("runner-up" in name for name in table.sources)
 
 
 @pytest.mark.parametrize(

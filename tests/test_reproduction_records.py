@@ -37,9 +37,10 @@ def test_every_committed_record_is_whole_and_holds_no_images() -> None:
 def test_they_are_what_their_folders_say() -> None:
     for kind, sigma, seeds in (
         ("stn", 0.7, 3), ("stn", 0.5, 1), ("stn", 1.0, 1), ("gaussian", 0.7, 3), ("gaussian", 0.5, 1),
-        ("smoothadv", 0.6, 1), ("ensemble", 0.6, 1),
+        ("smoothadv", 0.6, 1), ("ensemble", 0.6, 1), ("smoothadv-long", 0.55, 1),
     ):  # fmt: skip
-        found, missing = runs.read_runs(runs.Network("mnist", kind, sigma, tuple(range(seeds))), RECORDS)
+        trained = 0.6 if kind == "smoothadv-long" else None
+        found, missing = runs.read_runs(runs.Network("mnist", kind, sigma, tuple(range(seeds)), trained), RECORDS)
         assert len(found) == seeds
         assert not missing
         assert len(found[0].votes.index) == 1000

@@ -1,11 +1,12 @@
 """Records that Table 1 and Figure 1 are made of: where they lie, of which networks they must be, what makes them.
 
     DIR/mnist/stn-0.7               votes on a network of stability training, sigma 0.7, seed 0: figures 3, 4 and 6 attack it
-    DIR/mnist/stn-0.7/radius-1.58   votes on it that stopped by themselves, for Table 1; optional
+    DIR/mnist/stn-0.7/radius-1.58   votes on it that stopped by themselves, for Table 1; optional; -runner-up goes before
     DIR/mnist/stn-0.7-seed1         votes on the same of seed 1, and so on; more seeds than are wanted are taken too
     DIR/mnist/gaussian-0.7          votes on a network of Gaussian augmentation
     DIR/mnist/smoothadv-0.6         votes on the network for Table 1's radius, beyond the paper
     DIR/mnist/ensemble-0.6          votes on four such networks as one
+    DIR/mnist/smoothadv-long-0.6-at-0.55   votes under sigma .55 on one that was trained longer, at .6
     DIR/cifar10/stn-0.392           sigma 100/255
     DIR/cifar10/stn-released        votes on the network that the paper's authors released
     DIR/mnist/kw-single             verified.json of reference [17], see `verified`; kw-cascade
@@ -36,10 +37,14 @@ CIFAR_SIGMA = 100 / 255
 _OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "stn": ("stability", {"name": "Stability", "form": "paper", "weight": 1.0}),
     "gaussian": ("gaussian", {"name": "GaussianAugmentation"}),
-    "smoothadv": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0}),
-    "ensemble": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0}),
+    "smoothadv": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
+    "smoothadv-long": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
+    "ensemble": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
 }
 """By the name of the folder: the name on the command line, and what a training with it, or of each member, records."""
+
+_EPOCHS = {"smoothadv": 18, "smoothadv-long": 50, "ensemble": 50}
+"""Of what goes by how long it was trained."""
 
 _MEMBERS = 4
 """Of an ensemble, of seeds 0, 1, 2 and 3."""
@@ -49,15 +54,20 @@ _RECIPES = {
     "cifar10": "--schedule cosine --precision bf16 --epochs 150",
 }
 
+_LONG = (
+    "--model lenet --set epsilon=1.0 --set steps=2 --set copies=2 --set consistency=1 --ramp-epochs 3 "
+    "--schedule cosine --batch-size 256 --learning-rate 0.0015 --epochs 50 --average 0.998"
+)
+
 _OWN_RECIPES = {
     "smoothadv": "--model lenet --set epsilon=1.0 --set steps=2 --set copies=2 --set consistency=1 --ramp-epochs 3 "
     "--schedule cosine --batch-size 128 --epochs 18 --average 0.999",
-    "ensemble": "--model lenet --set epsilon=1.0 --set steps=2 --set copies=2 --set consistency=1 --ramp-epochs 3 "
-    "--schedule cosine --batch-size 256 --learning-rate 0.0015 --epochs 50 --average 0.998",
+    "smoothadv-long": _LONG,
+    "ensemble": _LONG,
 }
 """Of what the paper has not: by the name of the folder."""
 
-_PRECISIONS = {"stn": "bf16", "gaussian": "bf16", "smoothadv": "fp32", "ensemble": "fp32"}
+_PRECISIONS = {"stn": "bf16", "gaussian": "bf16", "smoothadv": "fp32", "smoothadv-long": "fp32", "ensemble": "fp32"}
 """Of the votes, by the name of the folder: records are compared, and attacks stand beside them, in one precision."""
 
 _RELEASED = "released"
@@ -81,16 +91,18 @@ class Network:
     Attributes:
         data: the data set.
         kind: "stn" or "gaussian", by which it was trained here; "released" for the one that the authors released;
-            "smoothadv", which goes beyond the paper (Salman et al. 2019, with the terms of Jeong & Shin 2020); "ensemble",
-            the mean of the logits of four such networks.
+            "smoothadv", which goes beyond the paper (Salman et al. 2019, with the terms of Jeong & Shin 2020);
+            "smoothadv-long", the same for 50 epochs; "ensemble", the mean of the logits of four of those.
         sigma: of the noise, in training and in certification.
         seeds: of training; those that are wanted.
+        trained: sigma of the noise in training, where it is another.
     """
 
     data: str
     kind: str
     sigma: float
     seeds: tuple[int, ...] = (0,)
+    trained: float | None = None
 
     @property
     def title(self) -> str:
@@ -99,10 +111,12 @@ class Network:
             "stn": "STN",
             "gaussian": "without stability training",
             "smoothadv": "SmoothAdv with consistency",
+            "smoothadv-long": "SmoothAdv with consistency, 50 epochs",
             "ensemble": f"{_MEMBERS} networks of SmoothAdv with consistency",
             _RELEASED: "STN, released by the authors",
         }
-        return f"{names[self.kind]}, sigma {self._sigma}"
+        trained = "" if self.trained is None else f", trained at {self.trained:g}"
+        return f"{names[self.kind]}, sigma {self._sigma}{trained}"
 
     @property
     def _sigma(self) -> str:
@@ -111,7 +125,13 @@ class Network:
     @property
     def name(self) -> str:
         """Of its folder."""
-        return "stn-released" if self.kind == _RELEASED else f"{self.kind}-{self.sigma:.3g}"
+        if self.kind == _RELEASED:
+            return "stn-released"
+        return (
+            f"{self.kind}-{self.sigma:.3g}"
+            if self.trained is None
+            else f"{self.kind}-{self.trained:g}-at-{self.sigma:.3g}"
+        )
 
     def known(self, runs: "Sequence[Run]") -> tuple[int, ...]:
         """Return the seeds of training of runs of this network.
@@ -140,6 +160,7 @@ class Network:
             votes = f" --every {beside.step} --samples {beside.samples} --selection-samples {beside.selection_samples}"
             precision = beside.engine["precision"] if beside.engine else "auto"
         votes = ("" if precision == "auto" else f" --precision {precision}") + votes
+        votes += "" if self.trained is None else f" --sigma {self.sigma!r}"
         if self.kind == _RELEASED:
             given = f"--model noiseproof.models:PaperCIFAR --weights model_cifar10 --data {self.data} --sigma {self.sigma!r}"
             return f"{certify} {given}{votes}"
@@ -154,8 +175,19 @@ class Network:
         combine = shlex.join(["noiseproof", "ensemble", *map(str, members), "--out", str(run)])
         return " && ".join([*train, combine, f"{certify}{votes}"])
 
+    def deciding(self, run: "Run", radius: float, samples: int) -> str:
+        """Return the command whose votes on a run's network stop when winner and runner-up have this radius, or have not."""
+        settings = run.record.settings
+        certify = f"noiseproof certify {shlex.quote(str(run.record.path))} --radius {radius!r} --runner-up --samples {samples}"
+        if run.seed == 0 and f"{self.data}-{self.name}" in shipped():
+            certify += f" --model zoo:{self.data}-{self.name}"
+        precision = settings.engine["precision"] if settings.engine else "auto"
+        certify += f" --every {settings.step}" + ("" if precision == "auto" else f" --precision {precision}")
+        return certify + ("" if self.trained is None else f" --sigma {self.sigma!r}")
+
     def _training(self, seed: int, out: Path) -> str:
-        train = f"noiseproof train --data {self.data} --objective {_OBJECTIVES[self.kind][0]} --sigma {self.sigma!r}"
+        sigma = self.sigma if self.trained is None else self.trained
+        train = f"noiseproof train --data {self.data} --objective {_OBJECTIVES[self.kind][0]} --sigma {sigma!r}"
         return f"{train} --seed {seed} {_OWN_RECIPES.get(self.kind, _RECIPES[self.data])} --out {shlex.quote(str(out))}"
 
 
@@ -227,13 +259,15 @@ def read_runs(network: Network, records: Path) -> tuple[list[Run], list[Missing]
 def read_decided(run: Run, radius: float) -> StoppedRecord | None:
     """Return the votes on a run's network that stopped when it was known whether this radius is certified.
 
-    Looked for in the run's folder, under the name that `noiseproof certify --radius` gives; None where there are none.
+    Looked for in the run's folder, under the names that `noiseproof certify --radius` gives, by winner and runner-up first;
+    None where there are none.
 
     Raises:
         RunError: they are not whole, of another network, noise or data set, or decide something else.
     """
-    path = run.record.path / f"radius-{radius:g}"
-    if not (path / StoppedRecord.configuration).exists():
+    places = [run.record.path / f"radius-{radius:g}{kind}" for kind in ("-runner-up", "")]
+    path = next((place for place in places if (place / StoppedRecord.configuration).exists()), None)
+    if path is None:
         return None
     record, own = StoppedRecord.open(path), run.record.settings
     settings, procedure = record.settings, record.settings.procedure
@@ -292,8 +326,11 @@ def _require_trained(path: Path, network: Network, seed: int, trained: Mapping[s
     found = {"form": "paper"} | dict(trained.get("objective", {"name": "not recorded"}))  # early ones had one form
     _require(path, "objective", wanted, {key: found.get(key) for key in wanted})
     sigma = trained.get("noise", {}).get("sigma", 0.0)
-    _require(path, "sigma of training", f"{network.sigma:.6g}", f"{sigma:.6g}")
+    wanted_sigma = network.sigma if network.trained is None else network.trained
+    _require(path, "sigma of training", f"{wanted_sigma:.6g}", f"{sigma:.6g}")
     _require(path, "seed of training", seed, trained.get("seed"))
+    if network.kind in _EPOCHS:
+        _require(path, "epochs of training", _EPOCHS[network.kind], trained.get("epochs"))
 
 
 def _require_alike(runs: list[Run]) -> None:

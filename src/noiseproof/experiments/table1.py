@@ -65,8 +65,12 @@ _STN = {
 _BEYOND = {
     "Beyond the paper": {"mnist": Network("mnist", "smoothadv", 0.6)},
     "Beyond the paper, four networks as one": {"mnist": Network("mnist", "ensemble", 0.6)},
+    "Beyond the paper, certified at less noise": {"mnist": Network("mnist", "smoothadv-long", 0.55, trained=0.6)},
 }
 """What noise can do at the table's radius with training that came later."""
+
+_MOST = 1_000_000
+"""Votes that an image of these may take."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Value:
         votes: per image; the most there can be where they stop by themselves; 0 for a verifier, which takes none.
         images: N.
         stopped: whether votes stopped by themselves, when the radius was decided.
+        runner_up: whether winner and runner-up decided together.
     """
 
     seeds: tuple[int, ...]
@@ -88,6 +93,7 @@ class Value:
     votes: int
     images: int
     stopped: bool = False
+    runner_up: bool = False
 
     @property
     def mean(self) -> float:
@@ -134,7 +140,7 @@ class Table1:
     """The table.
 
     Attributes:
-        rows: the paper's, one for the network that its authors released, and two beyond the paper.
+        rows: the paper's, one for the network that its authors released, and three beyond the paper.
         missing: what would fill the cells that are missing.
         sources: the records that were read, by the name of their folder.
     """
@@ -172,7 +178,7 @@ def compute(records: Path) -> Table1:
             runs, missing = read_runs(network, records)
             table.missing.extend(missing)
             table.sources.update({str(run.record.path): run for run in runs})
-            decided = _decided(table, runs, RADII[data])
+            decided = _decided(table, runs, RADII[data], wanted=model in _BEYOND)
             for kind in ("robust", "natural"):
                 of_stn = _PRINTED["STN"][COLUMNS.index((data, kind))] if model in _STN else None
                 cells[data, kind] = _cell(of_stn, runs, decided, RADII[data] if kind == "robust" else 0.0)
@@ -234,10 +240,11 @@ def _verification(folder: Path, data: str) -> str:
     return " && ".join([*commands, shlex.join(verify)])
 
 
-def _decided(table: Table1, runs: list[Run], radius: float) -> list[StoppedRecord] | None:
-    """Return the votes that stopped by themselves, of every seed, or None; a record that does not fit is named."""
+def _decided(table: Table1, runs: list[Run], radius: float, *, wanted: bool) -> list[StoppedRecord] | None:
+    """Return the votes that stopped by themselves, of every seed, or None; what does not fit, or is wanted, is named."""
     found = []
     for run in runs:
+        what = f"{run.network.title}, votes that stop at {radius:g}"
         try:
             record = read_decided(run, radius)
             if record is not None and record.settings.procedure["alpha"] != ALPHA:
@@ -248,10 +255,11 @@ def _decided(table: Table1, runs: list[Run], radius: float) -> list[StoppedRecor
                     remedy="Decide it again with --alpha, or move it away.",
                 )
         except NoiseproofError as error:
-            command = f"noiseproof certify {run.record.path} --radius {radius!r} --every {run.record.settings.step}"
-            table.missing.append(Missing(f"{run.network.title}, votes that stop at {radius:g}", str(error), command))
+            table.missing.append(Missing(what, str(error), run.network.deciding(run, radius, _MOST)))
         else:
             found += [] if record is None else [record]
+            if record is None and wanted:
+                table.missing.append(Missing(what, "not there", run.network.deciding(run, radius, _MOST)))
     if not runs or len(found) < len(runs):
         return None
     procedures = [record.settings.procedure for record in found]
@@ -278,7 +286,7 @@ def _cell(printed: float | None, runs: list[Run], decided: list[StoppedRecord] |
     else:
         paper = np.array([(run.votes.votes.argmax(-1) == run.votes.label).mean() for run in runs])
     mine, allowed = ours(runs, at).values[:, 0], allowance(images, len(runs))
-    ours_votes, stopped = votes, decided is not None and radius > 0.0
+    ours_votes, stopped, by_two = votes, decided is not None and radius > 0.0, False
     if decided is not None and radius:
         tables = [record.read() for record in decided]
         mine = np.array(
@@ -288,11 +296,12 @@ def _cell(printed: float | None, runs: list[Run], decided: list[StoppedRecord] |
             ]
         )
         ours_votes = decided[0].settings.procedure["cap"]
+        by_two = bool(decided[0].settings.procedure.get("runner_up"))
     least = max(float(mine.mean()) - allowed, 0.0)
     return Cell(
         printed,
         Value(seeds, tuple(paper.tolist()), None, votes, images),
-        Value(seeds, tuple(mine.tolist()), least, ours_votes, images, stopped),
+        Value(seeds, tuple(mine.tolist()), least, ours_votes, images, stopped, by_two),
     )
 
 
