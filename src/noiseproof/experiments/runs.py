@@ -127,11 +127,12 @@ class Network:
         """Of its folder."""
         if self.kind == _RELEASED:
             return "stn-released"
-        return (
-            f"{self.kind}-{self.sigma:.3g}"
-            if self.trained is None
-            else f"{self.kind}-{self.trained:g}-at-{self.sigma:.3g}"
-        )
+        return f"{self.kind}-{self.trained_at:.3g}" + ("" if self.trained is None else f"-at-{self.sigma:.3g}")
+
+    @property
+    def trained_at(self) -> float:
+        """Sigma of the noise in training."""
+        return self.sigma if self.trained is None else self.trained
 
     def known(self, runs: "Sequence[Run]") -> tuple[int, ...]:
         """Return the seeds of training of runs of this network.
@@ -186,8 +187,9 @@ class Network:
         return certify + ("" if self.trained is None else f" --sigma {self.sigma!r}")
 
     def _training(self, seed: int, out: Path) -> str:
-        sigma = self.sigma if self.trained is None else self.trained
-        train = f"noiseproof train --data {self.data} --objective {_OBJECTIVES[self.kind][0]} --sigma {sigma!r}"
+        train = (
+            f"noiseproof train --data {self.data} --objective {_OBJECTIVES[self.kind][0]} --sigma {self.trained_at!r}"
+        )
         return f"{train} --seed {seed} {_OWN_RECIPES.get(self.kind, _RECIPES[self.data])} --out {shlex.quote(str(out))}"
 
 
@@ -326,8 +328,7 @@ def _require_trained(path: Path, network: Network, seed: int, trained: Mapping[s
     found = {"form": "paper"} | dict(trained.get("objective", {"name": "not recorded"}))  # early ones had one form
     _require(path, "objective", wanted, {key: found.get(key) for key in wanted})
     sigma = trained.get("noise", {}).get("sigma", 0.0)
-    wanted_sigma = network.sigma if network.trained is None else network.trained
-    _require(path, "sigma of training", f"{wanted_sigma:.6g}", f"{sigma:.6g}")
+    _require(path, "sigma of training", f"{network.trained_at:.6g}", f"{sigma:.6g}")
     _require(path, "seed of training", seed, trained.get("seed"))
     if network.kind in _EPOCHS:
         _require(path, "epochs of training", _EPOCHS[network.kind], trained.get("epochs"))
