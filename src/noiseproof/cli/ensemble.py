@@ -17,7 +17,9 @@ def ensemble(
     members: Annotated[
         list[str],
         typer.Argument(
-            metavar="NETWORK...", help="Two or more: run folders, checkpoints or zoo:NAME.", show_default=False
+            metavar="NETWORK...",
+            help="Run folders, checkpoints or zoo:NAME, together two or more networks; an ensemble counts as its members.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The run folder to write.", show_default=False)],
@@ -26,26 +28,34 @@ def ensemble(
         typer.Option(
             "--sigma",
             "--scale",
-            help="Size of the noise to certify with, where the members were trained with different ones.",
-            show_default="that of the members",
+            help="Size of the noise to certify with, where that of the networks is not the same.",
+            show_default="that of the networks",
         ),
     ] = None,
     noise: Annotated[names.NoiseName, typer.Option(help="Of --sigma.")] = names.NoiseName.gaussian,
+    early_exit: Annotated[
+        float | None,
+        typer.Option(
+            "--early-exit",
+            metavar="MARGIN",
+            help="Ask in the order given, and no further network about a noisy copy once the two largest logits of the mean "
+            "are so far apart.",
+            show_default="all are asked",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Put trained networks together as one classifier: the mean of their logits.
 
     Several networks err less often on the same noisy copy than one, so that more is certified; a vote costs as much as
-    all of them. The run folder is used like any other: certify, attack, audit.
+    all of them, or with --early-exit, where that is not compiled or in int8, little more than the first. The run folder is
+    used like any other: certify, attack, audit.
     """
     from noiseproof.training import combine
 
     added = None if sigma is None else names.noise(noise, sigma)
-    path = combine([(place, names.checkpoint(place)) for place in members], out, added)
+    path = combine([(place, names.checkpoint(place)) for place in members], out, added, early_exit)
     if json:
-        print_json({"run": str(out), "checkpoint": str(path), "members": members})
+        print_json({"run": str(out), "checkpoint": str(path), "members": members, "early_exit": early_exit})
         return
-    say(
-        f"{len(members)} networks as one: {escape(str(path))}\n"
-        f"Next: [bold]noiseproof certify {escape(quote(str(out)))}[/]"
-    )
+    say(f"As one network: {escape(str(path))}\nNext: [bold]noiseproof certify {escape(quote(str(out)))}[/]")

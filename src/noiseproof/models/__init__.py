@@ -11,7 +11,7 @@ from noiseproof.models.lenet import LeNet, lenet_wide
 from noiseproof.models.normalise import CIFAR10, IMAGENET, Normalise, with_normalisation
 from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
-from noiseproof.models.registry import build, ensemble_name, names
+from noiseproof.models.registry import build, ensemble_name, member_names, names
 from noiseproof.models.small_cnn import SmallCNN
 from noiseproof.models.zoo import fetch, shipped
 
@@ -40,6 +40,7 @@ __all__ = [
     "lenet_wide",
     "load_checkpoint",
     "load_model",
+    "member_names",
     "model_digest",
     "names",
     "resnet50",

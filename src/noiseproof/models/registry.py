@@ -1,5 +1,6 @@
 """Networks by name, so that a checkpoint can name its architecture."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from torch import nn
@@ -15,12 +16,13 @@ from noiseproof.models.paper_cifar import PaperCIFAR
 from noiseproof.models.paper_mnist import PaperMNIST
 from noiseproof.models.small_cnn import SmallCNN
 
-__all__ = ["MOST_MEMBERS", "build", "ensemble_name", "names"]
+__all__ = ["MOST_MEMBERS", "build", "ensemble_name", "member_names", "names"]
 
 MOST_MEMBERS = 50
 """Of an ensemble that a checkpoint names: the name alone must not fill the memory."""
 
 _ENSEMBLE = "ensemble:"
+_EARLY_EXIT = ";early-exit="
 
 _BY_NAME: dict[str, Callable[[], nn.Module]] = {
     "digits-cnn": DigitsCNN,
@@ -44,14 +46,24 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def ensemble_name(members: Sequence[str]) -> str:
+def ensemble_name(members: Sequence[str], early_exit: float | None = None) -> str:
     """Return the name by which `build` makes an `Ensemble` of networks of these names.
+
+    Args:
+        members: names of networks.
+        early_exit: the margin of the `Ensemble`, if it has one.
 
     Raises:
         InvalidInputError: more than `MOST_MEMBERS`: `build` would refuse the name.
     """
     _require_few(members)
-    return _ENSEMBLE + ",".join(members)
+    return _ENSEMBLE + ",".join(members) + ("" if early_exit is None else f"{_EARLY_EXIT}{float(early_exit)!r}")
+
+
+def member_names(name: str) -> tuple[str, ...]:
+    """Return what `ensemble_name` was given; nothing for the name of one network."""
+    listed = name.removeprefix(_ENSEMBLE).partition(_EARLY_EXIT)[0]
+    return tuple(listed.split(",")) if name.startswith(_ENSEMBLE) else ()
 
 
 def build(name: str) -> nn.Module:
@@ -65,9 +77,9 @@ def build(name: str) -> nn.Module:
         MissingExtraError: the network is of a package that is not installed.
     """
     if name.startswith(_ENSEMBLE):
-        members = name.removeprefix(_ENSEMBLE).split(",")
+        members, margin = member_names(name), _margin(name)
         _require_few(members)
-        return Ensemble([_build_one(member) for member in members])
+        return Ensemble([_build_one(member) for member in members], margin)
     return _build_one(name)
 
 
@@ -79,6 +91,24 @@ def _require_few(members: Sequence[str]) -> None:
             got=len(members),
             remedy="For more, build noiseproof.models.Ensemble in a factory of your own.",
         )
+
+
+def _margin(name: str) -> float | None:
+    _, has_margin, text = name.partition(_EARLY_EXIT)
+    if not has_margin:
+        return None
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = math.nan
+    if ensemble_name(member_names(name), margin) != name:
+        raise InvalidInputError(
+            "model",
+            required="the name of an ensemble, as noiseproof.models.ensemble_name gives it",
+            got=repr(name),
+            remedy=f"After {_EARLY_EXIT[1:]} stands a number, such as 1.5.",
+        )
+    return margin
 
 
 def _build_one(name: str) -> nn.Module:

@@ -6,7 +6,7 @@ from typing import Any
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.files import require_writable
-from noiseproof.models import Checkpoint, Ensemble, ensemble_name, model_digest, save_checkpoint
+from noiseproof.models import Checkpoint, Ensemble, ensemble_name, member_names, model_digest, save_checkpoint
 from noiseproof.noises import Noise
 from noiseproof.provenance import provenance
 from noiseproof.training.state import CHECKPOINT, require_free
@@ -14,29 +14,37 @@ from noiseproof.training.state import CHECKPOINT, require_free
 __all__ = ["combine"]
 
 
-def combine(members: Sequence[tuple[str, Checkpoint]], out: Path, noise: Noise | None = None) -> Path:
+def combine(
+    members: Sequence[tuple[str, Checkpoint]], out: Path, noise: Noise | None = None, early_exit: float | None = None
+) -> Path:
     """Write networks as one ensemble, and return its checkpoint.
 
-    The checkpoint holds the weights of all, and its record the record of each, with the digest of its weights.
+    The checkpoint holds the weights of all, and its record the record of each, with the digest of its weights. An ensemble
+    among them counts as its members, one by one: all weigh alike, and only its noise is kept.
 
     Args:
-        members: (name for messages, network with its record), 2 to 50, trained on the same data.
+        members: (name for messages, network with its record), together 2 to 50 networks, trained on the same data.
         out: the run folder to write, without another training.
-        noise: which it is certified with unless another is named; None: that of the members, if all have the same.
+        noise: which it is certified with unless another is named; None: that of all that are put together, if they have
+            the same.
+        early_exit: the margin of the mean's logits at which no further member is asked; None asks all. See `Ensemble`.
 
     Raises:
-        InvalidInputError: fewer than two or more than 50, the same one twice, an ensemble among them, trained on
-            different data, or with different noise where none is named, or without a record of its training.
+        InvalidInputError: fewer than two or more than 50, the same one twice, trained on different data, or with
+            different noise where none is named, or without a record of its training; a margin that is not above 0 or not
+            finite.
         RunError: `out` holds a training, or cannot be written.
     """
-    name = ensemble_name([member.model_name for _, member in members])
+    for place, given in members:
+        _require_record(place, given.record)
+        if noise is None:
+            _require_equal(place, "noise", _noise(given.record), _noise(members[0][1].record))
+    usual = _noise(members[0][1].record) if members else None
+    members = [one for place, given in members for one in _apart(place, given)]
+    name = ensemble_name([member.model_name for _, member in members], early_exit)
     digests = [model_digest(member.model) for _, member in members]
     for number, (place, member) in enumerate(members):
         _require_record(place, member.record)
-        if isinstance(member.model, Ensemble):
-            raise InvalidInputError(
-                place, required="one network", got="an ensemble", remedy="Name its members: all count alike."
-            )
         if digests[number] in digests[:number]:
             raise InvalidInputError(
                 place,
@@ -45,24 +53,42 @@ def combine(members: Sequence[tuple[str, Checkpoint]], out: Path, noise: Noise |
                 remedy="Leave it out: twice the same votes prove no more.",
             )
         _require_equal(place, "training data", _data(member.record), _data(members[0][1].record))
-        if noise is None:
-            _require_equal(place, "noise", _noise(member.record), _noise(members[0][1].record))
-    network = Ensemble([member.model for _, member in members]).eval()
+    network = Ensemble([member.model for _, member in members], early_exit).eval()
     first = members[0][1].record
     require_writable(out)
     require_free(out)
     about = {
         "settings": {
             "model": name,
-            "objective": {"name": "Ensemble"},
-            "noise": _noise(first) if noise is None else noise.spec(),
+            "objective": {"name": "Ensemble"} | ({} if early_exit is None else {"early_exit": float(early_exit)}),
+            "noise": usual if noise is None else noise.spec(),
         },
         "data": first["data"],
-        "members": [{"digest": digest} | member.record for digest, (_, member) in zip(digests, members, strict=True)],
+        "members": [member.record | {"digest": digest} for digest, (_, member) in zip(digests, members, strict=True)],
         "made": provenance("cpu") | {"data": first.get("made", {}).get("data", {})},
     }
     save_checkpoint(out / CHECKPOINT, network, name, about)
     return out / CHECKPOINT
+
+
+def _apart(place: str, network: Checkpoint) -> list[tuple[str, Checkpoint]]:
+    """Return the members of an ensemble, each with its own record, or the one network itself."""
+    if not isinstance(network.model, Ensemble):
+        return [(place, network)]
+    names, told = member_names(network.model_name), network.record.get("members")
+    records = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    if not len(names) == len(records) == len(network.model.members):
+        raise InvalidInputError(
+            place,
+            required="an ensemble whose record tells of each of its members",
+            got=f"{len(network.model.members)} members, {len(names)} names and {len(records)} records",
+            remedy="Put it together anew: noiseproof ensemble.",
+        )
+    parts = zip(network.model.members, names, records, strict=True)
+    return [
+        (f"{place}, member {number}", Checkpoint(model, name, record))
+        for number, (model, name, record) in enumerate(parts)
+    ]
 
 
 def _require_record(place: str, record: Mapping[str, Any]) -> None:
