@@ -9,8 +9,10 @@ A format of its own: bounds for a number of votes fixed beforehand do not hold f
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from noiseproof.errors import RunError
 from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.noises import Noise, from_spec
 from noiseproof.records import VoteTable
@@ -68,6 +71,30 @@ class StoppedRecord(ShardedRecord[StoppedSettings, VoteTable]):
     version = 1
     settings_type = StoppedSettings
     command = "certify"
+
+    @classmethod
+    def create(cls, path: Path, settings: StoppedSettings, about: Mapping[str, Any]) -> "StoppedRecord":
+        """Start a record, or go on with the one that is there: of equal settings, or with the same and a lower cap.
+
+        Under a higher cap the votes that are there are kept, and images that are not decided by them go on. No evidence
+        depends on the cap, and every number of votes may be the last, so that certificates hold at alpha as before, and
+        all outcomes are those of a record begun under the higher cap.
+
+        Raises:
+            RunError: as `ShardedRecord.create`; or the cap is to be raised while another process is at work.
+        """
+        if (path / cls.configuration).exists():
+            found = cls.open(path)
+            if found.goes_on_under(settings):
+                return found.raise_cap(settings, about)
+        return super().create(path, settings, about)
+
+    def goes_on_under(self, settings: StoppedSettings) -> bool:
+        """Whether these settings are the record's but for a higher cap."""
+        before, now = self.settings.procedure, settings.procedure
+        if not before.get("cap", math.inf) < now.get("cap", -math.inf):
+            return False
+        return replace(self.settings, procedure=now) == settings and {**before, "cap": None} == {**now, "cap": None}
 
     @cached_property
     def noise(self) -> Noise:
@@ -133,6 +160,38 @@ class StoppedRecord(ShardedRecord[StoppedSettings, VoteTable]):
             return {int(index): np.asarray(counts, dtype=np.int64) for index, counts in json.loads(content).items()}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
+
+    def raise_cap(self, settings: StoppedSettings, about: Mapping[str, Any]) -> "StoppedRecord":
+        """Keep all votes for a record under a higher cap, and put it in the place of this one.
+
+        Killed before the new configuration is there, it leaves this record as it is, but for votes of shards that are not
+        whole; killed later, the new one.
+        """
+        past = {"cap": self.settings.procedure["cap"], "about": dict(self.about)}
+        raised = StoppedRecord(self.path, settings, {**about, "raised_from": past})
+        with ExitStack() as claims:
+            for shard in self.shards:
+                if not claims.enter_context(self.claim(shard)):
+                    raise RunError(
+                        str(self.path),
+                        required="at rest, to raise its cap",
+                        got=f"another process at work on shard {shard}",
+                        remedy="Wait until it has ended, or stop it: nothing is lost.",
+                    )
+            for shard in self.shards:
+                raised.keep(shard, self._so_far(shard))
+            content = {"format": self.version, "settings": settings.plain(), "about": dict(raised.about)}
+            write_atomically(self.path / self.configuration, json.dumps(content, indent=2).encode())
+            for shard in self.shards:
+                self.shard_path(shard).unlink(missing_ok=True)
+        return raised
+
+    def _so_far(self, shard: int) -> dict[int, Int[np.ndarray, " classes"]]:
+        """The votes of a shard, whole or not."""
+        if not self.holds(shard):
+            return self.kept(shard)
+        table = self._read_shard(shard)
+        return dict(zip(table.index.tolist(), table.votes, strict=True))
 
     def _partial(self, shard: int) -> Path:
         return self.shard_path(shard).with_suffix(".partial")

@@ -99,10 +99,12 @@ def count_votes(
     plain = SmoothedClassifier(subject.classifier, noise, dataset.num_classes)
     settings = job.plan(dataset, plain, model=subject.model, seed=seed, every=selection.every, limit=selection.limit)
     recorded = _recorded(job.record, out, settings)
-    if recorded is not None and not recorded.missing()[0] and _keeps(engine, recorded):
+    raised = recorded is not None and _is_raised(recorded, _as_recorded(settings, recorded))
+    if recorded is not None and (raised or not recorded.missing()[0]) and _keeps(engine, recorded):
         _require_answers(subject, recorded, where)
-        say(f"All {len(settings.indices)} images were counted before.")
-        return recorded
+        if not raised:
+            say(f"All {len(settings.indices)} images were counted before.")
+            return recorded
     classifier, batch_size = running(
         subject,
         engine,
@@ -122,6 +124,8 @@ def count_votes(
         say(f"[yellow]Counted anew:[/] {escape(str(fault))}")
     images = {shard: len(record.shard_indices(shard)) for shard in record.shards}
     done = len(settings.indices) - sum(images[shard] for shard in missing)
+    if raised:
+        say("The votes that were counted before are kept: they go on under the higher --samples.")
     if done:
         say(f"{done} of {len(settings.indices)} images were counted before.")
     part = set(_shards(record, selection.shard))
@@ -162,7 +166,18 @@ def _recorded(kind: type[RecordT], out: Path, settings: Any) -> RecordT | None:
     if not (out / kind.configuration).exists():
         return None
     found = kind.open(out)
-    return kind.create(out, replace(settings, engine=found.settings.engine or settings.engine), {})
+    wanted = _as_recorded(settings, found)
+    return found if _is_raised(found, wanted) else kind.create(out, wanted, {})
+
+
+def _as_recorded(settings: Any, recorded: Record | StoppedRecord) -> Any:
+    """The settings, in the engine of the record where it has one."""
+    return replace(settings, engine=recorded.settings.engine or settings.engine)
+
+
+def _is_raised(recorded: Record | StoppedRecord, settings: Any) -> bool:
+    """Whether the votes of a record are to go on under a higher cap."""
+    return isinstance(recorded, StoppedRecord) and recorded.goes_on_under(settings)
 
 
 def _keeps(engine: Engine, recorded: Record | StoppedRecord) -> bool:
