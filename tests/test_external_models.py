@@ -19,6 +19,7 @@ from noiseproof.models import load_model
 from noiseproof.models.exported import _EXPRESSION, ExportedRunner
 from noiseproof.models.weights import read_weights
 from noiseproof.noises import Gaussian
+from noiseproof.provenance import same_model
 
 IMAGES = np.random.default_rng(0).random((3, 1, 4, 4), dtype=np.float32)
 
@@ -91,6 +92,24 @@ def test_the_digest_sees_the_code(package: Path) -> None:
     file.write_text(file.read_text().replace("nn.ReLU()", "nn.Tanh()"))
     del sys.modules["zoo_of_mine"]
     assert load_model("zoo_of_mine:network").about["source"] != before["source"]
+
+
+def test_a_network_of_the_package_is_told_by_its_weights(package: Path) -> None:
+    about = load_model("noiseproof.models:DigitsCNN").about
+    assert about["source"] is None
+    old = {"name": about["name"], "source": "of a file of the package", "digest": about["digest"]}
+    assert same_model(old, about)
+    assert same_model(about, old)
+    assert not same_model(old | {"digest": "other"}, about)
+    assert not same_model(old | {"name": "noiseproof.models:LeNet"}, about), "equal weights in another network"
+    mine = load_model("zoo_of_mine:network").about
+    assert same_model(mine, dict(mine))
+    assert not same_model(mine | {"source": "other"}, mine)
+    assert not same_model(mine | {"name": "noiseproof_of_mine:network", "source": None}, mine)
+    assert not same_model(
+        {"name": "noiseproofs:net", "source": "a", "digest": "d"},
+        {"name": "noiseproofs:net", "source": "b", "digest": "d"},
+    )
 
 
 def test_estimators_and_functions(package: Path) -> None:

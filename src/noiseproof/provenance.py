@@ -1,14 +1,15 @@
-"""Where and by what a file was made, for whoever checks it later."""
+"""Where, by what and of which classifier a file was made, for whoever checks it later."""
 
 import contextlib
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["device_name", "provenance"]
+__all__ = ["device_name", "is_own", "provenance", "same_model"]
 
 _PACKAGES = ("noiseproof", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pyarrow")
 _OPTIONAL = ("torchao", "onnxruntime")
@@ -38,6 +39,26 @@ def device_name(device: object) -> str:
     if str(device).startswith("cuda"):
         return str(torch.cuda.get_device_name(str(device)))
     return _processor()
+
+
+def is_own(name: str) -> bool:
+    """Whether a module, or the "module:factory" of a classifier, is of this package."""
+    return name.partition(":")[0].partition(".")[0] == "noiseproof"
+
+
+def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two records speak of one classifier: equal digests of weights and code; a function without, equal names.
+
+    Of one file of code the factories may differ, so there the names count too. Networks of this package are told by weights
+    and names; records that were made before that was so have a digest of one of its files.
+    """
+    if one.get("digest") is None:
+        return dict(one) == dict(other)
+    if is_own(str(one.get("name"))) and is_own(str(other.get("name"))):
+        keys: tuple[str, ...] = ("digest", "name")
+    else:
+        keys = ("digest", "source") if one.get("source") is None else ("digest", "source", "name")
+    return all(one.get(key) == other.get(key) for key in keys)
 
 
 def _program() -> str:

@@ -21,7 +21,7 @@ from noiseproof.engine import accelerate, keep_large_blocks
 from noiseproof.errors import InvalidInputError, OutOfMemoryError
 from noiseproof.noises import from_spec
 from noiseproof.probing import require_right_scale
-from noiseproof.provenance import provenance
+from noiseproof.provenance import provenance, same_model
 from noiseproof.records import DATA_IMAGES, Record
 from noiseproof.runners import Runner
 from noiseproof.sampling import default_batch_size
@@ -192,8 +192,6 @@ def require_unchanged(subject: Subject, noise: "Noise | None", run: Path, device
 
     Nothing is asked where the run has none, or of another classifier, noise or data: nothing is then said beside them.
     """
-    from noiseproof.reports.attacked import same_model  # which loads matplotlib
-
     if noise is None or not (run / Record.configuration).exists():
         return
     recorded = Record.open(run)

@@ -21,7 +21,7 @@ from noiseproof.data import Dataset
 from noiseproof.engine import accelerate, keep_large_blocks, multiplies_bfloat16
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.noises import from_spec
-from noiseproof.provenance import provenance
+from noiseproof.provenance import provenance, same_model
 from noiseproof.records import Record, RecordSettings
 from noiseproof.runners import FunctionRunner, Runner
 from noiseproof.training import CHECKPOINT
@@ -184,8 +184,6 @@ def require_recorded(path: Path, subject: Subject, settings: AttackSettings | Re
         settings: of the record.
         done: certified or attacked.
     """
-    from noiseproof.reports.attacked import same_model  # which loads matplotlib
-
     found = subject.dataset.about()
     recorded = None if settings.noise is None else from_spec(settings.noise)
     for what, before, here, agree in (

@@ -25,8 +25,8 @@ from typing import Any
 from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.models import shipped
 from noiseproof.noises import Gaussian
+from noiseproof.provenance import same_model
 from noiseproof.records import Record, RecordSettings, VoteTable
-from noiseproof.reports.attacked import same_model
 from noiseproof.stopped_records import StoppedRecord
 from noiseproof.training import CHECKPOINT
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from noiseproof.errors import InvalidInputError, MissingExtraError
+from noiseproof.provenance import is_own
 
 __all__ = ["build_from", "source_digest"]
 
@@ -57,6 +58,11 @@ def build_from(spec: str) -> Any:
 
 
 def source_digest(spec: str) -> str | None:
-    """Return the SHA-256 of the file that defines the factory; None where there is no such file."""
-    file = getattr(sys.modules[spec.partition(":")[0]], "__file__", None)
+    """Return the SHA-256 of the file of the factory's module; None where there is no such file, or it is of this package.
+
+    The package's own networks are told by their weights, as those of checkpoints and of the zoo are: a file of the package
+    changes with every version, which records name.
+    """
+    module = spec.partition(":")[0]
+    file = None if is_own(module) else getattr(sys.modules[module], "__file__", None)
     return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()

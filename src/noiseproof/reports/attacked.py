@@ -1,9 +1,8 @@
 """Records of attacks as figures: accuracy under attack, and the certified accuracy of the same classifier beside it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +12,7 @@ from noiseproof.balls import ORDERS
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation import certified_accuracy
 from noiseproof.files import write_atomically
+from noiseproof.provenance import same_model
 from noiseproof.records import Record, recertify
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.curves import figure_svg
@@ -25,7 +25,6 @@ __all__ = [
     "draw_attack",
     "found_verdicts",
     "other_engine",
-    "same_model",
     "summarise_attack",
     "worst_case",
 ]
@@ -69,17 +68,6 @@ def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
         )
     worst = worst_of([each.verdicts for each in found])
     return summarise_verdicts(worst, np.asarray(records[0].settings.sizes, dtype=np.float64))
-
-
-def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records speak of one classifier: equal digests of weights and code; a function without, equal names.
-
-    Of one file of code the factories may differ, so there the names count too.
-    """
-    if one.get("digest") is None:
-        return dict(one) == dict(other)
-    keys = ("digest", "source") if one.get("source") is None else ("digest", "source", "name")
-    return all(one.get(key) == other.get(key) for key in keys)
 
 
 def certified_beside(
