@@ -18,7 +18,7 @@ from noiseproof.attack_records import AttackRecord
 from noiseproof.certificates import NeymanPearson
 from noiseproof.cli.console import console
 from noiseproof.errors import NoiseproofError, RunError
-from noiseproof.experiments import attack_figures, ladder
+from noiseproof.experiments import attack_figures, attacked, ladder
 from noiseproof.noises import Noise
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 
@@ -417,12 +417,12 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
 
 def small_figure(loss: str) -> attack_figures.AttackFigure:
     """A figure of two curves, of one and of two attacks on the network of these tests."""
-    digits = attack_figures.Defender("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
+    digits = attacked.Defender("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
     settings = (f"loss={loss}", "draws=4", "steps=5")
-    one = attack_figures.Cell(digits, "pgd", "l2", settings, every=150, sizes="0.5", votes=50)
-    other = attack_figures.Cell(digits, "random", "l2", every=150, sizes="0.5", votes=50)
+    one = attacked.Cell(digits, "pgd", "l2", settings, every=150, sizes="0.5", votes=50)
+    other = attacked.Cell(digits, "random", "l2", every=150, sizes="0.5", votes=50)
     curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
-    return attack_figures.AttackFigure("figure6", {"l2": curves}, [(digits, 0)])
+    return attack_figures.AttackFigure("figure6", [attack_figures.Plot("digits", "l2", curves)], [(digits, 0)])
 
 
 def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
@@ -471,10 +471,8 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
 
 
 def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
-    digits = attack_figures.Defender(
-        "stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599
-    )
-    one = attack_figures.Cell(digits, "pgd", "l2", ("loss=margin", "draws=4", "steps=5"), every=150, sizes="0.5")
+    digits = attacked.Defender("stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599)
+    one = attacked.Cell(digits, "pgd", "l2", ("loss=margin", "draws=4", "steps=5"), every=150, sizes="0.5")
     options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50, "--precision", "fp32"]
     noiseproof("attack", run, *options, "--out", tmp_path / one.folder)
     with pytest.raises(RunError, match="with precision bf16"):
@@ -515,11 +513,11 @@ def test_missing_records_come_with_commands_that_parse() -> None:
     from noiseproof.cli import names
 
     for figure in attack_figures.FIGURES.values():
-        for norm, curves in figure.curves.items():
-            for cell in (cell for _, cells, _, _ in curves for cell in cells):
+        for plot in figure.plots:
+            for cell in (cell for _, cells, _, _ in plot.curves for cell in cells):
                 attack = names.attack(names.AttackName(cell.attack), cell.changes)
-                attack.require_norm(norm)
-                assert cell.norm == norm
+                attack.require_norm(plot.norm)
+                assert (cell.norm, cell.defender.data) == (plot.norm, plot.data)
                 command = cell.command(Path("runs"))
                 assert "--out runs/" in command
                 precision = cell.defender.precision

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from noiseproof.attack_records import AttackRecord
 from noiseproof.cli import app, names
 from noiseproof.experiments import ladder_figure
-from noiseproof.experiments.attack_figures import Cell
+from noiseproof.experiments.attacked import Cell
 from noiseproof.experiments.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
 from noiseproof.robustness import Verdict
 

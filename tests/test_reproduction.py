@@ -28,7 +28,17 @@ from noiseproof.bounds import SisonGlaz
 from noiseproof.cli import app
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.experiments import attack_figures, figure1, figure5, procedures, reproduction, runs, table1, verified
+from noiseproof.experiments import (
+    attack_figures,
+    attacked,
+    figure1,
+    figure5,
+    procedures,
+    reproduction,
+    runs,
+    table1,
+    verified,
+)
 from noiseproof.experiments.sources import sources
 from noiseproof.models import PaperCIFAR, build, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
@@ -348,22 +358,39 @@ def members(changes: dict[str, Any]) -> list[dict[str, Any]]:
         ({"objective": OBJECTIVES["smoothadv"] | {"epsilon": 0.5}}, "with objective"),
     ],
 )
-def test_an_ensemble_counts_if_each_of_its_members_does(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
-    path = tmp_path / "mnist" / "ensemble-0.6"
-    write_run(path, "ensemble", 0.6)
+@pytest.mark.parametrize(
+    ("network", "row", "settings"),
+    [
+        (runs.Network("mnist", "ensemble", 0.6), "Beyond the paper, four networks as one", {}),
+        (
+            runs.Network("mnist", "ensemble-early", 0.55, trained=0.6),
+            "Beyond the paper, four as one, at less noise",
+            {"early_exit": 1.5},
+        ),
+    ],
+)
+def test_an_ensemble_counts_if_each_of_its_members_does(
+    changes: dict[str, Any], said: str, network: runs.Network, row: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "mnist" / network.name
+    write_run(path, network.kind, network.sigma)
     file = path / Record.configuration
     content = json.loads(file.read_text())
-    content["about"]["training"] = {"settings": {"objective": {"name": "Ensemble"}}, "members": members(changes)}
-    file.write_text(json.dumps(content))
-    table = table1.compute(tmp_path)
-    found = cell(table, "Beyond the paper, four networks as one", "mnist", "robust").ours
-    missing = [each for each in table.missing if "4 networks" in each.what and "votes that stop" not in each.what]
-    assert (found is None) is bool(said)
-    assert [said in each.why for each in missing] == ([True] if said else [])
+    made = {"objective": {"name": "Ensemble"} | settings}
+    content["about"]["training"] = {"settings": made, "members": members(changes)}
+
+    def missing() -> list[str]:
+        file.write_text(json.dumps(content))
+        wanted = table1.compute(tmp_path).missing
+        return [each.why for each in wanted if network.title in each.what and "votes that stop" not in each.what]
+
+    why = missing()
+    assert (cell(table1.compute(tmp_path), row, "mnist", "robust").ours is None) is bool(said)
+    assert [said in each for each in why] == ([True] if said else [])
     content["about"]["training"]["members"].pop()
-    file.write_text(json.dumps(content))
-    (missing_one,) = (each for each in table1.compute(tmp_path).missing if "4 networks" in each.what)
-    assert "with members 4" in missing_one.why
+    assert "with members 4" in missing()[0]
+    made["objective"] = {"name": "Ensemble", "early_exit": 2.0}
+    assert "with objective" in missing()[0]
 
 
 def test_the_command_of_an_ensemble_that_is_not_shipped_trains_its_members(tmp_path: Path) -> None:
@@ -372,6 +399,19 @@ def test_the_command_of_an_ensemble_that_is_not_shipped_trains_its_members(tmp_p
     assert [part.split(" --seed ")[1][0] for part in trainings] == ["0", "1", "2", "3"]
     assert combined == "noiseproof ensemble " + " ".join(f"{run}/member{i}" for i in range(4)) + f" --out {run}"
     assert certified_by == f"noiseproof certify {run} --precision fp32 --every 10"
+
+
+def test_the_command_of_an_ensemble_of_other_habits_takes_the_members_that_are_shipped(tmp_path: Path) -> None:
+    network = runs.Network("mnist", "ensemble-early", 0.55, trained=0.6)
+    combined, certified_by = network.command(tmp_path, 0).split(" && ")
+    run = tmp_path / "mnist" / "ensemble-early-0.6-at-0.55"
+    assert combined == f"noiseproof ensemble zoo:mnist-ensemble-0.6 --early-exit 1.5 --out {run}"
+    assert certified_by == f"noiseproof certify {run} --precision fp32 --every 10 --sigma 0.55"
+    other = runs.Network("mnist", "ensemble-early", 0.55, trained=0.65)
+    *trainings, combined, _ = other.command(tmp_path, 0).split(" && ")
+    assert len(trainings) == 4
+    assert all("--sigma 0.65 " in training for training in trainings)
+    assert " --early-exit 1.5 --out " in combined
 
 
 @pytest.mark.parametrize(
@@ -565,7 +605,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
         for name, texts in table1.lines(row):
             assert name == "printed" or set(texts) <= {"missing", "–"}, "no cell is filled by copying"
     named = [each.what for each in table.missing]
-    assert len(named) == 4 + 3 + 1 + 1 + 3, "[17] twice for each data set, three seeds, CIFAR-10, released, beyond"
+    assert len(named) == 4 + 3 + 1 + 1 + 4, "[17] twice for each data set, three seeds, CIFAR-10, released, beyond"
     assert len(figure.missing) == 1 + 3 + 1 + 1 + 3 + 1 + 1 + 1 + 2
     assert all(each.why == "not there" and each.command for each in table.missing + figure.missing)
 
@@ -979,36 +1019,40 @@ def test_verification_from_the_command_line(tmp_path: Path, capsys: pytest.Captu
 
 def write_trades(records: Path, loss: str, wrong_from: Sequence[int]) -> AttackRecord:
     """An attack on the network of TRADES: of every len(wrong_from) images, i is wrong from size number wrong_from[i] on."""
-    (found,) = (
-        each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if f"loss={loss}" in each.changes
-    )
+    return write_attack(records, attacked.TRADES, loss, wrong_from, PGD(loss=loss, steps=100, restarts=5))  # type: ignore[arg-type]
+
+
+def write_attack(
+    records: Path, network: attacked.Defender, loss: str, wrong_from: Sequence[int], attack: PGD, digest: str = "t"
+) -> AttackRecord:
+    (found,) = (each for each in attacked.white_box(network, "l2") if f"loss={loss}" in each.changes)
     sizes = [0.0, *(float(size) for size in found.wanted_sizes.split(","))]
-    count, network = 500, attack_figures.TRADES
-    assert count * found.every == network.images
+    count, samples = network.images // found.every, 1 if network.sigma is None else found.votes
     settings = AttackSettings(
-        data={"name": "mnist", "split": "test", "digest": "d", "image_shape": [1, 28, 28]},
-        model={"name": network.model, "digest": "t"},
+        data={"name": network.data, "split": "test", "digest": "d", "image_shape": [1, 28, 28]},
+        model={"name": network.model, "digest": digest},
         num_classes=CLASSES,
-        attack=PGD(loss=loss, steps=100, restarts=5).spec(),  # type: ignore[arg-type]
+        attack=attack.spec(),
+        noise=None if network.sigma is None else {"name": "gaussian", "sigma": network.sigma},
         norm="l2",
         sizes=sizes,
-        samples=1,
+        samples=samples,
         alpha=0.001,
         seed=0,
         start=0,
-        stop=20 * count,
-        step=20,
+        stop=found.every * count,
+        step=found.every,
         shard_size=count,
-        engine={},
+        engine={} if network.precision == "auto" else {"precision": network.precision},
         gradients="fp32",
     )
     record = AttackRecord.create(records / found.folder, settings, {"command": ["noiseproof", "attack", loss]})
     votes = np.zeros((count, len(sizes), CLASSES), dtype=np.int64)
     for image, first in enumerate(list(wrong_from) * (count // len(wrong_from))):
-        votes[image, :first, 0] = 1
-        votes[image, first:, 1] = 1
+        votes[image, :first, 0] = samples
+        votes[image, first:, 1] = samples
     table = AttackTable(
-        np.arange(0, 20 * count, 20),
+        np.arange(0, found.every * count, found.every),
         np.zeros(count, dtype=np.int64),
         np.repeat(np.array([sizes]), count, 0),
         votes,
@@ -1016,6 +1060,27 @@ def write_trades(records: Path, loss: str, wrong_from: Sequence[int]) -> AttackR
     )
     record.write_shard(0, table, np.zeros((count, len(sizes), 1, 1, 1), dtype=np.float32), {"seconds": 2.5})
     return record
+
+
+def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path) -> None:
+    attack = PGD(loss="margin", draws=8, steps=20)
+    write_attack(tmp_path, attacked.RELEASED, "margin", [1, 2, 3, 4, 4], attack, digest=RELEASED)
+    write_trades(tmp_path, "margin", [1, 2])
+    panels, missing = attack_figures.compute(attack_figures.FIGURES["figure3"], tmp_path)
+    assert [panel.title for panel in panels] == ["MNIST (ℓ2)", "CIFAR-10 (ℓ2)"]
+    (curve,) = panels[1].curves
+    assert curve.name == "STN, released by the authors, sigma 100/255, white-box (50, 1 of 2 attacks)"
+    np.testing.assert_allclose(curve.robust, [1.0, 0.8, 0.6, 0.4])
+    assert not panels[0].certified
+    (wanted,) = (each for each in missing if each.what == "cifar10/stn-released/pgd-log_mean-l2")
+    options = "--weights model_cifar10 --data cifar10 --sigma 0.39215686274509803 --precision fp32"
+    assert options in wanted.command
+    assert any(f"noiseproof certify {tmp_path}/cifar10/stn-released" in each.command for each in missing)
+    shutil.rmtree(tmp_path / "cifar10")
+    write_attack(tmp_path, attacked.RELEASED, "margin", [1, 2, 3, 4, 4], attack, digest="another")
+    _, missing = attack_figures.compute(attack_figures.FIGURES["figure3"], tmp_path)
+    (wrong,) = (each for each in missing if each.what == "cifar10/stn-released/pgd-margin-l2")
+    assert f"with weights {RELEASED}" in wrong.why
 
 
 def test_trades_under_the_worst_of_two_losses(tmp_path: Path) -> None:
@@ -1111,9 +1176,13 @@ def test_differences_name_their_experiments_and_what_they_found(
     assert "sigma" in told["Figure 1 and Table 1, STN: how far votes reach"], "which needs no record"
 
 
+def figure_of(curves: list[attack_figures.Curve]) -> attack_figures.AttackFigure:
+    return attack_figures.AttackFigure("figure4", [attack_figures.Plot("mnist", "l2", curves)], [])
+
+
 def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = tuple(each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if each.attack == "pgd")
-    small = attack_figures.AttackFigure("figure4", {"l2": [("TRADES alone", cells, 0, False)]}, [])
+    cells = tuple(each for each in attacked.white_box(attacked.TRADES, "l2") if each.attack == "pgd")
+    small = figure_of([("TRADES alone", cells, 0, False)])
     monkeypatch.setitem(attack_figures.FIGURES, "figure4", small)
     records = tmp_path / "records"
     for loss in ("log_mean", "margin"):
@@ -1127,13 +1196,13 @@ def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monke
     assert row in text
     assert {source.kind for source in found.sources} == {"attack"}
     assert "noiseproof attack margin" in text
-    assert not any(each.what.startswith("Figure 4") for each in found.missing)
+    assert not any(each.what.startswith("Figure 4") and each.command for each in found.missing)
 
 
 def test_one_damaged_record_spoils_nothing_else(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if each.attack == "pgd")
+    one, other = (each for each in attacked.white_box(attacked.TRADES, "l2") if each.attack == "pgd")
     curves = [("one", (one,), 0, False), ("other", (other,), 1, False), ("both", (one, other), 2, False)]
-    monkeypatch.setitem(attack_figures.FIGURES, "figure4", attack_figures.AttackFigure("figure4", {"l2": curves}, []))
+    monkeypatch.setitem(attack_figures.FIGURES, "figure4", figure_of(curves))
     write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
     for loss in ("log_mean", "margin"):
         write_trades(tmp_path, loss, [1, 2])

@@ -38,8 +38,9 @@ def test_they_are_what_their_folders_say() -> None:
     for kind, sigma, seeds in (
         ("stn", 0.7, 3), ("stn", 0.5, 1), ("stn", 1.0, 1), ("gaussian", 0.7, 3), ("gaussian", 0.5, 1),
         ("smoothadv", 0.6, 1), ("ensemble", 0.6, 1), ("smoothadv-long", 0.55, 1),
+        ("ensemble-early", 0.55, 1),
     ):  # fmt: skip
-        trained = 0.6 if kind == "smoothadv-long" else None
+        trained = 0.6 if kind in {"smoothadv-long", "ensemble-early"} else None
         found, missing = runs.read_runs(runs.Network("mnist", kind, sigma, tuple(range(seeds)), trained), RECORDS)
         assert len(found) == seeds
         assert not missing
@@ -67,7 +68,7 @@ def test_collecting_leaves_out_pictures_places_and_what_is_not_finished(
     about = {
         "command": ["noiseproof", "certify"],
         "training": {
-            "made": {"data": {"location": "/home/me", "digest": "x"}},
+            "made": {"data": {"location": "/home/me", "digest": "x"}, "command": ["noiseproof", "/home/me/run", "a/b"]},
             "members": [{"made": {"data": {"location": "/home/me", "digest": "y"}}}],
         },
     }
@@ -90,7 +91,7 @@ def test_collecting_leaves_out_pictures_places_and_what_is_not_finished(
     text = (copy.path / "record.json").read_text()
     assert "/home/me" not in text
     training = json.loads(text)["about"]["training"]
-    assert training["made"]["data"] == {"digest": "x"}
+    assert training["made"] == {"data": {"digest": "x"}, "command": ["noiseproof", "run", "a/b"]}
     assert training["members"] == [{"made": {"data": {"digest": "y"}}}]
     collect.collect(tmp_path / "runs")  # again: the same
     assert (copy.path / "record.json").read_text() == text

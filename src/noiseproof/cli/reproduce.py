@@ -43,7 +43,7 @@ def reproduce(
     """Make a figure or table of the paper anew, and say which of its claims hold.
 
     table1: STN beside reference [17]. figure1: accuracy lower bounds. Both with three values: printed, by the paper's
-    procedure done right, and ours. figure3: MNIST, defences against white-box and transferred attacks. figure4: stability
+    procedure done right, and ours. figure3: defences against white-box and transferred attacks. figure4: MNIST, stability
     training at several sigma. figure5: the Rényi bound against PixelDP over all probabilities (appendix A), with the tight
     bound beside them. figure6: MNIST, one defence against every kind of attack. ladder: whether these attacks find what
     there is to find; exit code 1 if a check fails. all: everything, with one HTML page.

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from noiseproof.attack_records import AttackRecord
 from noiseproof.certificates import PixelDP
 from noiseproof.errors import NoiseproofError
-from noiseproof.experiments.attack_figures import TRADES, white_box
+from noiseproof.experiments.attacked import TRADES, white_box
 from noiseproof.experiments.procedures import ALPHA, PAPERS_ALPHA, Spread, allowance, ours, papers
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Network, Run, read_runs
 from noiseproof.files import write_atomically

@@ -18,7 +18,8 @@ import numpy as np
 from noiseproof.attack_records import AttackRecord
 from noiseproof.attacks import PGD, Attack
 from noiseproof.errors import NoiseproofError
-from noiseproof.experiments.attack_figures import CLASSES, FIGURES, MADRY, NATURAL, NOT_THERE, STN_07, Cell, Defender
+from noiseproof.experiments.attack_figures import FIGURES
+from noiseproof.experiments.attacked import CLASSES, MADRY, NATURAL, NOT_THERE, STN_07, Cell, Defender
 from noiseproof.experiments.ladder import Ladder, controls, grid, unbounded
 from noiseproof.experiments.runs import Missing
 from noiseproof.files import write_atomically
@@ -88,7 +89,7 @@ def _others() -> dict[str, Cell]:
 
 
 def _figure6() -> dict[str, Cell]:
-    return {cell.attack: cell for _, cells, _, _ in FIGURES["figure6"].curves["l2"] for cell in cells}
+    return {cell.attack: cell for cell in FIGURES["figure6"].cells if cell.norm == "l2"}
 
 
 def _cell(defender: Defender, name: str, attack: Attack) -> Cell:

@@ -37,7 +37,10 @@ _PRINTED_SIGMAS = (0.7, CIFAR_SIGMA)
 _NEVER = [
     Missing("Figure 2, ImageNet", "no network and no record: ImageNet is not at hand", ""),
     Missing("Figure 1, CIFAR-10: other sigma than 100/255, TRADES under PGD", "no experiment in this package yet", ""),
-    Missing("Figures 3 and 4, CIFAR-10 panels", "no experiment in this package yet", ""),
+    Missing(
+        "Figure 3, CIFAR-10: TRADES, and what is transferred from Madry's", "no experiment in this package yet", ""
+    ),
+    Missing("Figure 4, CIFAR-10 panels", "no experiment in this package yet", ""),
     Missing("Figure 7, CIFAR-10", "no experiment in this package yet", ""),
 ]
 """What the package has no experiment for."""
@@ -120,7 +123,7 @@ def compute(records: Path) -> Reproduction:
         attacked[name], gone = attack_figures.compute(figure, records)
         missing += _of(_TITLES[name], gone)
         commands = {each.command for each in gone}
-        for cell in _cells(figure):
+        for cell in figure.cells:
             if cell.command(records) not in commands and (record := cell.read(records)) is not None:
                 read[str(records / cell.folder)] = record
     ladder, unladdered, rungs = ladder_figure.compute(records)
@@ -154,10 +157,6 @@ def compute(records: Path) -> Reproduction:
 
 def _of(title: str, missing: list[Missing]) -> list[Missing]:
     return [Missing(f"{title}: {each.what}", each.why, each.command) for each in missing]
-
-
-def _cells(figure: attack_figures.AttackFigure) -> list[attack_figures.Cell]:
-    return [cell for curves in figure.curves.values() for _, cells, _, _ in curves for cell in cells]
 
 
 def _once(missing: list[Missing]) -> list[Missing]:

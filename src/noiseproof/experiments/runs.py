@@ -7,6 +7,7 @@
     DIR/mnist/smoothadv-0.6         votes on the network for Table 1's radius, beyond the paper
     DIR/mnist/ensemble-0.6          votes on four such networks as one
     DIR/mnist/smoothadv-long-0.6-at-0.55   votes under sigma .55 on one that was trained longer, at .6
+    DIR/mnist/ensemble-early-0.6-at-0.55   the same on the four, of which the later ones are asked where the first are not sure
     DIR/cifar10/stn-0.392           sigma 100/255
     DIR/cifar10/stn-released        votes on the network that the paper's authors released
     DIR/mnist/kw-single             verified.json of reference [17], see `verified`; kw-cascade
@@ -30,7 +31,7 @@ from noiseproof.records import Record, RecordSettings, VoteTable
 from noiseproof.stopped_records import StoppedRecord
 from noiseproof.training import CHECKPOINT
 
-__all__ = ["CIFAR_SIGMA", "Missing", "Network", "Run", "read_decided", "read_runs"]
+__all__ = ["CIFAR_SIGMA", "RELEASED_DIGEST", "Missing", "Network", "Run", "read_decided", "read_runs"]
 
 CIFAR_SIGMA = 100 / 255
 
@@ -40,11 +41,18 @@ _OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "smoothadv": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
     "smoothadv-long": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
     "ensemble": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
+    "ensemble-early": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
 }
 """By the name of the folder: the name on the command line, and what a training with it, or of each member, records."""
 
-_EPOCHS = {"smoothadv": 18, "smoothadv-long": 50, "ensemble": 50}
+_EPOCHS = {"smoothadv": 18, "smoothadv-long": 50, "ensemble": 50, "ensemble-early": 50}
 """Of what goes by how long it was trained."""
+
+_ENSEMBLES: dict[str, dict[str, Any]] = {
+    "ensemble": {"name": "Ensemble"},
+    "ensemble-early": {"name": "Ensemble", "early_exit": 1.5},
+}
+"""By the name of the folder: what the making of an ensemble records."""
 
 _MEMBERS = 4
 """Of an ensemble, of seeds 0, 1, 2 and 3."""
@@ -64,14 +72,15 @@ _OWN_RECIPES = {
     "--schedule cosine --batch-size 128 --epochs 18 --average 0.999",
     "smoothadv-long": _LONG,
     "ensemble": _LONG,
+    "ensemble-early": _LONG,
 }
 """Of what the paper has not: by the name of the folder."""
 
-_PRECISIONS = {"stn": "bf16", "gaussian": "bf16", "smoothadv": "fp32", "smoothadv-long": "fp32", "ensemble": "fp32"}
+_PRECISIONS = {"stn": "bf16", "gaussian": "bf16"} | dict.fromkeys(_EPOCHS, "fp32")
 """Of the votes, by the name of the folder: records are compared, and attacks stand beside them, in one precision."""
 
 _RELEASED = "released"
-_RELEASED_DIGEST = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
+RELEASED_DIGEST = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
 """`model_digest` of the weights that the authors released, read into PaperCIFAR."""
 
 
@@ -92,7 +101,8 @@ class Network:
         data: the data set.
         kind: "stn" or "gaussian", by which it was trained here; "released" for the one that the authors released;
             "smoothadv", which goes beyond the paper (Salman et al. 2019, with the terms of Jeong & Shin 2020);
-            "smoothadv-long", the same for 50 epochs; "ensemble", the mean of the logits of four of those.
+            "smoothadv-long", the same for 50 epochs; "ensemble", the mean of the logits of four of those;
+            "ensemble-early", the same with early exit.
         sigma: of the noise, in training and in certification.
         seeds: of training; those that are wanted.
         trained: sigma of the noise in training, where it is another.
@@ -113,6 +123,7 @@ class Network:
             "smoothadv": "SmoothAdv with consistency",
             "smoothadv-long": "SmoothAdv with consistency, 50 epochs",
             "ensemble": f"{_MEMBERS} networks of SmoothAdv with consistency",
+            "ensemble-early": f"{_MEMBERS} networks of SmoothAdv with consistency, early exit",
             _RELEASED: "STN, released by the authors",
         }
         trained = "" if self.trained is None else f", trained at {self.trained:g}"
@@ -139,7 +150,7 @@ class Network:
 
         None for the released one, whose seed nobody told, nor for an ensemble, whose members have each their own.
         """
-        return () if self.kind in {_RELEASED, "ensemble"} else tuple(run.seed for run in runs)
+        return () if self.kind in {_RELEASED, *_ENSEMBLES} else tuple(run.seed for run in runs)
 
     def folder(self, records: Path, seed: int) -> Path:
         """Where the record of a seed lies."""
@@ -169,12 +180,9 @@ class Network:
             return f"{certify} --model zoo:{self.data}-{self.name}{votes}"
         if (run / CHECKPOINT).exists():
             return f"{certify}{votes}"
-        if self.kind != "ensemble":
+        if self.kind not in _ENSEMBLES:
             return f"{self._training(seed, run)} && {certify}{votes}"
-        members = [run / f"member{member}" for member in range(_MEMBERS)]
-        train = [self._training(member, path) for member, path in enumerate(members)]
-        combine = shlex.join(["noiseproof", "ensemble", *map(str, members), "--out", str(run)])
-        return " && ".join([*train, combine, f"{certify}{votes}"])
+        return " && ".join([*self._combination(run), f"{certify}{votes}"])
 
     def deciding(self, run: "Run", radius: float, samples: int) -> str:
         """Return the command whose votes on a run's network stop when winner and runner-up have this radius, or have not."""
@@ -185,6 +193,16 @@ class Network:
         precision = settings.engine["precision"] if settings.engine else "auto"
         certify += f" --every {settings.step}" + ("" if precision == "auto" else f" --precision {precision}")
         return certify + ("" if self.trained is None else f" --sigma {self.sigma!r}")
+
+    def _combination(self, run: Path) -> list[str]:
+        """The commands that make an ensemble's network: of the zoo's one of the same members, or of trainings."""
+        place = f"{self.data}-ensemble-{self.trained_at:.3g}"
+        trained = [run / f"member{member}" for member in range(_MEMBERS)]
+        members = [f"zoo:{place}"] if place in shipped() else [str(path) for path in trained]
+        training = [] if place in shipped() else [self._training(seed, path) for seed, path in enumerate(trained)]
+        margin = _ENSEMBLES[self.kind].get("early_exit")
+        option = [] if margin is None else ["--early-exit", str(margin)]
+        return [*training, shlex.join(["noiseproof", "ensemble", *members, *option, "--out", str(run)])]
 
     def _training(self, seed: int, out: Path) -> str:
         train = (
@@ -300,7 +318,7 @@ def _read(network: Network, path: Path, seed: int) -> Run:
     _require(path, "split", "test", settings.data.get("split"))
     _require(path, "noise", f"Gaussian(sigma={network.sigma:.6g})", _rounded(record.noise))
     if network.kind == _RELEASED:
-        _require(path, "the weights that the authors released, digest", _RELEASED_DIGEST, settings.model["digest"])
+        _require(path, "the weights that the authors released, digest", RELEASED_DIGEST, settings.model["digest"])
     else:
         _require_training(path, network, seed, training)
     _require(path, "selection votes", True, settings.selection_samples > 0)
@@ -313,10 +331,10 @@ def _rounded(noise: object) -> str:
 
 
 def _require_training(path: Path, network: Network, seed: int, training: Mapping[str, Any]) -> None:
-    if network.kind != "ensemble":
+    if network.kind not in _ENSEMBLES:
         _require_trained(path, network, seed, training.get("settings", {}))
         return
-    _require(path, "objective", "Ensemble", training.get("settings", {}).get("objective", {}).get("name"))
+    _require(path, "objective", _ENSEMBLES[network.kind], training.get("settings", {}).get("objective", {}))
     members = training.get("members", ())
     _require(path, "members", _MEMBERS, len(members))
     for number, member in enumerate(members):

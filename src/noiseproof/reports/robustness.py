@@ -64,11 +64,13 @@ class Panel:
 
 
 def draw_robustness(panels: Sequence[Panel]) -> Figure:
-    """Draw panels side by side: lines with 95 % bands for attacks, filled areas for what is proven."""
-    figure = Figure(figsize=(6.4 * len(panels), 5.2), layout="constrained")
+    """Draw panels side by side, in rows of two: lines with 95 % bands for attacks, filled areas for what is proven."""
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(6.4 * columns, 5.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     for number, panel in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), number + 1)
+        axes = figure.add_subplot(rows, columns, number + 1)
         for area in panel.certified:
             axes.fill_between(
                 area.radii,
@@ -86,7 +88,7 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
             xlabel=f"{NORMS[ORDERS[panel.norm]]} size of the attack (pixels in [0, 1])",
             ylim=(0, 100),
         )
-        if number == 0:
+        if number % columns == 0:
             axes.set_ylabel("accuracy (%)")
         axes.set_xlim(0, max(float(curve.sizes[-1]) for curve in panel.curves))
         axes.grid(visible=True, color="0.9", linewidth=0.8)
