@@ -113,6 +113,10 @@ def require_true(record: StoppedRecord) -> dict[int, int]:
     return kept
 
 
+def same(left: VoteTable, right: VoteTable) -> bool:
+    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in ("index", "label", "votes"))
+
+
 def in_a_child(work: Callable[[], object]) -> int:
     """Fork, so that a kill falls into deciding and writing, not into the start of Python."""
     child = os.fork()

@@ -31,6 +31,7 @@ from deciding_process import (
     decide,
     remembered,
     require_true,
+    same,
     settings,
     stops,
 )
@@ -54,10 +55,6 @@ SCRIPT = Path(__file__).with_name("deciding_process.py")
 
 class StopHereError(Exception):
     pass
-
-
-def same(left: VoteTable, right: VoteTable) -> bool:
-    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in ("index", "label", "votes"))
 
 
 def digits() -> data.Dataset:

@@ -1,23 +1,21 @@
 """A record that goes on under a higher cap: the votes are those of a record begun under it, and none is drawn twice."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from torch import Tensor
 
-from deciding_process import ALPHA, BETA, CAP, NOISE, RADII, decide, remembered, require_true, settings
+from deciding_process import ALPHA, BETA, CAP, NOISE, RADII, decide, require_true, same, settings
 from noiseproof import stopped_records
 from noiseproof.errors import RunError
 from noiseproof.files import write_atomically
-from noiseproof.records import VoteTable
 from noiseproof.samplers import FloatSampler, Rows
 from noiseproof.stopped_records import StoppedRecord, StoppedSettings
 from noiseproof.stopping import DecideRadii, KnowRadius, Procedure
 from test_cli_attacks import noiseproof
+from test_deciding import quick  # noqa: F401 - a fixture of every test here
 
 LOW = 120
 
@@ -32,17 +30,6 @@ def by_runner_up(cap: int) -> Procedure:
 
 def within(cap: int) -> Procedure:
     return KnowRadius(NOISE, 0.7, alpha=ALPHA, beta=BETA, cap=cap)
-
-
-def same(left: VoteTable, right: VoteTable) -> bool:
-    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in ("index", "label", "votes"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stopped_records, "procedure_from", remembered)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from deciding_process import (
     one_by_one,
     remembered,
     require_true,
+    same,
     settings,
 )
 from noiseproof import sharded, stopped_records
@@ -45,10 +46,6 @@ def votes_of(*pairs: tuple[int, int]) -> np.ndarray:
     for label, count in pairs:
         row[label] = count
     return row
-
-
-def same(left: VoteTable, right: VoteTable) -> bool:
-    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in ("index", "label", "votes"))
 
 
 @pytest.fixture(scope="module", autouse=True)
