@@ -1069,7 +1069,7 @@ def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path)
     panels, missing = attack_figures.compute(attack_figures.FIGURES["figure3"], tmp_path)
     assert [panel.title for panel in panels] == ["MNIST (ℓ2)", "CIFAR-10 (ℓ2)"]
     (curve,) = panels[1].curves
-    assert curve.name == "STN, released by the authors, sigma 100/255, white-box (50, 1 of 2 attacks)"
+    assert curve.name == "released STN, sigma 100/255, white-box (50, 1 of 2 attacks)"
     np.testing.assert_allclose(curve.robust, [1.0, 0.8, 0.6, 0.4])
     assert not panels[0].certified
     (wanted,) = (each for each in missing if each.what == "cifar10/stn-released/pgd-log_mean-l2")

@@ -102,7 +102,7 @@ MADRY = Defender("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf
 NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural", precision="bf16")
 RELEASED = Defender(
     "cifar10/stn-released",
-    "STN, released by the authors, sigma 100/255",
+    "released STN, sigma 100/255",
     "noiseproof.models:PaperCIFAR",
     CIFAR_SIGMA,
     "fp32",

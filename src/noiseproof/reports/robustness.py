@@ -14,6 +14,9 @@ from noiseproof.reports.curves import COLOURS, NORMS
 
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
 
+_TWO_COLUMNS = 45
+"""Letters of the longest name of a legend with two columns."""
+
 
 @dataclass(frozen=True)
 class RobustCurve:
@@ -94,8 +97,10 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
         axes.grid(visible=True, color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-        # beneath the plot: with seven curves there is no room among them
-        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+        # beneath the plot: with seven curves there is no room among them; in one column where two are wider than the plot
+        longest = max(len(name) for name in axes.get_legend_handles_labels()[1])
+        columns_of_names = 2 if longest <= _TWO_COLUMNS else 1
+        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=columns_of_names)
     return figure
 
 
