@@ -35,18 +35,20 @@ __all__ = ["CIFAR_SIGMA", "RELEASED_DIGEST", "Missing", "Network", "Run", "read_
 
 CIFAR_SIGMA = 100 / 255
 
+_EPOCHS = {"smoothadv": 18, "smoothadv-long": 50, "ensemble": 50, "ensemble-early": 50}
+"""Of the networks of SmoothAdv with consistency, by the name of the folder: they go by how long they were trained."""
+
+_SMOOTH_ADV: tuple[str, dict[str, Any]] = (
+    "smooth-adv",
+    {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0},
+)
+
 _OBJECTIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "stn": ("stability", {"name": "Stability", "form": "paper", "weight": 1.0}),
     "gaussian": ("gaussian", {"name": "GaussianAugmentation"}),
-    "smoothadv": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
-    "smoothadv-long": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
-    "ensemble": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
-    "ensemble-early": ("smooth-adv", {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}),
+    **dict.fromkeys(_EPOCHS, _SMOOTH_ADV),
 }
 """By the name of the folder: the name on the command line, and what a training with it, or of each member, records."""
-
-_EPOCHS = {"smoothadv": 18, "smoothadv-long": 50, "ensemble": 50, "ensemble-early": 50}
-"""Of what goes by how long it was trained."""
 
 _ENSEMBLES: dict[str, dict[str, Any]] = {
     "ensemble": {"name": "Ensemble"},
@@ -67,12 +69,9 @@ _LONG = (
     "--schedule cosine --batch-size 256 --learning-rate 0.0015 --epochs 50 --average 0.998"
 )
 
-_OWN_RECIPES = {
+_OWN_RECIPES = dict.fromkeys(_EPOCHS, _LONG) | {
     "smoothadv": "--model lenet --set epsilon=1.0 --set steps=2 --set copies=2 --set consistency=1 --ramp-epochs 3 "
     "--schedule cosine --batch-size 128 --epochs 18 --average 0.999",
-    "smoothadv-long": _LONG,
-    "ensemble": _LONG,
-    "ensemble-early": _LONG,
 }
 """Of what the paper has not: by the name of the folder."""
 
