@@ -13,7 +13,7 @@ import torch
 from networks import write
 
 from noiseproof.attacks import PGD, Batch, Target
-from noiseproof.engine import accelerate, keep_large_blocks, multiplies_bfloat16
+from noiseproof.classifiers import accelerate, keep_large_blocks, multiplies_bfloat16
 from noiseproof.models import build
 from noiseproof.noises import Gaussian
 

@@ -20,9 +20,9 @@ from networks import write
 from torch import nn
 
 import noiseproof as npf
-from noiseproof.certification import count_into, plan
 from noiseproof.data import ArrayDataset
-from noiseproof.records import Record
+from noiseproof.runs.counts import count_into, plan
+from noiseproof.runs.records import Record
 
 BASE: dict[str, int] = {"classes": 10, "size": 32, "samples": 1000, "images": 8}
 ROWS: list[dict[str, int]] = [
@@ -47,7 +47,7 @@ def certify(classes: int, size: int, samples: int, images: int) -> int:
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)
     )
-    smoothed = npf.SmoothedClassifier(npf.engine.accelerate(model), npf.Gaussian(0.5), classes)
+    smoothed = npf.SmoothedClassifier(npf.classifiers.accelerate(model), npf.Gaussian(0.5), classes)
     about = {"name": "random", "digest": npf.models.model_digest(model)}
     if samples:
         settings = plan(dataset, smoothed, model=about, samples=samples, selection_samples=100)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from noiseproof.engine import accelerate, quantise
+from noiseproof.classifiers import accelerate, quantise
+from noiseproof.classifiers.runners import Runner
 from noiseproof.models import build
 from noiseproof.noises import Gaussian
-from noiseproof.provenance import device_name, provenance
-from noiseproof.runners import Runner
+from noiseproof.storage.provenance import device_name, provenance
 
 RESULTS = Path(__file__).with_name("results")
 SIGMA = 0.5

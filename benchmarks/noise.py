@@ -12,7 +12,7 @@ from networks import median, write
 
 import noiseproof as npf
 from noiseproof.randomness import Phase
-from noiseproof.samplers import DeviceSampler, HostSampler, Rows, Span
+from noiseproof.sampling import DeviceSampler, HostSampler, Rows, Span
 
 ROWS, SHAPE, REPEATS = 256, (1, 28, 28), 50
 

@@ -88,8 +88,8 @@ def ours(form: str) -> Callable[[str], Contender]:
 
     def contender(name: str) -> Contender:
         import noiseproof as npf
-        from noiseproof.engine import keep_large_blocks
-        from noiseproof.sampling import default_batch_size
+        from noiseproof.classifiers import keep_large_blocks
+        from noiseproof.classifiers.batching import default_batch_size
 
         keep_large_blocks()
         size = default_batch_size(SHAPES[name])

@@ -19,7 +19,7 @@ from networks import write
 from scipy.special import ndtr, ndtri
 
 from noiseproof.bounds import clopper_pearson_lower
-from noiseproof.records import Record
+from noiseproof.runs.records import Record
 from noiseproof.sequential import (
     FixedSample,
     JeffreysRule,

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from networks import write
 
+from noiseproof.classifiers import quantise
 from noiseproof.data import load
-from noiseproof.engine import quantise
 from noiseproof.models import fetch, load_checkpoint
 from noiseproof.noises import Gaussian
 from noiseproof.smoothing import SmoothedClassifier

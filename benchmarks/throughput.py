@@ -14,11 +14,11 @@ import torch
 from networks import FORMS, SHAPES, SIGMA, images, median, network, runner, write
 
 import noiseproof as npf
-from noiseproof.classifier import BaseClassifier
-from noiseproof.engine import accelerate, find_batch_size, keep_large_blocks
-from noiseproof.runners import Runner
-from noiseproof.sampling import default_batch_size
-from noiseproof.stopwatch import Stopwatch
+from noiseproof.classifiers import accelerate, find_batch_size, keep_large_blocks
+from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.runners import Runner
+from noiseproof.storage.stopwatch import Stopwatch
 
 REPEATS = 7
 SECONDS = 2.5

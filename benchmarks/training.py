@@ -15,8 +15,8 @@ import numpy as np
 from networks import write
 
 from noiseproof import objectives as o
+from noiseproof.classifiers import keep_large_blocks
 from noiseproof.data import ArrayDataset
-from noiseproof.engine import keep_large_blocks
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import Objective
 from noiseproof.training import EpochReport, TrainingSettings, train

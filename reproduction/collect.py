@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from noiseproof.attack_records import AttackRecord
-from noiseproof.experiments.verified import FILE
-from noiseproof.records import Record
-from noiseproof.stopped_records import StoppedRecord
+from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.records import Record
+from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.verification import FILE
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from noiseproof import data
-from noiseproof.certification import count_into, plan
 from noiseproof.noises import Gaussian
-from noiseproof.records import Record, RecordSettings, VoteTable
+from noiseproof.runs.counts import count_into, plan
+from noiseproof.runs.records import Record, RecordSettings, VoteTable
 from noiseproof.smoothing import SmoothedClassifier
 
 NOISE = Gaussian(0.5)

@@ -24,15 +24,16 @@ import torch
 from jaxtyping import Int
 
 from counting import ink
-from noiseproof import data, deciding
-from noiseproof.deciding import decide_into, plan_decision
+from noiseproof import data
 from noiseproof.noises import Gaussian, Noise, from_spec
 from noiseproof.randomness import Phase
-from noiseproof.records import VoteTable
-from noiseproof.samplers import HostSampler, Rows, Span
+from noiseproof.runs import sequential as deciding
+from noiseproof.runs.records import VoteTable
+from noiseproof.runs.sequential import decide_into, plan_decision
+from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.sampling import HostSampler, Rows, Span
+from noiseproof.sequential.procedures import DecideRadii, Procedure, procedure_from
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.stopped_records import StoppedRecord, StoppedSettings
-from noiseproof.stopping import DecideRadii, Procedure, procedure_from
 
 NOISE = Gaussian(0.25)
 IMAGES, SHARD, BATCH, CAP = 20, 4, 32, 450

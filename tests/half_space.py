@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from noiseproof.attacks import Batch
 from noiseproof.attacks.copies import NoisyCopies
-from noiseproof.balls import Norm
 from noiseproof.noises import Noise
+from noiseproof.perturbations.norms import Norm
 
 SHAPE = (1, 4, 4)
 

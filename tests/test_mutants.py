@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-import test_certificates
-import test_noises
-import test_samplers
 import test_smoothing
+from certificates import test_certificates
 from noiseproof.certificates import NeymanPearson, Renyi, base
 from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase, as_source
-from noiseproof.samplers import HostSampler, Rows, host
+from noiseproof.sampling import HostSampler, Rows, host
+from noises import test_noises
+from sampling import test_samplers
 
 IMAGES = np.random.default_rng(0).random((5, 3, 2, 2), dtype=np.float32)
 

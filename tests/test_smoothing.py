@@ -14,11 +14,11 @@ from torch import Tensor, nn
 import noiseproof as npf
 from noiseproof.bounds import Bonferroni, TwoPhase
 from noiseproof.certificates import Renyi
-from noiseproof.classifier import BaseClassifier
+from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase
-from noiseproof.samplers import HostSampler, Rows, Span
-from noiseproof.sampling import default_batch_size
+from noiseproof.sampling import HostSampler, Rows, Span
 
 PROBES = 4
 """Batches that the classifier is tried on first."""
@@ -259,7 +259,7 @@ def never(batch: object) -> object:
 )
 @pytest.mark.parametrize("call", ["certify", "predict"])
 def test_images_that_are_no_pixels(images: object, said: str, call: str) -> None:
-    from noiseproof.inputs import as_pixels
+    from noiseproof.classifiers.inputs import as_pixels
 
     with pytest.raises(npf.InvalidInputError, match=said):
         as_pixels(images)

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseproof import bounds, certificates, data, engine, models, noises, objectives, records, reports
+    from noiseproof import bounds, certificates, classifiers, data, models, noises, objectives, reports, runs
+    from noiseproof.certified import ABSTAIN, Certified, certify_votes
     from noiseproof.errors import (
         ClassifierError,
         InvalidInputError,
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
         RunError,
     )
     from noiseproof.noises import Gaussian, Laplace, Uniform
+    from noiseproof.runs import records
     from noiseproof.smoothing import SmoothedClassifier
-    from noiseproof.statements import ABSTAIN, Certified, certify_votes
 
 __all__ = [
     "ABSTAIN",
@@ -33,21 +34,22 @@ __all__ = [
     "bounds",
     "certificates",
     "certify_votes",
+    "classifiers",
     "data",
-    "engine",
     "models",
     "noises",
     "objectives",
     "records",
     "reports",
+    "runs",
 ]
 
 # Names are loaded when first used, so that importing the package does not import torch.
 _HOMES = {
-    "ABSTAIN": "statements",
-    "Certified": "statements",
+    "ABSTAIN": "certified",
+    "Certified": "certified",
     "SmoothedClassifier": "smoothing",
-    "certify_votes": "statements",
+    "certify_votes": "certified",
     "Gaussian": "noises",
     "Laplace": "noises",
     "Uniform": "noises",
@@ -67,7 +69,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _HOMES:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return import_module(f"{__name__}.{name}")
+    return import_module(f"{__name__}.{'runs.records' if name == 'records' else name}")
 
 
 def __dir__() -> list[str]:

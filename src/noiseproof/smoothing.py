@@ -10,16 +10,7 @@ from torch import Tensor
 
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
-from noiseproof.classifier import BaseClassifier
-from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
-from noiseproof.inputs import Images, as_indices, as_pixels
-from noiseproof.noises import Noise
-from noiseproof.randomness import Phase, require_seed
-from noiseproof.samplers import sampler_for
-from noiseproof.sampling import Progress, count_votes, default_batch_size
-from noiseproof.scheduling import Scheduler
-from noiseproof.sequential import FittedPrior, Goal, NameWinner, winner_votes_needed
-from noiseproof.statements import (
+from noiseproof.certified import (
     ABSTAIN,
     DEFAULT_BOUND,
     DEFAULT_CERTIFICATE,
@@ -28,8 +19,18 @@ from noiseproof.statements import (
     require_enough_samples,
     samples_needed,
 )
-from noiseproof.stopping import DEFAULT_CAP, asked_for
-from noiseproof.stopwatch import Stopwatch
+from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
+from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
+from noiseproof.noises import Noise
+from noiseproof.randomness import Phase, require_seed
+from noiseproof.sampling import sampler_for
+from noiseproof.sampling.counts import Progress, count_votes
+from noiseproof.sampling.scheduler import Scheduler
+from noiseproof.sequential import FittedPrior, Goal, NameWinner, winner_votes_needed
+from noiseproof.sequential.procedures import DEFAULT_CAP, asked_for
+from noiseproof.storage.stopwatch import Stopwatch
 
 __all__ = ["DEFAULT_SAMPLES", "SmoothedClassifier"]
 

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from noiseproof.ascent import direction
 from noiseproof.attacks.base import Attack, Batch, Finder, Target
 from noiseproof.attacks.expectation import attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
-from noiseproof.balls import Norm, per_image, project, uniform
 from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.perturbations.ascent import direction
+from noiseproof.perturbations.norms import Norm, per_image, project, uniform
 
 __all__ = ["AutoLoss", "AutoPGD", "RandomisedAutoAttack", "checkpoints", "logit_ratio"]
 

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
-from noiseproof.balls import Norm
+from noiseproof.classifiers.inputs import as_indices, as_pixels
+from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import InvalidInputError
-from noiseproof.inputs import as_indices, as_pixels
 from noiseproof.noises import Noise
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import Phase, RandomSource, require_seed
-from noiseproof.runners import Runner
-from noiseproof.samplers import Rows, Span, host_source
+from noiseproof.sampling import Rows, Span, host_source
 
 __all__ = ["Attack", "Batch", "Finder", "Target", "require_lengths"]
 

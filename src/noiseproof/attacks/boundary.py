@@ -9,8 +9,8 @@ from torch import Tensor
 from noiseproof.attacks.base import Batch, Target
 from noiseproof.attacks.foolbox_bridge import foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
-from noiseproof.balls import Norm
 from noiseproof.errors import require_count
+from noiseproof.perturbations.norms import Norm
 
 __all__ = ["BoundaryAttack"]
 

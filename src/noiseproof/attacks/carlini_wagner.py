@@ -13,8 +13,8 @@ from noiseproof.attacks.base import Batch, Target
 from noiseproof.attacks.expectation import Expectation, margin
 from noiseproof.attacks.foolbox_bridge import MOST_DRAWS, foolbox_attack, run_foolbox
 from noiseproof.attacks.nearest import NearestAttack
-from noiseproof.balls import Norm
 from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.perturbations.norms import Norm
 
 __all__ = ["CarliniWagner"]
 

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from noiseproof.classifiers.inputs import as_indices
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.inputs import as_indices
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase, require_seed
-from noiseproof.samplers import Rows, Span, sampler_for
+from noiseproof.sampling import Rows, Span, sampler_for
 
 __all__ = ["NoisyCopies"]
 

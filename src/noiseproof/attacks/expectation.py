@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from noiseproof.attacks.copies import NoisyCopies
-from noiseproof.engine import accelerate
+from noiseproof.classifiers import accelerate
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.runners import Runner, memory_named
 from noiseproof.errors import ClassifierError, InvalidInputError, NoiseproofError, OutOfMemoryError
 from noiseproof.noises import Noise
-from noiseproof.runners import Runner, memory_named
-from noiseproof.sampling import default_batch_size
 
 __all__ = ["AttackLoss", "Expectation", "View", "attack_loss", "differentiable", "margin"]
 

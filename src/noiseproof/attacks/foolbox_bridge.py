@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from noiseproof.attacks.base import Batch, Target
 from noiseproof.attacks.votes import Votes
-from noiseproof.balls import Norm, distance
+from noiseproof.classifiers.runners import memory_named
 from noiseproof.errors import ClassifierError, MissingExtraError, NoiseproofError
-from noiseproof.runners import memory_named
+from noiseproof.perturbations.norms import Norm, distance
 
 __all__ = [
     "MOST_DRAWS",

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from noiseproof.attacks.base import Batch, Target, require_lengths
 from noiseproof.attacks.expectation import Expectation, attack_loss
-from noiseproof.balls import Norm, project
 from noiseproof.errors import ClassifierError
+from noiseproof.perturbations.norms import Norm, project
 
 __all__ = ["Best", "GradientFinder", "IncumbentFinder", "Problem"]
 

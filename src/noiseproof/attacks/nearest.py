@@ -13,7 +13,7 @@ from torch import Tensor
 from noiseproof.attacks.base import Attack, Batch, Finder, Target, require_lengths
 from noiseproof.attacks.expectation import differentiable, margin
 from noiseproof.attacks.votes import Votes
-from noiseproof.balls import Norm, distance, per_image, project
+from noiseproof.perturbations.norms import Norm, distance, per_image, project
 
 __all__ = ["NearestAttack"]
 

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.ascent import ascend
 from noiseproof.attacks.base import Attack, Batch, Finder, Target
 from noiseproof.attacks.expectation import AttackLoss, attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
-from noiseproof.balls import Norm, uniform
 from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.perturbations.ascent import ascend
+from noiseproof.perturbations.norms import Norm, uniform
 
 __all__ = ["PGD"]
 

@@ -12,8 +12,8 @@ from noiseproof.attacks.base import Attack, Batch, Finder, Target
 from noiseproof.attacks.expectation import margin
 from noiseproof.attacks.incumbents import IncumbentFinder, Problem
 from noiseproof.attacks.votes import Votes
-from noiseproof.balls import Norm, per_image, project, steepest
 from noiseproof.errors import require_count
+from noiseproof.perturbations.norms import Norm, per_image, project, steepest
 from noiseproof.randomness import RandomSource
 
 __all__ = ["RandomSearch"]

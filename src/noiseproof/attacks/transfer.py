@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from noiseproof.attacks.base import Attack, Batch, Finder, Target
-from noiseproof.balls import Norm
 from noiseproof.errors import InvalidInputError
+from noiseproof.perturbations.norms import Norm
 
 __all__ = ["Transfer"]
 

@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from noiseproof.attacks.copies import NoisyCopies
-from noiseproof.classifier import INVALID, BaseClassifier
+from noiseproof.classifiers.base import INVALID, BaseClassifier
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.noises import Noise
-from noiseproof.runners import Runner
-from noiseproof.sampling import default_batch_size
 
 __all__ = ["Votes"]
 

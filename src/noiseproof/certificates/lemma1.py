@@ -3,7 +3,7 @@
 import numpy as np
 
 from noiseproof.certificates.base import Array
-from noiseproof.logarithms import log_cosh, log_ratio
+from noiseproof.numerics.logarithms import log_cosh, log_ratio
 
 __all__ = ["Lemma1", "lemma1"]
 

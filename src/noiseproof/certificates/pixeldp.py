@@ -7,9 +7,9 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from noiseproof.certificates.base import Array, Certificate, Flat
-from noiseproof.logarithms import log_ratio
 from noiseproof.noises import Gaussian, Noise
-from noiseproof.search import FINE, largest_within, maximise
+from noiseproof.numerics.logarithms import log_ratio
+from noiseproof.numerics.search import FINE, largest_within, maximise
 
 __all__ = ["AnalyticPixelDP", "PixelDP"]
 

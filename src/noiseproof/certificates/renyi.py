@@ -8,7 +8,7 @@ from noiseproof.certificates.base import Array, Certificate, Flat
 from noiseproof.certificates.lemma1 import Lemma1
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
-from noiseproof.search import COARSE, FINE, maximise
+from noiseproof.numerics.search import COARSE, FINE, maximise
 
 __all__ = ["Renyi"]
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from noiseproof.certificates.base import Certificate, Flat
-from noiseproof.logarithms import log_ratio
 from noiseproof.noises import Laplace, Noise
+from noiseproof.numerics.logarithms import log_ratio
 
 __all__ = ["Teng"]
 

@@ -28,10 +28,10 @@ from noiseproof.cli.engine import PrecisionName
 if TYPE_CHECKING:
     import numpy as np
 
-    from noiseproof.attack_records import AttackRecord
     from noiseproof.attacks import Attack
     from noiseproof.cli.subject import DataChoice
-    from noiseproof.robustness import RobustSummary
+    from noiseproof.evaluation.robust_accuracy import RobustSummary
+    from noiseproof.runs.attack_records import AttackRecord
 
 __all__ = ["attack", "recorded_engine", "show_attack", "transferred"]
 
@@ -194,8 +194,8 @@ def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str
     from torch import nn
 
     from noiseproof.attacks import Target, Transfer
+    from noiseproof.classifiers import accelerate
     from noiseproof.cli.defending import chosen_subject, noise_of
-    from noiseproof.engine import accelerate
 
     named = source.startswith("zoo:") or source.endswith(".safetensors")
     subject = chosen_subject(Path(source), source if named else None, None, choice, None)
@@ -210,15 +210,15 @@ def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str
 
 def recorded_engine(out: Path) -> Any:
     """Return the engine of the attack in a folder, or None."""
-    from noiseproof.attack_records import AttackRecord
+    from noiseproof.runs.attack_records import AttackRecord
 
     return AttackRecord.open(out).settings.engine if (out / AttackRecord.configuration).exists() else None
 
 
 def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) -> None:
     """Print accuracy under an attack, beside what is certified where the run has it, and draw it into the record."""
+    from noiseproof.evaluation.robust_accuracy import Verdict
     from noiseproof.reports.attacked import certified_beside, draw_attack, other_engine, summarise_attack
-    from noiseproof.robustness import Verdict
 
     summary = summarise_attack(record)
     certified = certified_beside(run, record)

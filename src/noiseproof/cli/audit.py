@@ -19,11 +19,11 @@ from noiseproof.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from noiseproof.attacking import Limits
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
     from noiseproof.cli.subject import Subject
-    from noiseproof.records import Record
+    from noiseproof.runs.attack import Limits
+    from noiseproof.runs.records import Record
 
 __all__ = ["audit"]
 
@@ -66,15 +66,15 @@ def audit(
     Each image is attacked within its own radius, and fresh votes judge what was found. More contradictions than
     certificates that fail with probability alpha can have (a binomial test at level 0.01) end with exit code 1.
     """
-    from noiseproof.audit import VERDICT_ALPHA, judge_audit
-    from noiseproof.balls import ORDERS
     from noiseproof.cli.counting import Engine, require_unchanged
     from noiseproof.cli.defending import Opponent, run_attack
     from noiseproof.cli.engine import PrecisionName
     from noiseproof.errors import RunError
-    from noiseproof.records import Record
+    from noiseproof.evaluation.audit import VERDICT_ALPHA, judge_audit
+    from noiseproof.evaluation.robust_accuracy import answers
+    from noiseproof.perturbations.norms import ORDERS
     from noiseproof.reports.attacked import other_engine
-    from noiseproof.robustness import answers
+    from noiseproof.runs.records import Record
 
     record = Record.open(run)
     chosen = names.attack(name, [*_strongest(name, changes or []), *(changes or [])])
@@ -192,10 +192,10 @@ def _limits(
     import hashlib
     import json
 
-    from noiseproof.attacking import Limits
-    from noiseproof.audit import sizes_within
     from noiseproof.errors import RunError, require_count
-    from noiseproof.records import recertify
+    from noiseproof.evaluation.audit import sizes_within
+    from noiseproof.runs.attack import Limits
+    from noiseproof.runs.records import recertify
 
     require_count("every", every, 1, "1 takes every image of the run.")
     require_count("limit", 1 if limit is None else limit, 1, "Leave it out to take all.")

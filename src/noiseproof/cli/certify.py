@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from noiseproof.cli.jobs import FixedVotes
     from noiseproof.cli.subject import Subject
     from noiseproof.noises import Noise
-    from noiseproof.records import Record, VoteTable
-    from noiseproof.stopped_records import StoppedRecord
+    from noiseproof.runs.records import Record, VoteTable
+    from noiseproof.runs.sequential_records import StoppedRecord
 
 __all__ = ["certify"]
 
@@ -240,14 +240,14 @@ def _fixed_votes(
     radii: list[float] | None,
 ) -> "FixedVotes":
     """The job of counting a number of votes fixed beforehand; what is certified is shown at one radius."""
+    from noiseproof.certified import require_enough_samples, samples_needed
     from noiseproof.cli.jobs import FixedVotes
-    from noiseproof.statements import require_enough_samples, samples_needed
 
     require_enough_samples(counts[0], samples_needed(bound, alpha, subject.dataset.num_classes), alpha)
     radius = next((value for value in radii or [] if value > 0.0), _watched_radius(subject.noise))
 
     def judge(table: "VoteTable", noise: "Noise") -> int:
-        from noiseproof.records import recertify
+        from noiseproof.runs.records import recertify
 
         found = recertify(table, noise, alpha=alpha, bound=bound, certificate=certificate)
         return int(((found.prediction == table.label) & (found.radius >= radius)).sum())

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from noiseproof.evaluation import Summary
+    from noiseproof.evaluation.certified_accuracy import Summary
 
 __all__ = [
     "ClassesOption",

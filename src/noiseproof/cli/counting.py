@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from torch import nn
 
-from noiseproof.answers import ANSWERED, require_same_answers
-from noiseproof.calibration import choose
+from noiseproof.classifiers import accelerate, keep_large_blocks
+from noiseproof.classifiers.autotune import choose
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.input_scale import require_right_scale
+from noiseproof.classifiers.runners import Runner
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, resumable, say
 from noiseproof.cli.engine import PrecisionName, say_if_emulated, speed_table
@@ -17,17 +20,14 @@ from noiseproof.cli.jobs import Job, RecordT
 from noiseproof.cli.progress import counting_progress
 from noiseproof.cli.subject import Subject
 from noiseproof.data import Dataset
-from noiseproof.engine import accelerate, keep_large_blocks
 from noiseproof.errors import InvalidInputError, OutOfMemoryError
 from noiseproof.noises import from_spec
-from noiseproof.probing import require_right_scale
-from noiseproof.provenance import provenance, same_model
-from noiseproof.records import DATA_IMAGES, Record
-from noiseproof.runners import Runner
-from noiseproof.sampling import default_batch_size
+from noiseproof.runs.fingerprint import ANSWERED, require_same_answers
+from noiseproof.runs.records import DATA_IMAGES, Record
+from noiseproof.runs.sequential_records import StoppedRecord
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.stopped_records import StoppedRecord
-from noiseproof.stopwatch import Stopwatch
+from noiseproof.storage.provenance import provenance, same_model
+from noiseproof.storage.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     import torch

@@ -9,26 +9,26 @@ from rich.markup import escape
 from torch import nn
 
 from noiseproof import objectives
-from noiseproof.attack_records import AttackRecord, AttackSettings
-from noiseproof.attacking import Defence, Limits, attack_into, judge_into, plan_attack
 from noiseproof.attacks import Attack, Batch, Target
 from noiseproof.attacks.expectation import differentiable
+from noiseproof.classifiers import accelerate, keep_large_blocks, multiplies_bfloat16
+from noiseproof.classifiers.runners import FunctionRunner, Runner
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, progress_bar, resumable, say
 from noiseproof.cli.counting import Engine, running
 from noiseproof.cli.subject import DataChoice, Subject
 from noiseproof.data import Dataset
-from noiseproof.engine import accelerate, keep_large_blocks, multiplies_bfloat16
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.noises import from_spec
-from noiseproof.provenance import provenance, same_model
-from noiseproof.records import Record, RecordSettings
-from noiseproof.runners import FunctionRunner, Runner
+from noiseproof.runs.attack import Defence, Limits, attack_into, judge_into, plan_attack
+from noiseproof.runs.attack_records import AttackRecord, AttackSettings
+from noiseproof.runs.records import Record, RecordSettings
+from noiseproof.storage.provenance import provenance, same_model
 from noiseproof.training import CHECKPOINT
 
 if TYPE_CHECKING:
-    from noiseproof.balls import Norm
     from noiseproof.noises import Noise
+    from noiseproof.perturbations.norms import Norm
 
 _EVERY = 30.0
 """Seconds between two lines where there is no terminal."""

@@ -33,6 +33,7 @@ def demo(
     test image of both under sigma 0.25, and compares them in one page.
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
+    from noiseproof.certified import require_enough_samples, samples_needed
     from noiseproof.cli.counting import Engine, Selection, count_votes
     from noiseproof.cli.jobs import FixedVotes
     from noiseproof.cli.subject import Subject
@@ -40,7 +41,6 @@ def demo(
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
-    from noiseproof.statements import require_enough_samples, samples_needed
     from noiseproof.training import TrainingSettings
 
     needed = max(samples_needed(bound, _ALPHA, num_classes=10) for bound in (TwoPhase(), Bonferroni()))

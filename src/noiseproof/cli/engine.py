@@ -11,7 +11,7 @@ from noiseproof.cli.console import say
 if TYPE_CHECKING:
     import torch
 
-    from noiseproof.engine import Measurement
+    from noiseproof.classifiers import Measurement
 
 __all__ = ["PrecisionName", "say_if_emulated", "speed_table"]
 
@@ -28,7 +28,7 @@ class PrecisionName(StrEnum):
 
 def say_if_emulated(precision: str, where: "torch.device") -> None:
     """Say so where bfloat16 was asked for and the device only emulates it: it is chosen for its speed, and has none."""
-    from noiseproof.engine import multiplies_bfloat16
+    from noiseproof.classifiers import multiplies_bfloat16
 
     if precision == PrecisionName.bf16 and not multiplies_bfloat16(where):
         say("[yellow]bfloat16 is emulated here,[/] several times slower than float32: --precision fp32 is faster.")

@@ -11,8 +11,8 @@ from rich.table import Table
 from noiseproof.cli.console import JsonOption, console, print_json, say
 
 if TYPE_CHECKING:
-    from noiseproof.records import Record
-    from noiseproof.stopped_records import StoppedRecord
+    from noiseproof.runs.records import Record
+    from noiseproof.runs.sequential_records import StoppedRecord
 
 __all__ = ["inspect"]
 
@@ -25,8 +25,8 @@ def inspect(
 
     Exits with 1 if shards are damaged; certify counts those anew.
     """
-    from noiseproof.records import Record
-    from noiseproof.stopped_records import StoppedRecord
+    from noiseproof.runs.records import Record
+    from noiseproof.runs.sequential_records import StoppedRecord
 
     stopped = (run / StoppedRecord.configuration).exists()
     record: Record | StoppedRecord = StoppedRecord.open(run) if stopped else Record.open(run)
@@ -70,7 +70,7 @@ def _found(record: "Record | StoppedRecord", missing: list[int], damaged: list[s
 
 
 def _votes(record: "Record | StoppedRecord", images: int) -> int:
-    from noiseproof.records import Record
+    from noiseproof.runs.records import Record
 
     if isinstance(record, Record):
         return images * (record.settings.samples + record.settings.selection_samples)

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from noiseproof.certification import count_into, plan
 from noiseproof.cli.progress import Counting, Deciding
 from noiseproof.data import Dataset
-from noiseproof.deciding import TYPICAL_VOTES, decide_into, plan_decision
 from noiseproof.noises import Noise
-from noiseproof.records import Record, VoteTable
+from noiseproof.runs.counts import count_into, plan
+from noiseproof.runs.records import Record, VoteTable
+from noiseproof.runs.sequential import TYPICAL_VOTES, decide_into, plan_decision
+from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.sequential.procedures import Procedure
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.stopped_records import StoppedRecord
-from noiseproof.stopping import Procedure
 
 __all__ = ["FixedVotes", "Job", "RecordT", "UntilKnown"]
 

@@ -66,12 +66,12 @@ def ladder(
     More draws, steps and restarts must never weaken the attack; without bound nothing may withstand it; attacks that
     know less, and random search, must not be stronger. Ends with exit code 1 if one of these fails beyond chance.
     """
-    from noiseproof.attacking import require_sizes
     from noiseproof.cli.counting import Engine
     from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
     from noiseproof.cli.subject import DataChoice
     from noiseproof.errors import InvalidInputError, require_count
     from noiseproof.experiments.ladder import Ladder, controls, grid, unbounded
+    from noiseproof.runs.attack import require_sizes
 
     require_sizes([size])
     require_count("limit", limit, 1, "100 images show differences of ten per cent.")

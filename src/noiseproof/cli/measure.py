@@ -57,9 +57,9 @@ def measure(
 
     from torch import nn
 
-    from noiseproof.calibration import Calibration
+    from noiseproof.classifiers import keep_large_blocks
+    from noiseproof.classifiers.autotune import Calibration
     from noiseproof.cli.subject import DataChoice, Subject
-    from noiseproof.engine import keep_large_blocks
     from noiseproof.errors import InvalidInputError
 
     if (run is None) == (model is None):

@@ -19,7 +19,7 @@ from rich.text import Text
 from noiseproof.cli.console import messages, say
 
 if TYPE_CHECKING:
-    from noiseproof.records import VoteTable
+    from noiseproof.runs.records import VoteTable
 
 __all__ = ["Counting", "Deciding", "counting_progress"]
 

@@ -23,8 +23,8 @@ from noiseproof.cli.console import (
 if TYPE_CHECKING:
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
-    from noiseproof.records import Record, VoteTable
-    from noiseproof.statements import Certified
+    from noiseproof.certified import Certified
+    from noiseproof.runs.records import Record, VoteTable
 
 __all__ = ["recertify", "show"]
 
@@ -49,8 +49,8 @@ def recertify(
     Choose the bound before you look: the best of several looks at the same votes does not hold at level alpha.
     """
     from noiseproof.errors import InvalidInputError
-    from noiseproof.records import Record
-    from noiseproof.stopped_records import StoppedRecord
+    from noiseproof.runs.records import Record
+    from noiseproof.runs.sequential_records import StoppedRecord
 
     if (run / StoppedRecord.configuration).exists():
         raise InvalidInputError(
@@ -82,8 +82,8 @@ def show(
     csv_file: Path | None = None,
 ) -> None:
     """Print the figures of a record under one procedure."""
-    from noiseproof.files import write_atomically
     from noiseproof.reports.analysis import Procedure, analyse_procedure
+    from noiseproof.storage.files import write_atomically
 
     title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}" + (
         "" if bound.proves else ": no proof"

@@ -10,8 +10,8 @@ from noiseproof.cli.attack import recorded_engine, show_attack
 from noiseproof.cli.console import DataDirOption, DataOption, DeviceOption, JsonOption, UnverifiedOption
 
 if TYPE_CHECKING:
-    from noiseproof.attack_records import AttackRecord
     from noiseproof.cli.subject import DataChoice, Subject
+    from noiseproof.runs.attack_records import AttackRecord
 
 __all__ = ["rejudge"]
 
@@ -47,12 +47,12 @@ def rejudge(
     The votes of the attack decided which points it kept, so they lean towards it a little; these do not. They go to a
     record of their own, with the points. Stop it with Ctrl-C, run it again and it goes on.
     """
-    from noiseproof.attack_records import AttackRecord
     from noiseproof.cli.counting import Engine
     from noiseproof.cli.defending import Opponent, require_recorded, run_judging
     from noiseproof.cli.engine import PrecisionName
     from noiseproof.cli.subject import DataChoice
     from noiseproof.errors import RunError
+    from noiseproof.runs.attack_records import AttackRecord
 
     found = AttackRecord.open(attacked)
     settings = found.settings
@@ -84,7 +84,7 @@ def rejudge(
 
 def _run_of(attacked: Path) -> Path:
     """The run folder above a record of an attack: the next one with a network or with votes; else the record's own."""
-    from noiseproof.records import Record
+    from noiseproof.runs.records import Record
     from noiseproof.training import CHECKPOINT
 
     above = list(attacked.resolve().parents)[:3]

@@ -20,7 +20,7 @@ from noiseproof.cli.console import (
 
 if TYPE_CHECKING:
     from noiseproof.reports import Analysis
-    from noiseproof.stopped_records import StoppedRecord
+    from noiseproof.runs.sequential_records import StoppedRecord
 
 __all__ = ["as_data", "report", "show_analyses"]
 
@@ -42,9 +42,9 @@ def report(
     Runs of certify --radius or --within get another page: what was decided, and with how many votes.
     Everything is computed from recorded votes. The page opens from the disk and loads nothing.
     """
-    from noiseproof.records import Record
     from noiseproof.reports import analyse, write_report
-    from noiseproof.stopped_records import StoppedRecord
+    from noiseproof.runs.records import Record
+    from noiseproof.runs.sequential_records import StoppedRecord
 
     if any((run / StoppedRecord.configuration).exists() for run in runs):
         _report_stopped([StoppedRecord.open(run) for run in runs], out, radii, json=json)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from noiseproof.certificates import Certificate
     from noiseproof.noises import Noise
     from noiseproof.reports.stopped import StoppedAnalysis
-    from noiseproof.stopped_records import StoppedRecord
-    from noiseproof.stopping import Procedure
+    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.sequential.procedures import Procedure
 
 __all__ = ["as_stopped_data", "default_folder", "parse_procedure", "show_stopped", "show_stopped_record"]
 
@@ -37,7 +37,7 @@ def parse_procedure(
     Raises:
         InvalidInputError: both are given, or one is outside its domain.
     """
-    from noiseproof.stopping import DEFAULT_BETA, DEFAULT_CAP, DecideRadii, KnowRadius
+    from noiseproof.sequential.procedures import DEFAULT_BETA, DEFAULT_CAP, DecideRadii, KnowRadius
 
     common: dict[str, Any] = {
         "alpha": alpha,
@@ -112,7 +112,7 @@ def show_stopped(analyses: "Sequence[StoppedAnalysis]") -> None:
     from noiseproof.reports import round_down
     from noiseproof.reports.analysis import exact, percent_down
     from noiseproof.reports.stopped import FIXED, LEANING
-    from noiseproof.stopping import KnowRadius
+    from noiseproof.sequential.procedures import KnowRadius
 
     for analysis in analyses:
         planned, usage = len(analysis.record.settings.indices), analysis.usage

@@ -257,7 +257,7 @@ def run_training(
     settings: "TrainingSettings", dataset: "Dataset", out: Path, device: str, *, start: "nn.Module | None" = None
 ) -> "nn.Module":
     """Train with a progress bar that shows loss and accuracy."""
-    from noiseproof.engine import keep_large_blocks
+    from noiseproof.classifiers import keep_large_blocks
     from noiseproof.training import leave
     from noiseproof.training import train as train_into
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from noiseproof.downloads import cache, download
 from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.storage.downloads import cache, download
 
 __all__ = ["ENVIRONMENT", "Source", "find", "is_published", "locate"]
 

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from noiseproof.attack_records import AttackRecord
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments.attacked import (
     FEW,
@@ -37,11 +36,12 @@ from noiseproof.experiments.attacked import (
     white_box,
 )
 from noiseproof.experiments.runs import Missing
-from noiseproof.files import write_atomically
-from noiseproof.records import Record
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 from noiseproof.reports.curves import figure_png, figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
+from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.records import Record
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["FIGURES", "AttackFigure", "Curve", "Plot", "compute", "draw", "write"]
 _DATA_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}

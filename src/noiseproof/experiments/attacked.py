@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from noiseproof import attacks
-from noiseproof.attack_records import AttackRecord
 from noiseproof.attacks import Attack
 from noiseproof.errors import RunError
 from noiseproof.experiments.runs import CIFAR_SIGMA, RELEASED_DIGEST
 from noiseproof.noises import Gaussian
+from noiseproof.runs.attack_records import AttackRecord
 
 __all__ = [
     "CLASSES",

@@ -22,17 +22,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from noiseproof.attack_records import AttackRecord
 from noiseproof.certificates import PixelDP
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments.attacked import TRADES, white_box
 from noiseproof.experiments.procedures import ALPHA, PAPERS_ALPHA, Spread, allowance, ours, papers
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Network, Run, read_runs
-from noiseproof.files import write_atomically
 from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius, percent_down
 from noiseproof.reports.attacked import worst_case
 from noiseproof.reports.curves import COLOURS, figure_png, figure_svg
 from noiseproof.reports.robustness import RobustCurve
+from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["PRINTED", "PROCEDURES", "TABLE_RADII", "BoundCurve", "Figure1", "compute", "draw", "lines", "write"]
 

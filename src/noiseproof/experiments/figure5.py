@@ -12,9 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
-from noiseproof.files import write_atomically
 from noiseproof.noises import Gaussian
 from noiseproof.reports.curves import figure_png, figure_svg
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["Claim", "Figure5", "compute", "draw", "write"]
 

@@ -15,7 +15,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import binom, binomtest
 
-from noiseproof.attack_records import AttackRecord
 from noiseproof.attacks import (
     PGD,
     Attack,
@@ -25,12 +24,13 @@ from noiseproof.attacks import (
     RandomisedAutoAttack,
     RandomSearch,
 )
-from noiseproof.balls import ORDERS, Norm
 from noiseproof.errors import RunError
-from noiseproof.files import write_atomically
+from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts, worst_so_far
+from noiseproof.perturbations.norms import ORDERS, Norm
 from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
-from noiseproof.robustness import Verdict, summarise_verdicts, worst_so_far
+from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["DRAWS", "RESTARTS", "STEPS", "Check", "Ladder", "LastRung", "controls", "grid", "unbounded"]
 

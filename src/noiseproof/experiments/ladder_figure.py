@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseproof.attack_records import AttackRecord
 from noiseproof.attacks import PGD, Attack
 from noiseproof.errors import NoiseproofError
+from noiseproof.evaluation.robust_accuracy import worst_so_far
 from noiseproof.experiments.attack_figures import FIGURES
 from noiseproof.experiments.attacked import CLASSES, MADRY, NATURAL, NOT_THERE, STN_07, Cell, Defender
 from noiseproof.experiments.ladder import Ladder, controls, grid, unbounded
 from noiseproof.experiments.runs import Missing
-from noiseproof.files import write_atomically
 from noiseproof.reports.attacked import found_verdicts
-from noiseproof.robustness import worst_so_far
+from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["FOLDER", "IMAGES", "SIZE", "command", "compute", "write"]
 

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 
 from noiseproof.bounds import Bonferroni, Bound, SinglePhase, SisonGlaz, TwoPhase, WinnerRunnerUp
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
-from noiseproof.evaluation import certified_accuracy, failure_allowance
+from noiseproof.evaluation.certified_accuracy import certified_accuracy, failure_allowance
 from noiseproof.experiments.runs import Run
 from noiseproof.noises import Gaussian
-from noiseproof.records import VoteTable, recertify
 from noiseproof.reports.analysis import PAPER, TIGHT
+from noiseproof.runs.records import VoteTable, recertify
 
 __all__ = [
     "ALPHA",

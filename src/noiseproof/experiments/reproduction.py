@@ -20,10 +20,10 @@ from noiseproof.experiments.ladder import Ladder
 from noiseproof.experiments.procedures import CERTIFICATES, Reach, Way, crossed, ours, reach, ways
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Run
 from noiseproof.experiments.sources import Source, sources
-from noiseproof.files import write_atomically
 from noiseproof.reports.analysis import percent_down
 from noiseproof.reports.page import render
 from noiseproof.reports.robustness import Panel
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["PAGE", "Difference", "Reading", "Reproduction", "compute", "write"]
 

@@ -26,9 +26,9 @@ from typing import Any
 from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.models import shipped
 from noiseproof.noises import Gaussian
-from noiseproof.provenance import same_model
-from noiseproof.records import Record, RecordSettings, VoteTable
-from noiseproof.stopped_records import StoppedRecord
+from noiseproof.runs.records import Record, RecordSettings, VoteTable
+from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.storage.provenance import same_model
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["CIFAR_SIGMA", "RELEASED_DIGEST", "Missing", "Network", "Run", "read_decided", "read_runs"]

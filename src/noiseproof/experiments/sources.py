@@ -8,11 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from noiseproof.attack_records import AttackRecord, AttackSettings
 from noiseproof.experiments.runs import Run
-from noiseproof.experiments.verified import Verified
-from noiseproof.records import Record
-from noiseproof.stopped_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.attack_records import AttackRecord, AttackSettings
+from noiseproof.runs.records import Record
+from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.verification import Verified
 from noiseproof.training import LOG
 
 __all__ = ["Source", "sources"]

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from noiseproof.errors import NoiseproofError, RunError
-from noiseproof.evaluation import certified_accuracy
+from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.experiments.procedures import ALPHA, PAPERS_ALPHA, allowance, ours, papers
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Network, Run, read_decided, read_runs
-from noiseproof.experiments.verified import FILE, Verified
-from noiseproof.files import write_atomically
 from noiseproof.reports.analysis import percent_down
-from noiseproof.stopped_records import StoppedRecord
+from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.verification import FILE, Verified
+from noiseproof.storage.files import write_atomically
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["COLUMNS", "LINES", "RADII", "WRITTEN", "Cell", "Row", "Table1", "Value", "compute", "lines", "write"]
@@ -236,7 +236,7 @@ def _verification(folder: Path, data: str) -> str:
                 shlex.join([*train, *(part for before in runs[:number] for part in ("--after", str(before)))])
             )
     stages = [str(run / CHECKPOINT) for run in runs] or [f"{network}=stage{number}.pth" for number in range(2)]
-    verify = ["python", "-m", "noiseproof.experiments.verified", str(folder), "--data", data, "--radius", repr(radius)]
+    verify = ["python", "-m", "noiseproof.runs.verification", str(folder), "--data", data, "--radius", repr(radius)]
     verify += ["--every", "10", *(part for stage in stages for part in ("--stage", stage))]
     return " && ".join([*commands, shlex.join(verify)])
 

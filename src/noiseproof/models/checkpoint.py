@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.files import write_atomically
 from noiseproof.models.registry import build
+from noiseproof.storage.files import write_atomically
 
 __all__ = [
     "Checkpoint",

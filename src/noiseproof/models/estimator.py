@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import InvalidInputError
-from noiseproof.runners import Runner
 
 __all__ = ["EstimatorRunner"]
 

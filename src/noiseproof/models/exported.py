@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from noiseproof.classifiers.runners import Runner, device_of
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.runners import Runner, device_of
 
 __all__ = ["ExportedRunner"]
 

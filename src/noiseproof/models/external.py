@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models.checkpoint import load_state, model_digest
 from noiseproof.models.estimator import EstimatorRunner
@@ -15,7 +16,6 @@ from noiseproof.models.factory import build_from, source_digest
 from noiseproof.models.keras_weights import is_hdf5, read_keras_weights
 from noiseproof.models.onnx import OnnxRunner
 from noiseproof.models.weights import file_digest, read_weights
-from noiseproof.runners import Runner
 
 __all__ = ["LoadedModel", "load_model"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from noiseproof.errors import InvalidInputError, MissingExtraError
-from noiseproof.provenance import is_own
+from noiseproof.storage.provenance import is_own
 
 __all__ = ["build_from", "source_digest"]
 

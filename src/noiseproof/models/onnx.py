@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import InvalidInputError, MissingExtraError, RunError
-from noiseproof.runners import Runner
 
 __all__ = ["OnnxRunner"]
 

@@ -7,10 +7,10 @@ from importlib.metadata import metadata
 from importlib.resources import files
 from pathlib import Path
 
-from noiseproof.downloads import cache as downloads
-from noiseproof.downloads import download
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models.weights import file_digest
+from noiseproof.storage.downloads import cache as downloads
+from noiseproof.storage.downloads import download
 
 __all__ = ["fetch", "shipped"]
 

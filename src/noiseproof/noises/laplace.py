@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.logarithms import log_ratio
 from noiseproof.noises.base import Array, Noise, positive
+from noiseproof.numerics.logarithms import log_ratio
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Laplace", "laplace_divergence"]

@@ -6,10 +6,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noiseproof.balls import uniform
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, forward
 from noiseproof.objectives.inner import AdversarialObjective
+from noiseproof.perturbations.norms import uniform
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Adversarial"]

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from noiseproof.ascent import ascend
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.objectives.base import Objective, forward, nonnegative
+from noiseproof.perturbations.ascent import ascend
 
 __all__ = ["AdversarialObjective", "AttackNorm", "evaluating", "step_or"]
 

@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noiseproof.ascent import ascend
 from noiseproof.errors import require_count
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, Objective, forward, inconsistency, mean_prediction, nonnegative
 from noiseproof.objectives.inner import evaluating, step_or
+from noiseproof.perturbations.ascent import ascend
 from noiseproof.randomness import RandomSource
 
 __all__ = ["SmoothAdv"]

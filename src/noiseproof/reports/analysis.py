@@ -9,11 +9,11 @@ from jaxtyping import Float
 
 from noiseproof.bounds import Bonferroni, Bound, TwoPhase
 from noiseproof.certificates import Certificate, NeymanPearson, Renyi
+from noiseproof.certified import Certified, require_enough_samples, samples_needed
 from noiseproof.errors import InvalidInputError
-from noiseproof.evaluation import Summary, certified_accuracy, summarise
-from noiseproof.records import DATA_IMAGES, Record, VoteTable, recertify
-from noiseproof.statements import Certified, require_enough_samples, samples_needed
-from noiseproof.stopped_records import StoppedRecord
+from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
+from noiseproof.runs.records import DATA_IMAGES, Record, VoteTable, recertify
+from noiseproof.runs.sequential_records import StoppedRecord
 
 __all__ = [
     "PAPER",

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from noiseproof.attack_records import AttackRecord
-from noiseproof.balls import ORDERS
+from noiseproof.certified import Certified
 from noiseproof.errors import InvalidInputError
-from noiseproof.evaluation import certified_accuracy
-from noiseproof.files import write_atomically
-from noiseproof.provenance import same_model
-from noiseproof.records import Record, recertify
+from noiseproof.evaluation.certified_accuracy import certified_accuracy
+from noiseproof.evaluation.robust_accuracy import RobustSummary, summarise_verdicts, worst_of
+from noiseproof.perturbations.norms import ORDERS
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.curves import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
-from noiseproof.robustness import RobustSummary, summarise_verdicts, worst_of
-from noiseproof.statements import Certified
+from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.records import Record, recertify
+from noiseproof.storage.files import write_atomically
+from noiseproof.storage.provenance import same_model
 
 __all__ = [
     "certified_beside",

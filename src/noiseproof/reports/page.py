@@ -11,13 +11,13 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
+from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError
-from noiseproof.files import write_atomically
-from noiseproof.records import Record
 from noiseproof.reports.analysis import Analysis, Curve, exact, percent_down, round_down
 from noiseproof.reports.curves import NORMS, draw_curves, figure_png, figure_svg
-from noiseproof.statements import ABSTAIN
-from noiseproof.stopped_records import StoppedRecord
+from noiseproof.runs.records import Record
+from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["ReportFiles", "about_run", "render", "write_files", "write_report"]
 

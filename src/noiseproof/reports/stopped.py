@@ -12,15 +12,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from noiseproof.bounds import clopper_pearson_lower
+from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
-from noiseproof.records import VoteTable
 from noiseproof.reports.analysis import table_radii, titles
 from noiseproof.reports.curves import COLOURS
 from noiseproof.reports.page import ReportFiles, about_run, render, write_files
+from noiseproof.runs.records import VoteTable
+from noiseproof.runs.sequential_records import StoppedRecord
 from noiseproof.sequential import CERTIFIED, GIVEN_UP, UNDECIDED, Exceeds
-from noiseproof.statements import ABSTAIN, Certified
-from noiseproof.stopped_records import StoppedRecord
-from noiseproof.stopping import DecideRadii
+from noiseproof.sequential.procedures import DecideRadii
 
 __all__ = [
     "FIXED",

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from noiseproof.errors import RunError
-from noiseproof.files import write_atomically
 from noiseproof.reports.curves import figure_svg
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["write_training_curve"]
 

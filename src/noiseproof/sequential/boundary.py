@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.sequential.base import Rule, require_p0
-from noiseproof.sequential.jeffreys import rounded_down
+from noiseproof.sequential.e_process import rounded_down
 from noiseproof.sequential.prior import FittedPrior
 
 __all__ = ["JeffreysRule", "first_certifying", "first_reaching", "log_threshold", "most_failures"]

@@ -46,7 +46,7 @@ from jaxtyping import Float, Int
 from scipy.special import expit, log_expit
 
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.sequential.jeffreys import Counts, rounded_down
+from noiseproof.sequential.e_process import Counts, rounded_down
 
 __all__ = ["FittedPrior", "fit_prior"]
 

@@ -17,9 +17,9 @@ from scipy.special import log_ndtr, logsumexp, ndtr, ndtri, xlogy
 from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.sequential.base import CERTIFIED, GIVEN_UP, UNDECIDED
-from noiseproof.sequential.confidence import lower_bound
+from noiseproof.sequential.confidence_sequence import lower_bound
+from noiseproof.sequential.e_process import rounded_down
 from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
-from noiseproof.sequential.jeffreys import rounded_down
 from noiseproof.sequential.winner import winner_certain
 
 __all__ = ["AheadOfAll", "PairEvidence"]

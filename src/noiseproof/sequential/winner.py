@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from scipy.special import logsumexp
 
 from noiseproof.bounds.base import Votes, require_alpha, require_votes
-from noiseproof.sequential.jeffreys import rounded_down
+from noiseproof.sequential.e_process import rounded_down
 
 __all__ = ["winner_certain", "winner_votes_needed"]
 

@@ -15,9 +15,9 @@ from torch import nn
 
 from noiseproof.data import Dataset, Subset
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.files import remove_leftovers, require_writable, write_atomically
 from noiseproof.models import model_digest
 from noiseproof.objectives import ConvexOuter, Objective
+from noiseproof.storage.files import remove_leftovers, require_writable, write_atomically
 from noiseproof.training.state import require_free
 from noiseproof.verification import Cascade
 from noiseproof.verification.layers import read_network

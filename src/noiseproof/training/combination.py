@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.files import require_writable
 from noiseproof.models import Checkpoint, Ensemble, ensemble_name, member_names, model_digest, save_checkpoint
 from noiseproof.noises import Noise
-from noiseproof.provenance import provenance
+from noiseproof.storage.files import require_writable
+from noiseproof.storage.provenance import provenance
 from noiseproof.training.state import CHECKPOINT, require_free
 
 __all__ = ["combine"]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noiseproof.runners import in_evaluation_mode
+from noiseproof.classifiers.runners import in_evaluation_mode
 
 __all__ = ["dead_share"]
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noiseproof import models
+from noiseproof.classifiers.precision import laid_channels_last
 from noiseproof.data import Dataset
-from noiseproof.engine.precision import laid_channels_last
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.files import require_writable
 from noiseproof.models.checkpoint import load_state
-from noiseproof.provenance import provenance
+from noiseproof.storage.files import require_writable
+from noiseproof.storage.provenance import provenance
 from noiseproof.training.augmentation import deform, flip_and_crop
 from noiseproof.training.dead_channels import dead_share
 from noiseproof.training.parallel import Share, launch, step_source

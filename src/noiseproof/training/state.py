@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from noiseproof.errors import RunError
-from noiseproof.files import remove_leftovers, write_atomically
 from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tensors, save_checkpoint, save_tensors
+from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.training.settings import with_defaults
 
 __all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "Folder", "Position", "require_free"]

@@ -26,8 +26,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from noiseproof.balls import Norm, Radius
 from noiseproof.errors import InvalidInputError
+from noiseproof.perturbations.norms import Norm, Radius
 from noiseproof.randomness import RandomSource
 from noiseproof.verification.layers import Affine, Convolution, Dense, ReluNetwork, read_network, require_bare
 from noiseproof.verification.projections import EstimatedRadii, ExactRadii

@@ -1,0 +1,29 @@
+"""How many images a batch has."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+__all__ = ["default_batch_size"]
+
+_PIXELS_PER_BATCH = 2**21
+_GPU_TIMES = 8
+
+
+def default_batch_size(image_shape: Sequence[int], device: torch.device | None = None) -> int:
+    """Choose about two million pixels a batch, a power of two from 32 to 1024 images; on a GPU up to eight times as many.
+
+    Measured on two cores: networks for 28 x 28 and 32 x 32 pixels are as fast from 256 images on, in every precision,
+    and int8 a tenth slower at 128; the digits network loses a third at 4096. What a batch costs beside the network
+    shrinks with its size. Large images keep memory within reach: 32 of 224 x 224 x 3 pixels. On an H100 votes of two
+    networks for 28 x 28 are 8 to 14 % faster with 4096 images a batch than with 1024 in float32 (12 to 45 % in bfloat16)
+    and up to 4 % more with 8192, and gradients 1.3 to 2.3 times as fast with 8192.
+
+    Args:
+        image_shape: of one image.
+        device: where it runs; None is the CPU.
+    """
+    times = _GPU_TIMES if device is not None and device.type == "cuda" else 1
+    images = times * _PIXELS_PER_BATCH // max(1, int(np.prod(image_shape)))
+    return int(np.clip(2 ** int(np.log2(max(1, images))), 32, 1024 * times))

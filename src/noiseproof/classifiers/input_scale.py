@@ -1,0 +1,79 @@
+"""Is the classifier fed what it was made for? A few clean images tell before hours are spent."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.errors import InvalidInputError
+
+__all__ = ["require_right_scale"]
+
+_BETTER = 0.3
+"""How much more accurate another scale must make the classifier to be taken for the right one."""
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def require_right_scale(
+    classifier: BaseClassifier,
+    images: Float[np.ndarray, "images *shape"],
+    labels: Int[np.ndarray, " images"],
+    batch_size: int,
+) -> float:
+    """Return the accuracy on clean images, and refuse a classifier that plainly expects pixels on another scale.
+
+    Noise is added to pixels in [0, 1], so whatever a network was trained on besides, 8-bit values or normalised ones,
+    belongs into its first layer. Accuracy is compared with that for pixels times 255, in [-1, 1], and normalised by
+    ImageNet's mean and deviation.
+
+    Args:
+        classifier: f.
+        images: some tens of clean images, in [0, 1].
+        labels: their classes.
+        batch_size: rows a call.
+
+    Raises:
+        InvalidInputError: on another scale it is right for at least 30 % more of the images.
+        ClassifierError: it raised, or returned something that is no vote.
+    """
+    pixels = torch.as_tensor(images)
+    truth = torch.as_tensor(labels)
+    accuracy = _accuracy(classifier, pixels, truth, batch_size)
+    for description, scaled in _OTHER_SCALES.items():
+        if accuracy > 1.0 - _BETTER:
+            break
+        other = scaled(pixels)
+        found = 0.0 if other is None else _accuracy(classifier, other, truth, batch_size)
+        if found >= accuracy + _BETTER:
+            raise InvalidInputError(
+                "the classifier's input",
+                required="pixels in [0, 1], which is where noise is added",
+                got=f"{accuracy:.0%} of {len(images)} clean images right as they are, {found:.0%} {description}",
+                remedy="Make that step the first layer of the network: noise in pixel units needs it there.",
+            )
+    return accuracy
+
+
+def _accuracy(classifier: BaseClassifier, images: Tensor, labels: Tensor, batch_size: int) -> float:
+    rows = -(-len(images) // batch_size) * batch_size  # whole batches: some classifiers take no others
+    filled = images[torch.arange(rows) % len(images)].to(classifier.device)
+    found = torch.cat([classifier(batch).cpu() for batch in torch.split(filled, batch_size)])[: len(images)]
+    return float((found == labels).double().mean())
+
+
+def _imagenet(images: Tensor) -> Tensor | None:
+    if images.ndim != 4 or images.shape[1] != 3:
+        return None
+    mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (_MEAN, _STD))
+    return (images - mean) / std
+
+
+_OTHER_SCALES: dict[str, Callable[[Tensor], Tensor | None]] = {
+    "with pixels from 0 to 255": lambda images: images * 255.0,
+    "with pixels from -1 to 1": lambda images: images * 2.0 - 1.0,
+    "normalised by ImageNet's mean and standard deviation": _imagenet,
+}

@@ -1,0 +1,103 @@
+"""How fast and how true a network runs on this machine, in each precision."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.errors import OutOfMemoryError
+
+__all__ = ["Measurement", "find_batch_size", "images_per_second", "measure"]
+
+_GAIN = 1.05
+"""A batch twice as large must be faster by this factor to be taken: smaller ones waste less and fit more machines."""
+
+_LARGEST = 4096
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One precision on this machine.
+
+    Attributes:
+        name: precision, and whether compiled.
+        images_per_second: of the network alone, at the batch size of the run.
+        noisy_accuracy: part of the noisy images that got their true label.
+        agreement: part that got the label of the first measurement, float32.
+        images: how many noisy images the two are of.
+    """
+
+    name: str
+    images_per_second: float
+    noisy_accuracy: float
+    agreement: float
+    images: int
+
+
+def images_per_second(
+    classifier: Callable[[Tensor], Tensor], batch: Float[Tensor, "batch *shape"], seconds: float = 0.3
+) -> float:
+    """Return the speed of a classifier: the fastest of at least three batches, within about so many seconds.
+
+    The fastest, not the mean: what else the machine does can only slow it down.
+    """
+    for _ in range(2):  # the first compiles, the second fills caches
+        _timed(classifier, batch)
+    times = [_timed(classifier, batch)]
+    while len(times) < 3 or sum(times) < seconds:
+        times.append(_timed(classifier, batch))
+    return len(batch) / min(times)
+
+
+def measure(
+    name: str,
+    classifier: BaseClassifier,
+    noisy: Float[Tensor, "images *shape"],
+    labels: Int[Tensor, " images"],
+    batch_size: int,
+    reference: Int[Tensor, " images"] | None = None,
+) -> tuple[Measurement, Int[Tensor, " images"]]:
+    """Measure one classifier; returns the measurement and its labels, the reference of the next.
+
+    Args:
+        name: for the table.
+        classifier: what is measured.
+        noisy: noisy images; as many whole batches as there are in them are used.
+        labels: their true labels.
+        batch_size: rows a batch.
+        reference: labels to agree with; None takes its own.
+    """
+    whole = len(noisy) // batch_size * batch_size
+    found = torch.cat([classifier(batch.clone()).cpu() for batch in torch.split(noisy[:whole], batch_size)])
+    speed = images_per_second(classifier, noisy[:batch_size])
+    accuracy = float((found == labels[:whole]).double().mean())
+    agreement = 1.0 if reference is None else float((found == reference[:whole]).double().mean())
+    return Measurement(name, speed, accuracy, agreement, whole), found
+
+
+def find_batch_size(
+    classifier: Callable[[Tensor], Tensor], image_shape: Sequence[int], device: torch.device, *, start: int
+) -> int:
+    """Double the batch from `start` while that makes the classifier at least 5 % faster and the memory bears it."""
+    size, best = start, 0.0
+    while True:
+        batch = torch.rand((size, *image_shape), device=device)
+        try:
+            speed = images_per_second(classifier, batch)
+        except OutOfMemoryError:
+            return max(1, size // 2)
+        if speed < _GAIN * best:
+            return size // 2
+        if size >= _LARGEST:
+            return size
+        size, best = 2 * size, speed
+
+
+def _timed(classifier: Callable[[Tensor], Tensor], batch: Tensor) -> float:
+    begun = time.perf_counter()
+    classifier(batch).sum().item()  # the item waits for a GPU
+    return time.perf_counter() - begun

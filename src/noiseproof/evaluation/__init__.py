@@ -1,0 +1,3 @@
+"""What the rows of a data set say together: certified accuracy, robust accuracy, audits."""
+
+__all__: list[str] = []

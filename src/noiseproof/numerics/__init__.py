@@ -1,0 +1,3 @@
+"""Searches and logarithms: pure numbers."""
+
+__all__: list[str] = []

@@ -1,0 +1,214 @@
+"""The on-disk format of votes that stopped by themselves: what was to be decided, and every image's votes at its stop.
+
+    RUN/sequential.json       what is decided, and how
+    RUN/votes/00000.parquet   index, label, votes per class where they stopped, a small picture
+    RUN/votes/00000.partial   the votes so far of a shard that is not whole yet
+
+A format of its own: bounds for a number of votes fixed beforehand do not hold for these.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+from noiseproof.errors import RunError
+from noiseproof.storage.files import remove_leftovers, write_atomically
+from noiseproof.noises import Noise, from_spec
+from noiseproof.runs.records import VoteTable
+from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix
+from noiseproof.certified import Certified
+from noiseproof.sequential.procedures import Procedure, procedure_from
+
+__all__ = ["StoppedRecord", "StoppedSettings"]
+
+
+@dataclass(frozen=True)
+class StoppedSettings(ShardSettings):
+    """What decides the votes. Two records with equal settings hold equal votes.
+
+    Attributes:
+        data: name, split, digest, image shape of the data set.
+        model: name and digest of the classifier.
+        noise: `Noise.spec()`.
+        num_classes: k.
+        procedure: `Procedure.spec()`: radii or a precision, alpha, beta, cap, certificate.
+        seed: key of the noise.
+        start: index of the first image.
+        stop: index after the last.
+        step: every how many images one is taken.
+        shard_size: images per file.
+        engine: how the classifier ran and noise was drawn, `SmoothedClassifier.engine()`.
+    """
+
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    noise: Mapping[str, Any]
+    num_classes: int
+    procedure: Mapping[str, Any]
+    seed: int
+    start: int
+    stop: int
+    step: int
+    shard_size: int
+    engine: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StoppedRecord(ShardedRecord[StoppedSettings, VoteTable]):
+    """A run folder with votes that stopped by themselves."""
+
+    configuration = "sequential.json"
+    version = 1
+    settings_type = StoppedSettings
+    command = "certify"
+
+    @classmethod
+    def create(cls, path: Path, settings: StoppedSettings, about: Mapping[str, Any]) -> "StoppedRecord":
+        """Start a record, or go on with the one that is there: of equal settings, or with the same and a lower cap.
+
+        Under a higher cap the votes that are there are kept, and images that are not decided by them go on. No evidence
+        depends on the cap, and every number of votes may be the last, so that certificates hold at alpha as before, and
+        all outcomes are those of a record begun under the higher cap.
+
+        Raises:
+            RunError: as `ShardedRecord.create`; or the cap is to be raised while another process is at work.
+        """
+        if (path / cls.configuration).exists():
+            found = cls.open(path)
+            if found.goes_on_under(settings):
+                return found.raise_cap(settings, about)
+        return super().create(path, settings, about)
+
+    def goes_on_under(self, settings: StoppedSettings) -> bool:
+        """Whether these settings are the record's but for a higher cap."""
+        before, now = self.settings.procedure, settings.procedure
+        if not before.get("cap", math.inf) < now.get("cap", -math.inf):
+            return False
+        return replace(self.settings, procedure=now) == settings and {**before, "cap": None} == {**now, "cap": None}
+
+    @cached_property
+    def noise(self) -> Noise:
+        """The noise the votes were counted under."""
+        return from_spec(self.settings.noise)
+
+    @cached_property
+    def procedure(self) -> Procedure:
+        """When votes stop, and what they prove.
+
+        Raises:
+            InvalidInputError: the settings name no procedure.
+        """
+        return procedure_from(self.noise, self.settings.procedure)
+
+    def read(self) -> VoteTable:
+        """Read all votes that are there; an interrupted record gives the shards that are whole.
+
+        Raises:
+            RunError: there are none, or a shard is damaged or of another record.
+        """
+        tables = self._present()
+        return VoteTable(
+            index=np.concatenate([table.index for table in tables]),
+            label=np.concatenate([table.label for table in tables]),
+            votes=np.concatenate([table.votes for table in tables]),
+            selection_votes=None,
+            thumbnails=[picture for table in tables for picture in table.thumbnails],
+        )
+
+    def certify(self, table: VoteTable) -> Certified:
+        """Return what the votes prove."""
+        return self.procedure.read(table.votes)
+
+    def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
+        """Write the votes of one shard, whole or not at all, and remove what was kept of it before.
+
+        Raises:
+            RunError: the disk is full or not writable; shards written before are untouched.
+        """
+        columns = {
+            "index": pa.array(table.index, pa.int64()),
+            "label": pa.array(table.label, pa.int64()),
+            "votes": as_matrix(table.votes),
+            "thumbnail": pa.array(table.thumbnails, pa.binary()),
+        }
+        self._write(shard, columns, about or {})
+        remove_leftovers(self._partial(shard))
+        self._partial(shard).unlink(missing_ok=True)
+
+    def keep(self, shard: int, votes: Mapping[int, Int[np.ndarray, " classes"]]) -> None:
+        """Keep the votes so far of the images of a shard, by index."""
+        content = json.dumps({str(index): counts.tolist() for index, counts in votes.items()})
+        write_atomically(self._partial(shard), json.dumps({"votes": content, "sum": self._sum(content)}).encode())
+
+    def kept(self, shard: int) -> dict[int, Int[np.ndarray, " classes"]]:
+        """Return what is kept; nothing where it is damaged or of another record: those votes are drawn again, the same."""
+        try:
+            found = json.loads(self._partial(shard).read_bytes())
+            content = found["votes"]
+            if found["sum"] != self._sum(content):
+                return {}
+            return {int(index): np.asarray(counts, dtype=np.int64) for index, counts in json.loads(content).items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def raise_cap(self, settings: StoppedSettings, about: Mapping[str, Any]) -> "StoppedRecord":
+        """Keep all votes for a record under a higher cap, and put it in the place of this one.
+
+        Killed before the new configuration is there, it leaves this record as it is, but for votes of shards that are not
+        whole; killed later, the new one.
+        """
+        past = {"cap": self.settings.procedure["cap"], "about": dict(self.about)}
+        raised = StoppedRecord(self.path, settings, {**about, "raised_from": past})
+        with ExitStack() as claims:
+            for shard in self.shards:
+                if not claims.enter_context(self.claim(shard)):
+                    raise RunError(
+                        str(self.path),
+                        required="at rest, to raise its cap",
+                        got=f"another process at work on shard {shard}",
+                        remedy="Wait until it has ended, or stop it: nothing is lost.",
+                    )
+            for shard in self.shards:
+                raised.keep(shard, self._so_far(shard))
+            content = {"format": self.version, "settings": settings.plain(), "about": dict(raised.about)}
+            write_atomically(self.path / self.configuration, json.dumps(content, indent=2).encode())
+            for shard in self.shards:
+                self.shard_path(shard).unlink(missing_ok=True)
+        return raised
+
+    def _so_far(self, shard: int) -> dict[int, Int[np.ndarray, " classes"]]:
+        """The votes of a shard, whole or not."""
+        if not self.holds(shard):
+            return self.kept(shard)
+        table = self._read_shard(shard)
+        return dict(zip(table.index.tolist(), table.votes, strict=True))
+
+    def _partial(self, shard: int) -> Path:
+        return self.shard_path(shard).with_suffix(".partial")
+
+    def _sum(self, content: str) -> str:
+        return hashlib.sha256((self._fingerprint + content).encode()).hexdigest()
+
+    def _table(self, shard: int, rows: pa.Table) -> VoteTable:  # noqa: ARG002 - every shard is checked alike
+        votes = as_counts(rows["votes"], self.settings.num_classes)
+        if (votes < 0).any() or (votes.sum(-1) > self.procedure.goal.cap).any() or (votes.sum(-1) == 0).any():
+            raise ValueError("votes that are no counts, or more than the cap")
+        if not self.procedure.goal.ended(votes).all():
+            raise ValueError("votes that do not stop there")
+        return VoteTable(
+            index=rows["index"].to_numpy(),
+            label=rows["label"].to_numpy(),
+            votes=votes,
+            selection_votes=None,
+            thumbnails=rows["thumbnail"].to_pylist(),
+        )

@@ -1,0 +1,324 @@
+"""Run folders that hold results image by image, in shards: resumable, shared by processes, whole or absent."""
+
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from jaxtyping import Int
+
+from noiseproof.errors import RunError
+from noiseproof.storage.files import remove_leftovers, write_atomically
+
+__all__ = ["ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
+
+_VOTES = "votes"
+
+_KINDS = ("record.json", "sequential.json", "attack.json")
+"""The configurations of all kinds of records: their shards have the same names, so a folder holds one kind."""
+
+
+class ShardSettings(ABC):
+    """What decides the results of a record: a frozen dataclass of plain data. Equal settings, equal results."""
+
+    start: int
+    stop: int
+    step: int
+    shard_size: int
+
+    @property
+    def indices(self) -> range:
+        """The images of the record, by their index in the data set."""
+        return range(self.start, self.stop, self.step)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as JSON-compatible data."""
+        return {name: value for name, value in asdict(self).items() if value is not None}  # type: ignore[call-overload]
+
+
+SettingsT = TypeVar("SettingsT", bound=ShardSettings)
+TableT = TypeVar("TableT")
+RecordT = TypeVar("RecordT", bound="ShardedRecord[Any, Any]")
+
+
+@dataclass(frozen=True)
+class ShardedRecord(ABC, Generic[SettingsT, TableT]):
+    """A folder with a configuration and shards of votes.
+
+    A kind of record names its configuration file, its version, its settings, and how a shard is read.
+
+    Attributes:
+        path: the folder.
+        settings: what decides the results.
+        about: what does not: versions, device, time, command.
+    """
+
+    path: Path
+    settings: SettingsT
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    configuration: ClassVar[str]
+    """Name of the file with the settings."""
+
+    version: ClassVar[int]
+    """Of this layout; a record of a newer one is refused."""
+
+    settings_type: ClassVar[type[ShardSettings]]
+
+    command: ClassVar[str]
+    """The command that makes it, for messages."""
+
+    @abstractmethod
+    def _table(self, shard: int, rows: pa.Table) -> TableT:
+        """Return the rows of a shard; ValueError or KeyError where they contradict the settings."""
+
+    @classmethod
+    def create(  # noqa: PYI019 - the shape checks of the tests know no Self
+        cls: type[RecordT], path: Path, settings: SettingsT, about: Mapping[str, Any]
+    ) -> RecordT:
+        """Start a record in `path`, or continue the one with equal settings that is there.
+
+        Raises:
+            RunError: `path` holds a record with other settings or of another kind, a damaged one, or cannot be written.
+        """
+        for kind in _KINDS:
+            if kind != cls.configuration and (path / kind).is_file():
+                raise RunError(
+                    str(path),
+                    required=f"a folder for a record with {cls.configuration}",
+                    got=f"one with {kind}",
+                    remedy="Votes of different kinds must not mix: choose another folder (--out) for the new ones.",
+                )
+        if (path / cls.configuration).exists():
+            found = cls.open(path)
+            found.require_equal(settings)
+            return found
+        if any((path / _VOTES).glob("*.parquet")):
+            raise RunError(
+                str(path / _VOTES),
+                required=f"empty, or beside its {cls.configuration}",
+                got="votes whose configuration is missing",
+                remedy=f"Restore {cls.configuration}, or choose another folder: votes are never overwritten by others.",
+            )
+        content = {"format": cls.version, "settings": settings.plain(), "about": dict(about)}
+        if not write_atomically(path / cls.configuration, json.dumps(content, indent=2).encode(), replace=False):
+            found = cls.open(path)  # another process was first: share its record
+            found.require_equal(settings)
+            return found
+        return cls(path, settings, dict(about))
+
+    @classmethod
+    def open(cls: type[RecordT], path: Path) -> RecordT:  # noqa: PYI019
+        """Open an existing record.
+
+        Raises:
+            RunError: there is none, it is damaged, or a newer version wrote it.
+        """
+        file = path / cls.configuration
+        if not file.is_file():
+            raise RunError(
+                str(path),
+                required=f"a run folder with {cls.configuration}",
+                got="no such folder" if not path.exists() else " ".join(["none there", *cls._others(path)]),
+                remedy=f"{cls.command.capitalize()} first: noiseproof {cls.command} {path}",
+            )
+        try:
+            raw = file.read_bytes()
+        except OSError as error:
+            raise RunError(
+                str(file), required="readable", got=error.strerror or error, remedy="Check its permissions."
+            ) from error
+        try:
+            content = json.loads(raw)
+            version = int(content["format"])
+            if version <= cls.version:
+                settings: Any = cls.settings_type(**content["settings"])
+                return cls(path, settings, content["about"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                str(file),
+                required="the configuration of a record",
+                got=f"{type(error).__name__}: {error}",
+                remedy=f"It is damaged: restore it, or {cls.command} again into another folder.",
+            ) from error
+        raise RunError(
+            str(file), required=f"of format {cls.version} or older", got=version, remedy="Install a newer noiseproof."
+        )
+
+    @classmethod
+    def _others(cls, path: Path) -> list[str]:
+        """Name the other kind of record that lies in a folder."""
+        return [f"but {kind}, a record of another kind" for kind in _KINDS if (path / kind).is_file()]
+
+    def require_equal(self, settings: SettingsT) -> None:
+        """Raise RunError, with every difference, unless these are the record's settings."""
+        before, now = json.loads(json.dumps([self.settings.plain(), settings.plain()]))
+        changes = list(_changes(before, now))
+        if changes:
+            raise RunError(
+                str(self.path),
+                required="a record with " + ", ".join(f"{name} {new}" for name, _, new in changes),
+                got=", ".join(f"{name} {old}" for name, old, _ in changes),
+                remedy="Votes of different settings must not mix: choose another folder (--out) for the new ones.",
+            )
+
+    @property
+    def shards(self) -> range:
+        """The numbers of all shards."""
+        return range(-(-len(self.settings.indices) // self.settings.shard_size))
+
+    def shard_path(self, shard: int) -> Path:
+        """The file of a shard."""
+        return self.path / _VOTES / f"{shard:05d}.parquet"
+
+    def shard_indices(self, shard: int) -> range:
+        """The images of a shard, by their index in the data set."""
+        size = self.settings.shard_size
+        return self.settings.indices[shard * size : (shard + 1) * size]
+
+    def missing(self, shards: Iterable[int] | None = None) -> tuple[list[int], list[RunError]]:
+        """Return the shards still to be made, and what is wrong with those that exist but cannot be used.
+
+        Args:
+            shards: which to look at; None looks at all.
+        """
+        missing, faults = [], []
+        for shard in self.shards if shards is None else shards:
+            if not self.shard_path(shard).exists():
+                missing.append(shard)
+                continue
+            try:
+                self._verify(shard)
+            except RunError as error:
+                missing.append(shard)
+                faults.append(error)
+        return missing, faults
+
+    def holds(self, shard: int) -> bool:
+        """Whether the shard is there, whole and of this record."""
+        return not self.missing([shard])[0]
+
+    @contextmanager
+    def claim(self, shard: int) -> Iterator[bool]:
+        """Hold a shard against other processes of this machine; yields False where another one holds it.
+
+        The system lets go of the lock when its process ends, however it ends. Two processes on machines that share no
+        locks would do the same work twice and write the same votes.
+        """
+        path = self.shard_path(shard)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.stem}.lock"), blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            remove_leftovers(path)
+            yield True
+        finally:
+            lock.release()
+
+    def shard_about(self, shard: int) -> dict[str, Any]:
+        """Return how a shard was made: batch size, seconds, time, device; empty for one that is not there."""
+        about: dict[str, Any] = json.loads(self._shard_metadata(shard).get("about", "{}"))
+        return about
+
+    def _shard_metadata(self, shard: int) -> dict[str, str]:
+        """Return what is written beside the rows of a shard; empty for one that is not there."""
+        if not self.shard_path(shard).exists():
+            return {}
+        found = pq.read_schema(self.shard_path(shard)).metadata or {}
+        return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
+
+    def _write(self, shard: int, columns: Mapping[str, pa.Array], about: Mapping[str, Any], **more: str) -> None:
+        """Write a shard: whole, checksummed, or not at all; `more` is kept in its metadata."""
+        arrow = pa.table(dict(columns)).replace_schema_metadata(
+            {"noiseproof": self._fingerprint, "about": json.dumps(dict(about))} | more
+        )
+        buffer = io.BytesIO()
+        pq.write_table(arrow, buffer, compression="zstd", write_page_checksum=True)
+        write_atomically(self.shard_path(shard), buffer.getvalue())
+
+    def _read_shard(self, shard: int) -> TableT:
+        path = self.shard_path(shard)
+        try:
+            rows = pq.ParquetFile(path, page_checksum_verification=True).read()
+            if (rows.schema.metadata or {}).get(b"noiseproof", b"").decode() != self._fingerprint:
+                raise ValueError("votes of a record with other settings")  # noqa: TRY301 - one message for all damage
+            if rows["index"].to_pylist() != list(self.shard_indices(shard)):
+                raise ValueError("images other than those of this shard")  # noqa: TRY301
+            return self._table(shard, rows)
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            raise RunError(
+                str(path),
+                required="a whole shard of this record",
+                got=f"{type(error).__name__}: {error}",
+                remedy=f"Run the command that made the record again ({self.configuration} keeps it): "
+                "only this shard is counted anew.",
+            ) from error
+
+    def _verify(self, shard: int) -> None:
+        """Raise RunError unless a shard is whole; a kind that keeps more than rows looks at that too."""
+        self._read_shard(shard)
+
+    def tables(self) -> Iterator[TableT]:
+        """Read the shards that are there, one after the other: votes of many classes need not be in memory together.
+
+        Raises:
+            RunError: there is none, or one is damaged or of another record.
+        """
+        present = [shard for shard in self.shards if self.shard_path(shard).exists()]
+        if not present:
+            raise RunError(
+                str(self.path / _VOTES),
+                required="at least one shard",
+                got="none",
+                remedy=f"Run {self.command} to count votes.",
+            )
+        yield from map(self._read_shard, present)
+
+    def _present(self) -> list[TableT]:
+        """Read the shards that are there, one at least, or raise RunError."""
+        return list(self.tables())
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return json.dumps(self.settings.plain(), sort_keys=True)
+
+
+def as_matrix(counts: Int[np.ndarray, "images columns"]) -> pa.Array:
+    """Return rows of integers as an Arrow column of fixed-size lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(counts.ravel(), pa.int64()), counts.shape[1])
+
+
+def as_counts(column: pa.ChunkedArray, columns: int) -> Int[np.ndarray, "images columns"]:
+    """Return such a column as an array."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    counts: Int[np.ndarray, "images columns"] = flat.reshape(-1, columns)
+    return counts
+
+
+def require_sums(votes: Int[np.ndarray, "*rows classes"], samples: int) -> None:
+    """Raise ValueError unless the votes of every row are counts that add up: certificates rest on them."""
+    if (votes < 0).any() or (votes.sum(-1) != samples).any():
+        raise ValueError(f"votes that do not add up to {samples} per image")
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Name every setting that differs, inside of mappings too."""
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _changes(old, new, f"{prefix}{key} ")
+        elif old != new:
+            yield f"{prefix}{key}", old, new

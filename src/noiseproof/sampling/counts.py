@@ -1,0 +1,193 @@
+"""Lines 2 to 5 of Algorithm 1: noisy copies of many images through the classifier, counted per class."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from noiseproof.classifiers.base import INVALID
+from noiseproof.classifiers.runners import memory_named
+from noiseproof.errors import ClassifierError, OutOfMemoryError
+from noiseproof.randomness import Phase
+from noiseproof.sampling.sampler import Rows, Sampler, Span
+from noiseproof.storage.stopwatch import Stopwatch
+
+__all__ = ["Classify", "Progress", "classify_rows", "count_votes", "new_batch"]
+
+Classify = Callable[[Float[Tensor, "batch *shape"]], Int[Tensor, " batch"]]
+Progress = Callable[[int], None]
+"""Called with the number of votes that were added since the last call."""
+
+
+def count_votes(
+    classify: Classify,
+    images: Float[Tensor, "images *shape"],
+    sampler: Sampler,
+    *,
+    num_classes: int,
+    samples: Mapping[Phase, int],
+    indices: Sequence[int],
+    batch_size: int,
+    fixed_batch_size: bool = False,
+    channels_last: bool = False,
+    progress: Progress | None = None,
+    stopwatch: Stopwatch | None = None,
+    shrunk: Callable[[int], None] = lambda _: None,
+) -> dict[Phase, Int[np.ndarray, "images {num_classes}"]]:
+    """Count how often each class is the answer to an image plus noise.
+
+    votes[i, j] = #{s : f(x_i + z_{i,s}) = j}, s = 0 .. samples - 1, with the noise z_{i,s} a pure function of
+    (seed, indices[i], phase, s): see `Sampler`. Batches run across images and phases, always full but for the last,
+    which is filled up with copies of its last row, so that the classifier sees one batch shape. Votes are added up on
+    the device of the images and come back once, at the end. A batch that does not fit the memory is tried again at half
+    its size, and so are those after it.
+
+    Args:
+        classify: maps a batch to labels, `INVALID` where there is none.
+        images: float32 in [0, 1], on the device where noise is added.
+        sampler: adds the noise; nothing is clipped afterwards.
+        num_classes: k.
+        samples: votes per image of each phase, 1 or more; phases share no noise.
+        indices: the key of each image's noise, usually its index in the data set.
+        batch_size: rows per call of `classify`.
+        fixed_batch_size: whether `classify` takes no other size.
+        channels_last: whether batches of pictures lie channels-last in memory.
+        progress: told of every batch.
+        stopwatch: charged with the stages noise, network and counting.
+        shrunk: told of a smaller batch size.
+
+    Raises:
+        ClassifierError: some noisy images got no valid label; says how many, and of which images.
+        OutOfMemoryError: not even one row fits, or the batch size is fixed.
+    """
+    plan, watch = _Plan(indices, samples), stopwatch or Stopwatch()
+    columns = num_classes + 1  # column 0 collects INVALID = -1
+    counts = torch.zeros(len(images) * len(plan.phases) * columns, dtype=torch.int64, device=images.device)
+    queue = _Queue(images.device)
+    size = batch_size
+    done = 0
+    while done < plan.total:
+        rows = Rows(plan.spans(done, size), images.device)
+        try:
+            labels = classify_rows(classify, images, sampler, rows, size, channels_last=channels_last, watch=watch)
+        except OutOfMemoryError:
+            if size == 1 or fixed_batch_size:
+                raise
+            size = -(-size // 2)
+            shrunk(size)
+            continue
+        with watch.stage("counting"):
+            cells = rows.each([plan.row(span) * columns for span in rows.spans]) + labels.to(images.device) + 1
+            counts.index_add_(0, cells, torch.ones_like(cells))
+            queue.bound()
+        done += len(rows)
+        if progress is not None:
+            progress(len(rows))
+    table = counts.cpu().numpy().reshape(len(images), len(plan.phases), columns)
+    invalid = table[:, :, INVALID + 1].sum(1)
+    if invalid.any():
+        affected = np.flatnonzero(invalid)
+        raise ClassifierError(
+            "the classifier's output",
+            required=f"scores without NaN, or labels from 0 to {num_classes - 1}, for every noisy image",
+            got=f"{invalid.sum()} of {plan.total} without, first at image {indices[affected[0]]}",
+            remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+        )
+    return {phase: np.ascontiguousarray(table[:, i, INVALID + 2 :]) for i, phase in enumerate(plan.phases)}
+
+
+def classify_rows(
+    classify: Classify,
+    images: Float[Tensor, "images *shape"],
+    sampler: Sampler,
+    rows: Rows,
+    size: int,
+    *,
+    channels_last: bool,
+    watch: Stopwatch,
+) -> Int[Tensor, " rows"]:
+    """Classify the rows of one batch of `size`, filled up with copies of its last row, so that every batch has one shape.
+
+    Args:
+        classify: see `count_votes`.
+        images: see `count_votes`.
+        sampler: adds the noise.
+        rows: which noisy copies, `size` at most.
+        size: of the batch.
+        channels_last: see `count_votes`.
+        watch: charged with the stages noise and network.
+
+    Raises:
+        OutOfMemoryError: a batch of this size does not fit.
+    """
+    with watch.stage("noise"), memory_named(f"a batch of {size} images"):
+        batch = new_batch(images, size, channels_last=channels_last)
+        sampler.fill(batch, images, rows)
+        batch[len(rows) :] = batch[len(rows) - 1]
+    with watch.stage("network"):
+        return classify(batch)[: len(rows)]
+
+
+def new_batch(
+    images: Float[Tensor, "images *shape"], size: int, *, channels_last: bool
+) -> Float[Tensor, "size *shape"]:
+    """Return memory for a batch: its own for every batch, since a classifier may keep or change what it is given."""
+    layout = torch.channels_last if channels_last and images.ndim == 4 else torch.contiguous_format
+    return torch.empty((size, *images.shape[1:]), dtype=images.dtype, device=images.device, memory_format=layout)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All votes in one line: image by image, phase by phase, sample by sample."""
+
+    indices: Sequence[int]
+    samples: Mapping[Phase, int]
+
+    @property
+    def phases(self) -> list[Phase]:
+        return list(self.samples)
+
+    @property
+    def total(self) -> int:
+        return len(self.indices) * sum(self.samples.values())
+
+    def row(self, span: Span) -> int:
+        """The line of the table that a span counts into."""
+        return span.image * len(self.samples) + self.phases.index(span.phase)
+
+    def spans(self, start: int, size: int) -> list[Span]:
+        """The spans from vote `start` on, `size` votes or all that are left."""
+        return list(self._from(start, min(start + size, self.total)))
+
+    def _from(self, start: int, stop: int) -> Iterator[Span]:
+        per_image = sum(self.samples.values())
+        for image in range(start // per_image, -(-stop // per_image)):
+            begin = image * per_image
+            for phase, samples in self.samples.items():
+                first, last = max(start, begin), min(stop, begin + samples)
+                if first < last:
+                    yield Span(image, int(self.indices[image]), phase, first - begin, last - first)
+                begin += samples
+
+
+class _Queue:
+    """Lets the host run a few batches ahead of a GPU, and no more: progress stays true and Ctrl-C works."""
+
+    _AHEAD = 8
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._events: deque[torch.cuda.Event] = deque()
+
+    def bound(self) -> None:
+        if self._device.type != "cuda":
+            return
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self._device))
+        self._events.append(event)
+        if len(self._events) > self._AHEAD:
+            self._events.popleft().synchronize()

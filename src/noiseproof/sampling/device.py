@@ -1,0 +1,133 @@
+"""Noise drawn where the network runs: Philox in torch's integer arithmetic, a counter position for every four numbers."""
+
+import importlib.util
+import math
+from functools import cache
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from noiseproof.errors import InvalidInputError
+from noiseproof.randomness import RandomSource
+from noiseproof.sampling.sampler import FloatSampler, Rows
+
+__all__ = ["DeviceSampler", "key_schedule", "philox4x32"]
+
+_WORD = 2**32
+_LOW = _WORD - 1
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+class DeviceSampler(FloatSampler):
+    """Noise from Philox4x32-10 (Salmon et al. 2011), on any device of torch, bitwise equal on devices of one kind.
+
+    The key is the seed's two halves; the counter is (q, sample, image, phase + 2^8 draw) for the numbers 4q to 4q + 3
+    of a sample, where `draw` numbers the calls of the source. Its four 32-bit words w become
+
+        uniform      floor(w / 2^8) / 2^24
+        exponential  -ln((w + 1/2) / 2^32)
+        normal       sqrt(-2 ln((w + 1/2) / 2^32)) (cos t, sin t), t = 2 pi (w' / 2^32 - 1/2)     (Box and Muller 1958)
+
+    The words are exact integers everywhere; logarithm, cosine and sine are the device's. On a GPU with Triton the
+    integer part runs as one compiled kernel.
+
+    Raises:
+        InvalidInputError: an image index of 2**32 or more, which does not fit a word of the counter.
+    """
+
+    name: ClassVar[str] = "philox4x32-box-muller-torch"
+
+    def source(self, rows: Rows) -> RandomSource:
+        """Return the standard draws of these rows."""
+        for span in rows.spans:
+            if not 0 <= span.index < _WORD:
+                raise InvalidInputError(
+                    "image index", required="from 0 to 2**32 - 1", got=span.index, remedy="Number images from 0."
+                )
+        return _Source(self.seed, rows)
+
+
+class _Source(RandomSource):
+    def __init__(self, seed: int, rows: Rows) -> None:
+        self._keys = key_schedule(seed & _LOW, seed >> 32).to(rows.device)
+        self._phase = rows.each([int(span.phase) for span in rows.spans])
+        self._image = rows.each([span.index for span in rows.spans])
+        starts = rows.each([span.first for span in rows.spans])
+        # the position of a row within its span, counted from the row at which the span begins
+        begins, row = [], 0
+        for span in rows.spans:
+            begins.append(row)
+            row += span.count
+        self._sample = starts + torch.arange(len(rows), device=rows.device) - rows.each(begins)
+        self._calls = 0
+
+    def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        a, angle_a, b, angle_b = self._words(like)
+        parts = []
+        for words, angle in ((a, angle_a), (b, angle_b)):
+            radius = _log_uniform(words).mul_(-2.0).sqrt_()
+            turn = angle.sub(2**31).to(torch.float32).mul_(math.pi * 2.0**-31)
+            parts += [radius * turn.cos(), radius * turn.sin()]
+        return _shaped(parts, like)
+
+    def exponential(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return _shaped([_log_uniform(words).neg_() for words in self._words(like)], like)
+
+    def uniform(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return _shaped([(words >> 8).to(torch.float32).mul_(2.0**-24) for words in self._words(like)], like)
+
+    def _words(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        quads = torch.arange(-(-like[0].numel() // 4), device=like.device)
+        call, self._calls = self._calls, self._calls + 1
+        counter = (quads[None], self._sample[:, None], self._image[:, None], (self._phase + (call << 8))[:, None])
+        words: tuple[Tensor, Tensor, Tensor, Tensor] = _generator(like.device.type)(counter, self._keys)
+        return words
+
+
+def key_schedule(low: int, high: int) -> Int[Tensor, "10 2"]:
+    """Return the two key words of every round of Philox4x32-10."""
+    rounds = range(_ROUNDS)
+    return torch.tensor([[(low + i * _WEYL[0]) & _LOW, (high + i * _WEYL[1]) & _LOW] for i in rounds])
+
+
+def philox4x32(
+    counter: tuple[Int[Tensor, "*#shape"], Int[Tensor, "*#shape"], Int[Tensor, "*#shape"], Int[Tensor, "*#shape"]],
+    keys: Int[Tensor, "10 2"],
+) -> tuple[Int[Tensor, "*shape"], Int[Tensor, "*shape"], Int[Tensor, "*shape"], Int[Tensor, "*shape"]]:
+    """Return the four words of Philox4x32-10 at each counter; words are int64 from 0 to 2^32 - 1.
+
+    A product of two words may pass 2^63 and wrap in int64: shifted and masked, its two halves are exact all the same.
+    Keys come as a tensor: a compiler may take whole numbers among the arguments for 32-bit ones.
+    """
+    a, b, c, d = counter
+    for i in range(_ROUNDS):
+        first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
+        a, b, c, d = (
+            ((second >> 32) & _LOW) ^ b ^ keys[i, 0],
+            second & _LOW,
+            ((first >> 32) & _LOW) ^ d ^ keys[i, 1],
+            first & _LOW,
+        )
+    return a, b, c, d
+
+
+@cache
+def _generator(device_type: str):  # type: ignore[no-untyped-def]
+    if device_type == "cuda" and importlib.util.find_spec("triton") is not None:
+        return torch.compile(philox4x32, dynamic=True)
+    return philox4x32
+
+
+def _log_uniform(words: Tensor) -> Tensor:
+    """ln((w + 1/2) / 2^32): the uniform number is in (0, 1], and small ones keep their relative precision."""
+    return words.to(torch.float32).add_(0.5).mul_(2.0**-32).log_()
+
+
+def _shaped(parts: list[Tensor], like: Tensor) -> Tensor:
+    """Put number 4q + j at the place of part j, row q."""
+    drawn = torch.stack(parts, dim=-1).flatten(1)[:, : like[0].numel()]
+    return drawn.reshape(like.shape).to(like.dtype)

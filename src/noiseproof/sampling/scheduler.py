@@ -1,0 +1,365 @@
+"""Sampling until it is known: undecided images share every batch, and leave as they are decided."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from noiseproof.classifiers.base import INVALID
+from noiseproof.errors import ClassifierError, OutOfMemoryError
+from noiseproof.randomness import Phase
+from noiseproof.sampling.counts import Classify, Progress, classify_rows
+from noiseproof.sampling.sampler import Rows, Sampler, Span
+from noiseproof.sequential import Goal
+from noiseproof.storage.stopwatch import Stopwatch
+
+__all__ = ["Arrival", "Departure", "Scheduler"]
+
+_BATCHES_WAITING = 2
+"""Batches' worth of votes that the images on hand are owed, before further images are asked for."""
+
+_AHEAD = 16
+"""An image of n votes is owed n / 16 more, if not more anyway: at most 6 % of its votes are drawn in vain, and an image
+that needs all votes gets them in some 130 turns."""
+
+
+_FIRST_TURN = 64
+"""Votes per image of the first turn in which a budget is spent."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An image to be sampled.
+
+    Attributes:
+        index: key of its noise.
+        pixels: the image, on the device of the classifier.
+        votes: those counted before; its next sample is number votes.sum().
+    """
+
+    index: int
+    pixels: Float[Tensor, "*shape"]
+    votes: Int[np.ndarray, " classes"]
+
+
+@dataclass(frozen=True)
+class Departure:
+    """An image that was sampled.
+
+    Attributes:
+        index: key of its noise.
+        votes: at the moment of stopping; what was drawn beyond it is not among them.
+    """
+
+    index: int
+    votes: Int[np.ndarray, " classes"]
+
+
+@dataclass(eq=False)
+class _Guest:
+    """An image on hand: its place in the window, and how many samples it was given."""
+
+    index: int
+    place: int
+    drawn: int
+    owed: int = 1
+
+
+@dataclass(frozen=True)
+class _Batch:
+    guests: list[_Guest]
+    spans: list[Span]
+    labels: Int[Tensor, " rows"]
+
+
+class Scheduler:
+    """Fills batches with noisy copies of the images that are not yet decided.
+
+    Every vote is looked at in its order: the votes that are returned are those of the first look at which the goal says
+    that sampling ends, whatever the batches were. So they are a function of (seed, index, image) and the goal alone. Votes
+    drawn beyond that look, because a batch had room or was under way, are thrown away.
+
+    On a GPU a batch is under way while the one before is looked at; images that await an answer are left out as long as
+    others fill the batch.
+
+    Args:
+        classify: maps a batch to labels, `INVALID` where there is none.
+        sampler: adds the noise.
+        goal: when sampling ends.
+        num_classes: k.
+        batch_size: rows per call of `classify`.
+        device: where images are.
+        phase: what the votes are for.
+        fixed_batch_size: whether `classify` takes no other size.
+        channels_last: whether batches of pictures lie channels-last in memory.
+        progress: told of every batch: how many votes were drawn.
+        stopwatch: charged with the stages noise, network and counting.
+        shrunk: told of a smaller batch size.
+    """
+
+    def __init__(
+        self,
+        classify: Classify,
+        sampler: Sampler,
+        goal: Goal,
+        *,
+        num_classes: int,
+        batch_size: int,
+        device: torch.device,
+        phase: Phase = Phase.CERTIFY,
+        fixed_batch_size: bool = False,
+        channels_last: bool = False,
+        progress: Progress | None = None,
+        stopwatch: Stopwatch | None = None,
+        shrunk: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.goal, self.device = goal, device
+        self.drawn = 0
+        """Votes drawn so far, the surplus included."""
+        self._classify, self._sampler, self._phase = classify, sampler, phase
+        self._classes, self._size = num_classes, batch_size
+        self._fixed, self._channels_last = fixed_batch_size, channels_last
+        self._progress, self._watch, self._shrunk = progress, stopwatch or Stopwatch(), shrunk
+        self._guests: list[_Guest] = []
+        self._under_way: deque[_Batch] = deque()
+        self._window: Float[Tensor, "places *shape"] | None = None
+        self._votes = np.zeros((0, num_classes), dtype=np.int64)
+        self._free: list[int] = []
+        self._newcomer = int(goal.pending(np.zeros((1, num_classes), dtype=np.int64))[0])
+
+    def run(self, arrivals: Iterator[Arrival], *, until: int | None = None) -> Iterator[Departure]:
+        """Sample all images that arrive; each departs when the goal is met, in the order in which that happens.
+
+        Args:
+            arrivals: asked for as batches need them, so that a data set is never in memory as a whole.
+            until: votes per image at which it departs in any case, its goal met or not.
+
+        Raises:
+            ClassifierError: a noisy image got no valid label; says which image.
+            OutOfMemoryError: not even one row fits, or the batch size is fixed.
+        """
+        while True:
+            yield from self._admit(arrivals, until)
+            waiting = self._fill(until)
+            if waiting:
+                self._launch(waiting)
+            elif not self._under_way:
+                return
+            if self._under_way and (not waiting or len(self._under_way) > self._depth):
+                yield from self._look(self._under_way.popleft(), until)
+
+    def count(
+        self,
+        images: Float[Tensor, "images *shape"],
+        indices: Sequence[int],
+        *,
+        budget: int | None = None,
+    ) -> Int[np.ndarray, "images classes"]:
+        """Sample images that are all at hand, and return their votes where they stopped.
+
+        A budget is spent in turns, in each of which undecided images double their votes: so those that are decided with
+        few are, before those that need many. Where it does not suffice for a turn, those expected to be decided first
+        come first (`Goal.distance`, then order). What it is spent on depends on the votes alone.
+
+        Args:
+            images: on the device of the classifier.
+            indices: the key of each image's noise; all different.
+            budget: votes for all of them together; None for no limit. Votes drawn beyond a stop are not charged.
+        """
+        votes = np.zeros((len(images), self._classes), dtype=np.int64)
+        if budget is None:
+            self._sample(images, indices, votes, np.arange(len(images)), None)
+            return votes
+        until = _FIRST_TURN
+        while budget > 0:
+            left = np.flatnonzero(~self.goal.ended(votes) & (votes.sum(-1) < until))
+            if not len(left):
+                if until >= self.goal.cap:
+                    break
+                until *= 2
+                continue
+            left = left[np.argsort(self.goal.distance(votes[left]), kind="stable")]
+            n = votes[left].sum(-1)
+            asked = np.cumsum(until - n)
+            sure = left[asked <= budget]  # whatever they stop at, the budget suffices
+            before = votes.sum()
+            if len(sure):
+                self._sample(images, indices, votes, sure, until)
+            else:  # the rest, for the first of them
+                self._sample(images, indices, votes, left[:1], int(n[0]) + budget)
+            budget -= int(votes.sum() - before)
+        return votes
+
+    def _sample(
+        self,
+        images: Float[Tensor, "images *shape"],
+        indices: Sequence[int],
+        votes: Int[np.ndarray, "images classes"],
+        rows: Int[np.ndarray, " rows"],
+        until: int | None,
+    ) -> None:
+        """Sample some of the images up to `until` votes and write them into the table."""
+        row_of = {int(indices[row]): row for row in rows}
+        arrivals = (Arrival(int(indices[row]), images[row], votes[row]) for row in rows.tolist())
+        for departure in self.run(arrivals, until=until):
+            votes[row_of[departure.index]] = departure.votes
+
+    def snapshot(self) -> dict[int, Int[np.ndarray, " classes"]]:
+        """Return the votes so far of the images on hand, by index: with them each can go on another time."""
+        return {guest.index: self._votes[guest.place].copy() for guest in self._guests}
+
+    @property
+    def _depth(self) -> int:
+        """Batches under way while another is looked at."""
+        return 1 if self.device.type == "cuda" else 0
+
+    def _admit(self, arrivals: Iterator[Arrival], until: int | None) -> Iterator[Departure]:
+        """Take images in until those on hand are owed some batches; those that are decided already depart at once."""
+        wanted = _BATCHES_WAITING * self._size * (1 + self._depth)
+        while (owed := sum(guest.owed for guest in self._guests)) < wanted:
+            entered = [self._enter(arrival) for arrival in islice(arrivals, -((owed - wanted) // self._newcomer))]
+            if not entered:
+                return
+            ended = self._ended(self._votes[[guest.place for guest in entered]], until)
+            self._owe([guest for guest, out in zip(entered, ended, strict=True) if not out], until)
+            for guest, out in zip(entered, ended, strict=True):
+                if out:
+                    yield self._depart(guest)
+
+    def _enter(self, arrival: Arrival) -> _Guest:
+        if not self._free:
+            self._grow(arrival.pixels)
+        place = self._free.pop()
+        assert self._window is not None  # noqa: S101 - grown when the first image came
+        self._window[place] = arrival.pixels
+        self._votes[place] = arrival.votes
+        guest = _Guest(arrival.index, place, int(arrival.votes.sum()))
+        self._guests.append(guest)
+        return guest
+
+    def _grow(self, like: Float[Tensor, "*shape"]) -> None:
+        """Double the window."""
+        places = len(self._votes)
+        more = max(places, 16)
+        window = torch.empty((places + more, *like.shape), dtype=like.dtype, device=like.device)
+        if self._window is not None:
+            window[:places] = self._window
+        self._window = window
+        self._votes = np.concatenate([self._votes, np.zeros((more, self._classes), dtype=np.int64)])
+        self._free.extend(range(places + more - 1, places - 1, -1))
+
+    def _depart(self, guest: _Guest) -> Departure:
+        self._guests.remove(guest)
+        self._free.append(guest.place)
+        return Departure(guest.index, self._votes[guest.place].copy())
+
+    def _ended(self, votes: Int[np.ndarray, "rows classes"], until: int | None) -> Bool[np.ndarray, " rows"]:
+        ended = self.goal.ended(votes)
+        return ended if until is None else np.asarray(ended | (votes.sum(-1) >= until))
+
+    def _owe(self, guests: list[_Guest], until: int | None) -> None:
+        """Work out how many samples each is to get next."""
+        if not guests:
+            return
+        votes = self._votes[[guest.place for guest in guests]]
+        n = votes.sum(-1)
+        owed = np.maximum(self.goal.pending(votes), n // _AHEAD)
+        most = np.minimum(self.goal.cap, self.goal.cap if until is None else until) - n
+        for guest, count in zip(guests, np.minimum(owed, most).tolist(), strict=True):
+            guest.owed = count
+
+    def _fill(self, until: int | None) -> list[tuple[_Guest, int]]:
+        """Share out the next batch: first what is owed to images that await no answer, then whatever room is left."""
+        cap = self.goal.cap if until is None else min(until, self.goal.cap)
+        awaiting = {guest for batch in self._under_way for guest in batch.guests}
+        shares = dict.fromkeys(self._guests, 0)
+        room = self._size
+        for guest in self._guests:
+            if guest not in awaiting:
+                shares[guest] = min(guest.owed, room)
+                room -= shares[guest]
+        able = [guest for guest in self._guests if guest.drawn + shares[guest] < cap]
+        while room and able:
+            each = max(1, room // len(able))
+            for guest in able:
+                more = min(each, room, cap - guest.drawn - shares[guest])
+                shares[guest] += more
+                room -= more
+            able = [guest for guest in able if guest.drawn + shares[guest] < cap]
+        return [(guest, count) for guest, count in shares.items() if count]
+
+    def _launch(self, waiting: list[tuple[_Guest, int]]) -> None:
+        assert self._window is not None  # noqa: S101 - there are images
+        spans = [Span(guest.place, guest.index, self._phase, guest.drawn, count) for guest, count in waiting]
+        rows = Rows(spans, self.device)
+        try:
+            labels = classify_rows(
+                self._classify,
+                self._window,
+                self._sampler,
+                rows,
+                self._size,
+                channels_last=self._channels_last,
+                watch=self._watch,
+            )
+        except OutOfMemoryError:
+            if self._size == 1 or self._fixed:
+                raise
+            self._size = -(-self._size // 2)
+            self._shrunk(self._size)
+            return
+        for guest, count in waiting:
+            guest.drawn += count
+        self.drawn += len(rows)
+        self._under_way.append(_Batch([guest for guest, _ in waiting], spans, labels))
+        if self._progress is not None:
+            self._progress(len(rows))
+
+    def _look(self, batch: _Batch, until: int | None) -> Iterator[Departure]:
+        """Look at the votes of a batch in their order; images that are decided depart."""
+        with self._watch.stage("counting"):
+            labels = batch.labels.cpu().numpy()
+            valid = labels != INVALID
+            counts = np.array([span.count for span in batch.spans])
+            first = np.cumsum(counts) - counts
+            places = np.array([guest.place for guest in batch.guests])
+            votes = np.zeros((len(labels), self._classes), dtype=np.int64)
+            votes[valid.nonzero(), labels[valid]] = 1
+            votes = np.cumsum(votes, axis=0)
+            before = np.concatenate([np.zeros_like(votes[:1]), votes])[first]
+            votes += np.repeat(self._votes[places] - before, counts, axis=0)
+            ended = np.where(self._ended(votes, until), np.arange(len(labels)), len(labels))
+            stop = np.minimum.reduceat(ended, first)  # the first look that ends it, or beyond the span
+            last = first + counts - 1
+            here = set(self._guests).intersection(batch.guests)  # the others were decided by the batch before
+            used = np.arange(len(labels)) <= np.repeat(
+                np.where([guest in here for guest in batch.guests], stop, -1), counts
+            )
+            self._require_valid(batch, used & ~valid)
+            out: list[_Guest] = []
+            stay: list[_Guest] = []
+            for i, guest in enumerate(batch.guests):
+                if guest in here:
+                    self._votes[guest.place] = votes[min(stop[i], last[i])]
+                    (out if stop[i] <= last[i] else stay).append(guest)
+            self._owe(stay, until)
+        for guest in out:
+            yield self._depart(guest)
+
+    def _require_valid(self, batch: _Batch, invalid: Bool[np.ndarray, " rows"]) -> None:
+        """Raise where a row that counts got no label; those beyond a stop might as well not have been drawn."""
+        if not invalid.any():
+            return
+        ends = np.cumsum([span.count for span in batch.spans])
+        span = batch.spans[int(np.searchsorted(ends, invalid.argmax(), side="right"))]
+        raise ClassifierError(
+            "the classifier's output",
+            required=f"scores without NaN, or labels from 0 to {self._classes - 1}, for every noisy image",
+            got=f"{invalid.sum()} of {len(invalid)} in a batch without, first at image {span.index}",
+            remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+        )

@@ -1,0 +1,532 @@
+"""The command line as people and programs use it."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from noiseproof import cli, data
+from noiseproof.classifiers import multiplies_bfloat16
+from noiseproof.reports.analysis import from_all_over
+from noiseproof.runs.records import Record
+
+NOISEPROOF = [sys.executable, "-c", "from noiseproof.cli import main; main()"]
+QUIET = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+
+
+def noiseproof(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [*NOISEPROOF, *map(str, arguments)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, env=QUIET, timeout=300)
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def one_line(text: str) -> str:
+    """Undo the wrapping of terminal output."""
+    return " ".join(text.split())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained and certified from the command line."""
+    folder = tmp_path_factory.mktemp("runs") / "stn"
+    trained = noiseproof("train", "--out", folder, "--epochs", 12, "--seed", 3)
+    assert "Next: noiseproof certify" in one_line(trained.stderr)
+    noiseproof("certify", folder, "--samples", 300, "--every", 10, "--seed", 1)
+    return folder
+
+
+def test_train_certify_recertify_report(run: Path, tmp_path: Path) -> None:
+    tight: dict[str, Any] = json.loads(noiseproof("recertify", run, "--json", "--radii", "0,0.1,0.2").stdout)
+    assert tight["counted"] == tight["planned"] == 60
+    assert list(tight["certified_accuracy"]) == ["0", "0.1", "0.2"]
+    assert tight["certified_accuracy"]["0.1"] > 0.5
+    paper = json.loads(
+        noiseproof(
+            *("recertify", run, "--json", "--bound", "bonferroni", "--certificate", "renyi"),
+            *("--alpha", "0.05", "--radii", "0.2", "--csv", tmp_path / "images.csv"),
+        ).stdout
+    )
+    assert paper["alpha"] == 0.05
+    assert paper["procedure"] == "Bonferroni, Renyi, alpha 0.05"
+    lines = (tmp_path / "images.csv").read_text().splitlines()
+    assert lines[0] == "index,label,prediction,p1_lower,p2_upper,radius"
+    assert len(lines) == 61
+
+    shown = noiseproof("report", run, "--out", tmp_path / "report.html")
+    assert "certified at radius 0.25" in shown.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"images.csv", "report.html", "report.png", "report.svg"}
+    assert "Stability training (STN), sigma 0.25" in (tmp_path / "report.html").read_text()
+
+
+def test_certifying_again_continues_and_counts_nothing_twice(run: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.glob("votes/*")}
+    again = noiseproof("certify", run, "--samples", 300, "--every", 10, "--seed", 1, "--json")
+    assert "All 60 images were counted before." in again.stderr
+    assert json.loads(again.stdout)["counted"] == 60
+    assert {path: path.stat().st_mtime_ns for path in run.glob("votes/*")} == before
+
+
+def test_in_a_log_a_message_is_one_line() -> None:
+    refused = noiseproof("certify", "nowhere", "--samples", 5, code=2).stderr
+    assert refused.count("\n") == 1
+    assert len(refused) > int(QUIET["COLUMNS"]), "one that a terminal of this width would wrap"
+
+
+def test_other_settings_are_refused_by_name(run: Path, tmp_path: Path) -> None:
+    refused = one_line(noiseproof("certify", run, "--samples", 400, "--every", 10, "--seed", 1, code=2).stderr)
+    assert "samples 400" in refused
+    assert "got samples 300" in refused
+    noiseproof("certify", run, "--samples", 100, "--limit", 5, "--out", tmp_path / "other", "--sigma", 0.1)
+    assert Record.open(tmp_path / "other").settings.noise == {"name": "gaussian", "sigma": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["certify", "RUN", "--samples", "5"], "samples must be at least 10 at alpha = 0.001"),
+        (["certify", "RUN", "--samples", "12", "--bound", "bonferroni"], "samples must be at least 15"),
+        (
+            ["certify", "RUN", "--alpha", "1.5"],
+            "alpha must be a failure probability in the open interval (0, 1); got 1.5",
+        ),
+        (["certify", "RUN", "--sigma", "-1"], "sigma must be a finite number > 0"),
+        (["certify", "RUN", "--every", "0"], "every must be an integer >= 1; got 0"),
+        (
+            ["certify", "RUN", "--device", "abacus"],
+            "--device must be auto, cpu, cuda or cuda:N on this machine; got 'abacus'",
+        ),
+        (["certify", "nowhere"], "nowhere/checkpoint.safetensors must be a file; got nothing there. Train first"),
+        (["recertify", "nowhere"], "nowhere must be a run folder with record.json; got no such folder"),
+        (["recertify", "RUN", "--radii", "0,x"], "--radii must be numbers >= 0 with commas between; got '0,x'"),
+        (["recertify", "RUN", "--alpha", "0"], "alpha must be a failure probability"),
+        (["report", "nowhere"], "no such folder"),
+        (["train", "--out", "OUT", "--epochs", "0"], "epochs must be an integer >= 1"),
+        (["train", "--out", "OUT", "--sigma", "nan"], "sigma must be a finite number > 0"),
+        (
+            ["train", "--out", "OUT", "--set", "weight=2", "--objective", "gaussian"],
+            "setting of GaussianAugmentation; got 'weight=2'. It has none",
+        ),
+        (["train", "--out", "OUT", "--set", "weight=-1"], "weight must be a finite number >= 0"),
+        (["train", "--out", "OUT", "--set", "weight=much"], "weight must be a number; got 'much'"),
+        (["train", "--out", "OUT", "--objective", "macer", "--set", "copies=1.5"], "copies must be a whole number"),
+        (["train", "--out", "OUT", "--objective", "natural", "--ramp-epochs", "1"], "nothing to warm up"),
+        (["train", "--out", "OUT", "--data", "mine"], "data must be digits, mnist, cifar10, a path that ends in .npz"),
+        (["train", "--out", "OUT", "--data", "mnist", "--data-dir", "OUT"], "train-images-idx3-ubyte"),
+        (["certify", "OUT", "--model", "zoo:nobody"], "got 'nobody'"),
+        (["certify", "OUT", "--model", "nothing.safetensors"], "nothing.safetensors must be a file"),
+        (["demo", "--samples", "3", "--out", "OUT"], "samples must be at least 15"),
+        (["demo", "--every", "0", "--out", "OUT"], "every must be an integer >= 1"),
+        (["certify", "RUN", "--radii", "abc"], "--radii must be numbers >= 0"),
+        (["recertify", "RUN", "--alpha", "1e-100"], "samples must be at least"),
+        (["report", "RUN", "--out", "OUT"], "ending in .html"),
+        (["train", "--out", "OUT", "--seed", "99999999999999999999999"], "seed must be an integer from 0 to 2**64 - 1"),
+    ],
+)
+def test_bad_input_exits_with_2_and_says_what_to_do(
+    run: Path,
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"RUN": str(run), "OUT": str(tmp_path / "out")}
+    monkeypatch.setattr(sys, "argv", ["noiseproof", *(places.get(argument, argument) for argument in arguments)])
+    with pytest.raises(SystemExit) as ended:  # in this process: starting another takes longer than all of these
+        cli.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said in one_line(printed.err)
+    assert printed.out == ""
+    assert not (tmp_path / "out").exists(), "nothing is written before the input is known to be good"
+
+
+def test_checkpoint_of_another_kind(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes((run / "checkpoint.safetensors").read_bytes()[:1000])
+    assert "truncated, damaged or not ours" in one_line(noiseproof("certify", tmp_path, code=2).stderr)
+
+
+def test_network_that_does_not_fit_the_data(tmp_path: Path) -> None:
+    failed = one_line(noiseproof("train", "--model", "paper-mnist", "--out", tmp_path, code=2).stderr)
+    assert "model must be a network for images (1, 8, 8) of 10 classes (digits); got paper-mnist" in failed
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_goes_on(run: Path, tmp_path: Path) -> None:
+    arguments = ["certify", str(run), "--samples", "5000", "--out", str(tmp_path), "--limit", "300"]
+    # A job in the background is started with Ctrl-C ignored, and so is all that it starts: here it must be heard.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " + NOISEPROOF[-1]
+    process = subprocess.Popen([*NOISEPROOF[:-1], heard, *arguments], env=QUIET, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("votes/*.parquet")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. The votes of every finished shard are saved. To go on, run the same command again" in one_line(
+        messages
+    )
+    assert "Traceback" not in messages
+    assert 0 < len(Record.open(tmp_path).read()) < 300
+
+
+@pytest.mark.slow
+def test_demo_end_to_end(tmp_path: Path) -> None:
+    """The demo itself, with small numbers: trained, certified, compared, reported; a second call is quick."""
+    arguments = ["demo", "--out", tmp_path, "--epochs", 15, "--samples", 200, "--every", 5, "--json"]
+    result = json.loads(noiseproof(*arguments).stdout)
+    assert [model["name"] for model in result["models"]] == [
+        "Stability training (STN), sigma 0.25",
+        "Gaussian augmentation, sigma 0.25",
+    ]
+    for model in result["models"]:
+        tight, paper = model["procedures"]
+        assert tight["natural_accuracy"] > 0.8
+        assert tight["certified_accuracy"]["0.25"] >= paper["certified_accuracy"]["0.25"] > 0.2
+    page = (tmp_path / "report.html").read_text()
+    assert "Certified accuracy against radius" in page
+    again = json.loads(noiseproof(*arguments).stdout)
+    assert again["models"] == result["models"]
+    assert again["seconds"] < result["seconds"]
+
+
+def test_radius_prints_every_certificate() -> None:
+    radii = json.loads(noiseproof("radius", "--p1", 0.9, "--p2", 0.05, "--json").stdout)["radii"]
+    assert radii["neyman-pearson"]["gaussian"] == pytest.approx(1.46320259625)
+    assert radii["neyman-pearson"]["laplace"] == pytest.approx(1.95601150271)
+    assert radii["theorem3"]["gaussian"] is None
+    assert len(radii) == 10
+    table = noiseproof("radius", "--p1", 0.9).stdout
+    assert "1.281551" in table
+    assert "1.281552" not in table, "rounded down, not up"
+    assert "p1_lower must be within" in one_line(noiseproof("radius", "--p1", 1.5, "--p2", 0.1, code=2).stderr)
+
+
+@pytest.mark.slow
+def test_reproduce_figure5(tmp_path: Path) -> None:
+    result = json.loads(noiseproof("reproduce", "figure5", "--out", tmp_path, "--json").stdout)
+    shares = [claim["share"] for claim in result["claims"]]
+    assert shares[0] == 1.0, "strictly higher than PixelDP with e <= 1"
+    assert 0.85 < shares[1] < 0.9
+    assert 0.1 < shares[2] < 0.2
+    assert shares[3] == 0.0
+    assert {path.name for path in tmp_path.iterdir()} == {"figure5.png", "figure5.svg", "figure5.json"}
+
+
+@pytest.mark.slow
+def test_laplace_noise_from_training_to_report(tmp_path: Path) -> None:
+    run = tmp_path / "laplace"
+    noiseproof("train", "--out", run, "--noise", "laplace", "--scale", 0.15, "--epochs", 12, "--objective", "gaussian")
+    noiseproof("certify", run, "--samples", 200, "--every", 20, "--scale", 0.1, "--out", tmp_path / "other")
+    noiseproof("certify", run, "--samples", 200, "--every", 20, "--bound", "single-phase")
+    assert Record.open(tmp_path / "other").settings.noise == {"name": "laplace", "scale": 0.1}
+    for certificate in ("teng", "theorem3", "renyi"):
+        noiseproof("recertify", run, "--certificate", certificate, "--bound", "winner-runner-up")
+    assert "PixelDP; got Laplace" in one_line(noiseproof("recertify", run, "--certificate", "pixeldp", code=2).stderr)
+    noiseproof("report", run, "--out", tmp_path / "report.html")
+    assert "ℓ1" in (tmp_path / "report.html").read_text()
+
+
+# ---- a model of one's own, the engine, parts -------------------------------------------------------------------------
+
+
+MINE = """
+import numpy as np
+from torch import nn
+from noiseproof.models import DigitsCNN
+
+network = DigitsCNN
+
+class From255(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = DigitsCNN()
+    def forward(self, x):
+        return self.inner(x / 255)
+    def load_state_dict(self, state, **more):
+        return self.inner.load_state_dict({key.removeprefix("inner."): value for key, value in state.items()})
+    def state_dict(self, *a, **more):
+        return {f"inner.{key}": value for key, value in self.inner.state_dict().items()}
+
+def of_8_bits():
+    import safetensors.torch
+    model = From255()
+    model.inner.load_state_dict(safetensors.torch.load_file("mine.safetensors"))
+    return model
+
+class Hungry(DigitsCNN):
+    def forward(self, x):
+        import torch
+        if len(x) > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.layers(x)
+
+def hungry():
+    import safetensors.torch
+    model = Hungry()
+    model.load_state_dict(safetensors.torch.load_file("mine.safetensors"))
+    return model
+
+def ink():
+    return lambda x: np.clip(x.mean(axis=(1, 2, 3)) * 20, 0, 9).astype(int)
+"""
+
+
+@pytest.fixture
+def mine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder: code, weights, data."""
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.safetensors").write_bytes((run / "checkpoint.safetensors").read_bytes())
+    test = data.load("digits", "test")
+    np.savez(tmp_path / "digits.npz", images=test.images, labels=test.labels)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+OWN = ("--model", "mine:network", "--weights", "mine.safetensors", "--data", "digits.npz", "--sigma", 0.25)
+FEW = ("--samples", 300, "--every", 10, "--seed", 1)
+
+
+def test_a_model_of_ones_own_is_certified_like_the_trained_one(run: Path, mine: Path) -> None:
+    noiseproof("certify", "run", *OWN, *FEW)
+    ours, theirs = Record.open(run).read(), Record.open(mine / "run").read()
+    np.testing.assert_array_equal(theirs.votes, ours.votes)
+    settings = Record.open(mine / "run").settings
+    assert settings.model["name"] == "mine:network"
+    assert settings.data["name"] == "digits.npz"
+    noiseproof("report", "run", "--out", "report.html")
+
+    (mine / "mine.py").write_text(MINE + "# changed\n")
+    refused = one_line(noiseproof("certify", "run", *OWN, *FEW, code=2).stderr)
+    assert "model source" in refused, "says what changed"
+    np.savez(mine / "digits.npz", images=data.load("digits", "test").images, labels=np.zeros(599, dtype=int))
+    (mine / "mine.py").write_text(MINE)
+    assert "data digest" in one_line(noiseproof("certify", "run", *OWN, *FEW, "--classes", 10, code=2).stderr)
+
+
+def test_a_whole_record_is_not_shown_as_another_models(mine: Path) -> None:
+    """What a factory reads by itself has no digest, and nothing is left to count."""
+    (mine / "reader.py").write_text(
+        "import numpy as np\n"
+        "def make():\n"
+        "    weights = np.load('weights.npy')\n"
+        "    return lambda x: x.reshape(len(x), -1) @ weights\n"
+    )
+    np.save("weights.npy", np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32))
+    arguments = ("certify", "run", "--model", "reader:make", "--data", "digits", "--sigma", 0.25, *FEW, "--json")
+    first = json.loads(noiseproof(*arguments).stdout)
+    again = noiseproof(*arguments)
+    assert "All 60 images were counted before." in again.stderr
+    assert json.loads(again.stdout) == first
+    np.save("weights.npy", np.random.default_rng(1).normal(size=(64, 10)).astype(np.float32))
+    refused = one_line(noiseproof(*arguments, code=2).stderr)
+    assert "the classifier must be the one that the record was begun with" in refused
+    assert "choose another folder (--out)" in refused
+
+
+def test_of_a_population_only_images_from_all_over_the_data_speak(run: Path, tmp_path: Path) -> None:
+    """The first images of a folder are those of its first class."""
+    spread = json.loads(noiseproof("recertify", run, "--radii", "0,0.1", "--json").stdout)
+    assert 0.0 < spread["population_lower_bound"]["0.1"] < spread["certified_accuracy"]["0.1"]
+    first = ("certify", run, "--samples", 300, "--limit", 50, "--out", tmp_path / "first", "--json")
+    assert json.loads(noiseproof(*first).stdout)["population_lower_bound"] is None
+    noiseproof("report", tmp_path / "first", "--out", tmp_path / "first.html")
+    assert "Of a population nothing is said" in (tmp_path / "first.html").read_text()
+    noiseproof("report", run, "--out", tmp_path / "spread.html")
+    assert "For the population the images were drawn from" in (tmp_path / "spread.html").read_text()
+    record = Record.open(run)
+    assert from_all_over(record, 60)
+    assert not from_all_over(record, 59), "not all of them yet"
+    assert not from_all_over(dataclasses.replace(record, about={}), 60), "of an earlier version"
+
+
+def test_intervals_that_prove_nothing_say_nothing_with_confidence(run: Path) -> None:
+    options = ("--bound", "sison-glaz", "--alpha", 0.05, "--radii", "0,0.1411764705882353")
+    shown = noiseproof("recertify", run, *options, "--json")
+    found = json.loads(shown.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["procedure"].endswith("no proof")
+    assert (found["allowance"], found["population_lower_bound"], found["confidence"]) == (None, None, None)
+    assert list(found["certified_accuracy"]) == ["0", "0.1411764705882353"], "0.141176 is another radius"
+    assert "no proof" in one_line(noiseproof("recertify", run, *options).stdout)
+
+
+def test_a_model_that_wants_pixels_on_another_scale_is_refused(mine: Path) -> None:
+    arguments = ("--model", "mine:of_8_bits", "--data", "digits", "--sigma", 0.25)
+    refused = one_line(noiseproof("certify", "run", *arguments, *FEW, code=2).stderr)
+    assert "pixels in [0, 1], which is where noise is added" in refused
+    assert "with pixels from 0 to 255" in refused
+    assert not list(mine.glob("run/votes/*.parquet"))
+
+
+def test_memory_that_does_not_suffice_halves_the_batch(run: Path, mine: Path) -> None:
+    arguments = ("--model", "mine:hungry", "--data", "digits", "--sigma", 0.25)
+    shown = noiseproof("certify", "run", *arguments, *FEW)
+    assert "Memory ran out: trying 512 images a batch" in one_line(shown.stderr)
+    np.testing.assert_array_equal(Record.open(mine / "run").read().votes, Record.open(run).read().votes)
+    named = noiseproof("certify", "other", *arguments, *FEW, "--batch-size", 256, "--precision", "fp32")
+    assert "Memory ran out: went on with 64 images a batch instead of 256" in one_line(named.stderr)
+    assert Record.open(mine / "other").shard_about(0)["batch_size"] == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_a_float32_network_votes_the_same_in_any_batch(run: Path, batch_size: int, tmp_path: Path) -> None:
+    noiseproof("certify", run, *FEW, "--out", tmp_path, "--precision", "fp32", "--batch-size", batch_size)
+    np.testing.assert_array_equal(Record.open(tmp_path).read().votes, Record.open(run).read().votes)
+
+
+def test_a_few_images_do_not_speak_for_another_scale(run: Path, mine: Path) -> None:
+    for number in range(3):
+        arguments = ("--samples", 50, "--limit", number + 1, "--out", mine / str(number))
+        noiseproof("certify", run, *arguments)
+
+
+def test_an_empty_part_is_no_error(run: Path, tmp_path: Path) -> None:
+    arguments = ("--samples", 50, "--limit", 5, "--precision", "fp32", "--out", tmp_path)
+    shown = one_line(noiseproof("certify", run, *arguments, "--shard", "3/3").stderr)
+    assert "Fewer shards than parts: 1 shards" in shown
+    assert "Nothing is counted yet" in shown
+
+
+def test_a_model_at_chance_gets_a_word(mine: Path) -> None:
+    shown = noiseproof("certify", "run", "--model", "mine:ink", "--data", "digits", "--sigma", 0.25, *FEW)
+    assert "Is this the right classifier?" in one_line(shown.stderr)
+    assert (mine / "run" / "record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "mine:network", "--sigma", "0.25"], "--data must be given with --model"),
+        (["--model", "mine:network", "--data", "digits"], "--sigma must be given with --model"),
+        (
+            ["--model", "mine:ink", "--data", "digits", "--sigma", "1", "--precision", "bf16"],
+            "left out for what is no torch",
+        ),
+        (["--weights", "mine.safetensors"], "--weights and --noise must be given with --model"),
+        (["--noise", "laplace"], "--weights and --noise must be given with --model"),
+        (["--model", "mine:ink", "--data", "digits", "--sigma", "1", "--device", "cuda"], "cuda"),
+        (["--shard", "0/4"], "--shard must be I/N with I from 1 to N; got '0/4'"),
+        (["--shard", "1"], "Example: --shard 3/16"),
+        (["--precision", "fp16"], "CPUs have no fast fp16"),
+        (["--data", "missing.npz"], "missing.npz must be a file"),
+    ],
+)
+def test_bad_models_and_engines(run: Path, mine: Path, arguments: list[str], said: str) -> None:
+    folder = "run" if "--model" in arguments else run
+    failed = noiseproof("certify", folder, "--out", mine / "out", *arguments, code=2)
+    assert said in one_line(failed.stderr)
+    assert not (mine / "out").exists()
+
+
+def test_parts_counted_apart_are_the_whole(run: Path, tmp_path: Path) -> None:
+    arguments = ("certify", run, "--samples", 2000, "--every", 2, "--seed", 1, "--precision", "fp32")
+    noiseproof(*arguments, "--out", tmp_path / "whole")
+    first = noiseproof(*arguments, "--out", tmp_path / "parts", "--shard", "1/2")
+    whole = Record.open(tmp_path / "whole")
+    assert len(whole.shards) >= 2
+    assert "Incomplete" in first.stdout + first.stderr
+    noiseproof(*arguments, "--out", tmp_path / "parts", "--shard", "2/2")
+    np.testing.assert_array_equal(Record.open(tmp_path / "parts").read().votes, whole.read().votes)
+    open_choice = one_line(
+        noiseproof("certify", run, "--out", tmp_path / "new", "--shard", "1/2", "--samples", 2000, code=2).stderr
+    )
+    assert "--precision must be named with --shard" in open_choice
+
+
+def test_a_run_goes_on_in_the_precision_it_began_with(run: Path, tmp_path: Path) -> None:
+    arguments = ("certify", run, *FEW, "--out", tmp_path)
+    noiseproof(*arguments, "--precision", "bf16")
+    Record.open(tmp_path).shard_path(0).unlink()
+    again = noiseproof(*arguments)
+    assert "Running in bf16" in again.stderr
+    engine = Record.open(tmp_path).settings.engine
+    assert engine is not None
+    assert engine["precision"] == "bf16"
+    refused = one_line(noiseproof(*arguments, "--precision", "fp32", code=2).stderr)
+    assert "engine precision fp32" in refused
+    assert "got engine precision bf16" in refused
+
+
+def test_inspect_tells_what_a_run_is(run: Path, tmp_path: Path) -> None:
+    shown = one_line(noiseproof("inspect", run).stdout)
+    for word in ("digits-cnn", "sigma 0.25", "seed 1", "precision fp32", "philox4x64", "60 of 60 images", "torch 2."):
+        assert word in shown
+    found = json.loads(noiseproof("inspect", run, "--json").stdout)
+    assert found["counted"]["votes"] == 60 * 400
+    assert found["settings"]["engine"]["compile"] is False
+
+    folder = tmp_path / "damaged"
+    noiseproof("certify", run, "--samples", 2000, "--every", 2, "--out", folder, "--seed", 1)
+    shard = Record.open(folder).shard_path(1)
+    shard.write_bytes(shard.read_bytes()[:100])
+    damaged = noiseproof("inspect", folder, code=1)
+    assert "1 damaged" in damaged.stdout
+    assert "00001.parquet must be a whole shard" in one_line(damaged.stderr)
+    again = noiseproof("certify", run, "--samples", 2000, "--every", 2, "--out", folder, "--seed", 1)
+    assert "Counted anew" in again.stderr
+    noiseproof("inspect", folder)
+
+
+def test_profile_says_where_the_time_went(run: Path, tmp_path: Path) -> None:
+    shown = one_line(noiseproof("certify", run, *FEW, "--out", tmp_path, "--profile").stderr)
+    assert "Where the time went: reading" in shown
+    for stage in ("noise", "network", "counting", "writing", "rest"):
+        assert f"{stage} " in shown
+    assert "votes/s" in shown
+    assert "certified at 0.25 in" in shown
+
+
+@pytest.mark.slow
+def test_measure_prints_speed_beside_accuracy(run: Path, tmp_path: Path) -> None:
+    found = json.loads(noiseproof("measure", run, "--json", "--batch-size", 64).stdout)
+    names, native = [row["name"] for row in found["rows"]], multiplies_bfloat16(torch.device("cpu"))
+    assert names[: 2 if native else 1] == ["fp32", "bf16"][: 2 if native else 1]
+    assert ("bf16" in names) == native
+    assert all(row["images_per_second"] > 0 and row["noisy_accuracy"] > 0.5 for row in found["rows"])
+    if "int8" in names:
+        shown = noiseproof("certify", run, *FEW, "--out", tmp_path, "--precision", "int8", "--batch-size", 64)
+        assert "labels as float32" in shown.stderr
+        engine = Record.open(tmp_path).settings.engine
+        assert engine is not None
+        assert len(engine["quantisation"]) == 64
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_folder_share_the_work(run: Path, tmp_path: Path) -> None:
+    arguments = ["certify", str(run), "--samples", "2000", "--out", str(tmp_path), "--precision", "fp32"]
+    both = [subprocess.Popen([*NOISEPROOF, *arguments], env=QUIET, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    messages = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], messages
+    assert Record.open(tmp_path).missing() == ([], [])
+    single = subprocess.run([*NOISEPROOF, *arguments[:-4], "--out", str(tmp_path / "alone")], env=QUIET, check=True)
+    assert single.returncode == 0
+    np.testing.assert_array_equal(Record.open(tmp_path).read().votes, Record.open(tmp_path / "alone").read().votes)
+
+
+def test_help_explains_itself() -> None:
+    runner = CliRunner()
+    top = runner.invoke(cli.app, ["--help"])
+    assert top.exit_code == 0
+    for command in ("demo", "train", "certify", "recertify", "report", "inspect", "measure", "radius", "reproduce"):
+        assert command in top.output
+        page = runner.invoke(cli.app, [command, "--help"])
+        assert page.exit_code == 0
+        if command in ("demo", "train", "certify"):
+            assert "--seed" in page.output
+            assert "--device" in page.output
+        assert "--json" in page.output
+    assert "noiseproof 0." in runner.invoke(cli.app, ["--version"]).output

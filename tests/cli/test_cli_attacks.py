@@ -1,0 +1,525 @@
+"""`noiseproof attack`, `audit`, `ladder` and the figures drawn from records, as people use them."""
+
+import dataclasses
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jaxtyping import Float
+from typer.testing import CliRunner
+
+from noiseproof import cli
+from noiseproof.certificates import NeymanPearson
+from noiseproof.cli.console import console
+from noiseproof.errors import NoiseproofError, RunError
+from noiseproof.experiments import attack_figures, attacked, ladder
+from noiseproof.noises import Noise
+from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
+from noiseproof.runs.attack_records import AttackRecord
+
+FAST = ["--set", "draws=4", "--set", "steps=5"]
+
+
+def noiseproof(*arguments: object, code: int = 0) -> Any:
+    """Run a command in this process, and return what it printed as JSON; errors are raised."""
+    result = CliRunner().invoke(cli.app, [*map(str, arguments), "--json"], catch_exceptions=False)
+    assert result.exit_code == code, result.stderr
+    return json.loads(result.stdout) if result.stdout else None
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained and certified."""
+    folder = tmp_path_factory.mktemp("runs") / "stn"
+    CliRunner().invoke(cli.app, ["train", "--out", str(folder), "--epochs", "12"], catch_exceptions=False)
+    noiseproof("certify", folder, "--samples", 500, "--every", 10)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network trained without noise."""
+    folder = tmp_path_factory.mktemp("runs") / "natural"
+    arguments = ["train", "--out", str(folder), "--epochs", "12", "--objective", "natural"]
+    CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    return folder
+
+
+def test_attack_says_what_is_still_right_and_beside_it_what_is_certified(run: Path) -> None:
+    found = noiseproof("attack", run, *FAST, "--every", 20, "--votes", 300)
+    assert found["images"] == 30
+    assert found["sizes"] == [0.0, 0.125, 0.25, 0.375, 0.5, 0.75]  # of sigma .25
+    robust, certified = np.array(found["robust"]), np.array(found["certified"])
+    assert (np.diff(robust) <= 0.0).all()
+    assert (certified <= robust).all()
+    assert robust[0] > 0.8
+    assert robust[-1] < 0.6
+    assert certified[1] > 0.5
+    assert np.allclose(robust + found["abstained"] + found["wrong"], 1.0)
+    assert Path(found["picture"]).read_text().startswith("<?xml")
+    record = AttackRecord.open(run / "attacks" / "pgd-l2")
+    before = {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")}
+    again = noiseproof("attack", run, *FAST, "--every", 20, "--votes", 300)
+    assert again == found
+    assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == before
+
+
+def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain: Path, tmp_path: Path) -> None:
+    attack = tmp_path / "found"
+    options = [*FAST, "--every", 40, "--votes", 50, "--sizes", "0.4,0.8", "--out", attack]
+    first = noiseproof("attack", run, *options)
+    before = {path: path.read_bytes() for path in attack.rglob("*") if path.is_file()}
+    network = ["--model", run / "checkpoint.safetensors"]
+    found = noiseproof("rejudge", attack, "--votes", 400, *network)
+    assert set(found) == set(first)
+    assert (found["images"], found["sizes"]) == (first["images"], first["sizes"])
+    assert (np.array(found["abstained"]) <= np.array(first["abstained"])).all()
+    assert sum(found["abstained"]) < sum(first["abstained"]), "which more votes are for"
+    record, points = AttackRecord.open(tmp_path / "found-votes400-seed1"), AttackRecord.open(attack)
+    assert found["attack"] == str(record.path)
+    assert (record.settings.samples, record.settings.seed, record.settings.attack) == (400, 1, points.settings.attack)
+    assert (record.read().votes.sum(2) == 400).all()
+    np.testing.assert_array_equal(record.read_points(0), points.read_points(0))
+    assert {path: path.read_bytes() for path in before} == before, "nothing of the attack is touched"
+    written = {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")}
+    assert noiseproof("rejudge", attack, "--votes", 400, *network) == found
+    assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == written
+    with pytest.raises(NoiseproofError, match="samples 300"):
+        noiseproof("rejudge", attack, "--votes", 300, *network, "--out", record.path)
+    with pytest.raises(NoiseproofError, match="got points None, samples 50"):  # of the attack itself
+        noiseproof("rejudge", attack, "--votes", 300, *network, "--out", attack)
+    with pytest.raises(NoiseproofError, match="with the classifier that was attacked"):
+        noiseproof("rejudge", attack, "--model", plain / "checkpoint.safetensors")
+    with pytest.raises(NoiseproofError, match=r"seed must be none of \[0\]"):
+        noiseproof("rejudge", attack, "--seed", 0, *network)
+    points.shard_path(0).unlink()
+    with pytest.raises(NoiseproofError, match="complete, to be judged again"):
+        noiseproof("rejudge", attack, *network)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found", "found-votes400-seed1"]
+
+
+def test_the_network_of_the_run_above_is_found_and_what_it_certifies_stands_beside(run: Path) -> None:
+    attack = run / "attacks" / "short"
+    first = noiseproof("attack", run, *FAST, "--every", 60, "--votes", 50, "--sizes", "0.2", "--out", attack)
+    found = noiseproof("rejudge", attack, "--votes", 100, "--alpha", 0.01)
+    assert AttackRecord.open(run / "attacks" / "short-votes100-seed1").settings.alpha == 0.01
+    assert first["certified"] is not None
+    assert found["certified"] is not None
+    audited = run / "attacks" / "audited"
+    noiseproof("audit", run, *STRONG, "--votes", 50, "--every", 20, "--out", audited)
+    with pytest.raises(NoiseproofError, match=r"got an audit\. Audit again"):
+        noiseproof("rejudge", audited)
+
+
+MINE = """
+from pathlib import Path
+from torch import nn
+from noiseproof.models import load_checkpoint
+
+SIGN = 1.0
+
+class Mine(nn.Module):
+    def __init__(self, stairs):
+        super().__init__()
+        self.network, self.stairs = load_checkpoint(Path("CHECKPOINT")).model, stairs
+    def forward(self, x):
+        return SIGN * self.network((8 * x).round() / 8 if self.stairs else x)
+
+def smooth():
+    return Mine(False)
+
+def stairs():
+    return Mine(True)
+"""
+
+
+@pytest.fixture
+def mine(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with code of a user's own, around the network of these tests."""
+    (tmp_path / "mine_attacked.py").write_text(MINE.replace("CHECKPOINT", str(run / "checkpoint.safetensors")))
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("mine_attacked", None)
+
+
+OF_MINE = ("--data", "digits")
+
+
+def test_an_audit_without_gradients_does_not_pass(mine: Path) -> None:
+    named = ("--model", "mine_attacked:stairs", *OF_MINE)
+    noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
+    options = ("--set", "draws=4", "--set", "steps=3", "--votes", 50)
+    found = noiseproof("audit", mine / "run", *named, *options, code=1)
+    assert not found["passed"]
+    assert found["unmoved"] == found["attacked"] > 5
+    assert found["attack"]["steps"] == 3, "and what was run"
+    assert found["votes"] == 50
+    shown = CliRunner().invoke(cli.app, [*map(str, ("audit", mine / "run", *named, *options))])
+    assert "Nothing was audited" in shown.output
+    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
+    assert noiseproof(*attack, "--out", mine / "blind")["unmoved"] > 5
+    sharp = ("attack", mine / "other", "--model", "mine_attacked:smooth", *OF_MINE, "--sigma", 0.25, *FAST)
+    assert noiseproof(*sharp, "--every", 40, "--votes", 50, "--sizes", 0.3)["unmoved"] == 0
+
+
+def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = ("--model", "mine_attacked:smooth", *OF_MINE)
+    noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
+    audit = ("audit", mine / "run", *named, "--set", "draws=4", "--set", "steps=3", "--votes", 50)
+    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
+    assert noiseproof(*audit)["passed"]
+    assert noiseproof(*attack)["certified"] is not None
+    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+        noiseproof("audit", mine / "run", "--model", "mine_attacked:stairs", *OF_MINE)
+    monkeypatch.setattr(sys.modules["mine_attacked"], "SIGN", -1.0)
+    for command in (audit, attack):
+        with pytest.raises(NoiseproofError, match="the one that the record was begun with"):
+            noiseproof(*command)
+
+
+def test_a_noise_without_a_model_is_refused(run: Path) -> None:
+    with pytest.raises(NoiseproofError, match="--noise must be given with --model"):
+        noiseproof("attack", run, "--noise", "laplace", "--sizes", "0.1")
+
+
+def test_another_engine_than_the_certified_one_is_told(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    place = tmp_path / "stn" / "pgd-margin-l2"
+    alike = noiseproof("attack", run, *options, "--out", place)
+    assert alike["certified"] is not None
+    assert alike["other_engine"] is None
+    noiseproof("certify", tmp_path / "stn", "--model", run / "checkpoint.safetensors", "--samples", 500, "--every", 50)
+    record = AttackRecord.open(place)
+    settings = dataclasses.replace(record.settings, engine=dict(record.settings.engine) | {"precision": "bf16"})
+    other = dataclasses.replace(record, settings=settings)
+    told = other_engine(tmp_path / "stn", other)
+    assert told == "certified with precision fp32; attacked with precision bf16"
+    assert other_engine(tmp_path / "stn", record) is None
+    assert other_engine(tmp_path / "nothing", other) is None
+    monkeypatch.setattr(attack_figures, "other_engine", lambda *_: told)
+    ((panel,), _) = attack_figures.compute(small_figure("margin"), tmp_path)
+    assert [area.name for area in panel.certified] == ["STN (4, in another engine)"]
+
+
+def test_the_cube_inside_a_certified_ball_stands_beside_attacks_in_linf(run: Path) -> None:
+    """64 pixels: a size of 0.05 in l_inf is certified where a radius of 0.4 is; by one function for tables and figures."""
+    options = [*FAST, "--every", 60, "--votes", 50]
+    cube = noiseproof("attack", run, *options, "--norm", "linf", "--sizes", "0.025,0.05", "--out", run / "cube")
+    ball = noiseproof("attack", run, *options, "--sizes", "0.2,0.4", "--out", run / "ball")
+    assert cube["certified"] == ball["certified"]
+    assert 0.0 < cube["certified"][2] < cube["certified"][0]
+    record = AttackRecord.open(run / "cube")
+    for known in ({}, {"image_shape": [1, 8, 8]}):  # by the points, in records of before; by what is written
+        alike = dataclasses.replace(record, about=known)
+        certified = certified_beside(run, alike)
+        assert certified is not None
+        assert certified.tolist() == cube["certified"]
+        shutil.rmtree(record.path / "points", ignore_errors=True)
+    assert record.about["image_shape"] == [1, 8, 8]
+    assert certified_beside(run, dataclasses.replace(record, about={})) is None, "neither is there"
+    record = AttackRecord.open(run / "ball")
+    grid = np.linspace(0.0, 0.4, 5)
+    along = certified_beside(run, record, grid)
+    assert along is not None
+    np.testing.assert_array_equal(along[[0, 2, 4]], ball["certified"])
+    assert noiseproof("attack", run, *options, "--norm", "l1", "--sizes", "1", "--out", run / "l1")["certified"] is None
+
+
+def test_an_undefended_network_has_one_vote_and_falls_sooner(run: Path, plain: Path) -> None:
+    found = noiseproof("attack", plain, "--every", 20, "--sizes", "0.9")
+    settings = AttackRecord.open(plain / "attacks" / "pgd-l2").settings
+    assert settings.noise is None
+    assert settings.samples == 1
+    assert found["abstained"] == [0.0, 0.0]
+    assert found["robust"][1] < found["robust"][0]
+    with pytest.raises(NoiseproofError, match="got one without noise"):
+        noiseproof("rejudge", plain / "attacks" / "pgd-l2")
+    bare = noiseproof("attack", run, "--sigma", 0, "--every", 20, "--sizes", "0.5", "--out", run / "bare")
+    assert AttackRecord.open(run / "bare").settings.noise is None
+    assert bare["robust"][0] > 0.8
+
+
+def test_transfer_attacks_the_other_network(run: Path, plain: Path) -> None:
+    found = noiseproof("attack", run, "--source", plain, "--every", 20, "--sizes", "0.5", "--votes", 300)
+    white = noiseproof("attack", run, *FAST, "--every", 20, "--sizes", "0.5", "--out", run / "white", "--votes", 300)
+    assert found["robust"][1] >= white["robust"][1]
+    made = [AttackRecord.open(path) for path in (run / "attacks" / "transfer-pgd-l2", run / "white")]
+    assert "no noise" in made[0].settings.attack["source_name"]
+    together = worst_case(made)
+    assert together.robust[1] <= min(found["robust"][1], white["robust"][1])
+    noiseproof("attack", run, *FAST, "--every", 40, "--sizes", "0.5", "--out", run / "fewer", "--votes", 50)
+    with pytest.raises(NoiseproofError, match="same images of one classifier"):
+        worst_case([made[0], AttackRecord.open(run / "fewer")])
+
+
+def test_every_attack_runs_by_name(run: Path) -> None:
+    quick = {
+        "auto-pgd": ["draws=2", "steps=5"],
+        "auto-attack": ["draws=2", "steps=5"],
+        "carlini-wagner": ["draws=2", "steps=5"],
+        "boundary": ["draws=2", "steps=5"],
+        "hop-skip-jump": ["draws=2", "steps=1"],
+        "random": ["tries=3"],
+    }
+    for name, changes in quick.items():
+        sets = [part for change in changes for part in ("--set", change)]
+        found = noiseproof("attack", run, "--attack", name, *sets, "--limit", 2, "--sizes", "0.5", "--votes", 50)
+        assert found["images"] == 2, name
+
+
+STRONG = ["--set", "draws=8", "--set", "steps=15"]
+
+
+def boast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break the certificate: radii three times too long."""
+    real = NeymanPearson.radius
+
+    def boastful(
+        self: NeymanPearson, noise: Noise, p1: Float[np.ndarray, "*shape"], p2: Float[np.ndarray, "*shape"]
+    ) -> Float[np.ndarray, "*shape"]:
+        return 3.0 * real(self, noise, p1, p2)
+
+    monkeypatch.setattr(NeymanPearson, "radius", boastful)
+
+
+def test_a_sound_run_passes_its_audit_and_a_broken_certificate_fails_it_loudly(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    assert found["passed"]
+    assert found["contradictions"] == []
+    assert 15 <= found["attacked"] <= found["images"] == 30
+    assert found["unmoved"] == 0
+    spec = AttackRecord.open(run / "audit").settings.attack
+    assert (spec["draws"], spec["steps"], spec["random_start"]) == (8, 15, False)
+    again = noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    assert again == found
+    boast(monkeypatch)
+    with pytest.raises(NoiseproofError, match="limits record"):  # never the audit of radii that were computed before
+        noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    arguments = ["audit", str(run), *STRONG, "--votes", "500", "--out", str(run / "broken")]
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert "Failed" in result.stderr
+    assert "Contradicted: images" in result.stderr
+
+
+def test_an_audit_that_would_audit_nothing_is_an_error(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match="radius above 0"):
+        noiseproof("audit", run, *STRONG, "--votes", 50, "--limit", 2, "--alpha", 1e-200, "--out", tmp_path)
+
+
+def test_an_audit_is_of_the_classifier_and_the_data_that_were_certified(run: Path, plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+        noiseproof("audit", run, "--model", plain / "checkpoint.safetensors")
+    other = tmp_path / "other.npz"
+    pictures = np.random.default_rng(0).random((20, 1, 8, 8), dtype=np.float32)
+    np.savez(other, images=pictures, labels=np.arange(20) % 10)
+    with pytest.raises(NoiseproofError, match="with the data that was certified"):
+        noiseproof("audit", run, "--data", other)
+    ink = ["--data", "digits", "--sigma", 0.5]
+    noiseproof("certify", tmp_path / "ink", "--model", "half_space:ink", *ink, "--samples", 100, "--limit", 5)
+    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+        noiseproof("audit", tmp_path / "ink", "--model", "half_space:thin_ink", "--data", "digits")
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--attack", "random", "--set", "tries=3"]
+    assert noiseproof("audit", tmp_path / "ink", *arguments, "--votes", 100)["passed"]
+
+
+def test_other_noises_are_audited_in_their_norm(tmp_path: Path) -> None:
+    ink = ["--model", "half_space:ink", "--data", "digits"]
+    noise = ["--noise", "laplace", "--sigma", 0.4, "--samples", 200, "--limit", 5]
+    noiseproof("certify", tmp_path / "l1", *ink, *noise)
+    assert noiseproof("audit", tmp_path / "l1", *ink, "--attack", "random", "--votes", 100)["passed"]
+    assert AttackRecord.open(tmp_path / "l1" / "audit").settings.norm == "l1"
+
+
+def test_what_cannot_be_attacked_leaves_no_record_behind(tmp_path: Path) -> None:
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--sizes", "0.5"]
+    for more in ([], ["--attack", "random", "--alpha", 2.0]):
+        with pytest.raises(NoiseproofError):
+            noiseproof("attack", tmp_path / "ink", *arguments, *more)
+        assert not list(tmp_path.rglob("attack.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sizes", "0.5,x"], "--sizes must be numbers >= 0 with commas between; got '0.5,x'"),
+        (["--sizes", "-1"], "--sizes must be numbers >= 0"),
+        (["--norm", "linf"], "--sizes must be given for attacks in linf"),
+        (["--norm", "l1", "--attack", "boundary", "--sizes", "1"], "norm must be l2 for BoundaryAttack; got 'l1'"),
+        (["--set", "strength=9"], "--set must be NAME=VALUE with a setting of PGD; got 'strength=9'. It has"),
+        (["--set", "random_start=perhaps"], "random_start must be true or false"),
+        (["--set", "steps=0"], "steps must be an integer >= 1"),
+        (["--votes", "0"], "samples must be an integer >= 1"),
+        (["--every", "0"], "every must be an integer >= 1"),
+        (["--source", "nowhere", "--sizes", "1"], "nowhere/checkpoint.safetensors must be a file"),
+        (["--weights", "w.pt"], "--weights must be given with --model"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(run: Path, arguments: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match="must be") as error:
+        noiseproof("attack", run, *arguments, "--out", tmp_path / "out")
+    assert said in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path: Path) -> None:
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--sizes", "0.5"]
+    with pytest.raises(NoiseproofError, match="hop-skip-jump"):
+        noiseproof("attack", tmp_path / "ink", *arguments)
+    found = noiseproof("attack", tmp_path / "ink", "--attack", "random", *arguments, "--votes", 50)
+    assert found["images"] == 2
+    with pytest.raises(NoiseproofError, match=r"checkpoint\.safetensors"):  # code is run only where it is named
+        noiseproof("rejudge", found["attack"])
+    again = noiseproof("rejudge", found["attack"], "--model", "half_space:ink", "--data", "digits", "--votes", 100)
+    assert (again["images"], again["sizes"]) == (2, found["sizes"])
+    with pytest.raises(NoiseproofError, match="with the classifier that was attacked"):
+        noiseproof("rejudge", found["attack"], "--model", "half_space:thin_ink", "--data", "digits")
+
+
+def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it, with small rungs."""
+    for name, rungs in {"DRAWS": (1, 2), "STEPS": (2, 4), "RESTARTS": (1, 2), "_MIDDLE": (2, 4)}.items():
+        monkeypatch.setattr(ladder, name, rungs)
+    options = ("--size", 0.4, "--limit", 10, "--no-decisions", "--votes", 100, "--source", plain)
+    found = noiseproof("ladder", run, *options)
+    assert set(found["robust"]) == {
+        *(f"pgd-draws{draws}-steps{steps}" for draws in (1, 2) for steps in (2, 4)),
+        *("pgd-restarts2", "random", "margin", "auto-attack", f"transfer-{plain.name}", "unbounded"),
+    }
+    assert all(check["passed"] for check in found["checks"])
+    assert Path(found["pictures"][0]).stat().st_size > 10_000
+    assert set(found["plateau"]) == {"draws", "steps", "restarts"}
+    for what, before, last in (("draws", 1, 2), ("steps", 2, 4), ("restarts", 1, 2)):
+        rung = found["plateau"][what]
+        assert (rung["before"], rung["last"]) == (before, last)
+        assert rung["verdict"] == (
+            "still falling" if rung["p_value"] <= 0.025 else "no longer falling within the error"
+        )
+    top, fewer = (found["robust"][f"pgd-draws2-steps{steps}"] for steps in (4, 2))
+    assert found["plateau"]["steps"]["gain"] == pytest.approx(fewer - top)
+    monkeypatch.setattr(console, "width", 200)
+    shown = CliRunner().invoke(cli.app, ["ladder", str(run), *map(str, options)])
+    for what in ("draws", "steps", "restarts"):
+        assert f"accuracy under more {what} settles" in shown.stdout
+    assert "no longer falling within the error" in shown.stdout
+
+
+def small_figure(loss: str) -> attack_figures.AttackFigure:
+    """A figure of two curves, of one and of two attacks on the network of these tests."""
+    digits = attacked.Defender("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
+    settings = (f"loss={loss}", "draws=4", "steps=5")
+    one = attacked.Cell(digits, "pgd", "l2", settings, every=150, sizes="0.5", votes=50)
+    other = attacked.Cell(digits, "random", "l2", every=150, sizes="0.5", votes=50)
+    curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
+    return attack_figures.AttackFigure("figure6", [attack_figures.Plot("digits", "l2", curves)], [(digits, 0)])
+
+
+def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("margin"))
+    records, out = tmp_path / "records", tmp_path / "out"
+    empty = noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)
+    assert len(empty["missing"]) == 3  # two attacks, though three times wanted, and the certificates
+    assert empty["files"] == []
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    noiseproof("attack", run, *options, "--out", records / "stn" / "pgd-margin-l2")
+    found = noiseproof("reproduce", "figure6", "--records", records, "--out", out)
+    assert len(found["missing"]) == 2
+    curves = json.loads((out / "figure6.json").read_text())
+    assert [curve["curve"] for curve in curves] == ["PGD (4)", "both (4, 1 of 2 attacks)"]
+    assert curves[0]["robust"] == curves[1]["robust"]
+    assert (out / "figure6.png").stat().st_size > 10_000
+    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("log_mean"))
+    assert len(noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)["missing"]) == 3
+
+
+def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, tmp_path: Path) -> None:
+    figure, network = small_figure("margin"), ["--model", run / "checkpoint.safetensors"]
+    place = tmp_path / "stn" / "pgd-margin-l2"
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    noiseproof("attack", run, *options, "--out", place)
+    panels, missing = attack_figures.compute(figure, tmp_path)
+    assert panels[0].certified == []
+    assert any("certify" in each.command for each in missing)
+    noiseproof("certify", tmp_path / "stn", *network, "--samples", 500, "--every", 50)
+    panels, missing = attack_figures.compute(figure, tmp_path)
+    (area,) = panels[0].certified
+    assert not any("certify" in each.command for each in missing)
+    expected = certified_beside(tmp_path / "stn", AttackRecord.open(place), area.radii)
+    assert expected is not None
+    np.testing.assert_array_equal(area.accuracy, expected)
+    assert area.name == "STN (4)", "of the images that are attacked"
+    assert (area.radii[0], area.radii[-1]) == (0.0, 0.5)
+    assert area.accuracy[0] > area.accuracy[-1]
+    other = tmp_path / "others" / "stn"
+    noiseproof("attack", plain, "--sigma", 0.25, *options, "--out", other / "pgd-margin-l2")
+    noiseproof("certify", other, *network, "--samples", 500, "--every", 50)
+    panels, missing = attack_figures.compute(figure, tmp_path / "others")
+    assert panels[0].certified == [], "another network of the same name"
+
+
+def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
+    digits = attacked.Defender("stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599)
+    one = attacked.Cell(digits, "pgd", "l2", ("loss=margin", "draws=4", "steps=5"), every=150, sizes="0.5")
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50, "--precision", "fp32"]
+    noiseproof("attack", run, *options, "--out", tmp_path / one.folder)
+    with pytest.raises(RunError, match="with precision bf16"):
+        one.read(tmp_path)
+    assert "--precision bf16" in one.command(tmp_path)
+
+
+def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("margin"))
+    place = tmp_path / "stn" / "pgd-margin-l2"
+    noiseproof("attack", run, *FAST, "--every", 150, "--sizes", "0.5", "--votes", 50, "--out", place)
+    found = noiseproof("reproduce", "figure6", "--records", tmp_path, "--out", tmp_path / "out", code=1)
+    (why,) = {each["why"] for each in found["why"] if each["what"] == "stn/pgd-margin-l2"}
+    assert "with settings" in why
+    noiseproof(
+        "attack",
+        run,
+        "--attack",
+        "random",
+        "--norm",
+        "l2",
+        "--every",
+        150,
+        "--sizes",
+        "0.5",
+        "--votes",
+        50,
+        "--out",
+        tmp_path / "two" / "stn" / "pgd-margin-l2",
+    )
+    found = noiseproof("reproduce", "figure6", "--records", tmp_path / "two", "--out", tmp_path / "out", code=1)
+    (why,) = {each["why"] for each in found["why"] if each["what"] == "stn/pgd-margin-l2"}
+    assert "with attack PGD" in why
+
+
+def test_missing_records_come_with_commands_that_parse() -> None:
+    """Every command of every figure names an attack, a norm and settings that exist."""
+    from noiseproof.cli import names
+
+    for figure in attack_figures.FIGURES.values():
+        for plot in figure.plots:
+            for cell in (cell for _, cells, _, _ in plot.curves for cell in cells):
+                attack = names.attack(names.AttackName(cell.attack), cell.changes)
+                attack.require_norm(plot.norm)
+                assert (cell.norm, cell.defender.data) == (plot.norm, plot.data)
+                command = cell.command(Path("runs"))
+                assert "--out runs/" in command
+                precision = cell.defender.precision
+                assert (f"--precision {precision}" in command) == (precision != "auto"), "that of the certificates"
+                assert (precision != "auto") == (not cell.defender.name.endswith("-linf"))

@@ -1,0 +1,205 @@
+"""`certify --radius` and `--within`, and what reports, inspect and recertify make of them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import binom
+from typer.testing import CliRunner
+
+import noiseproof as npf
+from cli.test_cli_attacks import noiseproof
+from half_space import ink
+from noiseproof import cli
+from noiseproof.data import load
+from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
+from noiseproof.reports import analyse_stopped, write_stopped_report
+from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.sequential import CERTIFIED, information_limit
+from noiseproof.sequential.procedures import level
+
+INK = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--every", 10]
+RADII = [0.02, 0.1]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Sixty digits, two radii, decided from the command line."""
+    run = tmp_path_factory.mktemp("run") / "ink"
+    figures = noiseproof("certify", run, *INK, "--radius", "0.02,0.1", "--samples", 3000, "--seed", 4)
+    return run / "radius-0.02-0.1", figures
+
+
+def test_the_command_decides_what_the_library_decides(stopped: tuple[Path, dict[str, Any]]) -> None:
+    folder, figures = stopped
+    dataset = load("digits", "test")
+    chosen = range(0, len(dataset), 10)
+    smoothed = npf.SmoothedClassifier(ink(), npf.Gaussian(0.25), 10)
+    found = smoothed.certify(dataset.read(chosen), radius=RADII, samples=3000, seed=4, indices=chosen)
+    table = StoppedRecord.open(folder).read()
+    assert (table.votes == found.votes).all()
+    right = found.votes.argmax(-1) == dataset.labels[list(chosen)]
+    for column, radius in enumerate(RADII):
+        certified = found.outcome[:, column] == CERTIFIED
+        assert figures["certified_accuracy"][f"{radius:g}"] == (certified & right).mean()
+        assert figures["outcomes"][f"{radius:g}"]["certified_wrong"] == (certified & ~right).mean()
+        assert sum(figures["outcomes"][f"{radius:g}"].values()) == pytest.approx(1.0)
+    assert figures["votes"]["total"] == found.votes.sum()
+    assert figures["counted"] == figures["planned"] == 60
+
+
+def test_run_again_it_counts_nothing(stopped: tuple[Path, dict[str, Any]]) -> None:
+    folder, figures = stopped
+    written = {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+    assert noiseproof("certify", folder.parent, *INK, "--radius", "0.02,0.1", "--samples", 3000, "--seed", 4) == figures
+    assert written == {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+
+
+def test_other_questions_are_other_records(stopped: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = stopped
+    with pytest.raises(RunError, match="procedure alpha"):
+        noiseproof(
+            *("certify", folder.parent, *INK, "--radius", "0.02,0.1", "--samples", 3000, "--seed", 4, "--alpha", 0.01)
+        )
+
+
+def test_within_a_precision(tmp_path: Path) -> None:
+    figures = noiseproof(
+        "certify", tmp_path / "ink", *INK, "--within", 0.3, "--samples", 1500, "--limit", 12, "--radii", "0,0.05"
+    )
+    record = StoppedRecord.open(tmp_path / "ink" / "within-0.3")
+    found = record.certify(record.read())
+    right = found.prediction == record.read().label
+    assert figures["average_certified_radius"] == pytest.approx(np.where(right, found.radius, 0.0).mean())
+    assert list(figures["certified_accuracy"]) == ["0", "0.05"]
+    assert figures["votes"]["over_information_limit"] is None
+    page = write_stopped_report(analyse_stopped([record]), tmp_path / "report.html").page.read_text()
+    assert "Average certified radius" in page
+
+
+def test_by_winner_and_runner_up(stopped: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """A record of its own beside the other, the same as the library's; both in one report, which says which is which."""
+    asked = ("--radius", "0.02,0.1", "--samples", 3000, "--seed", 4, "--runner-up")
+    figures = noiseproof("certify", tmp_path / "ink", *INK, *asked)
+    record = StoppedRecord.open(tmp_path / "ink" / "radius-0.02-0.1-runner-up")
+    dataset = load("digits", "test")
+    chosen = range(0, len(dataset), 10)
+    smoothed = npf.SmoothedClassifier(ink(), npf.Gaussian(0.25), 10)
+    found = smoothed.certify(dataset.read(chosen), radius=RADII, samples=3000, seed=4, indices=chosen, runner_up=True)
+    np.testing.assert_array_equal(record.read().votes, found.votes)
+    right = found.votes.argmax(-1) == dataset.labels[list(chosen)]
+    assert figures["certified_accuracy"]["0.02"] == ((found.outcome[:, 0] == CERTIFIED) & right).mean()
+    assert (figures["runner_up"], stopped[1]["runner_up"]) == (True, False)
+    assert figures["certified_accuracy"]["0.1"] >= stopped[1]["certified_accuracy"]["0.1"]
+    assert figures["votes"]["fixed_number_for_the_same"] is None
+    assert figures["votes"]["over_information_limit"] > 0.9
+    told = noiseproof("report", record.path, stopped[0], "--out", tmp_path / "report.html")
+    page = Path(told["page"]).read_text()
+    assert "Decided by winner and runner-up" in page
+    assert "the others by the winner alone" in page
+    alone = noiseproof("report", stopped[0], "--out", tmp_path / "alone.html")
+    assert "runner-up" not in Path(alone["page"]).read_text()
+    shown = CliRunner().invoke(
+        cli.app, ["certify", str(tmp_path / "ink"), *map(str, (*INK, *asked))], catch_exceptions=False
+    )
+    assert "Decided by winner and runner-up." in shown.stderr
+
+
+def test_the_report_shows_outcomes_and_votes(stopped: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, figures = stopped
+    told = noiseproof("report", folder, "--out", tmp_path / "report.html")
+    assert told["models"][0]["certified_accuracy"] == figures["certified_accuracy"]
+    page = Path(told["page"]).read_text()
+    assert not re.search(r"(src|href)=[\"'](?!data:|#)", page), "it must not load anything"
+    assert page.count("data:image/png;base64") == 12
+    for row in figures["outcomes"].values():
+        assert all(f"{100 * share:.1f} %" in page for share in row.values())
+    assert f"{figures['votes']['total']:,}" in page
+    assert f"{figures['votes']['largest']:,}" in page
+    assert "radii [0.02, 0.1]" in page
+    with Image.open(told["png"]) as picture:
+        assert picture.size[0] > 1000
+
+
+def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]]) -> None:
+    analysis = analyse_stopped([StoppedRecord.open(stopped[0])])[0]
+    votes, outcome = analysis.votes.votes, analysis.certified.outcome
+    assert outcome is not None
+    limits = []
+    for row, decided in zip(votes, outcome, strict=True):
+        p = row.max() / row.sum()
+        both = [float(information_limit(p, level.p0, 0.001)) for level in analysis.record.procedure.goal.levels]
+        limits.append(min(max(both), 3000) if (decided != 0).all() else 0.0)
+    used = votes.sum(-1)[np.array(limits) > 0].sum()
+    assert analysis.usage.over_limit == pytest.approx(used / sum(limits))
+    assert 1.0 < analysis.usage.over_limit < 2.0
+
+
+def test_a_fixed_number_for_the_same_certificates(stopped: tuple[Path, dict[str, Any]]) -> None:
+    analysis = analyse_stopped([StoppedRecord.open(stopped[0])])[0]
+    found = analysis.certified
+    needed = []
+    for row, radius in zip(analysis.votes.votes, found.radius, strict=True):
+        if radius == 0.0:
+            continue
+        top, used, p0 = int(row.max()), int(row.sum()), level(npf.Gaussian(0.25), float(radius)).p0
+        n = used  # the tail itself, one n after the other, downwards while all is enough
+        while n > 1 and binom.sf(top * (n - 1) // used - 1, n - 1, p0) < 0.001:
+            n -= 1
+        needed.append(n)
+    assert analysis.usage.fixed is not None
+    assert 0.9 * max(needed) <= analysis.usage.fixed <= max(needed)
+
+
+def test_inspect_says_until_when(stopped: tuple[Path, dict[str, Any]]) -> None:
+    found = noiseproof("inspect", stopped[0])
+    assert found["settings"]["procedure"]["radii"] == RADII
+    assert found["counted"]["votes"] == stopped[1]["votes"]["total"]
+    shown = CliRunner().invoke(cli.app, ["inspect", str(stopped[0])], catch_exceptions=False)
+    assert re.search(r"until +radii \[0\.02, 0\.1\]", shown.stdout)
+
+
+def test_bounds_for_fixed_numbers_are_refused(stopped: tuple[Path, dict[str, Any]]) -> None:
+    with pytest.raises(InvalidInputError, match="votes whose number was fixed beforehand"):
+        noiseproof("recertify", stopped[0])
+
+
+def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    noiseproof("certify", tmp_path / "ink", *INK, "--samples", 50, "--limit", 3)
+    with pytest.raises(RunError, match=r"sequential\.json"):
+        noiseproof("report", stopped[0], tmp_path / "ink", "--out", tmp_path / "report.html")
+    noiseproof("certify", tmp_path / "ink", *INK, "--within", 0.9, "--samples", 60, "--limit", 3)
+    with pytest.raises(InvalidInputError, match="both kinds"):
+        noiseproof("report", stopped[0], tmp_path / "ink" / "within-0.9", "--out", tmp_path / "report.html")
+    with pytest.raises(InvalidInputError, match="radii of their own"):
+        noiseproof("report", stopped[0], "--radii", "0.1", "--out", tmp_path / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--radius", "0.1", "--within", "0.1"], "one of them"),
+        (["--radius", "0.1,x"], "--radius must be numbers"),
+        (["--radius", "0.1,0.1"], "each named once"),
+        (["--radius", "99"], "less than"),
+        (["--radius", "0.1", "--bound", "bonferroni"], "--bound must be left out"),
+        (["--radius", "0.1", "--selection-samples", 50], "--selection-samples must be left out"),
+        (["--radius", "0.1", "--radii", "0.1"], "--radii must be left out"),
+        (["--beta", 0.01], "--beta must be left out"),
+        (["--radius", "0.1", "--beta", 1.5], "beta must be a probability"),
+        (["--radius", "0.1", "--samples", 5], "samples must be at least"),
+        (["--within", 1.5], "precision must be in"),
+        (["--within", 0.1, "--runner-up"], "--runner-up must be left out with no --radius"),
+        (["--runner-up"], "--runner-up must be left out with no --radius"),
+        (["--radius", "0.1", "--runner-up", "--certificate", "renyi"], "certificate must be NeymanPearson()"),
+        (["--within", 0.1, "--samples", 0], "cap must be"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_go_together(options: list[object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match=re.escape(said)):
+        noiseproof("certify", tmp_path / "ink", *INK, *options)
+    assert not list(tmp_path.rglob("*.json"))

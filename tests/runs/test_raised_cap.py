@@ -1,0 +1,194 @@
+"""A record that goes on under a higher cap: the votes are those of a record begun under it, and none is drawn twice."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from deciding_process import ALPHA, BETA, CAP, NOISE, RADII, decide, require_true, same, settings
+from noiseproof.runs import sequential_records as stopped_records
+from noiseproof.errors import RunError
+from noiseproof.storage.files import write_atomically
+from noiseproof.sampling import FloatSampler, Rows
+from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
+from cli.test_cli_attacks import noiseproof
+from runs.test_sequential_runs import quick  # noqa: F401 - a fixture of every test here
+
+LOW = 120
+
+
+def radii(cap: int) -> Procedure:
+    return DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=cap)
+
+
+def by_runner_up(cap: int) -> Procedure:
+    return DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=cap, runner_up=True)
+
+
+def within(cap: int) -> Procedure:
+    return KnowRadius(NOISE, 0.7, alpha=ALPHA, beta=BETA, cap=cap)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> StoppedRecord:
+    return decide(tmp_path_factory.mktemp("whole"), settings(radii(CAP)))
+
+
+@pytest.fixture(scope="module")
+def low(tmp_path_factory: pytest.TempPathFactory) -> StoppedRecord:
+    return decide(tmp_path_factory.mktemp("low"), settings(radii(LOW)))
+
+
+@pytest.fixture
+def lower(low: StoppedRecord, tmp_path: Path) -> StoppedRecord:
+    shutil.copytree(low.path, tmp_path / "run")
+    return StoppedRecord.open(tmp_path / "run")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Index and number of the first sample of every span that is drawn."""
+    found: list[tuple[int, int]] = []
+    real = FloatSampler.fill
+
+    def fill(self: FloatSampler, batch: Tensor, images: Tensor, rows: Rows) -> None:
+        found.extend((span.index, span.first) for span in rows.spans)
+        real(self, batch, images, rows)
+
+    monkeypatch.setattr(FloatSampler, "fill", fill)
+    return found
+
+
+@pytest.mark.parametrize("procedure", [radii, by_runner_up, within])
+def test_the_votes_are_those_of_a_record_begun_under_it(
+    procedure: Any, drawn: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    fresh = decide(tmp_path / "fresh", settings(procedure(CAP))).read()
+    before = decide(tmp_path / "run", settings(procedure(LOW))).read()
+    assert (before.votes.sum(1) < fresh.votes.sum(1)).any(), "some were stopped by the cap"
+    assert (before.votes.sum(1) == fresh.votes.sum(1)).any(), "some were decided"
+    drawn.clear()
+    raised = decide(tmp_path / "run", settings(procedure(CAP)))
+    assert same(raised.read(), fresh)
+    assert same(StoppedRecord.open(raised.path).read(), fresh)
+    start = dict(zip(before.index.tolist(), before.votes.sum(1).tolist(), strict=True))
+    assert drawn
+    assert all(first >= start[index] for index, first in drawn), "no vote is drawn twice"
+
+
+def test_it_says_where_it_comes_from(lower: StoppedRecord) -> None:
+    raised = StoppedRecord.create(lower.path, settings(radii(CAP)), {"command": ["second"]})
+    assert raised.about == {"command": ["second"], "raised_from": {"cap": LOW, "about": {"command": ["test"]}}}
+    assert StoppedRecord.open(lower.path).about == raised.about
+    assert StoppedRecord.open(lower.path).settings == settings(radii(CAP))
+    assert raised.missing() == (list(raised.shards), [])
+    require_true(raised)
+
+
+def test_a_cap_is_not_lowered(whole: StoppedRecord) -> None:
+    before = whole.read()
+    with pytest.raises(RunError, match=f"procedure cap {LOW}; got procedure cap {CAP}"):
+        StoppedRecord.create(whole.path, settings(radii(LOW)), {})
+    assert same(whole.read(), before)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        DecideRadii(NOISE, RADII, alpha=0.02, beta=BETA, cap=CAP),
+        DecideRadii(NOISE, RADII, alpha=ALPHA, beta=0.5, cap=CAP),
+        DecideRadii(NOISE, (0.1,), alpha=ALPHA, beta=BETA, cap=CAP),
+        DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=CAP, runner_up=True),
+    ],
+)
+def test_nothing_else_may_change_with_it(other: Procedure, lower: StoppedRecord) -> None:
+    before = lower.read()
+    with pytest.raises(RunError, match="must not mix"):
+        StoppedRecord.create(lower.path, settings(other), {})
+    assert same(StoppedRecord.open(lower.path).read(), before)
+
+
+def test_a_record_that_is_not_whole_goes_on_too(low: StoppedRecord, whole: StoppedRecord, lower: StoppedRecord) -> None:
+    table = low.read()
+    lower.shard_path(1).unlink()
+    lower.shard_path(3).unlink()
+    lower.keep(1, {int(table.index[4]): table.votes[4]})
+    raised = StoppedRecord.create(lower.path, settings(radii(CAP)), {})
+    assert set(raised.kept(1)) == {table.index[4]}
+    assert raised.kept(3) == {}
+    assert same(decide(lower.path, settings(radii(CAP))).read(), whole.read())
+
+
+def test_the_cap_is_not_raised_under_another_process(lower: StoppedRecord) -> None:
+    before = lower.read()
+    with lower.claim(2), pytest.raises(RunError, match="at rest"):
+        StoppedRecord.create(lower.path, settings(radii(CAP)), {})
+    assert StoppedRecord.open(lower.path).settings == settings(radii(LOW))
+    assert same(lower.read(), before)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("written", range(7))
+def test_killed_at_any_file_it_loses_nothing(
+    written: int, lower: StoppedRecord, whole: StoppedRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five shards and the configuration are written, then five files go."""
+    before, count = lower.read(), 0
+
+    def write(path: Path, content: bytes, **options: Any) -> bool:
+        nonlocal count
+        if count == written:
+            raise KilledError
+        count += 1
+        return write_atomically(path, content, **options)
+
+    unlink = Path.unlink
+
+    def remove(self: Path, **options: Any) -> None:
+        if self.suffix == ".parquet":
+            raise KilledError
+        unlink(self, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stopped_records, "write_atomically", write)
+        patch.setattr(Path, "unlink", remove)
+        with pytest.raises(KilledError):
+            StoppedRecord.create(lower.path, settings(radii(CAP)), {})
+    left = StoppedRecord.open(lower.path)
+    if written < 6:
+        assert left.settings == settings(radii(LOW))
+        assert same(left.read(), before)
+    else:
+        assert left.settings == settings(radii(CAP))
+        assert len(left.missing()[0]) == len(left.shards), "the shards are of the lower cap"
+        assert sum(len(left.kept(shard)) for shard in left.shards) == len(before.index)
+    assert same(decide(lower.path, settings(radii(CAP))).read(), whole.read())
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    command = ("certify", tmp_path / "run", "--model", "half_space:ink", "--data", "digits", "--sigma", 0.25)
+    options = ("--every", 30, "--radius", "0.02,0.1", "--seed", 4, "--samples")
+    first = noiseproof(*command, *options, 200)
+    found = noiseproof(*command, *options, 3000)
+    assert first["outcomes"]["0.1"]["undecided"] > found["outcomes"]["0.1"]["undecided"]
+    fresh = noiseproof(*command, *options, 3000, "--out", tmp_path / "fresh")
+    names = {"name", "run"}
+    assert {key: found[key] for key in found.keys() - names} == {key: fresh[key] for key in fresh.keys() - names}
+    with pytest.raises(RunError, match="procedure cap 200; got procedure cap 3000"):
+        noiseproof(*command, *options, 200)
+
+
+def test_settings_of_a_plan_are_compared_whole() -> None:
+    base = settings(radii(LOW))
+    record = StoppedRecord(Path("nowhere"), base, {})
+    assert record.goes_on_under(settings(radii(CAP)))
+    assert not record.goes_on_under(base)
+    for name in ("seed", "stop", "shard_size"):
+        changed: dict[str, Any] = settings(radii(CAP)).plain() | {name: getattr(base, name) + 1}
+        assert not record.goes_on_under(StoppedSettings(**changed))

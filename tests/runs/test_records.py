@@ -1,0 +1,468 @@
+"""Records: no interruption changes a vote, no damage goes unnoticed, no vote that is written is lost."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from counting import IMAGES, NOISE, SHARD, count, ink, settings
+from noiseproof import data, models
+from noiseproof.bounds import Bonferroni, TwoPhase
+from noiseproof.certificates import NeymanPearson, Renyi
+from noiseproof.runs.counts import count_into, plan
+from noiseproof.classifiers import accelerate
+from noiseproof.errors import InvalidInputError, OutOfMemoryError, RunError
+from noiseproof.storage.files import write_atomically
+from noiseproof.noises import Gaussian
+from noiseproof.runs.records import FORMAT, Record, VoteTable, default_shard_size, recertify
+from noiseproof.smoothing import SmoothedClassifier
+
+SCRIPT = Path(__file__).parents[1] / "counting.py"
+
+
+class StopHereError(Exception):
+    pass
+
+
+def same(left: VoteTable, right: VoteTable) -> bool:
+    return all(
+        np.array_equal(getattr(left, name), getattr(right, name))
+        for name in ("index", "label", "votes", "selection_votes")
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    return count(tmp_path_factory.mktemp("whole"))
+
+
+def test_what_is_written_is_read(whole: Record) -> None:
+    table = whole.read()
+    assert table.index.tolist() == list(range(0, 3 * IMAGES, 3))
+    assert table.votes.shape == (IMAGES, 10)
+    assert (table.votes.sum(1) == 200).all()
+    assert table.selection_votes is not None
+    assert (table.selection_votes.sum(1) == 20).all()
+    assert all(png.startswith(b"\x89PNG") for png in table.thumbnails)
+    assert len(list((whole.path / "votes").glob("*.parquet"))) == IMAGES // SHARD
+    assert same(Record.open(whole.path).read(), table)
+    columns = pq.read_table(whole.shard_path(0)).column_names
+    assert set(columns) == {"index", "label", "votes", "selection_votes", "thumbnail"}
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_votes_do_not_depend_on_the_batch_size(whole: Record, batch_size: int, tmp_path: Path) -> None:
+    assert same(count(tmp_path, batch_size=batch_size).read(), whole.read())
+
+
+def test_shard_size_does_not_change_votes(whole: Record, tmp_path: Path) -> None:
+    other = count(tmp_path, dataclasses.replace(settings(), shard_size=17))
+    assert same(other.read(), whole.read())
+
+
+def test_stopped_between_shards(whole: Record, tmp_path: Path) -> None:
+    def stop(number: int, _: VoteTable) -> None:
+        if number == 4:
+            raise StopHereError
+
+    with pytest.raises(StopHereError):
+        count(tmp_path, on_shard=stop)
+    partial = Record.open(tmp_path)
+    assert len(partial.read()) == 5 * SHARD
+    counted: list[int] = []
+    assert same(count(tmp_path, on_shard=lambda number, _: counted.append(number)).read(), whole.read())
+    assert counted == list(range(5, 12)), "nothing is counted twice"
+
+
+@pytest.mark.slow
+def test_kill_9_at_24_random_moments(tmp_path: Path) -> None:
+    """Real SIGKILLs of real processes; the script checks every folder after every kill, and the votes at the end."""
+    command = [sys.executable, SCRIPT, tmp_path, "24", "0"]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "24 kills" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_record(whole: Record, tmp_path: Path) -> None:
+    """Each takes the shards that the other does not hold; none is counted twice."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    processes = [subprocess.Popen([sys.executable, SCRIPT, tmp_path], env=environment) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    assert same(Record.open(tmp_path).read(), whole.read())
+
+
+def test_a_shard_that_another_process_holds_is_left_to_it(whole: Record, tmp_path: Path) -> None:
+    record = Record.create(tmp_path, settings(), {})
+    smoothed, test = SmoothedClassifier(ink, NOISE, 10), data.load("digits", "test")
+    with record.claim(4) as claimed:
+        assert claimed
+        with record.claim(4) as again:
+            assert not again
+        assert count_into(record, smoothed, test) == [4]
+        assert record.missing()[0] == [4]
+    assert count_into(record, smoothed, test) == []
+    assert same(record.read(), whole.read())
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, settings(), {})
+    (tmp_path / "votes").mkdir()
+    left = tmp_path / "votes" / ".00002.parquet.99999.part"
+    left.write_bytes(b"half a shard")
+    count(tmp_path)
+    assert not left.exists()
+    assert record.missing() == ([], [])
+
+
+def test_parts_merge_by_putting_their_files_into_one_folder(whole: Record, tmp_path: Path) -> None:
+    """Three machines that share nothing: each counts its part; copying the files together makes the whole record."""
+    smoothed, test = SmoothedClassifier(ink, NOISE, 10), data.load("digits", "test")
+    for part in range(3):
+        record = Record.create(tmp_path / str(part), settings(), {})
+        count_into(record, smoothed, test, shards=iter(record.shards[part::3]))
+        assert len(record.read()) == IMAGES // 3
+    for part in (1, 2):
+        for file in (tmp_path / str(part) / "votes").glob("*.parquet"):
+            shutil.copy(file, tmp_path / "0" / "votes" / file.name)
+    merged = Record.open(tmp_path / "0")
+    assert merged.missing() == ([], [])
+    assert same(merged.read(), whole.read())
+    other = Record.create(tmp_path / "other", settings(seed=1), {})
+    count_into(other, smoothed, test, shards=[0])
+    shutil.copy(other.shard_path(0), merged.shard_path(0))
+    missing, faults = merged.missing()
+    assert missing == [0], "a part with other settings does not merge"
+    assert "votes of a record with other settings" in str(faults[0])
+
+
+def test_reversed_order_changes_nothing(whole: Record, tmp_path: Path) -> None:
+    record = Record.create(tmp_path, settings(), {})
+    smoothed, test = SmoothedClassifier(ink, NOISE, 10), data.load("digits", "test")
+    for shard in reversed(record.shards):
+        count_into(record, smoothed, test, shards=[shard])
+    assert same(record.read(), whole.read())
+
+
+def test_shards_say_how_they_were_counted(tmp_path: Path) -> None:
+    record = count(tmp_path, batch_size=64)
+    about = record.shard_about(0)
+    assert about["batch_size"] == 64
+    assert about["seconds"] >= 0
+    assert about["device"]
+    assert about["written"].startswith("20")
+
+
+def test_a_network_without_memory_loses_nothing(tmp_path: Path) -> None:
+    """Memory that runs out in the middle: what was written stays, and a smaller batch goes on with the same votes."""
+    calls = 0
+
+    def forgets(batch: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        if calls > 40:  # 3 try it, 16 are its answers
+            raise MemoryError
+        return ink(batch)
+
+    record = Record.create(tmp_path, settings(), {})
+    smoothed = SmoothedClassifier(forgets, NOISE, 10, batch_size=256)
+    with pytest.raises(OutOfMemoryError, match="Pass a smaller batch size"):
+        count_into(record, smoothed, data.load("digits", "test"))
+    before = len(record.read())
+    assert 0 < before < IMAGES
+    assert len(count(tmp_path).read()) == IMAGES
+
+
+def test_a_classifier_that_has_changed_unseen_is_refused(tmp_path: Path) -> None:
+    """A function has no digest: its answers tell."""
+    planned, test = settings(), data.load("digits", "test")
+    record = Record.create(tmp_path, planned, {})
+    count_into(record, SmoothedClassifier(ink, NOISE, 10), test, shards=[0, 1])
+    other = SmoothedClassifier(lambda batch: ink(batch * np.float32(1.15)), NOISE, 10)
+    with pytest.raises(
+        RunError, match="the classifier must be the one that the record was begun with; got other labels"
+    ):
+        count_into(record, other, test)
+    assert record.missing()[0] == list(range(2, IMAGES // SHARD))
+    count_into(record, SmoothedClassifier(ink, NOISE, 10), test)
+    (tmp_path / "votes" / "answers.json").write_text("{")
+    with pytest.raises(RunError, match=r"answers\.json must be the answers"):
+        count_into(record, other, test)  # though nothing is left to count: the votes would be shown as the other's
+    record.shard_path(0).unlink()
+    with pytest.raises(RunError, match=r"answers\.json must be the answers"):
+        count_into(record, SmoothedClassifier(ink, NOISE, 10), test)
+
+
+def test_a_whole_record_is_not_shown_as_another_classifiers(tmp_path: Path) -> None:
+    record, test = count(tmp_path), data.load("digits", "test")
+    other = SmoothedClassifier(lambda batch: ink(batch * np.float32(1.15)), NOISE, 10)
+    with pytest.raises(RunError, match="the one that the record was begun with"):
+        count_into(record, other, test)
+
+
+def test_labels_alone_are_asked_for_many_noisy_copies(tmp_path: Path) -> None:
+    """A model that is trained a little differently agrees on most of 64 images."""
+    planned, test = settings(), data.load("digits", "test")
+    record = Record.create(tmp_path, planned, {})
+    count_into(record, SmoothedClassifier(ink, NOISE, 10), test, shards=[0])
+
+    def little_different(batch: np.ndarray) -> np.ndarray:
+        labels = ink(batch)
+        changed = np.abs(np.float32(1e4) * batch.reshape(len(batch), -1).sum(1)) % 1.0 < 0.02  # by the image alone
+        return np.where(changed, (labels + 1) % 10, labels)
+
+    with pytest.raises(RunError, match="the one that the record was begun with"):
+        count_into(record, SmoothedClassifier(little_different, NOISE, 10), test)
+
+
+def test_scores_that_have_moved_are_refused(tmp_path: Path) -> None:
+    test = data.load("digits", "test")
+
+    def scores(batch: np.ndarray, gain: float) -> np.ndarray:
+        return batch.reshape(len(batch), -1)[:, 10:20] * np.float32(gain)
+
+    record = Record.create(tmp_path, settings(), {})
+    count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.0), NOISE, 10), test, shards=[0])
+    count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.0 + 1e-6), NOISE, 10), test, shards=[1])
+    with pytest.raises(RunError, match=r"other labels for 0\.0% of 60 noisy images, scores moved by"):
+        count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.1), NOISE, 10), test)
+
+
+def test_a_folder_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(RunError, match="Choose a place that can be written"):
+        Record.create(tmp_path / "file" / "run", settings(), {})
+    for replace in (True, False):
+        with pytest.raises(RunError, match="Choose a place that can be written"):
+            write_atomically(tmp_path / "file" / "x.csv", b"content", replace=replace)
+
+
+def test_two_first_processes_make_one_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find no record; the second to write must join the first, or refuse if it meant something else."""
+    first = settings()
+    real = Record.create
+
+    def slow_check(self: Path) -> bool:
+        monkeypatch.undo()
+        real(tmp_path, first, {"who": "first"})
+        return False
+
+    monkeypatch.setattr(Path, "exists", slow_check)
+    assert real(tmp_path, first, {"who": "second"}).about == {"who": "first"}
+    (tmp_path / "record.json").unlink()
+    monkeypatch.setattr(Path, "exists", slow_check)
+    with pytest.raises(RunError, match="seed 7; got seed 0"):
+        real(tmp_path, settings(seed=7), {})
+
+
+def test_records_of_format_1_are_read_and_not_continued(whole: Record, tmp_path: Path) -> None:
+    """Before engines were recorded the settings had none; certificates on such votes are still checked."""
+    old = dataclasses.replace(whole.settings, engine=None)
+    record = Record.create(tmp_path, old, {})
+    content = json.loads((tmp_path / "record.json").read_text())
+    assert "engine" not in content["settings"]
+    (tmp_path / "record.json").write_text(json.dumps(content | {"format": 1}))
+    for shard in record.shards:
+        table = whole.read()
+        part = slice(shard * SHARD, (shard + 1) * SHARD)
+        record.write_shard(
+            shard,
+            VoteTable(
+                table.index[part],
+                table.label[part],
+                table.votes[part],
+                table.selection_votes[part],  # type: ignore[index]
+                table.thumbnails[part],
+            ),
+        )
+    assert same(Record.open(tmp_path).read(), whole.read())
+    with pytest.raises(RunError, match=r"engine \{.*got engine None"):
+        count(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "bit flipped", "emptied", "of another record"])
+def test_damaged_shard_is_named_and_only_it_is_counted_anew(whole: Record, damage: str, tmp_path: Path) -> None:
+    record = count(tmp_path)
+    path = record.shard_path(3)
+    content = bytearray(path.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    elif damage == "bit flipped":
+        votes = pq.ParquetFile(path).metadata.row_group(0).column(2)
+        assert votes.path_in_schema.startswith("votes")
+        content[votes.data_page_offset + votes.total_compressed_size // 2] ^= 4
+    elif damage == "emptied":
+        content = bytearray()
+    else:
+        other = count(tmp_path / "other", settings(seed=1))
+        content = bytearray(other.shard_path(3).read_bytes())
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"00003.parquet must be a whole shard of this record"):
+        record.read()
+    missing, faults = record.missing()
+    assert missing == [3]
+    assert len(faults) == 1
+    counted: list[int] = []
+    again = count(tmp_path, on_shard=lambda number, _: counted.append(number))
+    assert counted == [3]
+    assert same(again.read(), whole.read())
+
+
+def test_every_flipped_byte_of_a_shard_is_noticed_or_harmless(whole: Record, tmp_path: Path) -> None:
+    """Flip bits all over a shard: either it is refused, or what is read is exactly what was written."""
+    record = count(tmp_path)
+    truth, content = record.read(), record.shard_path(0).read_bytes()
+    for position in range(0, len(content), 37):
+        broken = bytearray(content)
+        broken[position] ^= 1 << (position % 8)
+        record.shard_path(0).write_bytes(broken)
+        try:
+            found = record.read()
+        except RunError:
+            continue
+        assert same(found, truth), f"a flip at byte {position} changed votes unnoticed"
+
+
+def test_full_disk_keeps_what_is_written(whole: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, writes = os.fsync, []
+
+    def full_after_some(descriptor: int) -> None:
+        writes.append(descriptor)
+        if len(writes) > 5:  # the configuration, the answers, three shards
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", full_after_some)
+    with pytest.raises(RunError, match=r"No space left on device.*everything written before is kept"):
+        count(tmp_path)
+    monkeypatch.undo()
+    assert len(Record.open(tmp_path).read()) == 3 * SHARD
+    assert not list(tmp_path.rglob("*.part"))
+    assert same(count(tmp_path).read(), whole.read())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"samples": 300}, "samples 300; got samples 200"),
+        ({"seed": 5}, "seed 5; got seed 0"),
+        ({"noise": {"name": "gaussian", "sigma": 0.4}}, "sigma"),
+        ({"model": {"name": "ink", "digest": "other"}}, "digest"),
+        ({"data": {"name": "digits", "split": "test", "digest": "other"}}, "data digest other; got data digest 72f1"),
+        (
+            {
+                "engine": {
+                    "device": "cpu",
+                    "precision": "bf16",
+                    "compile": False,
+                    "sampler": "philox4x64-box-muller-cpu",
+                }
+            },
+            "engine precision bf16; got engine precision as given",
+        ),
+    ],
+)
+def test_other_settings_do_not_mix(whole: Record, change: dict[str, object], said: str) -> None:
+    with pytest.raises(RunError, match=said):
+        Record.create(whole.path, dataclasses.replace(whole.settings, **change), {})
+
+
+def test_folders_that_are_no_record(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such folder"):
+        Record.open(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="Certify first"):
+        Record.open(tmp_path)
+    file = tmp_path / "record.json"
+    for broken in ("", "{", "[]", '{"format": 1}', '{"format": 1, "settings": {"seed": 1}, "about": {}}'):
+        file.write_text(broken)
+        with pytest.raises(RunError, match="the configuration of a record"):
+            Record.open(tmp_path)
+    file.write_text(json.dumps({"format": FORMAT + 1, "settings": {"unknown": 1}, "about": {}}))
+    with pytest.raises(RunError, match="Install a newer noiseproof"):
+        Record.open(tmp_path)
+
+
+def test_a_record_without_votes(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, settings(), {})
+    with pytest.raises(RunError, match="Run certify to count votes"):
+        record.read()
+
+
+def test_recertify_needs_votes_alone(whole: Record) -> None:
+    table = whole.read()
+    radii = {}
+    for bound in (TwoPhase(), Bonferroni()):
+        for certificate in (NeymanPearson(), Renyi()):
+            found = recertify(table, whole.noise, alpha=0.01, bound=bound, certificate=certificate)
+            radii[type(bound), type(certificate)] = found.radius.mean()
+    assert radii[TwoPhase, NeymanPearson] > radii[TwoPhase, Renyi] > 0
+    assert radii[Bonferroni, NeymanPearson] > radii[Bonferroni, Renyi] > 0
+    loose = recertify(table, NOISE, alpha=0.3)
+    assert loose.radius.mean() > radii[TwoPhase, NeymanPearson]
+
+
+def test_record_without_selection_phase(tmp_path: Path) -> None:
+    record = count(tmp_path, settings(selection_samples=0))
+    table = record.read()
+    assert table.selection_votes is None
+    recertify(table, NOISE, alpha=0.05, bound=Bonferroni())
+    with pytest.raises(InvalidInputError, match="selection_votes must be given"):
+        recertify(table, NOISE, alpha=0.05)
+
+
+def test_a_shard_is_minutes_of_work() -> None:
+    assert [default_shard_size(n, (1, 28, 28)) for n in (10, 1000, 10_000, 10**6)] == [256, 255, 25, 1]
+    assert [default_shard_size(n, (3, 224, 224)) for n in (10, 1000, 10_000)] == [132, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("smoothed", "split", "said"),
+    [
+        (SmoothedClassifier(ink, Gaussian(0.05), 10), "test", "the noise to be counted must be the record's"),
+        (SmoothedClassifier(ink, NOISE, 12), "test", "the num_classes to be counted must be the record's, 10; got 12"),
+        (SmoothedClassifier(ink, NOISE, 10), "train", "the data to be counted"),
+        (SmoothedClassifier(accelerate(models.build("digits-cnn")), NOISE, 10), "test", "the engine to be counted"),
+    ],
+)
+def test_votes_are_never_recorded_as_something_they_are_not(
+    smoothed: SmoothedClassifier, split: data.Split, said: str, tmp_path: Path
+) -> None:
+    """Votes under sigma 0.05 in a record of sigma 0.5 would certify ten times too far."""
+    record = Record.create(tmp_path, settings(), {})
+    with pytest.raises(RunError, match=said):
+        count_into(record, smoothed, data.load("digits", split))
+    assert not (tmp_path / "votes").exists()
+
+
+def test_another_network_is_not_counted_into_a_record(tmp_path: Path) -> None:
+    test, network = data.load("digits", "test"), SmoothedClassifier(models.build("digits-cnn"), NOISE, 10)
+    planned = plan(test, network, model={"name": "a", "digest": "of another"}, samples=100, selection_samples=10)
+    with pytest.raises(RunError, match="the model digest to be counted must be the record's, of another"):
+        count_into(Record.create(tmp_path, planned, {}), network, test)
+
+
+def test_votes_without_their_configuration_are_not_overwritten(tmp_path: Path) -> None:
+    record = count(tmp_path)
+    before = record.shard_path(0).read_bytes()
+    (tmp_path / "record.json").unlink()
+    with pytest.raises(RunError, match="votes whose configuration is missing"):
+        count(tmp_path, settings(seed=9))
+    assert record.shard_path(0).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": -1}, {"samples": 0}, {"every": 0}, {"limit": 0}, {"selection_samples": -1}]
+)
+def test_plans_outside_their_domain(change: dict[str, int]) -> None:
+    good = {"model": {"name": "ink", "digest": "none"}, "samples": 100, "selection_samples": 10}
+    with pytest.raises(InvalidInputError, match=next(iter(change))):
+        plan(data.load("digits", "test"), SmoothedClassifier(ink, NOISE, 10), **(good | change))
