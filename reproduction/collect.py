@@ -13,7 +13,7 @@ from typing import Any
 
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.verification import FILE
 
 RECORDS = Path(__file__).parent / "records"
@@ -21,7 +21,7 @@ RECORDS = Path(__file__).parent / "records"
 
 def collect(runs: Path) -> None:
     """Copy every record below a folder; one that is there already is made anew."""
-    for kind in (Record, StoppedRecord, AttackRecord):
+    for kind in (Record, SequentialRecord, AttackRecord):
         for path in sorted(runs.rglob(kind.configuration)):
             record, place = kind.open(path.parent), RECORDS / path.parent.relative_to(runs)
             left, faults = record.missing()

@@ -30,7 +30,7 @@ from noiseproof.randomness import Phase
 from noiseproof.runs import sequential as deciding
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential import decide_into, plan_decision
-from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import HostSampler, Rows, Span
 from noiseproof.sequential.procedures import DecideRadii, Procedure, procedure_from
 from noiseproof.smoothing import SmoothedClassifier
@@ -41,7 +41,9 @@ RADII, ALPHA, BETA = (0.1, 0.2), 0.01, 0.01
 
 
 @cache
-def settings(procedure: Procedure | None = None, *, images: int = IMAGES, shard_size: int = SHARD) -> StoppedSettings:
+def settings(
+    procedure: Procedure | None = None, *, images: int = IMAGES, shard_size: int = SHARD
+) -> SequentialSettings:
     planned = plan_decision(
         data.load("digits", "test"),
         SmoothedClassifier(ink, NOISE, 10),
@@ -54,9 +56,9 @@ def settings(procedure: Procedure | None = None, *, images: int = IMAGES, shard_
 
 
 def decide(
-    path: Path, planned: StoppedSettings | None = None, *, batch_size: int | None = BATCH, **ways: Any
-) -> StoppedRecord:
-    record = StoppedRecord.create(path, planned or settings(), {"command": ["test"]})
+    path: Path, planned: SequentialSettings | None = None, *, batch_size: int | None = BATCH, **ways: Any
+) -> SequentialRecord:
+    record = SequentialRecord.create(path, planned or settings(), {"command": ["test"]})
     decide_into(record, SmoothedClassifier(ink, NOISE, 10, batch_size=batch_size), data.load("digits", "test"), **ways)
     return record
 
@@ -83,7 +85,7 @@ def _remembered(noise: str, spec: str) -> Procedure:
     return procedure_from(from_spec(json.loads(noise)), json.loads(spec))
 
 
-def stops(settings: StoppedSettings) -> dict[int, int]:
+def stops(settings: SequentialSettings) -> dict[int, int]:
     """The first number of votes at which the goal is met, for each image."""
     return _stops(settings.indices, json.dumps(settings.procedure))
 
@@ -94,7 +96,7 @@ def _stops(indices: range, procedure: str) -> dict[int, int]:
     return {index: 1 + int(goal.ended(one_by_one(index)[1:]).argmax()) for index in indices}
 
 
-def require_true(record: StoppedRecord) -> dict[int, int]:
+def require_true(record: SequentialRecord) -> dict[int, int]:
     """Check every vote that a record holds, of shards that are whole or not; returns how many are kept of each image."""
     stop, kept = stops(record.settings), {}
     missing, faults = record.missing()
@@ -155,7 +157,7 @@ def decide_and_be_killed(path: Path, kills: int, seed: int) -> None:
         assert all(file.read_bytes() == content for file, content in written.items()), "a written shard changed"
         if not (run / "sequential.json").exists():
             continue
-        record = StoppedRecord.open(run)
+        record = SequentialRecord.open(run)
         now, missing = require_true(record), record.missing()[0]
         left = {index for shard in missing for index in record.shard_indices(shard)}
         assert all(now.get(index, 0) >= n for index, n in kept.items() if index in left), "kept votes were lost"
@@ -172,7 +174,7 @@ def decide_and_be_killed(path: Path, kills: int, seed: int) -> None:
 
 def decide_and_tell(run: Path, told: Path, other: Path) -> None:
     written: list[int] = []
-    record = StoppedRecord.create(run, settings(), {})
+    record = SequentialRecord.create(run, settings(), {})
     smoothed = SmoothedClassifier(ink, NOISE, 10, batch_size=BATCH)
 
     def together(_votes: int) -> None:

@@ -43,7 +43,7 @@ class Certified:
         p2_upper: upper confidence bound of every other class's probability, as the bound gave it.
         votes: how often each class was the answer.
         selection_votes: those of the selection phase, or None.
-        outcome: where votes stopped by themselves, CERTIFIED (1), UNDECIDED (0) or GIVEN_UP (-1) for every radius that
+        outcome: where votes stopped by themselves, CERTIFIED (1), UNDECIDED (0) or FUTILE (-1) for every radius that
             was asked about, smallest first; None where their number was fixed.
     """
 

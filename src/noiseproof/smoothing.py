@@ -28,7 +28,7 @@ from noiseproof.randomness import Phase, require_seed
 from noiseproof.sampling import sampler_for
 from noiseproof.sampling.counts import Progress, count_votes
 from noiseproof.sampling.scheduler import Scheduler
-from noiseproof.sequential import FittedPrior, Goal, NameWinner, winner_votes_needed
+from noiseproof.sequential import FittedPrior, Goal, IdentifyTopClass, winner_votes_needed
 from noiseproof.sequential.procedures import DEFAULT_CAP, asked_for
 from noiseproof.storage.stopwatch import Stopwatch
 
@@ -120,7 +120,7 @@ class SmoothedClassifier:
         """
         classes = self.classifier.num_classes
         require_enough_samples(samples, winner_votes_needed(alpha, classes), alpha)
-        goal = NameWinner(alpha, samples, classes)
+        goal = IdentifyTopClass(alpha, samples, classes)
         votes = self.count_until(images, goal, seed=seed, indices=indices, progress=progress)
         return np.where(goal.certain(votes), votes.argmax(-1), ABSTAIN)
 

@@ -17,7 +17,7 @@ from noiseproof import cli
 from noiseproof.data import load
 from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
 from noiseproof.reports import analyse_stopped, write_stopped_report
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential import CERTIFIED, information_limit
 from noiseproof.sequential.procedures import level
 
@@ -39,7 +39,7 @@ def test_the_command_decides_what_the_library_decides(stopped: tuple[Path, dict[
     chosen = range(0, len(dataset), 10)
     smoothed = npf.SmoothedClassifier(ink(), npf.Gaussian(0.25), 10)
     found = smoothed.certify(dataset.read(chosen), radius=RADII, samples=3000, seed=4, indices=chosen)
-    table = StoppedRecord.open(folder).read()
+    table = SequentialRecord.open(folder).read()
     assert (table.votes == found.votes).all()
     right = found.votes.argmax(-1) == dataset.labels[list(chosen)]
     for column, radius in enumerate(RADII):
@@ -70,7 +70,7 @@ def test_within_a_precision(tmp_path: Path) -> None:
     figures = noiseproof(
         "certify", tmp_path / "ink", *INK, "--within", 0.3, "--samples", 1500, "--limit", 12, "--radii", "0,0.05"
     )
-    record = StoppedRecord.open(tmp_path / "ink" / "within-0.3")
+    record = SequentialRecord.open(tmp_path / "ink" / "within-0.3")
     found = record.certify(record.read())
     right = found.prediction == record.read().label
     assert figures["average_certified_radius"] == pytest.approx(np.where(right, found.radius, 0.0).mean())
@@ -84,7 +84,7 @@ def test_by_winner_and_runner_up(stopped: tuple[Path, dict[str, Any]], tmp_path:
     """A record of its own beside the other, the same as the library's; both in one report, which says which is which."""
     asked = ("--radius", "0.02,0.1", "--samples", 3000, "--seed", 4, "--runner-up")
     figures = noiseproof("certify", tmp_path / "ink", *INK, *asked)
-    record = StoppedRecord.open(tmp_path / "ink" / "radius-0.02-0.1-runner-up")
+    record = SequentialRecord.open(tmp_path / "ink" / "radius-0.02-0.1-runner-up")
     dataset = load("digits", "test")
     chosen = range(0, len(dataset), 10)
     smoothed = npf.SmoothedClassifier(ink(), npf.Gaussian(0.25), 10)
@@ -125,7 +125,7 @@ def test_the_report_shows_outcomes_and_votes(stopped: tuple[Path, dict[str, Any]
 
 
 def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]]) -> None:
-    analysis = analyse_stopped([StoppedRecord.open(stopped[0])])[0]
+    analysis = analyse_stopped([SequentialRecord.open(stopped[0])])[0]
     votes, outcome = analysis.votes.votes, analysis.certified.outcome
     assert outcome is not None
     limits = []
@@ -139,7 +139,7 @@ def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]
 
 
 def test_a_fixed_number_for_the_same_certificates(stopped: tuple[Path, dict[str, Any]]) -> None:
-    analysis = analyse_stopped([StoppedRecord.open(stopped[0])])[0]
+    analysis = analyse_stopped([SequentialRecord.open(stopped[0])])[0]
     found = analysis.certified
     needed = []
     for row, radius in zip(analysis.votes.votes, found.radius, strict=True):

@@ -44,7 +44,7 @@ from noiseproof.noises import Gaussian
 from noiseproof.runs import verification as verified
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
-from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sequential.goal import next_look
 from noiseproof.sequential.procedures import DecideRadii
 from noiseproof.verification import Cascade
@@ -784,7 +784,7 @@ def test_more_seeds_than_wanted_are_taken(tmp_path: Path) -> None:
 
 def write_decided(
     run: runs.Run, right: int, undecided: int, wrong: int, *, runner_up: bool = False, **changes: Any
-) -> StoppedRecord:
+) -> SequentialRecord:
     """Votes that stopped: unanimous for the true class, tossed, and unanimous for another."""
     own = run.record.settings
     asked = DecideRadii(Gaussian(0.7), [1.58], alpha=0.001, cap=5000, runner_up=runner_up)
@@ -804,7 +804,9 @@ def write_decided(
         "engine": {},
     }
     path = run.record.path / ("radius-1.58-runner-up" if runner_up else "radius-1.58")
-    record = StoppedRecord.create(path, StoppedSettings(**(settings | changes)), {"command": ["noiseproof", "certify"]})
+    record = SequentialRecord.create(
+        path, SequentialSettings(**(settings | changes)), {"command": ["noiseproof", "certify"]}
+    )
     votes = np.zeros((count, CLASSES), dtype=np.int64)
     many, tossed = (int(next_look(np.array([n]))[0]) if runner_up else n for n in (4000, 2000))
     votes[: right + undecided, 3] = many

@@ -11,7 +11,7 @@ import pytest
 from noiseproof.experiments import runs
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.verification import FILE, Verified
 
 ROOT = Path(__file__).parents[2] / "reproduction"
@@ -19,7 +19,7 @@ RECORDS = ROOT / "records"
 
 
 def test_every_committed_record_is_whole_and_holds_no_images() -> None:
-    kinds = (Record, StoppedRecord, AttackRecord)
+    kinds = (Record, SequentialRecord, AttackRecord)
     found = [kind.open(path.parent) for kind in kinds for path in RECORDS.rglob(kind.configuration)]
     assert found
     for record in found:

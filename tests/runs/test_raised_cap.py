@@ -12,7 +12,7 @@ from noiseproof.runs import sequential_records as stopped_records
 from noiseproof.errors import RunError
 from noiseproof.storage.files import write_atomically
 from noiseproof.sampling import FloatSampler, Rows
-from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
 from cli.test_cli_attacks import noiseproof
 from runs.test_sequential_runs import quick  # noqa: F401 - a fixture of every test here
@@ -33,19 +33,19 @@ def within(cap: int) -> Procedure:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> StoppedRecord:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> SequentialRecord:
     return decide(tmp_path_factory.mktemp("whole"), settings(radii(CAP)))
 
 
 @pytest.fixture(scope="module")
-def low(tmp_path_factory: pytest.TempPathFactory) -> StoppedRecord:
+def low(tmp_path_factory: pytest.TempPathFactory) -> SequentialRecord:
     return decide(tmp_path_factory.mktemp("low"), settings(radii(LOW)))
 
 
 @pytest.fixture
-def lower(low: StoppedRecord, tmp_path: Path) -> StoppedRecord:
+def lower(low: SequentialRecord, tmp_path: Path) -> SequentialRecord:
     shutil.copytree(low.path, tmp_path / "run")
-    return StoppedRecord.open(tmp_path / "run")
+    return SequentialRecord.open(tmp_path / "run")
 
 
 @pytest.fixture
@@ -73,25 +73,25 @@ def test_the_votes_are_those_of_a_record_begun_under_it(
     drawn.clear()
     raised = decide(tmp_path / "run", settings(procedure(CAP)))
     assert same(raised.read(), fresh)
-    assert same(StoppedRecord.open(raised.path).read(), fresh)
+    assert same(SequentialRecord.open(raised.path).read(), fresh)
     start = dict(zip(before.index.tolist(), before.votes.sum(1).tolist(), strict=True))
     assert drawn
     assert all(first >= start[index] for index, first in drawn), "no vote is drawn twice"
 
 
-def test_it_says_where_it_comes_from(lower: StoppedRecord) -> None:
-    raised = StoppedRecord.create(lower.path, settings(radii(CAP)), {"command": ["second"]})
+def test_it_says_where_it_comes_from(lower: SequentialRecord) -> None:
+    raised = SequentialRecord.create(lower.path, settings(radii(CAP)), {"command": ["second"]})
     assert raised.about == {"command": ["second"], "raised_from": {"cap": LOW, "about": {"command": ["test"]}}}
-    assert StoppedRecord.open(lower.path).about == raised.about
-    assert StoppedRecord.open(lower.path).settings == settings(radii(CAP))
+    assert SequentialRecord.open(lower.path).about == raised.about
+    assert SequentialRecord.open(lower.path).settings == settings(radii(CAP))
     assert raised.missing() == (list(raised.shards), [])
     require_true(raised)
 
 
-def test_a_cap_is_not_lowered(whole: StoppedRecord) -> None:
+def test_a_cap_is_not_lowered(whole: SequentialRecord) -> None:
     before = whole.read()
     with pytest.raises(RunError, match=f"procedure cap {LOW}; got procedure cap {CAP}"):
-        StoppedRecord.create(whole.path, settings(radii(LOW)), {})
+        SequentialRecord.create(whole.path, settings(radii(LOW)), {})
     assert same(whole.read(), before)
 
 
@@ -104,29 +104,29 @@ def test_a_cap_is_not_lowered(whole: StoppedRecord) -> None:
         DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=CAP, runner_up=True),
     ],
 )
-def test_nothing_else_may_change_with_it(other: Procedure, lower: StoppedRecord) -> None:
+def test_nothing_else_may_change_with_it(other: Procedure, lower: SequentialRecord) -> None:
     before = lower.read()
     with pytest.raises(RunError, match="must not mix"):
-        StoppedRecord.create(lower.path, settings(other), {})
-    assert same(StoppedRecord.open(lower.path).read(), before)
+        SequentialRecord.create(lower.path, settings(other), {})
+    assert same(SequentialRecord.open(lower.path).read(), before)
 
 
-def test_a_record_that_is_not_whole_goes_on_too(low: StoppedRecord, whole: StoppedRecord, lower: StoppedRecord) -> None:
+def test_a_record_that_is_not_whole_goes_on_too(low: SequentialRecord, whole: SequentialRecord, lower: SequentialRecord) -> None:
     table = low.read()
     lower.shard_path(1).unlink()
     lower.shard_path(3).unlink()
     lower.keep(1, {int(table.index[4]): table.votes[4]})
-    raised = StoppedRecord.create(lower.path, settings(radii(CAP)), {})
+    raised = SequentialRecord.create(lower.path, settings(radii(CAP)), {})
     assert set(raised.kept(1)) == {table.index[4]}
     assert raised.kept(3) == {}
     assert same(decide(lower.path, settings(radii(CAP))).read(), whole.read())
 
 
-def test_the_cap_is_not_raised_under_another_process(lower: StoppedRecord) -> None:
+def test_the_cap_is_not_raised_under_another_process(lower: SequentialRecord) -> None:
     before = lower.read()
     with lower.claim(2), pytest.raises(RunError, match="at rest"):
-        StoppedRecord.create(lower.path, settings(radii(CAP)), {})
-    assert StoppedRecord.open(lower.path).settings == settings(radii(LOW))
+        SequentialRecord.create(lower.path, settings(radii(CAP)), {})
+    assert SequentialRecord.open(lower.path).settings == settings(radii(LOW))
     assert same(lower.read(), before)
 
 
@@ -136,7 +136,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("written", range(7))
 def test_killed_at_any_file_it_loses_nothing(
-    written: int, lower: StoppedRecord, whole: StoppedRecord, monkeypatch: pytest.MonkeyPatch
+    written: int, lower: SequentialRecord, whole: SequentialRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five shards and the configuration are written, then five files go."""
     before, count = lower.read(), 0
@@ -159,8 +159,8 @@ def test_killed_at_any_file_it_loses_nothing(
         patch.setattr(stopped_records, "write_atomically", write)
         patch.setattr(Path, "unlink", remove)
         with pytest.raises(KilledError):
-            StoppedRecord.create(lower.path, settings(radii(CAP)), {})
-    left = StoppedRecord.open(lower.path)
+            SequentialRecord.create(lower.path, settings(radii(CAP)), {})
+    left = SequentialRecord.open(lower.path)
     if written < 6:
         assert left.settings == settings(radii(LOW))
         assert same(left.read(), before)
@@ -186,9 +186,9 @@ def test_from_the_command_line(tmp_path: Path) -> None:
 
 def test_settings_of_a_plan_are_compared_whole() -> None:
     base = settings(radii(LOW))
-    record = StoppedRecord(Path("nowhere"), base, {})
+    record = SequentialRecord(Path("nowhere"), base, {})
     assert record.goes_on_under(settings(radii(CAP)))
     assert not record.goes_on_under(base)
     for name in ("seed", "stop", "shard_size"):
         changed: dict[str, Any] = settings(radii(CAP)).plain() | {name: getattr(base, name) + 1}
-        assert not record.goes_on_under(StoppedSettings(**changed))
+        assert not record.goes_on_under(SequentialSettings(**changed))

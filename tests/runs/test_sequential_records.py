@@ -35,7 +35,7 @@ from noiseproof.errors import RunError
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.sequential import fit_prior
 from noiseproof.runs.store import ShardedRecord
-from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
 
 CLASSES = 10
@@ -57,22 +57,22 @@ def quick() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> StoppedRecord:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> SequentialRecord:
     return decide(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
-def copied(whole: StoppedRecord, tmp_path: Path) -> StoppedRecord:
+def copied(whole: SequentialRecord, tmp_path: Path) -> SequentialRecord:
     """A record to be damaged."""
     shutil.copytree(whole.path, tmp_path / "run")
-    return StoppedRecord.open(tmp_path / "run")
+    return SequentialRecord.open(tmp_path / "run")
 
 
 @pytest.fixture
-def half(whole: StoppedRecord, tmp_path: Path) -> StoppedRecord:
+def half(whole: SequentialRecord, tmp_path: Path) -> SequentialRecord:
     """A record with shard 2 in the middle: an image undecided, one at its stop, and others not begun."""
     shutil.copytree(whole.path, tmp_path / "run")
-    record, table = StoppedRecord.open(tmp_path / "run"), whole.read()
+    record, table = SequentialRecord.open(tmp_path / "run"), whole.read()
     record.shard_path(2).unlink()
     first = 2 * SHARD
     record.keep(2, {24: one_by_one(24)[100], 27: table.votes[first + 1]})
@@ -80,18 +80,18 @@ def half(whole: StoppedRecord, tmp_path: Path) -> StoppedRecord:
     return record
 
 
-def partial(record: StoppedRecord, shard: int) -> Path:
+def partial(record: SequentialRecord, shard: int) -> Path:
     return record.shard_path(shard).with_suffix(".partial")
 
 
 # What is written
 
 
-def test_what_is_written_is_read(whole: StoppedRecord) -> None:
+def test_what_is_written_is_read(whole: SequentialRecord) -> None:
     table = whole.read()
     assert table.votes.shape == (IMAGES, CLASSES)
     assert table.selection_votes is None
-    assert same(StoppedRecord.open(whole.path).read(), table)
+    assert same(SequentialRecord.open(whole.path).read(), table)
     assert set(pq.read_table(whole.shard_path(0)).column_names) == {"index", "label", "votes", "thumbnail"}
     content = json.loads((whole.path / "sequential.json").read_text())
     assert content["settings"]["procedure"]["radii"] == list(RADII)
@@ -111,8 +111,8 @@ def test_what_is_written_is_read(whole: StoppedRecord) -> None:
 def test_a_record_says_what_its_votes_prove(procedure: Procedure, tmp_path: Path) -> None:
     """From the file alone: procedure, noise and certificate come back as they were."""
     planned = settings(procedure, images=2)
-    StoppedRecord.create(tmp_path, planned, {})
-    found = StoppedRecord.open(tmp_path)
+    SequentialRecord.create(tmp_path, planned, {})
+    found = SequentialRecord.open(tmp_path)
     assert found.settings.plain() == json.loads(json.dumps(planned.plain()))
     assert found.procedure.spec() == procedure.spec()
     votes = np.array([votes_of((3, 90)), votes_of((3, 50), (4, 49)), votes_of((0, 80), (1, 2))])
@@ -122,14 +122,14 @@ def test_a_record_says_what_its_votes_prove(procedure: Procedure, tmp_path: Path
 
 
 def test_a_record_without_votes(tmp_path: Path) -> None:
-    record = StoppedRecord.create(tmp_path, settings(), {})
+    record = SequentialRecord.create(tmp_path, settings(), {})
     with pytest.raises(RunError, match="Run certify to count votes"):
         record.read()
     with pytest.raises(RunError, match=r"a run folder with sequential\.json; got no such folder"):
-        StoppedRecord.open(tmp_path / "nowhere")
+        SequentialRecord.open(tmp_path / "nowhere")
 
 
-def test_an_interrupted_record_gives_the_shards_that_are_whole(half: StoppedRecord) -> None:
+def test_an_interrupted_record_gives_the_shards_that_are_whole(half: SequentialRecord) -> None:
     assert len(half.read()) == IMAGES - SHARD
     assert half.missing() == ([2], [])
 
@@ -138,7 +138,7 @@ def test_an_interrupted_record_gives_the_shards_that_are_whole(half: StoppedReco
 
 
 @pytest.mark.parametrize("damage", ["truncated", "bit flipped", "emptied", "of another record", "of another shard"])
-def test_a_damaged_shard_is_named(whole: StoppedRecord, copied: StoppedRecord, damage: str, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named(whole: SequentialRecord, copied: SequentialRecord, damage: str, tmp_path: Path) -> None:
     path = copied.shard_path(3)
     content = bytearray(path.read_bytes())
     if damage == "truncated":
@@ -152,7 +152,7 @@ def test_a_damaged_shard_is_named(whole: StoppedRecord, copied: StoppedRecord, d
     elif damage == "of another shard":
         content = bytearray(copied.shard_path(1).read_bytes())
     else:
-        other = StoppedRecord.create(tmp_path / "other", replace(settings(), seed=1), {})
+        other = SequentialRecord.create(tmp_path / "other", replace(settings(), seed=1), {})
         table = whole.read()
         rows = slice(3 * SHARD, 4 * SHARD)
         other.write_shard(
@@ -163,7 +163,7 @@ def test_a_damaged_shard_is_named(whole: StoppedRecord, copied: StoppedRecord, d
     require_refused(copied, "")
 
 
-def test_only_damaged_shards_are_decided_anew(whole: StoppedRecord, copied: StoppedRecord) -> None:
+def test_only_damaged_shards_are_decided_anew(whole: SequentialRecord, copied: SequentialRecord) -> None:
     before = {shard: copied.shard_path(shard).read_bytes() for shard in (0, 2, 4)}
     copied.shard_path(3).write_bytes(copied.shard_path(3).read_bytes()[:-1])
     copied.shard_path(1).write_bytes(b"")
@@ -173,7 +173,7 @@ def test_only_damaged_shards_are_decided_anew(whole: StoppedRecord, copied: Stop
     assert {shard: copied.shard_path(shard).read_bytes() for shard in before} == before
 
 
-def require_refused(record: StoppedRecord, said: str) -> None:
+def require_refused(record: SequentialRecord, said: str) -> None:
     """Shard 3, and no other, is refused by name, wherever it is met."""
     with pytest.raises(RunError, match=rf"00003\.parquet must be a whole shard of this record.*{said}"):
         record.read()
@@ -195,7 +195,7 @@ def require_refused(record: StoppedRecord, said: str) -> None:
     ids=["above the cap", "none", "negative", "too few", "undecided"],
 )
 def test_votes_that_contradict_the_settings_are_refused(
-    whole: StoppedRecord, copied: StoppedRecord, row: np.ndarray, said: str
+    whole: SequentialRecord, copied: SequentialRecord, row: np.ndarray, said: str
 ) -> None:
     """Whole and checksummed, and yet no votes of this record: of software that was wrong, or of hands."""
     table, rows = whole.read(), slice(3 * SHARD, 4 * SHARD)
@@ -205,7 +205,7 @@ def test_votes_that_contradict_the_settings_are_refused(
     require_refused(copied, said)
 
 
-def test_every_flipped_byte_of_a_shard_is_noticed_or_harmless(copied: StoppedRecord) -> None:
+def test_every_flipped_byte_of_a_shard_is_noticed_or_harmless(copied: SequentialRecord) -> None:
     truth, content = copied.read(), copied.shard_path(0).read_bytes()
     noticed = 0
     for position in range(0, len(content), 61):
@@ -224,7 +224,7 @@ def test_every_flipped_byte_of_a_shard_is_noticed_or_harmless(copied: StoppedRec
 # Votes so far
 
 
-def test_what_is_kept_is_given_back(half: StoppedRecord) -> None:
+def test_what_is_kept_is_given_back(half: SequentialRecord) -> None:
     votes = {24: votes_of((2, 7), (3, 1)), 33: votes_of((9, 30))}
     half.keep(2, votes)
     found = half.kept(2)
@@ -233,7 +233,7 @@ def test_what_is_kept_is_given_back(half: StoppedRecord) -> None:
     assert half.kept(1) == {}, "nothing is kept of it"
 
 
-def test_every_flipped_byte_of_what_is_kept_is_noticed_or_harmless(half: StoppedRecord) -> None:
+def test_every_flipped_byte_of_what_is_kept_is_noticed_or_harmless(half: SequentialRecord) -> None:
     truth, content = half.kept(2), partial(half, 2).read_bytes()
     assert len(truth) == 2
     for position in range(len(content)):
@@ -246,7 +246,7 @@ def test_every_flipped_byte_of_what_is_kept_is_noticed_or_harmless(half: Stopped
         assert half.kept(2) == {}, "torn"
 
 
-_DAMAGE: Mapping[str, Callable[[StoppedRecord, int, Path], bytes]] = {
+_DAMAGE: Mapping[str, Callable[[SequentialRecord, int, Path], bytes]] = {
     "truncated": lambda record, shard, _: partial(record, shard).read_bytes()[:-20],
     "empty": lambda *_: b"",
     "no text": lambda *_: bytes(range(256)),
@@ -264,28 +264,28 @@ _DAMAGE: Mapping[str, Callable[[StoppedRecord, int, Path], bytes]] = {
 }
 
 
-def _kept_by(planned: StoppedSettings, shard: int, path: Path) -> bytes:
+def _kept_by(planned: SequentialSettings, shard: int, path: Path) -> bytes:
     """Votes that would decide images wrongly, kept by another record."""
-    other = StoppedRecord.create(path, planned, {})
+    other = SequentialRecord.create(path, planned, {})
     other.keep(shard, {index: votes_of((1, 100)) for index in other.shard_indices(shard)})
     return partial(other, shard).read_bytes()
 
 
-def _damage_what_is_kept(record: StoppedRecord, shard: int, damage: str, path: Path) -> None:
+def _damage_what_is_kept(record: SequentialRecord, shard: int, damage: str, path: Path) -> None:
     record.keep(shard, {index: one_by_one(index)[10] for index in record.shard_indices(shard)})
     partial(record, shard).write_bytes(_DAMAGE[damage](record, shard, path))
 
 
 @pytest.mark.parametrize("damage", _DAMAGE)
 def test_what_is_kept_and_damaged_or_of_others_is_not_used(damage: str, tmp_path: Path) -> None:
-    record = StoppedRecord.create(tmp_path / "run", settings(), {})
+    record = SequentialRecord.create(tmp_path / "run", settings(), {})
     _damage_what_is_kept(record, 2, damage, tmp_path / "other")
     assert not record.kept(2).keys() & set(record.shard_indices(2))
 
 
-def test_the_result_is_the_same_whatever_was_kept(whole: StoppedRecord, tmp_path: Path) -> None:
+def test_the_result_is_the_same_whatever_was_kept(whole: SequentialRecord, tmp_path: Path) -> None:
     """A damaged file beside each shard: what they say is drawn again."""
-    record = StoppedRecord.create(tmp_path / "run", settings(), {})
+    record = SequentialRecord.create(tmp_path / "run", settings(), {})
     for shard, damage in enumerate(("truncated", "no text", "of another seed", "of other radii", "of another shard")):
         _damage_what_is_kept(record, shard, damage, tmp_path / damage)
     assert len(list(record.path.rglob("*.partial"))) == len(record.shards)
@@ -293,7 +293,7 @@ def test_the_result_is_the_same_whatever_was_kept(whole: StoppedRecord, tmp_path
     assert not list(record.path.rglob("*.partial"))
 
 
-def test_what_is_kept_of_a_damaged_shard_is_used(whole: StoppedRecord, half: StoppedRecord) -> None:
+def test_what_is_kept_of_a_damaged_shard_is_used(whole: SequentialRecord, half: SequentialRecord) -> None:
     """A kill after the shard was written and before what was kept is removed; then the disk fails."""
     half.shard_path(2).write_bytes(b"")
     drawn: list[int] = []
@@ -304,7 +304,7 @@ def test_what_is_kept_of_a_damaged_shard_is_used(whole: StoppedRecord, half: Sto
     assert sum(drawn) < sum(anew)
 
 
-def test_leftovers_of_killed_processes_are_removed(whole: StoppedRecord, half: StoppedRecord) -> None:
+def test_leftovers_of_killed_processes_are_removed(whole: SequentialRecord, half: SequentialRecord) -> None:
     """Of shards, and of what was kept of them."""
     folder = half.path / "votes"
     left = [folder / ".00002.parquet.99999-abcd.part", folder / ".00002.partial.99999-abcd.part"]
@@ -343,28 +343,28 @@ def test_leftovers_of_killed_processes_are_removed(whole: StoppedRecord, half: S
     ],
     ids=["seed", "noise", "model", "data", "shards", "radii", "certificate", "kind"],
 )
-def test_other_settings_do_not_mix(whole: StoppedRecord, change: dict[str, Any], said: str) -> None:
+def test_other_settings_do_not_mix(whole: SequentialRecord, change: dict[str, Any], said: str) -> None:
     before = whole.read()
     with pytest.raises(RunError, match=said):
-        StoppedRecord.create(whole.path, replace(whole.settings, **change), {})
+        SequentialRecord.create(whole.path, replace(whole.settings, **change), {})
     assert same(whole.read(), before)
 
 
-def test_equal_settings_go_on(copied: StoppedRecord) -> None:
-    again = StoppedRecord.create(copied.path, settings(), {"who": "second"})
+def test_equal_settings_go_on(copied: SequentialRecord) -> None:
+    again = SequentialRecord.create(copied.path, settings(), {"who": "second"})
     assert again.about == {"command": ["test"]}, "it is the first one's"
     assert again.missing() == ([], [])
 
 
 def test_every_kind_of_record_is_known_to_the_others() -> None:
     """So that a new kind is refused in the folders of others."""
-    kinds = {Record, StoppedRecord, AttackRecord}
+    kinds = {Record, SequentialRecord, AttackRecord}
     assert kinds == set(ShardedRecord.__subclasses__())
     assert sorted(sharded._KINDS) == sorted(kind.configuration for kind in kinds)
 
 
 @pytest.mark.parametrize("with_votes", [True, False])
-def test_a_folder_holds_one_kind_of_record(with_votes: bool, whole: StoppedRecord, tmp_path: Path) -> None:
+def test_a_folder_holds_one_kind_of_record(with_votes: bool, whole: SequentialRecord, tmp_path: Path) -> None:
     """Their shards have the same names: those of one kind would be damaged shards to the other, and counted anew."""
     fixed, stopped = tmp_path / "fixed", tmp_path / "stopped"
     if with_votes:
@@ -372,12 +372,12 @@ def test_a_folder_holds_one_kind_of_record(with_votes: bool, whole: StoppedRecor
         shutil.copytree(whole.path, stopped)
     else:
         record = Record.create(fixed, counting.settings(), {})
-        StoppedRecord.create(stopped, settings(), {})
+        SequentialRecord.create(stopped, settings(), {})
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(
         RunError, match=r"fixed must be a folder for a record with sequential\.json; got one with record\.json"
     ):
-        StoppedRecord.create(fixed, settings(), {})
+        SequentialRecord.create(fixed, settings(), {})
     with pytest.raises(
         RunError, match=r"stopped must be a folder for a record with record\.json; got one with sequential\.json"
     ):
@@ -385,16 +385,16 @@ def test_a_folder_holds_one_kind_of_record(with_votes: bool, whole: StoppedRecor
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
     Record.create(fixed, record.settings, {})
     (stopped / "record.json").write_bytes((fixed / "record.json").read_bytes())
-    for kind, planned in ((Record, record.settings), (StoppedRecord, settings())):
+    for kind, planned in ((Record, record.settings), (SequentialRecord, settings())):
         with pytest.raises(RunError, match="Votes of different kinds must not mix"):
             kind.create(stopped, planned, {})  # type: ignore[arg-type]
 
 
-def test_votes_without_their_configuration_are_not_overwritten(copied: StoppedRecord) -> None:
+def test_votes_without_their_configuration_are_not_overwritten(copied: SequentialRecord) -> None:
     before = copied.shard_path(0).read_bytes()
     (copied.path / "sequential.json").unlink()
     with pytest.raises(RunError, match="votes whose configuration is missing"):
-        StoppedRecord.create(copied.path, settings(), {})
+        SequentialRecord.create(copied.path, settings(), {})
     assert copied.shard_path(0).read_bytes() == before
 
 
@@ -403,12 +403,12 @@ def test_folders_that_are_no_record(tmp_path: Path) -> None:
     for broken in ("", "{", "[]", '{"format": 1}', '{"format": 1, "settings": {"seed": 1}, "about": {}}'):
         file.write_text(broken)
         with pytest.raises(RunError, match="the configuration of a record"):
-            StoppedRecord.open(tmp_path)
-    file.write_text(json.dumps({"format": StoppedRecord.version + 1, "settings": {"unknown": 1}, "about": {}}))
+            SequentialRecord.open(tmp_path)
+    file.write_text(json.dumps({"format": SequentialRecord.version + 1, "settings": {"unknown": 1}, "about": {}}))
     with pytest.raises(RunError, match="Install a newer noiseproof"):
-        StoppedRecord.open(tmp_path)
+        SequentialRecord.open(tmp_path)
 
 
 def test_settings_are_plain_data() -> None:
     planned = settings()
-    assert StoppedSettings(**json.loads(json.dumps(planned.plain()))) == planned
+    assert SequentialSettings(**json.loads(json.dumps(planned.plain()))) == planned

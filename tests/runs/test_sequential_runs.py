@@ -49,7 +49,7 @@ from noiseproof.sampling import FloatSampler, Rows
 from noiseproof.sampling.scheduler import Scheduler
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
 from noiseproof.storage.stopwatch import Stopwatch
 
@@ -76,7 +76,7 @@ def quick() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> StoppedRecord:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> SequentialRecord:
     return decide(tmp_path_factory.mktemp("whole"))
 
 
@@ -101,7 +101,7 @@ def keep_at_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 # What is decided
 
 
-def test_votes_stop_at_the_first_look_that_ends_them(whole: StoppedRecord) -> None:
+def test_votes_stop_at_the_first_look_that_ends_them(whole: SequentialRecord) -> None:
     """Against samples that are drawn and looked at one by one, by no scheduler."""
     assert require_true(whole) == {}
     table = whole.read()
@@ -135,7 +135,7 @@ def test_votes_and_outcomes_are_those_of_certify(
     for name in ("votes", "prediction", "radius", "p1_lower", "p2_upper", "outcome"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
     assert len(np.unique(found.outcome)) > 1
-    assert (StoppedRecord.open(tmp_path).certify(table).radius == expected.radius).all(), "from its settings alone"
+    assert (SequentialRecord.open(tmp_path).certify(table).radius == expected.radius).all(), "from its settings alone"
 
 
 def test_a_network_is_decided_as_it_is_certified(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_network_is_decided_as_it_is_certified(tmp_path: Path) -> None:
     procedure = DecideRadii(NOISE, 0.1, alpha=ALPHA, beta=BETA, cap=200)
     model = {"name": "linear", "digest": model_digest(network)}
     planned = plan_decision(digits(), smoothed, procedure, model=model, seed=3, limit=20)
-    record = StoppedRecord.create(tmp_path, planned, {})
+    record = SequentialRecord.create(tmp_path, planned, {})
     assert decide_into(record, smoothed, digits()) == []
     expected = smoothed.certify(
         digits().read(indices), radius=0.1, samples=200, alpha=ALPHA, beta=BETA, seed=3, indices=indices
@@ -155,13 +155,13 @@ def test_a_network_is_decided_as_it_is_certified(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("batch_size", "shard_size"), [(13, 7), (None, 1)])
 def test_neither_batches_nor_shards_change_votes(
-    whole: StoppedRecord, batch_size: int | None, shard_size: int, tmp_path: Path
+    whole: SequentialRecord, batch_size: int | None, shard_size: int, tmp_path: Path
 ) -> None:
     other = decide(tmp_path, settings(shard_size=shard_size), batch_size=batch_size)
     assert same(other.read(), whole.read())
 
 
-def test_reversed_order_changes_nothing(whole: StoppedRecord, tmp_path: Path) -> None:
+def test_reversed_order_changes_nothing(whole: SequentialRecord, tmp_path: Path) -> None:
     written: list[int] = []
     record = decide(tmp_path, shards=reversed(range(5)), on_shard=lambda number, _: written.append(number))
     assert written[0] > 2
@@ -169,38 +169,38 @@ def test_reversed_order_changes_nothing(whole: StoppedRecord, tmp_path: Path) ->
 
 
 def test_batches_that_are_under_way_change_nothing(
-    whole: StoppedRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: SequentialRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU, where a batch is drawn before the one before it is looked at."""
     monkeypatch.setattr(Scheduler, "_depth", 1)
     keep_at_every_batch(monkeypatch)
     with pytest.raises(StopHereError):
         decide(tmp_path, progress=stop_after(40))
-    kept = require_true(StoppedRecord.open(tmp_path))
+    kept = require_true(SequentialRecord.open(tmp_path))
     assert any(kept.values())
     assert same(decide(tmp_path).read(), whole.read())
 
 
-def test_parts_merge_by_putting_their_files_into_one_folder(whole: StoppedRecord, tmp_path: Path) -> None:
+def test_parts_merge_by_putting_their_files_into_one_folder(whole: SequentialRecord, tmp_path: Path) -> None:
     for part in range(2):
         record = decide(tmp_path / str(part), shards=iter(range(5)[part::2]))
         assert len(record.read()) == SHARD * len(range(5)[part::2])
     for file in (tmp_path / "1" / "votes").glob("*.parquet"):
         shutil.copy(file, tmp_path / "0" / "votes" / file.name)
-    merged = StoppedRecord.open(tmp_path / "0")
+    merged = SequentialRecord.open(tmp_path / "0")
     assert merged.missing() == ([], [])
     assert same(merged.read(), whole.read())
     assert decide(tmp_path / "0", progress=lambda _: pytest.fail("nothing is left to draw")).missing() == ([], [])
 
 
 def test_no_shards_are_no_work(tmp_path: Path) -> None:
-    record = StoppedRecord.create(tmp_path, settings(), {})
+    record = SequentialRecord.create(tmp_path, settings(), {})
     assert decide_into(record, smoothing(), digits(), shards=[]) == []
     assert not (tmp_path / "votes").exists()
 
 
 def test_a_shard_that_is_named_twice_is_decided_once(tmp_path: Path) -> None:
-    record, written = StoppedRecord.create(tmp_path, settings(), {}), []
+    record, written = SequentialRecord.create(tmp_path, settings(), {}), []
     left = decide_into(record, smoothing(), digits(), shards=[3, 3], on_shard=lambda number, _: written.append(number))
     assert (written, left) == ([3], []), "no other process holds it"
 
@@ -221,7 +221,7 @@ def stop_after(batches: int, error: type[BaseException] = StopHereError) -> Call
 
 
 def test_the_disk_at_any_moment_leads_to_the_same_votes(
-    whole: StoppedRecord, spans: list[tuple[int, int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: SequentialRecord, spans: list[tuple[int, int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies of the folder taken at moments are what kills would have left. Each goes on, drawing what is not kept."""
     keep_at_every_batch(monkeypatch)
@@ -240,7 +240,7 @@ def test_the_disk_at_any_moment_leads_to_the_same_votes(
     assert len(moments) >= 4
     resumed = 0
     for moment in moments:
-        before = StoppedRecord.open(moment)
+        before = SequentialRecord.open(moment)
         kept, missing = require_true(before), before.missing()[0]
         resumed += sum(0 < n < stop[index] for index, n in kept.items())
         spans.clear()
@@ -281,13 +281,13 @@ def interrupted_at_line(number: int) -> Iterator[list[int]]:
 
 
 def test_interrupts_at_any_line_keep_only_votes_that_are_true(
-    whole: StoppedRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: SequentialRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Again and again, each time a little later: what is kept is checked every time."""
     keep_at_every_batch(monkeypatch)
     monkeypatch.setattr("os.fsync", lambda _: None)
     rng, planned, before, interrupts = np.random.default_rng(0), settings(images=10), 0, 0
-    record = StoppedRecord.create(tmp_path, planned, {})
+    record = SequentialRecord.create(tmp_path, planned, {})
     while record.missing()[0]:
         with contextlib.suppress(KeyboardInterrupt), interrupted_at_line(int(rng.integers(100, 900))):
             decide(tmp_path, planned)
@@ -304,13 +304,13 @@ def test_interrupts_at_any_line_keep_only_votes_that_are_true(
 
 
 def test_an_interruption_keeps_what_was_drawn(
-    whole: StoppedRecord, spans: list[tuple[int, int, int]], tmp_path: Path
+    whole: SequentialRecord, spans: list[tuple[int, int, int]], tmp_path: Path
 ) -> None:
     """Before half a minute is over, too: whatever was looked at when it ended."""
     with pytest.raises(KeyboardInterrupt):
         decide(tmp_path, progress=stop_after(40, KeyboardInterrupt))
     drawn = sum(count for _, _, count in spans)
-    record = StoppedRecord.open(tmp_path)
+    record = SequentialRecord.open(tmp_path)
     kept = require_true(record)
     written = record.read().votes.sum() if any(tmp_path.rglob("*.parquet")) else 0
     assert sum(kept.values()) + written > 0.8 * drawn - BATCH, "all but what is drawn beyond stops, and the last batch"
@@ -321,7 +321,7 @@ def test_an_interruption_keeps_what_was_drawn(
 
 @pytest.mark.parametrize("fault", ["labels", "raises"])
 def test_a_classifier_that_fails_in_the_middle_spoils_no_votes(
-    whole: StoppedRecord, fault: str, tmp_path: Path
+    whole: SequentialRecord, fault: str, tmp_path: Path
 ) -> None:
     """The batch that fails is half of images on hand: none of it may be kept."""
     calls = 0
@@ -336,7 +336,7 @@ def test_a_classifier_that_fails_in_the_middle_spoils_no_votes(
             labels[::2] = 10
         return labels
 
-    record = StoppedRecord.create(tmp_path, settings(), {})
+    record = SequentialRecord.create(tmp_path, settings(), {})
     with pytest.raises(ClassifierError):
         decide_into(record, smoothing(spoiled), digits())
     kept = require_true(record)
@@ -345,13 +345,13 @@ def test_a_classifier_that_fails_in_the_middle_spoils_no_votes(
     assert same(decide(tmp_path).read(), whole.read())
 
 
-def test_memory_that_runs_out_makes_batches_smaller_and_changes_nothing(whole: StoppedRecord, tmp_path: Path) -> None:
+def test_memory_that_runs_out_makes_batches_smaller_and_changes_nothing(whole: SequentialRecord, tmp_path: Path) -> None:
     def forgets(batch: np.ndarray) -> np.ndarray:
         if len(batch) > 20:
             raise MemoryError
         return ink(batch)
 
-    record, smoothed = StoppedRecord.create(tmp_path, settings(), {}), smoothing(forgets, 64)
+    record, smoothed = SequentialRecord.create(tmp_path, settings(), {}), smoothing(forgets, 64)
     decide_into(record, smoothed, digits())
     assert smoothed.batch_size == 16
     assert record.shard_about(0)["batch_size"] == 16
@@ -378,18 +378,18 @@ def test_kill_9_at_8_random_moments(told: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_one_record(whole: StoppedRecord, told: list[str]) -> None:
+def test_two_processes_share_one_record(whole: SequentialRecord, told: list[str]) -> None:
     one, other = json.loads(told[1])
     assert sorted(one["written"] + other["written"]) == list(whole.shards), "each by one of them, none twice"
     for mine, theirs in ((one, other), (other, one)):
         assert mine["written"]
         assert set(mine["left"]) <= set(theirs["written"])
     assert one["left"] + other["left"]
-    assert same(StoppedRecord.open(Path(told[2], "two")).read(), whole.read())
+    assert same(SequentialRecord.open(Path(told[2], "two")).read(), whole.read())
 
 
-def test_a_shard_that_another_process_holds_is_left_to_it(whole: StoppedRecord, tmp_path: Path) -> None:
-    record = StoppedRecord.create(tmp_path, settings(), {})
+def test_a_shard_that_another_process_holds_is_left_to_it(whole: SequentialRecord, tmp_path: Path) -> None:
+    record = SequentialRecord.create(tmp_path, settings(), {})
     with record.claim(4) as claimed:
         assert claimed
         assert decide_into(record, smoothing(), digits()) == [4]
@@ -399,12 +399,12 @@ def test_a_shard_that_another_process_holds_is_left_to_it(whole: StoppedRecord, 
 
 
 def test_a_shard_that_another_process_wrote_since_is_not_decided_again(
-    whole: StoppedRecord, spans: list[tuple[int, int, int]], tmp_path: Path
+    whole: SequentialRecord, spans: list[tuple[int, int, int]], tmp_path: Path
 ) -> None:
     def another(_number: int, _: VoteTable) -> None:
         shutil.copy(whole.shard_path(4), record.shard_path(4))
 
-    record = StoppedRecord.create(tmp_path, settings(), {})
+    record = SequentialRecord.create(tmp_path, settings(), {})
     assert decide_into(record, smoothing(), digits(), on_shard=another) == []
     drawn = {index for index, _, _ in spans}
     assert not drawn & set(record.shard_indices(4)), "it came while others were decided"
@@ -413,7 +413,7 @@ def test_a_shard_that_another_process_wrote_since_is_not_decided_again(
 
 
 def test_a_full_disk_keeps_what_is_written(
-    whole: StoppedRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: SequentialRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, writes = os.fsync, []
 
@@ -428,7 +428,7 @@ def test_a_full_disk_keeps_what_is_written(
         decide(tmp_path)
     assert "The votes so far were not kept" in caught.value.__notes__[0]
     monkeypatch.undo()
-    assert len(StoppedRecord.open(tmp_path).read()) == 2 * SHARD
+    assert len(SequentialRecord.open(tmp_path).read()) == 2 * SHARD
     assert not list(tmp_path.rglob("*.part"))
     assert same(decide(tmp_path).read(), whole.read())
 
@@ -437,7 +437,7 @@ def test_what_failed_first_is_what_is_told(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise RunError("the disk", required="writable", got="full", remedy="Free some space.")
 
-    monkeypatch.setattr(StoppedRecord, "keep", full)
+    monkeypatch.setattr(SequentialRecord, "keep", full)
     with pytest.raises(KeyboardInterrupt) as caught:
         decide(tmp_path, progress=stop_after(5, KeyboardInterrupt))
     assert caught.value.__notes__ == [
@@ -452,7 +452,7 @@ def test_what_is_told_while_deciding(spans: list[tuple[int, int, int]], tmp_path
     votes: list[int] = []
     images: list[int] = []
     shards: dict[int, VoteTable] = {}
-    record, watch = StoppedRecord.create(tmp_path, settings(), {}), Stopwatch()
+    record, watch = SequentialRecord.create(tmp_path, settings(), {}), Stopwatch()
 
     def on_shard(number: int, table: VoteTable) -> None:
         assert record.holds(number), "called once it is written"
@@ -490,7 +490,7 @@ def open_shards(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     count, real = {"now": 0, "most": 0}, ShardedRecord.claim
 
     @contextmanager
-    def claim(self: StoppedRecord, shard: int) -> Iterator[bool]:
+    def claim(self: SequentialRecord, shard: int) -> Iterator[bool]:
         with real(self, shard) as claimed:
             count["now"] += 1
             count["most"] = max(count["most"], count["now"])
@@ -508,10 +508,10 @@ def grey(hard: tuple[int, ...] = ()) -> data.ArrayDataset:
     return data.ArrayDataset("grey", "test", pixels, np.zeros(200, dtype=np.int64), 10)
 
 
-def into_shards_of_4(path: Path, dataset: data.Dataset, batch_size: int = BATCH) -> tuple[StoppedRecord, list[int]]:
+def into_shards_of_4(path: Path, dataset: data.Dataset, batch_size: int = BATCH) -> tuple[SequentialRecord, list[int]]:
     procedure = DecideRadii(NOISE, 0.05, alpha=ALPHA, beta=BETA, cap=1000)
     planned = replace(plan_decision(dataset, smoothing(), procedure, model={"name": "ink"}), shard_size=4)
-    record, written = StoppedRecord.create(path, planned, {}), []
+    record, written = SequentialRecord.create(path, planned, {}), []
     decide_into(record, smoothing(batch_size=batch_size), dataset, on_shard=lambda number, _: written.append(number))
     return record, written
 
@@ -548,7 +548,7 @@ def test_images_that_need_all_votes_hold_up_no_other_shard(open_shards: dict[str
 def test_votes_are_never_recorded_as_something_they_are_not(
     smoothed: SmoothedClassifier, split: data.Split, said: str, tmp_path: Path
 ) -> None:
-    record = StoppedRecord.create(tmp_path, settings(), {})
+    record = SequentialRecord.create(tmp_path, settings(), {})
     with pytest.raises(RunError, match=said):
         decide_into(record, smoothed, data.load("digits", split))
     assert not (tmp_path / "votes").exists()
@@ -559,7 +559,7 @@ def test_another_network_is_not_decided_into_a_record(tmp_path: Path) -> None:
     procedure = DecideRadii(NOISE, 0.1, alpha=ALPHA, cap=CAP)
     planned = plan_decision(digits(), network, procedure, model={"name": "a", "digest": "of another"})
     with pytest.raises(RunError, match="the model digest to be counted must be the record's, of another"):
-        decide_into(StoppedRecord.create(tmp_path, planned, {}), network, digits())
+        decide_into(SequentialRecord.create(tmp_path, planned, {}), network, digits())
 
 
 def test_a_classifier_that_has_changed_unseen_is_refused(tmp_path: Path) -> None:
@@ -579,7 +579,7 @@ def test_pixels_that_are_none_are_refused_wherever_they_are(tmp_path: Path) -> N
     dataset.images[150, 0, 3, 3] = np.nan
     with pytest.raises(InvalidInputError, match="NaN or infinity"):
         into_shards_of_4(tmp_path, dataset)
-    missing = StoppedRecord.open(tmp_path).missing()[0]
+    missing = SequentialRecord.open(tmp_path).missing()[0]
     assert 0 not in missing, "shards before it stay"
     assert 150 // 4 in missing
 
@@ -623,5 +623,5 @@ def test_few_shards_of_large_images_are_open(open_shards: dict[str, int], tmp_pa
     smoothed = smoothing(batch_size=512)
     planned = plan_decision(dataset, smoothed, KnowRadius(NOISE, 0.5, alpha=ALPHA, cap=100), model={"name": "ink"})
     with pytest.raises(StopHereError):
-        decide_into(StoppedRecord.create(tmp_path, planned, {}), smoothed, dataset, progress=stop_after(1))
+        decide_into(SequentialRecord.create(tmp_path, planned, {}), smoothed, dataset, progress=stop_after(1))
     assert 1 < open_shards["most"] <= 70

@@ -18,7 +18,7 @@ from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase
 from noiseproof.sampling import HostSampler, Rows, Span
 from noiseproof.sampling.scheduler import Arrival, Scheduler
-from noiseproof.sequential import Exceeds, Goal, Level, NameWinner, WithinPrecision
+from noiseproof.sequential import Exceeds, Goal, IdentifyTopClass, Level, WithinPrecision
 
 CPU, NOISE, SEED, CLASSES, CAP = torch.device("cpu"), Gaussian(0.5), 11, 3, 200
 IMAGES = torch.from_numpy(np.random.default_rng(0).random((14, CLASSES), dtype=np.float32))
@@ -28,7 +28,7 @@ ONE, SEVERAL = (Level(0.6, 0.4),), (Level(0.5, 0.5), Level(0.6, 0.4), Level(0.75
 GOALS: dict[str, Goal] = {
     "radius": Exceeds(ONE, 0.05, 0.05, CAP),
     "radii": Exceeds(SEVERAL, 0.3, 0.1, CAP),
-    "winner": NameWinner(0.05, CAP, CLASSES),
+    "winner": IdentifyTopClass(0.05, CAP, CLASSES),
     "precision": WithinPrecision(0.85, 0.3, 0.3, 90, partial(NeymanPearson().radius, NOISE)),
 }
 Votes = dict[int, np.ndarray]
@@ -431,7 +431,7 @@ def test_samples_numbered_from_0_after_a_resume_are_caught(monkeypatch: pytest.M
     [
         ("self._votes[places] - before", "self._votes[places]", 0),
         ("stop = np.minimum.reduceat(ended, first)", "stop = np.maximum.reduceat(ended, first)", 0),
-        ("if guest in here:", "if True:", 1),
+        ("if slot in here:", "if True:", 1),
     ],
 )
 def test_faults_of_the_account_are_caught(old: str, new: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:

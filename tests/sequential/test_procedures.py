@@ -31,9 +31,9 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 from noiseproof.sequential import (
     CERTIFIED,
-    GIVEN_UP,
+    FUTILE,
     UNDECIDED,
-    NameWinner,
+    IdentifyTopClass,
     first_certifying,
     first_reaching,
     fit_prior,
@@ -242,7 +242,7 @@ def test_radii_within_the_truth_are_certified() -> None:
 def test_a_coin_is_given_up() -> None:
     found = smoothed(0.0).certify(np.repeat(GREY, 100, axis=0), radius=0.25, beta=0.01)
     assert found.outcome is not None
-    assert (found.outcome == GIVEN_UP).mean() > 0.97
+    assert (found.outcome == FUTILE).mean() > 0.97
     assert np.median(found.votes.sum(-1)) < 60
 
 
@@ -286,7 +286,7 @@ def test_what_is_returned_fits_together(certificate: Certificate) -> None:
     assert know.outcome is not None
     np.testing.assert_array_equal(know.outcome[:, 0] == CERTIFIED, know.prediction != npf.ABSTAIN)
     np.testing.assert_array_equal(know.radius > 0, know.prediction != npf.ABSTAIN)
-    assert set(know.outcome.ravel()) == {CERTIFIED, UNDECIDED, GIVEN_UP}
+    assert set(know.outcome.ravel()) == {CERTIFIED, UNDECIDED, FUTILE}
     none = votes.sum(-1) == 0
     assert none.any()
     assert (know.radius[none] == 0).all()
@@ -336,7 +336,7 @@ def test_predictions_stop_when_they_are_certain() -> None:
     classifier = smoothed(0.0, batch_size=16)
     labels = classifier.predict(images, samples=400, alpha=0.01, progress=drawn.append)
     assert labels.tolist()[:3] == [0, npf.ABSTAIN, 1]
-    goal = NameWinner(0.01, 400, 2)
+    goal = IdentifyTopClass(0.01, 400, 2)
     votes = classifier.count_until(images, goal)
     np.testing.assert_array_equal(labels, np.where(goal.certain(votes), votes.argmax(-1), npf.ABSTAIN))
     assert votes.sum(-1)[2] < 20
@@ -470,7 +470,7 @@ def test_levels_on_the_other_side_are_caught(factor: float, monkeypatch: pytest.
 
 
 def test_futility_that_certifies_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "GIVEN_UP", CERTIFIED)
+    monkeypatch.setattr(rules, "FUTILE", CERTIFIED)
     with pytest.raises(AssertionError):
         test_a_coin_is_given_up()
 

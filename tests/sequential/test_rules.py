@@ -15,14 +15,14 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
 from noiseproof.sequential import (
     CERTIFIED,
-    GIVEN_UP,
+    FUTILE,
     UNDECIDED,
     AnytimeSinglePhase,
     Exceeds,
     Goal,
+    IdentifyTopClass,
     JeffreysRule,
     Level,
-    NameWinner,
     WithinPrecision,
     first_certifying,
     first_reaching,
@@ -76,7 +76,7 @@ def test_decisions_vote_by_vote(p0: float, alpha: float, beta: float) -> None:
     sure = rounded_down(A, f, p0) >= log_threshold(p0, alpha, every_class=True)
     futile = rounded_down(f, A, 1 - p0, q0=p0) >= -math.log(beta)
     assert not (sure & futile).any()
-    np.testing.assert_array_equal(goal.outcomes(votes)[:, 0], np.where(sure, CERTIFIED, np.where(futile, GIVEN_UP, 0)))
+    np.testing.assert_array_equal(goal.outcomes(votes)[:, 0], np.where(sure, CERTIFIED, np.where(futile, FUTILE, 0)))
     rule = JeffreysRule(p0, alpha, every_class=True, beta=beta, cap=200)
     np.testing.assert_array_equal(goal.ended(votes), rule.decide(A, A + f) != UNDECIDED)
 
@@ -131,7 +131,7 @@ def test_far_out() -> None:
     A = rng.binomial(n, rng.choice([0.58, 0.6, 0.62, 0.82, 0.84, 0.86], 4000))
     A = np.maximum(A, n - A)
     outcomes = goal.outcomes(np.stack([n - A, A], axis=-1))
-    assert set(outcomes.ravel()) == {CERTIFIED, UNDECIDED, GIVEN_UP}
+    assert set(outcomes.ravel()) == {CERTIFIED, UNDECIDED, FUTILE}
     rule = JeffreysRule(0.6, 0.001, every_class=True, beta=0.01)
     np.testing.assert_array_equal(outcomes[:, 0], rule.decide(A, n))
 
@@ -229,7 +229,7 @@ def test_what_could_be_certified_is_rarely_given_up(levels: tuple[float, ...], r
     goal = exceeds(*levels, beta=beta)
 
     def claims(votes: np.ndarray) -> np.ndarray:
-        lost = goal.outcomes(votes)[:, -1] == GIVEN_UP
+        lost = goal.outcomes(votes)[:, -1] == FUTILE
         return np.repeat(np.where(lost, 1.0, 0.0)[:, None], 3, axis=1)  # false for every class: it counts as an event
 
     given_up = ever_wrong(claims, np.array([[0.8, *rest], [0.34, 0.33, 0.33]]), 60)
@@ -258,8 +258,8 @@ SMALL: dict[str, tuple[Goal, int]] = {
     "two classes": (exceeds(SIGMA, alpha=0.2, beta=0.2, cap=80), 2),
     "several levels": (exceeds(0.5, 0.6, SIGMA, alpha=0.3, beta=0.3, cap=40), 3),
     "a level out of reach": (exceeds(0.5, TWO_SIGMA, alpha=0.3, beta=0.05, cap=30), 3),
-    "winner of two": (NameWinner(0.1, 90, 2), 2),
-    "winner of three": (NameWinner(0.3, 34, 3), 3),
+    "winner of two": (IdentifyTopClass(0.1, 90, 2), 2),
+    "winner of three": (IdentifyTopClass(0.3, 34, 3), 3),
     "precision": (WithinPrecision(0.5, 0.2, 0.2, 30, RADIUS), 3),
     "precision of two": (WithinPrecision(0.4, 0.2, 0.2, 80, RADIUS), 2),
 }
@@ -295,7 +295,7 @@ def test_estimates_are_numbers_of_votes(name: str) -> None:
 def test_clear_images_come_first() -> None:
     """Of a level out of reach nothing is to be expected: it does not make an image a long one."""
     votes = np.array([[30, 10, 10], [28, 12, 10], [26, 14, 10]])
-    for goal in (exceeds(0.5, cap=5000), NameWinner(0.001, 5000, 3)):
+    for goal in (exceeds(0.5, cap=5000), IdentifyTopClass(0.001, 5000, 3)):
         distance = goal.distance(votes)
         assert (np.diff(distance) > 0).all(), goal
     goal = WithinPrecision(0.1, 0.01, 0.01, 5000, RADIUS)
@@ -349,7 +349,7 @@ def test_what_is_found_one_by_one_is_what_the_table_says(p0: float) -> None:
     wrong = np.rint(n * (1.0 - p0) + rng.uniform(-6.0, 6.0, n.shape) * spread).astype(np.int64).clip(0, n // 2)
     votes = np.stack([n - wrong, wrong], axis=-1)
     alone = np.concatenate([Exceeds(goal.levels, 0.001, 0.001, 10**6).outcomes(row[None]) for row in votes])
-    assert set(np.unique(alone)) >= {CERTIFIED, UNDECIDED, GIVEN_UP} - ({GIVEN_UP} if p0 == 0.5 else set())
+    assert set(np.unique(alone)) >= {CERTIFIED, UNDECIDED, FUTILE} - ({FUTILE} if p0 == 0.5 else set())
     dense = np.arange(1, 20_001)
     table = goal.outcomes(np.stack([dense, np.zeros_like(dense)], axis=-1))
     assert table[-1] == CERTIFIED
@@ -378,7 +378,7 @@ def test_grid_of_looks() -> None:
 def test_quick_test_excludes_no_winner(alpha: float) -> None:
     rng = np.random.default_rng(0)
     for k in (2, 3, 10):
-        goal = NameWinner(alpha, 10**6, k)
+        goal = IdentifyTopClass(alpha, 10**6, k)
         n = rng.integers(1, 400, 4000)
         tables = [rng.multinomial(n, share) for share in rng.dirichlet(np.ones(k), 5)]
         tables += [all_votes(look, k) for look in (1, 7, 30)] if k < 4 else []
@@ -391,7 +391,7 @@ def test_quick_test_excludes_no_winner(alpha: float) -> None:
             np.testing.assert_array_equal(goal.ended(votes), found & (next_look(n_) == n_))
         assert 0 < named < sum(map(len, tables))
     assert goal.ended(np.zeros((2, k), dtype=np.int64)).tolist() == [False, False]
-    assert NameWinner(alpha, 20, 3).ended(np.array([[7, 7, 6], [7, 6, 6]])).tolist() == [True, False]
+    assert IdentifyTopClass(alpha, 20, 3).ended(np.array([[7, 7, 6], [7, 6, 6]])).tolist() == [True, False]
 
 
 # ---- a radius to some precision --------------------------------------------------------------------------------------
@@ -444,7 +444,7 @@ def test_radius_where_it_stops_is_rarely_too_long(p: float) -> None:
 def test_precision_outcomes() -> None:
     goal = WithinPrecision(0.1, 0.001, 0.001, 10_000, RADIUS)
     votes = np.array([[0, 0, 0], [1, 0, 0], [90, 5, 5], [20, 20, 20], [200, 200, 200]])
-    assert goal.outcomes(votes).tolist() == [UNDECIDED, UNDECIDED, CERTIFIED, UNDECIDED, GIVEN_UP]
+    assert goal.outcomes(votes).tolist() == [UNDECIDED, UNDECIDED, CERTIFIED, UNDECIDED, FUTILE]
     assert goal.statement(votes).p1_lower[0] == 0
     assert goal.ended(votes).tolist() == [False, False, False, False, False]
     hopeless = np.array([[200, 200, 200 + extra] for extra in range(12)])
@@ -488,7 +488,7 @@ def test_other_arguments_outside_their_domain() -> None:
         with pytest.raises(InvalidInputError, match="beta must be"):
             WithinPrecision(0.1, 0.1, 1.0, 10, RADIUS)
         with pytest.raises(InvalidInputError):
-            NameWinner(alpha, cap, 3)
+            IdentifyTopClass(alpha, cap, 3)
 
 
 # ---- mutants: each must fail a test above ----------------------------------------------------------------------------
@@ -529,7 +529,7 @@ def test_a_class_chosen_by_votes_to_come_is_caught(monkeypatch: pytest.MonkeyPat
 
 
 def test_evidence_of_futility_that_certifies_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "GIVEN_UP", CERTIFIED)
+    monkeypatch.setattr(rules, "FUTILE", CERTIFIED)
     with pytest.raises(AssertionError):
         test_adversaries_who_stop_when_they_like(2)
 
@@ -567,8 +567,8 @@ def test_hope_beyond_the_cap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_quick_test_that_is_not_necessary_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = mutated(NameWinner.__dict__["_pair"].func, "else 2.0", "else 2.0 * (self.num_classes - 1)")
-    monkeypatch.setattr(NameWinner, "_pair", property(pair))
+    pair = mutated(IdentifyTopClass.__dict__["_pair"].func, "else 2.0", "else 2.0 * (self.num_classes - 1)")
+    monkeypatch.setattr(IdentifyTopClass, "_pair", property(pair))
     with pytest.raises(AssertionError):
         test_quick_test_excludes_no_winner(0.3)
 

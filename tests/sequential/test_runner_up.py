@@ -20,7 +20,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace
 from noiseproof.sequential import (
     CERTIFIED,
-    GIVEN_UP,
+    FUTILE,
     UNDECIDED,
     AheadOfAll,
     Exceeds,
@@ -235,7 +235,7 @@ def test_what_could_be_certified_is_seldom_given_up(t: float) -> None:
     assert len(cases) > 5
 
     def given_up(votes: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(goal.outcomes(votes)[:, 0] == GIVEN_UP, (len(cases) + 1, len(votes)))
+        return np.broadcast_to(goal.outcomes(votes)[:, 0] == FUTILE, (len(cases) + 1, len(votes)))
 
     lost = ever(given_up, np.concatenate([cases, [(0.1, 0.45, 0.45)]]), 40)
     assert lost[:-1].max() <= 0.3
@@ -255,10 +255,8 @@ def test_decisions_by_their_definition(shifts: tuple[float, ...]) -> None:
         upper = 1 - lower_bound(n - ordered[:, 2], n, 0.1)
         lost = ndtri(upper) - ndtri(lower_bound(ordered[:, 1], n, 0.05)) < 2 * t
         assert not (sure & lost).any()
-        np.testing.assert_array_equal(
-            outcomes[:, column], np.where(sure, CERTIFIED, np.where(lost, GIVEN_UP, UNDECIDED))
-        )
-    assert set(outcomes[:, -1]) == {CERTIFIED, GIVEN_UP, UNDECIDED}
+        np.testing.assert_array_equal(outcomes[:, column], np.where(sure, CERTIFIED, np.where(lost, FUTILE, UNDECIDED)))
+    assert set(outcomes[:, -1]) == {CERTIFIED, FUTILE, UNDECIDED}
 
 
 def test_sampling_ends_when_nothing_more_can_come() -> None:
@@ -306,7 +304,7 @@ def test_votes_against_the_information_limit(t: float, p: tuple[float, ...]) -> 
     limit = goal.limits(np.array([p]) * 1e6)[0]
     used, outcomes = draw(goal, p, 100)
     ordered = sorted(p)
-    truth = CERTIFIED if ndtri(ordered[-1]) - ndtri(ordered[-2]) > 2 * t else GIVEN_UP
+    truth = CERTIFIED if ndtri(ordered[-1]) - ndtri(ordered[-2]) > 2 * t else FUTILE
     assert (outcomes == truth).sum() >= 99
     assert 0.8 < used.mean() / limit < 2.6
 
@@ -342,13 +340,13 @@ def test_from_images_to_certificates() -> None:
     radius = 0.5 * (alone + both)
     found = smoothed.certify(image, radius=[0.1, radius, 1.2 * both], runner_up=True, samples=200_000)
     assert found.outcome is not None
-    assert found.outcome.tolist() == [[CERTIFIED, CERTIFIED, GIVEN_UP]]
+    assert found.outcome.tolist() == [[CERTIFIED, CERTIFIED, FUTILE]]
     assert (found.prediction[0], found.radius[0]) == (0, radius)
     assert found.p2_upper[0] >= q, "what it says of the runner-up is true"
     assert found.p1_lower[0] <= 1 - 2 * q
     single = smoothed.certify(image, radius=radius, samples=200_000)
     assert single.outcome is not None
-    assert single.outcome.tolist() == [[GIVEN_UP]]
+    assert single.outcome.tolist() == [[FUTILE]]
     again = npf.SmoothedClassifier(slabs, Gaussian(0.2), 3, batch_size=77)
     np.testing.assert_array_equal(
         again.certify(image, radius=[0.1, radius, 1.2 * both], runner_up=True, samples=200_000).votes, found.votes

@@ -14,7 +14,7 @@ from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.errors import InvalidInputError
 from noiseproof.sequential import (
     CERTIFIED,
-    GIVEN_UP,
+    FUTILE,
     UNDECIDED,
     FixedSample,
     JeffreysRule,
@@ -150,7 +150,7 @@ def test_decisions_are_comparisons() -> None:
     rule = JeffreysRule(LEVELS[0], 0.001, beta=0.01, cap=1000)
     successes, n = np.array([22, 21, 21, 0, 100, 600, 999]), np.array([22, 21, 22, 22, 200, 1000, 1001])
     assert rule.decide(successes, n).tolist() == [
-        CERTIFIED, UNDECIDED, UNDECIDED, GIVEN_UP, GIVEN_UP, GIVEN_UP, GIVEN_UP,
+        CERTIFIED, UNDECIDED, UNDECIDED, FUTILE, FUTILE, FUTILE, FUTILE,
     ]  # fmt: skip
     with pytest.raises(InvalidInputError, match="between 0 and n"):
         rule.decide(np.array([5]), np.array([4]))
@@ -238,7 +238,7 @@ def test_giving_up_at_the_cap_costs_nothing() -> None:
     for p in (0.8, 0.86, 0.9):
         assert exact_law(capped, p, cap).certified == pytest.approx(exact_law(plain, p, cap).certified, rel=1e-12)
     last = int(plain.certified_up_to(np.array([cap]))[0])
-    assert capped.decide(np.array([500 - last, 499 - last]), np.array([500, 500])).tolist() == [UNDECIDED, GIVEN_UP]
+    assert capped.decide(np.array([500 - last, 499 - last]), np.array([500, 500])).tolist() == [UNDECIDED, FUTILE]
     assert exact_law(capped, 0.7, cap).votes < 0.75 * cap
     assert exact_law(JeffreysRule(p0, 0.001, cap=10), 1.0, 10).votes == 1.0
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from noiseproof.cli.subject import Subject
     from noiseproof.noises import Noise
     from noiseproof.runs.records import Record, VoteTable
-    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = ["certify"]
 
@@ -255,14 +255,14 @@ def _fixed_votes(
     return FixedVotes(*counts, f"certified at {radius:g}", judge)
 
 
-def _is_counted(record: "Record | StoppedRecord") -> bool:
+def _is_counted(record: "Record | SequentialRecord") -> bool:
     if any(record.shard_path(number).exists() for number in record.shards):
         return True
     say("Nothing is counted yet: this part is empty, or another process is counting it.")
     return False
 
 
-def _say_next(record: "Record | StoppedRecord", *, json: bool) -> None:
+def _say_next(record: "Record | SequentialRecord", *, json: bool) -> None:
     if not json:
         say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")
 

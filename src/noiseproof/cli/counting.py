@@ -24,7 +24,7 @@ from noiseproof.errors import InvalidInputError, OutOfMemoryError
 from noiseproof.noises import from_spec
 from noiseproof.runs.fingerprint import ANSWERED, require_same_answers
 from noiseproof.runs.records import DATA_IMAGES, Record
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.storage.provenance import provenance, same_model
 from noiseproof.storage.stopwatch import Stopwatch
@@ -170,17 +170,17 @@ def _recorded(kind: type[RecordT], out: Path, settings: Any) -> RecordT | None:
     return found if _is_raised(found, wanted) else kind.create(out, wanted, {})
 
 
-def _as_recorded(settings: Any, recorded: Record | StoppedRecord) -> Any:
+def _as_recorded(settings: Any, recorded: Record | SequentialRecord) -> Any:
     """The settings, in the engine of the record where it has one."""
     return replace(settings, engine=recorded.settings.engine or settings.engine)
 
 
-def _is_raised(recorded: Record | StoppedRecord, settings: Any) -> bool:
+def _is_raised(recorded: Record | SequentialRecord, settings: Any) -> bool:
     """Whether the votes of a record are to go on under a higher cap."""
-    return isinstance(recorded, StoppedRecord) and recorded.goes_on_under(settings)
+    return isinstance(recorded, SequentialRecord) and recorded.goes_on_under(settings)
 
 
-def _keeps(engine: Engine, recorded: Record | StoppedRecord) -> bool:
+def _keeps(engine: Engine, recorded: Record | SequentialRecord) -> bool:
     """Whether what is asked for is what the record was made with, as far as can be said without making it."""
     made = recorded.settings.engine or {}
     same_precision = engine.precision.value in {"auto", made["precision"]} or made["precision"] == "as given"
@@ -201,7 +201,7 @@ def require_unchanged(subject: Subject, noise: "Noise | None", run: Path, device
         _require_answers(subject, recorded, names.device(device))
 
 
-def _require_answers(subject: Subject, recorded: Record | StoppedRecord, where: "torch.device") -> None:
+def _require_answers(subject: Subject, recorded: Record | SequentialRecord, where: "torch.device") -> None:
     """Raise RunError where the votes of a whole record, which nothing will be added to, are another classifier's.
 
     Uncompiled, and int8 in float32, which `require_same_answers` allows for: a look at 64 images shall not take a minute.
@@ -305,7 +305,7 @@ def _as_given(subject: Subject, engine: Engine) -> tuple[Any, int | None]:
     return subject.classifier, engine.batch_size
 
 
-def _shards(record: Record | StoppedRecord, part: tuple[int, int] | None) -> range:
+def _shards(record: Record | SequentialRecord, part: tuple[int, int] | None) -> range:
     """The shards of one part: every parts-th, so that all parts have as many images, give or take one shard."""
     if part is None:
         return record.shards

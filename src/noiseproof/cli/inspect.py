@@ -12,7 +12,7 @@ from noiseproof.cli.console import JsonOption, console, print_json, say
 
 if TYPE_CHECKING:
     from noiseproof.runs.records import Record
-    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = ["inspect"]
 
@@ -26,10 +26,10 @@ def inspect(
     Exits with 1 if shards are damaged; certify counts those anew.
     """
     from noiseproof.runs.records import Record
-    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.runs.sequential_records import SequentialRecord
 
-    stopped = (run / StoppedRecord.configuration).exists()
-    record: Record | StoppedRecord = StoppedRecord.open(run) if stopped else Record.open(run)
+    stopped = (run / SequentialRecord.configuration).exists()
+    record: Record | SequentialRecord = SequentialRecord.open(run) if stopped else Record.open(run)
     missing, faults = record.missing()
     found = _found(record, missing, [fault.what for fault in faults])
     if json:
@@ -45,7 +45,7 @@ def inspect(
         raise typer.Exit(1)
 
 
-def _found(record: "Record | StoppedRecord", missing: list[int], damaged: list[str]) -> dict[str, Any]:
+def _found(record: "Record | SequentialRecord", missing: list[int], damaged: list[str]) -> dict[str, Any]:
     settings = record.settings
     whole = [shard for shard in record.shards if shard not in set(missing)]
     shards = [record.shard_about(shard) for shard in whole]
@@ -69,7 +69,7 @@ def _found(record: "Record | StoppedRecord", missing: list[int], damaged: list[s
     }
 
 
-def _votes(record: "Record | StoppedRecord", images: int) -> int:
+def _votes(record: "Record | SequentialRecord", images: int) -> int:
     from noiseproof.runs.records import Record
 
     if isinstance(record, Record):

@@ -11,13 +11,13 @@ from noiseproof.noises import Noise
 from noiseproof.runs.counts import count_into, plan
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential import TYPICAL_VOTES, decide_into, plan_decision
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential.procedures import Procedure
 from noiseproof.smoothing import SmoothedClassifier
 
 __all__ = ["FixedVotes", "Job", "RecordT", "UntilKnown"]
 
-RecordT = TypeVar("RecordT", Record, StoppedRecord)
+RecordT = TypeVar("RecordT", Record, SequentialRecord)
 
 
 class Job(ABC, Generic[RecordT]):
@@ -81,7 +81,7 @@ class FixedVotes(Job[Record]):
 
 
 @dataclass(frozen=True)
-class UntilKnown(Job[StoppedRecord]):
+class UntilKnown(Job[SequentialRecord]):
     """As many votes as it takes.
 
     Attributes:
@@ -91,7 +91,7 @@ class UntilKnown(Job[StoppedRecord]):
 
     procedure: Procedure
     watched: str
-    record = StoppedRecord
+    record = SequentialRecord
     votes = TYPICAL_VOTES
     kept = "The votes so far are saved, of every image."
 
@@ -103,7 +103,7 @@ class UntilKnown(Job[StoppedRecord]):
         """Show images decided, votes an image, and how many are certified."""
         return Deciding(images, self.watched, self._certified)
 
-    def fill(self, record: StoppedRecord, smoothed: SmoothedClassifier, dataset: Dataset, **ways: Any) -> list[int]:
+    def fill(self, record: SequentialRecord, smoothed: SmoothedClassifier, dataset: Dataset, **ways: Any) -> list[int]:
         """Decide."""
         return decide_into(record, smoothed, dataset, **ways)
 

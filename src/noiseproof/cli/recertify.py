@@ -50,9 +50,9 @@ def recertify(
     """
     from noiseproof.errors import InvalidInputError
     from noiseproof.runs.records import Record
-    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.runs.sequential_records import SequentialRecord
 
-    if (run / StoppedRecord.configuration).exists():
+    if (run / SequentialRecord.configuration).exists():
         raise InvalidInputError(
             str(run),
             required="votes whose number was fixed beforehand: bounds for such do not hold where votes stopped by themselves",

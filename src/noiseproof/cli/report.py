@@ -20,7 +20,7 @@ from noiseproof.cli.console import (
 
 if TYPE_CHECKING:
     from noiseproof.reports import Analysis
-    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = ["as_data", "report", "show_analyses"]
 
@@ -44,10 +44,10 @@ def report(
     """
     from noiseproof.reports import analyse, write_report
     from noiseproof.runs.records import Record
-    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.runs.sequential_records import SequentialRecord
 
-    if any((run / StoppedRecord.configuration).exists() for run in runs):
-        _report_stopped([StoppedRecord.open(run) for run in runs], out, radii, json=json)
+    if any((run / SequentialRecord.configuration).exists() for run in runs):
+        _report_stopped([SequentialRecord.open(run) for run in runs], out, radii, json=json)
         return
     analyses = analyse([Record.open(run) for run in runs], alpha=alpha, radii=parse_radii(radii))
     files = write_report(analyses, out)
@@ -58,7 +58,7 @@ def report(
     say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
 
 
-def _report_stopped(records: "Sequence[StoppedRecord]", out: Path, radii: str | None, *, json: bool) -> None:
+def _report_stopped(records: "Sequence[SequentialRecord]", out: Path, radii: str | None, *, json: bool) -> None:
     from noiseproof.cli.stopped import as_stopped_data, show_stopped
     from noiseproof.reports import analyse_stopped, write_stopped_report
 

@@ -14,8 +14,8 @@ from noiseproof.errors import InvalidInputError
 if TYPE_CHECKING:
     from noiseproof.certificates import Certificate
     from noiseproof.noises import Noise
-    from noiseproof.reports.stopped import StoppedAnalysis
-    from noiseproof.runs.sequential_records import StoppedRecord
+    from noiseproof.reports.sequential import SequentialAnalysis
+    from noiseproof.runs.sequential_records import SequentialRecord
     from noiseproof.sequential.procedures import Procedure
 
 __all__ = ["as_stopped_data", "default_folder", "parse_procedure", "show_stopped", "show_stopped_record"]
@@ -63,9 +63,9 @@ def default_folder(run: Path, radius: str | None, within: float | None, *, runne
     return run / "-".join([*parts, "runner-up"] if runner_up else parts)
 
 
-def show_stopped_record(record: "StoppedRecord", *, radii: Sequence[float] | None, json: bool) -> None:
+def show_stopped_record(record: "SequentialRecord", *, radii: Sequence[float] | None, json: bool) -> None:
     """Print what a record decided, and with how many votes."""
-    from noiseproof.reports.stopped import analyse_stopped
+    from noiseproof.reports.sequential import analyse_stopped
 
     analysis = analyse_stopped([record], radii=radii)[0]
     if json:
@@ -74,7 +74,7 @@ def show_stopped_record(record: "StoppedRecord", *, radii: Sequence[float] | Non
     show_stopped([analysis])
 
 
-def as_stopped_data(analysis: "StoppedAnalysis") -> dict[str, Any]:
+def as_stopped_data(analysis: "SequentialAnalysis") -> dict[str, Any]:
     """Return the figures of a record as JSON-compatible data."""
     from noiseproof.reports.analysis import exact
 
@@ -107,11 +107,11 @@ def as_stopped_data(analysis: "StoppedAnalysis") -> dict[str, Any]:
     }
 
 
-def show_stopped(analyses: "Sequence[StoppedAnalysis]") -> None:
+def show_stopped(analyses: "Sequence[SequentialAnalysis]") -> None:
     """Print a table for every record."""
     from noiseproof.reports import round_down
     from noiseproof.reports.analysis import exact, percent_down
-    from noiseproof.reports.stopped import FIXED, LEANING
+    from noiseproof.reports.sequential import FIXED, LEANING
     from noiseproof.sequential.procedures import KnowRadius
 
     for analysis in analyses:

@@ -27,7 +27,7 @@ from noiseproof.errors import NoiseproofError, RunError
 from noiseproof.models import shipped
 from noiseproof.noises import Gaussian
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.storage.provenance import same_model
 from noiseproof.training import CHECKPOINT
 
@@ -275,7 +275,7 @@ def read_runs(network: Network, records: Path) -> tuple[list[Run], list[Missing]
     return runs, missing
 
 
-def read_decided(run: Run, radius: float) -> StoppedRecord | None:
+def read_decided(run: Run, radius: float) -> SequentialRecord | None:
     """Return the votes on a run's network that stopped when it was known whether this radius is certified.
 
     Looked for in the run's folder, under the names that `noiseproof certify --radius` gives, by winner and runner-up first;
@@ -285,10 +285,10 @@ def read_decided(run: Run, radius: float) -> StoppedRecord | None:
         RunError: they are not whole, of another network, noise or data set, or decide something else.
     """
     places = [run.record.path / f"radius-{radius:g}{kind}" for kind in ("-runner-up", "")]
-    path = next((place for place in places if (place / StoppedRecord.configuration).exists()), None)
+    path = next((place for place in places if (place / SequentialRecord.configuration).exists()), None)
     if path is None:
         return None
-    record, own = StoppedRecord.open(path), run.record.settings
+    record, own = SequentialRecord.open(path), run.record.settings
     settings, procedure = record.settings, record.settings.procedure
     _require(path, "network", own.model["digest"], settings.model.get("digest"))
     _require(path, "model", True, same_model(own.model, settings.model))
@@ -371,7 +371,7 @@ def _require_alike(runs: list[Run]) -> None:
         )
 
 
-def _require_whole(record: Record | StoppedRecord) -> None:
+def _require_whole(record: Record | SequentialRecord) -> None:
     left, faults = record.missing()
     if left:
         raise _UnfinishedError(

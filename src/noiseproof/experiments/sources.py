@@ -11,7 +11,7 @@ from typing import Any
 from noiseproof.experiments.runs import Run
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
-from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.runs.verification import Verified
 from noiseproof.training import LOG
 
@@ -47,7 +47,7 @@ class Source:
     more: Mapping[str, str]
 
 
-def sources(read: Mapping[str, Run | AttackRecord | StoppedRecord | Verified]) -> list[Source]:
+def sources(read: Mapping[str, Run | AttackRecord | SequentialRecord | Verified]) -> list[Source]:
     """Return the records in words, by their folder."""
     return [
         _of_verification(path, found)
@@ -57,13 +57,13 @@ def sources(read: Mapping[str, Run | AttackRecord | StoppedRecord | Verified]) -
     ]
 
 
-def _of_record(record: Record | AttackRecord | StoppedRecord) -> Source:
+def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
     settings, about = record.settings, record.about
     training = about.get("training", {})
     shards = [record.shard_about(shard) for shard in record.shards]
     trained = training.get("settings", {}).get("seed")
-    kinds = {Record: "votes", AttackRecord: "attack", StoppedRecord: "votes that stop"}
-    votes = f"up to {settings.procedure['cap']}" if isinstance(settings, StoppedSettings) else str(settings.samples)
+    kinds = {Record: "votes", AttackRecord: "attack", SequentialRecord: "votes that stop"}
+    votes = f"up to {settings.procedure['cap']}" if isinstance(settings, SequentialSettings) else str(settings.samples)
     more = {"Command": _command(about), "Network": _words(settings.model), "Noise": _words(settings.noise or {})}
     if isinstance(settings, AttackSettings):
         more |= {"Attack": _words(settings.attack), "Sizes": ", ".join(f"{size:g}" for size in settings.sizes)}
@@ -87,13 +87,13 @@ def _of_record(record: Record | AttackRecord | StoppedRecord) -> Source:
     )
 
 
-def _seconds(record: Record | AttackRecord | StoppedRecord, shards: Sequence[Mapping[str, Any]]) -> float | None:
+def _seconds(record: Record | AttackRecord | SequentialRecord, shards: Sequence[Mapping[str, Any]]) -> float | None:
     """Return what the shards took: their sum where one follows the other.
 
     Votes that stop by themselves are drawn for several shards at once, so their times overlap: how long one of them at
     least was worked on counts.
     """
-    overlapping = isinstance(record, StoppedRecord)
+    overlapping = isinstance(record, SequentialRecord)
     if not all("seconds" in shard and (not overlapping or "written" in shard) for shard in shards):
         return None
     times = [float(shard["seconds"]) for shard in shards]

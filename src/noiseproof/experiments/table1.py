@@ -22,7 +22,7 @@ from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.experiments.procedures import ALPHA, PAPERS_ALPHA, allowance, ours, papers
 from noiseproof.experiments.runs import CIFAR_SIGMA, Missing, Network, Run, read_decided, read_runs
 from noiseproof.reports.analysis import percent_down
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.verification import FILE, Verified
 from noiseproof.storage.files import write_atomically
 from noiseproof.training import CHECKPOINT
@@ -148,7 +148,7 @@ class Table1:
 
     rows: list[Row]
     missing: list[Missing]
-    sources: dict[str, Run | StoppedRecord | Verified] = field(default_factory=dict)
+    sources: dict[str, Run | SequentialRecord | Verified] = field(default_factory=dict)
 
     @property
     def measured(self) -> bool:
@@ -241,7 +241,7 @@ def _verification(folder: Path, data: str) -> str:
     return " && ".join([*commands, shlex.join(verify)])
 
 
-def _decided(table: Table1, runs: list[Run], radius: float, *, wanted: bool) -> list[StoppedRecord] | None:
+def _decided(table: Table1, runs: list[Run], radius: float, *, wanted: bool) -> list[SequentialRecord] | None:
     """Return the votes that stopped by themselves, of every seed, or None; what does not fit, or is wanted, is named."""
     found = []
     for run in runs:
@@ -272,7 +272,7 @@ def _decided(table: Table1, runs: list[Run], radius: float, *, wanted: bool) -> 
     return found
 
 
-def _cell(printed: float | None, runs: list[Run], decided: list[StoppedRecord] | None, radius: float) -> Cell:
+def _cell(printed: float | None, runs: list[Run], decided: list[SequentialRecord] | None, radius: float) -> Cell:
     """Return a cell of STN: certified at a radius, or, at 0, natural accuracy.
 
     The paper does not multiply natural accuracy, that of the class with most votes; ours is certified too: right, and

@@ -2,7 +2,7 @@
 
 from noiseproof.reports.analysis import Analysis, analyse, round_down
 from noiseproof.reports.page import ReportFiles, write_report
-from noiseproof.reports.stopped import analyse_stopped, write_stopped_report
+from noiseproof.reports.sequential import analyse_stopped, write_stopped_report
 from noiseproof.reports.training_curve import write_training_curve
 
 __all__ = [

@@ -13,7 +13,7 @@ from noiseproof.certified import Certified, require_enough_samples, samples_need
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
 from noiseproof.runs.records import DATA_IMAGES, Record, VoteTable, recertify
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = [
     "PAPER",
@@ -202,7 +202,7 @@ def table_radii(widest: float) -> list[float]:
     return chosen if len(chosen) > 1 else [0.0, *(float(round_down(widest * part, 2)) for part in (0.25, 0.5, 0.75))]
 
 
-def titles(records: Sequence[Record | StoppedRecord]) -> list[str]:
+def titles(records: Sequence[Record | SequentialRecord]) -> list[str]:
     """Return how reports call records: by objective and noise, where equal with their folder."""
     names = [_name(record) for record in records]
     return [
@@ -211,7 +211,7 @@ def titles(records: Sequence[Record | StoppedRecord]) -> list[str]:
     ]
 
 
-def _name(record: Record | StoppedRecord) -> str:
+def _name(record: Record | SequentialRecord) -> str:
     training: dict[str, Any] = record.about.get("training", {})
     objective = training.get("settings", {}).get("objective", {}).get("name")
     words = {

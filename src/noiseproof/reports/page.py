@@ -16,7 +16,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.reports.analysis import Analysis, Curve, exact, percent_down, round_down
 from noiseproof.reports.curves import NORMS, draw_curves, figure_png, figure_svg
 from noiseproof.runs.records import Record
-from noiseproof.runs.sequential_records import StoppedRecord
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.storage.files import write_atomically
 
 __all__ = ["ReportFiles", "about_run", "render", "write_files", "write_report"]
@@ -161,7 +161,7 @@ def _details(analysis: Analysis) -> dict[str, str]:
     return about_run(analysis.record, len(analysis.votes), {"Votes an image": votes})
 
 
-def about_run(record: Record | StoppedRecord, counted: int, more: Mapping[str, Any]) -> dict[str, str]:
+def about_run(record: Record | SequentialRecord, counted: int, more: Mapping[str, Any]) -> dict[str, str]:
     """Return what a report tells of how a record was made, as pairs of words.
 
     Args:

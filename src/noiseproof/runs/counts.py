@@ -19,7 +19,7 @@ from noiseproof.randomness import require_seed
 from noiseproof.runs.records import Record, RecordSettings, VoteTable, default_shard_size
 from noiseproof.sampling.counts import Progress
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.storage.stopwatch import Stopwatch
 
 __all__ = ["count_into", "plan", "require_the_recorded", "still_missing", "thumbnail"]
@@ -153,7 +153,7 @@ def plan(
 
 
 def still_missing(
-    record: Record | StoppedRecord,
+    record: Record | SequentialRecord,
     smoothed: SmoothedClassifier,
     dataset: Dataset,
     shards: Iterable[int] | None,
@@ -174,7 +174,7 @@ def still_missing(
 
 
 def require_the_recorded(
-    settings: RecordSettings | StoppedSettings, smoothed: SmoothedClassifier, dataset: Dataset
+    settings: RecordSettings | SequentialSettings, smoothed: SmoothedClassifier, dataset: Dataset
 ) -> None:
     """Raise RunError where votes would be recorded as something they are not; a callable's own digest is taken on trust."""
     found: dict[str, object] = {

@@ -24,7 +24,7 @@ from noiseproof.sampling.counts import Progress
 from noiseproof.sampling.scheduler import Arrival
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.certified import require_enough_samples
-from noiseproof.runs.sequential_records import StoppedRecord, StoppedSettings
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sequential.procedures import Procedure, procedure_from
 from noiseproof.storage.stopwatch import Stopwatch
 
@@ -49,7 +49,7 @@ def plan_decision(
     seed: int = 0,
     every: int = 1,
     limit: int | None = None,
-) -> StoppedSettings:
+) -> SequentialSettings:
     """Return the settings of a record of this data set: the first `limit` of every `every`-th image.
 
     Args:
@@ -71,7 +71,7 @@ def plan_decision(
     goal = procedure.goal
     require_enough_samples(goal.cap, procedure.votes_needed(dataset.num_classes), procedure.spec()["alpha"])
     indices = range(0, len(dataset), every)[:limit]
-    return StoppedSettings(
+    return SequentialSettings(
         data=dataset.about(),
         model=dict(model),
         noise=smoothed.noise.spec(),
@@ -87,7 +87,7 @@ def plan_decision(
 
 
 def decide_into(
-    record: StoppedRecord,
+    record: SequentialRecord,
     smoothed: SmoothedClassifier,
     dataset: Dataset,
     *,
@@ -140,13 +140,13 @@ def decide_into(
 
     def keep() -> None:
         with watch.stage("writing"):
-            desk.keep(scheduler.snapshot())
+            writer.keep(scheduler.snapshot())
 
     with ExitStack() as claims:
-        desk = _Desk(record, dataset, missing, scheduler.device, watch, claims)
+        writer = _ShardWriter(record, dataset, missing, scheduler.device, watch, claims)
         try:
-            for departure in scheduler.run(desk.arrivals()):
-                shard = desk.note(departure.index, departure.votes)
+            for departure in scheduler.run(writer.arrivals()):
+                shard = writer.note(departure.index, departure.votes)
                 on_image(int(departure.votes.sum()))
                 if shard is not None:
                     about = {
@@ -156,14 +156,14 @@ def decide_into(
                         "device": device_name(smoothed.classifier.device),
                         "versions": {name: version(name) for name in ("noiseproof", "torch", "numpy")},
                     }
-                    on_shard(shard.number, desk.close(shard, about))
+                    on_shard(shard.number, writer.close(shard, about))
         except BaseException as failure:
             try:
                 keep()
             except RunError as another:  # what failed first is what is told
                 failure.add_note(f"The votes so far were not kept: {another}")
             raise
-    return desk.busy
+    return writer.busy
 
 
 @dataclass
@@ -179,12 +179,12 @@ class _Shard:
     begun: float = field(default_factory=time.perf_counter)
 
 
-class _Desk:
+class _ShardWriter:
     """Opens shards as images are asked for, and closes them as their last image is decided."""
 
     def __init__(
         self,
-        record: StoppedRecord,
+        record: SequentialRecord,
         dataset: Dataset,
         missing: list[int],
         device: torch.device,

@@ -29,11 +29,11 @@ from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_ma
 from noiseproof.certified import Certified
 from noiseproof.sequential.procedures import Procedure, procedure_from
 
-__all__ = ["StoppedRecord", "StoppedSettings"]
+__all__ = ["SequentialRecord", "SequentialSettings"]
 
 
 @dataclass(frozen=True)
-class StoppedSettings(ShardSettings):
+class SequentialSettings(ShardSettings):
     """What decides the votes. Two records with equal settings hold equal votes.
 
     Attributes:
@@ -64,16 +64,16 @@ class StoppedSettings(ShardSettings):
 
 
 @dataclass(frozen=True)
-class StoppedRecord(ShardedRecord[StoppedSettings, VoteTable]):
+class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
     """A run folder with votes that stopped by themselves."""
 
     configuration = "sequential.json"
     version = 1
-    settings_type = StoppedSettings
+    settings_type = SequentialSettings
     command = "certify"
 
     @classmethod
-    def create(cls, path: Path, settings: StoppedSettings, about: Mapping[str, Any]) -> "StoppedRecord":
+    def create(cls, path: Path, settings: SequentialSettings, about: Mapping[str, Any]) -> "SequentialRecord":
         """Start a record, or go on with the one that is there: of equal settings, or with the same and a lower cap.
 
         Under a higher cap the votes that are there are kept, and images that are not decided by them go on. No evidence
@@ -89,7 +89,7 @@ class StoppedRecord(ShardedRecord[StoppedSettings, VoteTable]):
                 return found.raise_cap(settings, about)
         return super().create(path, settings, about)
 
-    def goes_on_under(self, settings: StoppedSettings) -> bool:
+    def goes_on_under(self, settings: SequentialSettings) -> bool:
         """Whether these settings are the record's but for a higher cap."""
         before, now = self.settings.procedure, settings.procedure
         if not before.get("cap", math.inf) < now.get("cap", -math.inf):
@@ -161,14 +161,14 @@ class StoppedRecord(ShardedRecord[StoppedSettings, VoteTable]):
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def raise_cap(self, settings: StoppedSettings, about: Mapping[str, Any]) -> "StoppedRecord":
+    def raise_cap(self, settings: SequentialSettings, about: Mapping[str, Any]) -> "SequentialRecord":
         """Keep all votes for a record under a higher cap, and put it in the place of this one.
 
         Killed before the new configuration is there, it leaves this record as it is, but for votes of shards that are not
         whole; killed later, the new one.
         """
         past = {"cap": self.settings.procedure["cap"], "about": dict(self.about)}
-        raised = StoppedRecord(self.path, settings, {**about, "raised_from": past})
+        raised = SequentialRecord(self.path, settings, {**about, "raised_from": past})
         with ExitStack() as claims:
             for shard in self.shards:
                 if not claims.enter_context(self.claim(shard)):

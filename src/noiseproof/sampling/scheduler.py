@@ -21,10 +21,10 @@ from noiseproof.storage.stopwatch import Stopwatch
 __all__ = ["Arrival", "Departure", "Scheduler"]
 
 _BATCHES_WAITING = 2
-"""Batches' worth of votes that the images on hand are owed, before further images are asked for."""
+"""Batches' worth of votes that the images on hand are requested, before further images are asked for."""
 
 _AHEAD = 16
-"""An image of n votes is owed n / 16 more, if not more anyway: at most 6 % of its votes are drawn in vain, and an image
+"""An image of n votes is requested n / 16 more, if not more anyway: at most 6 % of its votes are drawn in vain, and an image
 that needs all votes gets them in some 130 turns."""
 
 
@@ -61,18 +61,18 @@ class Departure:
 
 
 @dataclass(eq=False)
-class _Guest:
+class _Slot:
     """An image on hand: its place in the window, and how many samples it was given."""
 
     index: int
     place: int
     drawn: int
-    owed: int = 1
+    requested: int = 1
 
 
 @dataclass(frozen=True)
 class _Batch:
-    guests: list[_Guest]
+    slots: list[_Slot]
     spans: list[Span]
     labels: Int[Tensor, " rows"]
 
@@ -125,7 +125,7 @@ class Scheduler:
         self._classes, self._size = num_classes, batch_size
         self._fixed, self._channels_last = fixed_batch_size, channels_last
         self._progress, self._watch, self._shrunk = progress, stopwatch or Stopwatch(), shrunk
-        self._guests: list[_Guest] = []
+        self._slots: list[_Slot] = []
         self._under_way: deque[_Batch] = deque()
         self._window: Float[Tensor, "places *shape"] | None = None
         self._votes = np.zeros((0, num_classes), dtype=np.int64)
@@ -144,7 +144,7 @@ class Scheduler:
             OutOfMemoryError: not even one row fits, or the batch size is fixed.
         """
         while True:
-            yield from self._admit(arrivals, until)
+            yield from self._enqueue(arrivals, until)
             waiting = self._fill(until)
             if waiting:
                 self._launch(waiting)
@@ -211,36 +211,36 @@ class Scheduler:
 
     def snapshot(self) -> dict[int, Int[np.ndarray, " classes"]]:
         """Return the votes so far of the images on hand, by index: with them each can go on another time."""
-        return {guest.index: self._votes[guest.place].copy() for guest in self._guests}
+        return {slot.index: self._votes[slot.place].copy() for slot in self._slots}
 
     @property
     def _depth(self) -> int:
         """Batches under way while another is looked at."""
         return 1 if self.device.type == "cuda" else 0
 
-    def _admit(self, arrivals: Iterator[Arrival], until: int | None) -> Iterator[Departure]:
-        """Take images in until those on hand are owed some batches; those that are decided already depart at once."""
+    def _enqueue(self, arrivals: Iterator[Arrival], until: int | None) -> Iterator[Departure]:
+        """Take images in until those on hand are requested some batches; those that are decided already depart at once."""
         wanted = _BATCHES_WAITING * self._size * (1 + self._depth)
-        while (owed := sum(guest.owed for guest in self._guests)) < wanted:
-            entered = [self._enter(arrival) for arrival in islice(arrivals, -((owed - wanted) // self._newcomer))]
+        while (requested := sum(slot.requested for slot in self._slots)) < wanted:
+            entered = [self._enter(arrival) for arrival in islice(arrivals, -((requested - wanted) // self._newcomer))]
             if not entered:
                 return
-            ended = self._ended(self._votes[[guest.place for guest in entered]], until)
-            self._owe([guest for guest, out in zip(entered, ended, strict=True) if not out], until)
-            for guest, out in zip(entered, ended, strict=True):
+            ended = self._ended(self._votes[[slot.place for slot in entered]], until)
+            self._request([slot for slot, out in zip(entered, ended, strict=True) if not out], until)
+            for slot, out in zip(entered, ended, strict=True):
                 if out:
-                    yield self._depart(guest)
+                    yield self._retire(slot)
 
-    def _enter(self, arrival: Arrival) -> _Guest:
+    def _enter(self, arrival: Arrival) -> _Slot:
         if not self._free:
             self._grow(arrival.pixels)
         place = self._free.pop()
         assert self._window is not None  # noqa: S101 - grown when the first image came
         self._window[place] = arrival.pixels
         self._votes[place] = arrival.votes
-        guest = _Guest(arrival.index, place, int(arrival.votes.sum()))
-        self._guests.append(guest)
-        return guest
+        slot = _Slot(arrival.index, place, int(arrival.votes.sum()))
+        self._slots.append(slot)
+        return slot
 
     def _grow(self, like: Float[Tensor, "*shape"]) -> None:
         """Double the window."""
@@ -253,49 +253,49 @@ class Scheduler:
         self._votes = np.concatenate([self._votes, np.zeros((more, self._classes), dtype=np.int64)])
         self._free.extend(range(places + more - 1, places - 1, -1))
 
-    def _depart(self, guest: _Guest) -> Departure:
-        self._guests.remove(guest)
-        self._free.append(guest.place)
-        return Departure(guest.index, self._votes[guest.place].copy())
+    def _retire(self, slot: _Slot) -> Departure:
+        self._slots.remove(slot)
+        self._free.append(slot.place)
+        return Departure(slot.index, self._votes[slot.place].copy())
 
     def _ended(self, votes: Int[np.ndarray, "rows classes"], until: int | None) -> Bool[np.ndarray, " rows"]:
         ended = self.goal.ended(votes)
         return ended if until is None else np.asarray(ended | (votes.sum(-1) >= until))
 
-    def _owe(self, guests: list[_Guest], until: int | None) -> None:
+    def _request(self, slots: list[_Slot], until: int | None) -> None:
         """Work out how many samples each is to get next."""
-        if not guests:
+        if not slots:
             return
-        votes = self._votes[[guest.place for guest in guests]]
+        votes = self._votes[[slot.place for slot in slots]]
         n = votes.sum(-1)
-        owed = np.maximum(self.goal.pending(votes), n // _AHEAD)
+        requested = np.maximum(self.goal.pending(votes), n // _AHEAD)
         most = np.minimum(self.goal.cap, self.goal.cap if until is None else until) - n
-        for guest, count in zip(guests, np.minimum(owed, most).tolist(), strict=True):
-            guest.owed = count
+        for slot, count in zip(slots, np.minimum(requested, most).tolist(), strict=True):
+            slot.requested = count
 
-    def _fill(self, until: int | None) -> list[tuple[_Guest, int]]:
-        """Share out the next batch: first what is owed to images that await no answer, then whatever room is left."""
+    def _fill(self, until: int | None) -> list[tuple[_Slot, int]]:
+        """Share out the next batch: first what is requested to images that await no answer, then whatever room is left."""
         cap = self.goal.cap if until is None else min(until, self.goal.cap)
-        awaiting = {guest for batch in self._under_way for guest in batch.guests}
-        shares = dict.fromkeys(self._guests, 0)
+        awaiting = {slot for batch in self._under_way for slot in batch.slots}
+        shares = dict.fromkeys(self._slots, 0)
         room = self._size
-        for guest in self._guests:
-            if guest not in awaiting:
-                shares[guest] = min(guest.owed, room)
-                room -= shares[guest]
-        able = [guest for guest in self._guests if guest.drawn + shares[guest] < cap]
+        for slot in self._slots:
+            if slot not in awaiting:
+                shares[slot] = min(slot.requested, room)
+                room -= shares[slot]
+        able = [slot for slot in self._slots if slot.drawn + shares[slot] < cap]
         while room and able:
             each = max(1, room // len(able))
-            for guest in able:
-                more = min(each, room, cap - guest.drawn - shares[guest])
-                shares[guest] += more
+            for slot in able:
+                more = min(each, room, cap - slot.drawn - shares[slot])
+                shares[slot] += more
                 room -= more
-            able = [guest for guest in able if guest.drawn + shares[guest] < cap]
-        return [(guest, count) for guest, count in shares.items() if count]
+            able = [slot for slot in able if slot.drawn + shares[slot] < cap]
+        return [(slot, count) for slot, count in shares.items() if count]
 
-    def _launch(self, waiting: list[tuple[_Guest, int]]) -> None:
+    def _launch(self, waiting: list[tuple[_Slot, int]]) -> None:
         assert self._window is not None  # noqa: S101 - there are images
-        spans = [Span(guest.place, guest.index, self._phase, guest.drawn, count) for guest, count in waiting]
+        spans = [Span(slot.place, slot.index, self._phase, slot.drawn, count) for slot, count in waiting]
         rows = Rows(spans, self.device)
         try:
             labels = classify_rows(
@@ -313,10 +313,10 @@ class Scheduler:
             self._size = -(-self._size // 2)
             self._shrunk(self._size)
             return
-        for guest, count in waiting:
-            guest.drawn += count
+        for slot, count in waiting:
+            slot.drawn += count
         self.drawn += len(rows)
-        self._under_way.append(_Batch([guest for guest, _ in waiting], spans, labels))
+        self._under_way.append(_Batch([slot for slot, _ in waiting], spans, labels))
         if self._progress is not None:
             self._progress(len(rows))
 
@@ -327,7 +327,7 @@ class Scheduler:
             valid = labels != INVALID
             counts = np.array([span.count for span in batch.spans])
             first = np.cumsum(counts) - counts
-            places = np.array([guest.place for guest in batch.guests])
+            places = np.array([slot.place for slot in batch.slots])
             votes = np.zeros((len(labels), self._classes), dtype=np.int64)
             votes[valid.nonzero(), labels[valid]] = 1
             votes = np.cumsum(votes, axis=0)
@@ -336,20 +336,20 @@ class Scheduler:
             ended = np.where(self._ended(votes, until), np.arange(len(labels)), len(labels))
             stop = np.minimum.reduceat(ended, first)  # the first look that ends it, or beyond the span
             last = first + counts - 1
-            here = set(self._guests).intersection(batch.guests)  # the others were decided by the batch before
+            here = set(self._slots).intersection(batch.slots)  # the others were decided by the batch before
             used = np.arange(len(labels)) <= np.repeat(
-                np.where([guest in here for guest in batch.guests], stop, -1), counts
+                np.where([slot in here for slot in batch.slots], stop, -1), counts
             )
             self._require_valid(batch, used & ~valid)
-            out: list[_Guest] = []
-            stay: list[_Guest] = []
-            for i, guest in enumerate(batch.guests):
-                if guest in here:
-                    self._votes[guest.place] = votes[min(stop[i], last[i])]
-                    (out if stop[i] <= last[i] else stay).append(guest)
-            self._owe(stay, until)
-        for guest in out:
-            yield self._depart(guest)
+            out: list[_Slot] = []
+            stay: list[_Slot] = []
+            for i, slot in enumerate(batch.slots):
+                if slot in here:
+                    self._votes[slot.place] = votes[min(stop[i], last[i])]
+                    (out if stop[i] <= last[i] else stay).append(slot)
+            self._request(stay, until)
+        for slot in out:
+            yield self._retire(slot)
 
     def _require_valid(self, batch: _Batch, invalid: Bool[np.ndarray, " rows"]) -> None:
         """Raise where a row that counts got no label; those beyond a stop might as well not have been drawn."""

@@ -1,6 +1,6 @@
 """Stop when you know: certificates, radii and predictions that hold at whatever vote one stops (THEORY: `jeffreys`)."""
 
-from noiseproof.sequential.base import CERTIFIED, GIVEN_UP, UNDECIDED, Rule
+from noiseproof.sequential.base import CERTIFIED, FUTILE, UNDECIDED, Rule
 from noiseproof.sequential.baselines import FixedSample, KrichevskyTrofimov, Stages, UnionBound
 from noiseproof.sequential.boundary import JeffreysRule, first_certifying, first_reaching, log_threshold, most_failures
 from noiseproof.sequential.confidence_sequence import AnytimeSinglePhase, lower_bound, rest_bound
@@ -8,13 +8,13 @@ from noiseproof.sequential.e_process import log_evidence
 from noiseproof.sequential.goal import Goal
 from noiseproof.sequential.law import Law, exact_law, information_limit
 from noiseproof.sequential.prior import FittedPrior, fit_prior
-from noiseproof.sequential.rules import Exceeds, Level, NameWinner, WithinPrecision
+from noiseproof.sequential.rules import Exceeds, IdentifyTopClass, Level, WithinPrecision
 from noiseproof.sequential.runner_up import AheadOfAll, PairEvidence
 from noiseproof.sequential.winner import winner_certain, winner_votes_needed
 
 __all__ = [
     "CERTIFIED",
-    "GIVEN_UP",
+    "FUTILE",
     "UNDECIDED",
     "AheadOfAll",
     "AnytimeSinglePhase",
@@ -22,11 +22,11 @@ __all__ = [
     "FittedPrior",
     "FixedSample",
     "Goal",
+    "IdentifyTopClass",
     "JeffreysRule",
     "KrichevskyTrofimov",
     "Law",
     "Level",
-    "NameWinner",
     "PairEvidence",
     "Rule",
     "Stages",

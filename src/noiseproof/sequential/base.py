@@ -9,9 +9,9 @@ from jaxtyping import Int
 
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["CERTIFIED", "GIVEN_UP", "UNDECIDED", "Rule", "require_p0"]
+__all__ = ["CERTIFIED", "FUTILE", "UNDECIDED", "Rule", "require_p0"]
 
-CERTIFIED, UNDECIDED, GIVEN_UP = 1, 0, -1
+CERTIFIED, UNDECIDED, FUTILE = 1, 0, -1
 
 Counts = Int[np.ndarray, "*batch"]
 
@@ -37,13 +37,13 @@ class Rule(ABC):
 
     @final
     def decide(self, successes: Counts, n: Counts) -> Counts:
-        """Return `CERTIFIED`, `UNDECIDED` or `GIVEN_UP` for `successes` votes out of n."""
+        """Return `CERTIFIED`, `UNDECIDED` or `FUTILE` for `successes` votes out of n."""
         if n.size and not ((successes >= 0).all() and (successes <= n).all()):
             raise InvalidInputError(
                 "successes", required="between 0 and n", got="others", remedy="Pass the votes of one class."
             )
         failures = n - successes
-        futile = np.where(failures >= self.given_up_from(n), GIVEN_UP, UNDECIDED)
+        futile = np.where(failures >= self.given_up_from(n), FUTILE, UNDECIDED)
         return np.asarray(np.where(failures <= self.certified_up_to(n), CERTIFIED, futile))
 
 

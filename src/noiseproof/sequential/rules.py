@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from noiseproof.bounds.base import Interval, require_alpha
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.sequential.base import CERTIFIED, GIVEN_UP, UNDECIDED, require_p0
+from noiseproof.sequential.base import CERTIFIED, FUTILE, UNDECIDED, require_p0
 from noiseproof.sequential.boundary import first_reaching, log_threshold, most_failures
 from noiseproof.sequential.confidence_sequence import AnytimeSinglePhase, lower_bound
 from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
@@ -19,7 +19,7 @@ from noiseproof.sequential.law import information_limit
 from noiseproof.sequential.prior import FittedPrior
 from noiseproof.sequential.winner import winner_certain
 
-__all__ = ["Exceeds", "Level", "NameWinner", "WithinPrecision"]
+__all__ = ["Exceeds", "IdentifyTopClass", "Level", "WithinPrecision"]
 
 Table = Int[np.ndarray, "rows classes"]
 Counts = Int[np.ndarray, " rows"]
@@ -42,7 +42,7 @@ class Exceeds(Goal):
     """For every level p0, ascending: is the probability of the class with most votes above it?
 
         CERTIFIED: W(A, f; p0) >= (1 + c_1)/alpha, with c_1 that of the lowest level (`log_threshold`);
-        GIVEN_UP:  W(f, A; 1 - p0) >= 1/beta, so that p < p0;
+        FUTILE:  W(f, A; 1 - p0) >= 1/beta, so that p < p0;
         UNDECIDED: neither.
     It ends when no level is undecided that the votes up to the cap could still certify.
 
@@ -87,12 +87,12 @@ class Exceeds(Goal):
         return int(self._ladders[0][0].first(np.zeros(1, dtype=np.int64))[0])
 
     def outcomes(self, votes: Table) -> Int[np.ndarray, "rows levels"]:
-        """Return CERTIFIED, GIVEN_UP or UNDECIDED for every level."""
+        """Return CERTIFIED, FUTILE or UNDECIDED for every level."""
         leader, failures = _leader(votes)
         n = leader + failures
         columns = []
         for sure, futile in self._ladders:
-            lost = np.where(leader <= futile.most(n), GIVEN_UP, UNDECIDED)
+            lost = np.where(leader <= futile.most(n), FUTILE, UNDECIDED)
             columns.append(np.where(failures <= sure.most(n), CERTIFIED, lost))
         return np.stack(columns, axis=-1)
 
@@ -167,7 +167,7 @@ class Exceeds(Goal):
 
 
 @dataclass(frozen=True)
-class NameWinner(Goal):
+class IdentifyTopClass(Goal):
     """Is the class with most votes the most probable one (`winner_certain`)?
 
     Args:
@@ -264,11 +264,11 @@ class WithinPrecision(Goal):
         return AnytimeSinglePhase().interval(votes, None, self.alpha)
 
     def outcomes(self, votes: Table) -> Counts:
-        """Return CERTIFIED where some radius is, GIVEN_UP where none can be, else UNDECIDED."""
+        """Return CERTIFIED where some radius is, FUTILE where none can be, else UNDECIDED."""
         leader, failures = _leader(votes)
         hopeless = lower_bound(failures, leader + failures, self.beta) >= 0.5
         sure = self.statement(votes).p1_lower > 0.5
-        return np.where(sure, CERTIFIED, np.where(hopeless, GIVEN_UP, UNDECIDED))
+        return np.where(sure, CERTIFIED, np.where(hopeless, FUTILE, UNDECIDED))
 
     def ended(self, votes: Table) -> Flags:
         """Whether the radius is precise, or will not be certified, at a look; or the cap is reached."""

@@ -16,7 +16,7 @@ from scipy.special import log_ndtr, logsumexp, ndtr, ndtri, xlogy
 
 from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.sequential.base import CERTIFIED, GIVEN_UP, UNDECIDED
+from noiseproof.sequential.base import CERTIFIED, FUTILE, UNDECIDED
 from noiseproof.sequential.confidence_sequence import lower_bound
 from noiseproof.sequential.e_process import rounded_down
 from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
@@ -140,7 +140,7 @@ class AheadOfAll(Goal):
 
         CERTIFIED: A is named by `winner_certain` at .02 alpha, and E >= 1/(.98 alpha) for A and the runner-up
             (`PairEvidence`), at this t and all smaller ones;
-        GIVEN_UP:  Phi^-1(upper bound of p_A at beta/2) - Phi^-1(lower bound of p_B at beta/(2(k - 1))) < 2t for the
+        FUTILE:  Phi^-1(upper bound of p_A at beta/2) - Phi^-1(lower bound of p_B at beta/(2(k - 1))) < 2t for the
             runner-up B, by confidence sequences;
         UNDECIDED: neither.
     It ends when no t is undecided that the votes up to the cap could still certify. Looks are 2 % of the votes apart.
@@ -187,7 +187,7 @@ class AheadOfAll(Goal):
         return tuple(PairEvidence(t) for t in self.shifts)
 
     def outcomes(self, votes: Table) -> Int[np.ndarray, "rows levels"]:
-        """Return CERTIFIED, GIVEN_UP or UNDECIDED for every t."""
+        """Return CERTIFIED, FUTILE or UNDECIDED for every t."""
         n, winner, rival = _counted(votes)
         found = np.full((len(votes), len(self.shifts)), UNDECIDED)
         certain = np.ones(len(votes), dtype=bool)
@@ -200,7 +200,7 @@ class AheadOfAll(Goal):
             certain = enough
             found[enough, column] = CERTIFIED
             found[~ahead, column] = np.where(
-                self._lost(evidence, winner[~ahead], rival[~ahead], n[~ahead], votes.shape[-1]), GIVEN_UP, UNDECIDED
+                self._lost(evidence, winner[~ahead], rival[~ahead], n[~ahead], votes.shape[-1]), FUTILE, UNDECIDED
             )
         return found
 

@@ -18,15 +18,15 @@ from noiseproof.reports.analysis import table_radii, titles
 from noiseproof.reports.curves import COLOURS
 from noiseproof.reports.page import ReportFiles, about_run, render, write_files
 from noiseproof.runs.records import VoteTable
-from noiseproof.runs.sequential_records import StoppedRecord
-from noiseproof.sequential import CERTIFIED, GIVEN_UP, UNDECIDED, Exceeds
+from noiseproof.runs.sequential_records import SequentialRecord
+from noiseproof.sequential import CERTIFIED, FUTILE, UNDECIDED, Exceeds
 from noiseproof.sequential.procedures import DecideRadii
 
 __all__ = [
     "FIXED",
     "LEANING",
     "Decided",
-    "StoppedAnalysis",
+    "SequentialAnalysis",
     "Usage",
     "analyse_stopped",
     "draw_votes",
@@ -79,7 +79,7 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class StoppedAnalysis:
+class SequentialAnalysis:
     """One record, read.
 
     Attributes:
@@ -92,7 +92,7 @@ class StoppedAnalysis:
     """
 
     name: str
-    record: StoppedRecord
+    record: SequentialRecord
     votes: VoteTable
     certified: Certified
     rows: tuple[Decided, ...]
@@ -121,8 +121,8 @@ class StoppedAnalysis:
 
 
 def analyse_stopped(
-    records: Sequence[StoppedRecord], *, radii: Sequence[float] | None = None, names: Sequence[str] | None = None
-) -> list[StoppedAnalysis]:
+    records: Sequence[SequentialRecord], *, radii: Sequence[float] | None = None, names: Sequence[str] | None = None
+) -> list[SequentialAnalysis]:
     """Read records of votes that stopped by themselves.
 
     Args:
@@ -151,14 +151,14 @@ def analyse_stopped(
         votes = record.read()
         certified = record.certify(votes)
         found.append(
-            StoppedAnalysis(
+            SequentialAnalysis(
                 name, record, votes, certified, _rows(record, votes, certified, radii), _usage(record, votes)
             )
         )
     return found
 
 
-def draw_votes(analyses: Sequence[StoppedAnalysis]) -> Figure:
+def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
     """Draw the votes of every image, sorted, on a logarithmic scale; the information limit beneath as a thin line."""
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -184,7 +184,7 @@ def draw_votes(analyses: Sequence[StoppedAnalysis]) -> Figure:
     return figure
 
 
-def write_stopped_report(analyses: Sequence[StoppedAnalysis], out: Path) -> ReportFiles:
+def write_stopped_report(analyses: Sequence[SequentialAnalysis], out: Path) -> ReportFiles:
     """Write the page to `out`, and its plot beside it as PNG and SVG; it loads nothing.
 
     Raises:
@@ -209,7 +209,7 @@ def write_stopped_report(analyses: Sequence[StoppedAnalysis], out: Path) -> Repo
 
 
 def _rows(
-    record: StoppedRecord, votes: VoteTable, certified: Certified, radii: Sequence[float] | None
+    record: SequentialRecord, votes: VoteTable, certified: Certified, radii: Sequence[float] | None
 ) -> tuple[Decided, ...]:
     procedure, outcome = record.procedure, certified.outcome
     assert outcome is not None  # noqa: S101 - every procedure gives it
@@ -220,20 +220,20 @@ def _rows(
         widest = float(np.max(certified.radius, initial=0.0))
         shown = tuple(table_radii(widest) if radii is None else radii)
         reached = (certified.radius[:, None] >= np.array(shown)) & (certified.prediction != ABSTAIN)[:, None]
-        columns = np.where(reached, CERTIFIED, np.where(outcome == GIVEN_UP, GIVEN_UP, UNDECIDED))
+        columns = np.where(reached, CERTIFIED, np.where(outcome == FUTILE, FUTILE, UNDECIDED))
     return tuple(
         Decided(
             float(radius),
             float(((column == CERTIFIED) & right).mean()),
             float(((column == CERTIFIED) & ~right).mean()),
-            float((column == GIVEN_UP).mean()),
+            float((column == FUTILE).mean()),
             float((column == UNDECIDED).mean()),
         )
         for radius, column in zip(shown, columns.T, strict=True)
     )
 
 
-def _usage(record: StoppedRecord, table: VoteTable) -> Usage:
+def _usage(record: SequentialRecord, table: VoteTable) -> Usage:
     used, procedure = table.votes.sum(-1), record.procedure
     over, fixed = None, None
     if isinstance(procedure, DecideRadii):
@@ -274,7 +274,7 @@ def _votes_to_certify(
     return high
 
 
-def _tiles(analysis: StoppedAnalysis) -> list[dict[str, Any]]:
+def _tiles(analysis: SequentialAnalysis) -> list[dict[str, Any]]:
     votes, used = analysis.votes, analysis.votes.votes.sum(-1)
     outcome = analysis.certified.outcome
     assert outcome is not None  # noqa: S101 - every procedure gives it
@@ -282,7 +282,7 @@ def _tiles(analysis: StoppedAnalysis) -> list[dict[str, Any]]:
     for row in np.lexsort((votes.index, -used))[:_TILES]:
         prediction, label = int(analysis.certified.prediction[row]), int(votes.label[row])
         state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
-        words = "not certifiable" if (outcome[row] == GIVEN_UP).any() else "undecided"
+        words = "not certifiable" if (outcome[row] == FUTILE).any() else "undecided"
         radius = np.floor(1000 * analysis.certified.radius[row]) / 1000
         tiles.append(
             {
@@ -299,7 +299,7 @@ def _tiles(analysis: StoppedAnalysis) -> list[dict[str, Any]]:
     return tiles
 
 
-def _details(analysis: StoppedAnalysis) -> dict[str, str]:
+def _details(analysis: SequentialAnalysis) -> dict[str, str]:
     procedure = {
         name: value
         for name, value in analysis.record.settings.procedure.items()
