@@ -15,7 +15,6 @@ from noiseproof.bounds import (
     Bound,
     Interval,
     SinglePhase,
-    SisonGlaz,
     TwoPhase,
     WinnerRunnerUp,
     clopper_pearson_lower,
@@ -258,35 +257,6 @@ def test_mean_radius_where_no_class_dominates(p: tuple[float, float], expected: 
             found = bound(votes, alpha=0.001)
             radius = NeymanPearson().radius(Gaussian(1.0), found.p1_lower, found.p2_upper).mean()
             assert radius == pytest.approx(expected[type(bound).__name__], abs=1e-3)
-
-
-# Counts, lower end of the winner, upper end of the runner-up at alpha = 0.05, computed with statsmodels 0.14's
-# multinomial_proportions_confint(method="sison-glaz").
-SISON_GLAZ = [
-    ([56, 72, 73, 59, 62, 87, 58], 0.145610278372591, 0.2007583036334055),
-    ([95, 5, 0], 0.92, 0.09312322751690554),
-    ([60, 30, 10], 0.51, 0.40223996253347793),
-    ([9000, 600, 400], 0.8945, 0.06564422236619917),
-    ([40, 35, 25], 0.3, 0.4591151966515911),
-    ([97, 1, 1, 1], 0.95, 0.043447984314459245),
-]
-
-
-@pytest.mark.parametrize(("counts", "lower", "upper"), SISON_GLAZ)
-def test_sison_glaz_is_the_published_procedure(counts: list[int], lower: float, upper: float) -> None:
-    with pytest.warns(UserWarning, match="not exact"):
-        found = SisonGlaz()(np.array([counts, counts]), alpha=0.05)
-    assert found.p1_lower == pytest.approx([lower] * 2, abs=1e-12)
-    assert found.p2_upper == pytest.approx([upper] * 2, rel=1e-11)
-
-
-def test_sison_glaz_claims_certainty_and_fails_the_enumeration() -> None:
-    """100 of 100 votes give p1_lower = 1; the coverage test above would catch it."""
-    with pytest.warns(UserWarning, match="prove nothing"):
-        assert SisonGlaz()(np.array([[100, 0, 0]]), alpha=0.05).p1_lower[0] == 1.0
-    with pytest.warns(UserWarning, match="prove nothing"):
-        outcomes = Enumeration(SisonGlaz(), 13, 2, 0.05)
-    assert outcomes.failure_probability(np.array([0.9, 0.1]))[0] > 0.05
 
 
 # ---- the abstention test of predict ----------------------------------------------------------------------------------

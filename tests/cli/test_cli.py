@@ -353,14 +353,15 @@ def test_of_a_population_only_images_from_all_over_the_data_speak(run: Path, tmp
     assert not from_all_over(dataclasses.replace(record, about={}), 60), "of an earlier version"
 
 
-def test_intervals_that_prove_nothing_say_nothing_with_confidence(run: Path) -> None:
-    options = ("--bound", "sison-glaz", "--alpha", 0.05, "--radii", "0,0.1411764705882353")
+def test_radii_are_shown_in_full_and_the_released_intervals_are_no_choice(run: Path) -> None:
+    options = ("--bound", "bonferroni", "--alpha", 0.05, "--radii", "0,0.1411764705882353")
     shown = noiseproof("recertify", run, *options, "--json")
     found = json.loads(shown.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert found["procedure"].endswith("no proof")
-    assert (found["allowance"], found["population_lower_bound"], found["confidence"]) == (None, None, None)
+    assert found["procedure"] == "Bonferroni, NeymanPearson, alpha 0.05"
+    assert found["confidence"] == 0.95
     assert list(found["certified_accuracy"]) == ["0", "0.1411764705882353"], "0.141176 is another radius"
-    assert "no proof" in one_line(noiseproof("recertify", run, *options).stdout)
+    refused = noiseproof("recertify", run, "--bound", "sison-glaz", code=2)
+    assert "sison-glaz" in one_line(refused.stderr)
 
 
 def test_a_model_that_wants_pixels_on_another_scale_is_refused(mine: Path) -> None:

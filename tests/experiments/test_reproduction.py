@@ -23,7 +23,6 @@ from typer.testing import CliRunner
 
 from mutation import mutated
 from noiseproof.attacks import PGD
-from noiseproof.bounds import SisonGlaz
 from noiseproof.cli import app
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import InvalidInputError, RunError
@@ -37,6 +36,7 @@ from noiseproof.experiments import (
     runs,
     table1,
 )
+from noiseproof.experiments.released import sison_glaz
 from noiseproof.experiments.sources import sources
 from noiseproof.models import PaperCIFAR, build, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
@@ -559,8 +559,7 @@ def test_ways_of_reading_the_same_votes(records: Path, truth: dict[str, Any]) ->
 
 def released_radius(votes: Votes, passed: float, sigma: float) -> float:
     """The released code's formula at its hundred orders, one after the other."""
-    with pytest.warns(UserWarning, match="not exact"):
-        found = SisonGlaz()(votes[None], alpha=passed)
+    found = sison_glaz(votes[None], alpha=passed)
     p1, p2 = float(found.p1_lower[0]), float(found.p2_upper[0])
     if p1 <= p2:
         return 0.0

@@ -4,7 +4,6 @@ from noiseproof.bounds.base import Bound, Interval, clopper_pearson_lower, clopp
 from noiseproof.bounds.bonferroni import Bonferroni
 from noiseproof.bounds.rank_test import rank_verified, votes_to_verify
 from noiseproof.bounds.single_phase import SinglePhase
-from noiseproof.bounds.sison_glaz import SisonGlaz
 from noiseproof.bounds.two_phase import TwoPhase
 from noiseproof.bounds.winner_runner_up import WinnerRunnerUp
 
@@ -13,7 +12,6 @@ __all__ = [
     "Bound",
     "Interval",
     "SinglePhase",
-    "SisonGlaz",
     "TwoPhase",
     "WinnerRunnerUp",
     "clopper_pearson_lower",

@@ -6,7 +6,7 @@ Notation: k classes, N_j votes for class j out of n, p_j the true probability th
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -53,9 +53,6 @@ class Bound(ABC):
 
     selection_samples: int
     """Votes that only choose the class and are not counted again (0: one phase)."""
-
-    proves: ClassVar[bool] = True
-    """Whether the statement holds with the confidence that is asked for; not of what is here for reproduction alone."""
 
     @abstractmethod
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:

@@ -176,17 +176,16 @@ def resumable(what: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def summary_dict(title: str, summary: "Summary", *, proves: bool = True) -> dict[str, Any]:
+def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:
     """Return a summary as JSON-compatible data.
 
     Args:
         title: of the procedure.
         summary: its figures.
-        proves: whether its bound holds; without that nothing is said with confidence.
     """
     from noiseproof.reports.analysis import exact
 
-    population = summary.population if proves else None
+    population = summary.population
     return {
         "procedure": title,
         "images": summary.images,
@@ -197,11 +196,11 @@ def summary_dict(title: str, summary: "Summary", *, proves: bool = True) -> dict
             exact(radius): float(accuracy)
             for radius, accuracy in zip(summary.radii, summary.certified_accuracy, strict=True)
         },
-        "allowance": summary.allowance if proves else None,
+        "allowance": summary.allowance,
         "population_lower_bound": None
         if population is None
         else {exact(radius): float(bound) for radius, bound in zip(summary.radii, population, strict=True)},
-        "confidence": summary.confidence if proves else None,
+        "confidence": summary.confidence,
     }
 
 

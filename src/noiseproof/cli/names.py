@@ -102,7 +102,6 @@ class BoundName(StrEnum):
     single_phase = "single-phase"
     winner_runner_up = "winner-runner-up"
     bonferroni = "bonferroni"
-    sison_glaz = "sison-glaz"
 
 
 class CertificateName(StrEnum):
@@ -201,14 +200,13 @@ def _parse(name: str, text: str, usual: object) -> str | float | int:
 
 def bound(name: BoundName, selection_samples: int) -> "Bound":
     """Build a bound; only two-phase has selection samples."""
-    from noiseproof.bounds import Bonferroni, SinglePhase, SisonGlaz, TwoPhase, WinnerRunnerUp
+    from noiseproof.bounds import Bonferroni, SinglePhase, TwoPhase, WinnerRunnerUp
 
     builders: dict[BoundName, Callable[[], Bound]] = {
         BoundName.two_phase: lambda: TwoPhase(selection_samples=selection_samples),
         BoundName.single_phase: SinglePhase,
         BoundName.winner_runner_up: WinnerRunnerUp,
         BoundName.bonferroni: Bonferroni,
-        BoundName.sison_glaz: SisonGlaz,
     }
     return builders[name]()
 

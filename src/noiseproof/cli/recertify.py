@@ -85,9 +85,7 @@ def show(
     from noiseproof.reports.analysis import Procedure, analyse_procedure
     from noiseproof.storage.files import write_atomically
 
-    title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}" + (
-        "" if bound.proves else ": no proof"
-    )
+    title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
     votes, curve = analyse_procedure(
         record, Procedure(title, bound, certificate), alpha=alpha, radii=parse_radii(radii)
     )
@@ -98,7 +96,7 @@ def show(
     if json:
         print_json(
             {"run": str(record.path), "alpha": alpha, "counted": counted, "planned": planned}
-            | summary_dict(title, curve.summary, proves=bound.proves)
+            | summary_dict(title, curve.summary)
         )
         return
     if counted < planned:

@@ -5,15 +5,15 @@ ours          two-phase at alpha .001, the tight certificate, and what is certif
 as released   the votes of the selection phase, Sison-Glaz passed .95 in place of .05, its formula: proves nothing
 """
 
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from noiseproof.bounds import Bonferroni, Bound, SinglePhase, SisonGlaz, TwoPhase, WinnerRunnerUp
+from noiseproof.bounds import Bonferroni, Bound, SinglePhase, TwoPhase, WinnerRunnerUp
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
 from noiseproof.evaluation.certified_accuracy import certified_accuracy, failure_allowance
+from noiseproof.experiments.released import released_radius
 from noiseproof.experiments.runs import Run
 from noiseproof.noises import Gaussian
 from noiseproof.reports.analysis import PAPER, TIGHT
@@ -158,28 +158,9 @@ def _released(run: Run, votes: VoteTable, radii: Radii, passed: float) -> Radii:
     """Return the share right and called robust at each radius by the formula of the released code."""
     noise = run.record.noise
     assert isinstance(noise, Gaussian)  # noqa: S101 - `read_runs` asks for it
-    reached = noise.sigma * _released_radius(votes.votes, passed)
+    reached = noise.sigma * released_radius(votes.votes, passed)
     right = votes.votes.argmax(-1) == votes.label
     return np.array([float((right & (reached > radius)).mean()) for radius in radii])
-
-
-def _released_radius(votes: Int[np.ndarray, "images classes"], passed: float) -> Float[np.ndarray, " images"]:
-    """Return the radius in sigma of the released code, which proves nothing; 0 where its intervals overlap.
-
-        sqrt(2 max_a -ln(1 - p1 - p2 + 2 M_{1-a}(p1, p2)) / a),   a = 1.01, 1.02, ..., 2
-
-    over Sison-Glaz intervals as they are: p2 may exceed 1 - p1. Where it exceeds p1 itself the formula gives numbers that
-    mean nothing, up to infinity for p1 = 0 and p2 = 1, which is what 99 of 100 votes come to at .05 here; whether its
-    library returned such intervals is not known, so none of them counts as robust.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="SisonGlaz intervals are not exact")  # which is what is shown
-        found = SisonGlaz()(votes, alpha=passed)
-    p1, p2, orders = found.p1_lower[:, None], found.p2_upper[:, None], np.linspace(1.01, 2.0, 100)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = (0.5 * (p1 ** (1.0 - orders) + p2 ** (1.0 - orders))) ** (1.0 / (1.0 - orders))
-        radius = np.sqrt(2.0 * (-np.log(1.0 - p1 - p2 + 2.0 * mean) / orders).max(-1))
-    return np.where(found.p1_lower > found.p2_upper, radius, 0.0)
 
 
 def _certified(run: Run, votes: VoteTable, radii: Radii, alpha: float, bound: Bound, certificate: Certificate) -> Radii:
@@ -210,5 +191,5 @@ def reach(samples: int, num_classes: int = 10) -> Reach:
     unanimous[0, 0] = samples
     found = PAPER.bound(unanimous, alpha=PAPERS_ALPHA)
     papers = PAPER.certificate.radius(Gaussian(sigma=1.0), found.p1_lower, found.p2_upper)[0]
-    released, mended = (float(_released_radius(unanimous, passed)[0]) for passed in (0.95, PAPERS_ALPHA))
+    released, mended = (float(released_radius(unanimous, passed)[0]) for passed in (0.95, PAPERS_ALPHA))
     return Reach(samples, float(papers), released, mended)
