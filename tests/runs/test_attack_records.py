@@ -21,11 +21,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from noiseproof.runs.attack_records import FORMAT, AttackRecord, AttackSettings, AttackTable
-from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.runs.records import Record
-from noiseproof.evaluation.robust_accuracy import verdicts
 from noiseproof.certified import ABSTAIN
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.evaluation.robust_accuracy import verdicts
+from noiseproof.runs.attack_records import FORMAT, AttackRecord, AttackSettings, AttackTable
+from noiseproof.runs.records import Record
 
 IMAGES, SHARD, CLASSES, SAMPLES = 11, 3, 4, 20
 SHAPE = (1, 2, 3)

@@ -14,19 +14,19 @@ from scipy.stats import binom
 from torch import Tensor
 
 from half_space import HalfSpace, images_at
-from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
-from noiseproof.runs.attack import Defence, Limits, attack_into, judge_into, plan_attack, require_sizes
 from noiseproof.attacks import PGD, Attack, Batch, Finder, Target, Transfer
-from noiseproof.evaluation.audit import VERDICT_ALPHA, Audit, judge_audit, sizes_within
-from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.certified import ABSTAIN
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError
+from noiseproof.evaluation.audit import VERDICT_ALPHA, Audit, judge_audit, sizes_within
+from noiseproof.evaluation.robust_accuracy import Verdict, answers, summarise_verdicts, verdicts, worst_of, worst_so_far
 from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
+from noiseproof.perturbations.norms import Norm, distance
 from noiseproof.randomness import Phase
-from noiseproof.evaluation.robust_accuracy import Verdict, answers, summarise_verdicts, verdicts, worst_of, worst_so_far
+from noiseproof.runs.attack import Defence, Limits, attack_into, judge_into, plan_attack, require_sizes
+from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.certified import ABSTAIN
 
 NETWORK = HalfSpace()
 NOISE = Gaussian(0.3)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from deciding_process import ALPHA, BETA, CAP, NOISE, RADII, decide, require_true, same, settings
-from noiseproof.runs import sequential_records as stopped_records
-from noiseproof.errors import RunError
-from noiseproof.storage.files import write_atomically
-from noiseproof.sampling import FloatSampler, Rows
-from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
-from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
 from cli.test_cli_attacks import noiseproof
+from deciding_process import ALPHA, BETA, CAP, NOISE, RADII, decide, require_true, same, settings
+from noiseproof.errors import RunError
+from noiseproof.runs import sequential_records as stopped_records
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
+from noiseproof.sampling import FloatSampler, Rows
+from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
+from noiseproof.storage.files import write_atomically
 from runs.test_sequential_runs import quick  # noqa: F401 - a fixture of every test here
 
 LOW = 120
@@ -111,7 +111,9 @@ def test_nothing_else_may_change_with_it(other: Procedure, lower: SequentialReco
     assert same(SequentialRecord.open(lower.path).read(), before)
 
 
-def test_a_record_that_is_not_whole_goes_on_too(low: SequentialRecord, whole: SequentialRecord, lower: SequentialRecord) -> None:
+def test_a_record_that_is_not_whole_goes_on_too(
+    low: SequentialRecord, whole: SequentialRecord, lower: SequentialRecord
+) -> None:
     table = low.read()
     lower.shard_path(1).unlink()
     lower.shard_path(3).unlink()

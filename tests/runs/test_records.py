@@ -16,13 +16,13 @@ from counting import IMAGES, NOISE, SHARD, count, ink, settings
 from noiseproof import data, models
 from noiseproof.bounds import Bonferroni, TwoPhase
 from noiseproof.certificates import NeymanPearson, Renyi
-from noiseproof.runs.counts import count_into, plan
 from noiseproof.classifiers import accelerate
 from noiseproof.errors import InvalidInputError, OutOfMemoryError, RunError
-from noiseproof.storage.files import write_atomically
 from noiseproof.noises import Gaussian
+from noiseproof.runs.counts import count_into, plan
 from noiseproof.runs.records import FORMAT, Record, VoteTable, default_shard_size, recertify
 from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.storage.files import write_atomically
 
 SCRIPT = Path(__file__).parents[1] / "counting.py"
 

@@ -27,15 +27,15 @@ from deciding_process import (
     same,
     settings,
 )
-from noiseproof.runs import store as sharded
-from noiseproof.runs import sequential_records as stopped_records
-from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.certificates import Renyi
 from noiseproof.errors import RunError
+from noiseproof.runs import sequential_records as stopped_records
+from noiseproof.runs import store as sharded
+from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record, VoteTable
-from noiseproof.sequential import fit_prior
-from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.sequential import fit_prior
 from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
 
 CLASSES = 10
@@ -138,7 +138,9 @@ def test_an_interrupted_record_gives_the_shards_that_are_whole(half: SequentialR
 
 
 @pytest.mark.parametrize("damage", ["truncated", "bit flipped", "emptied", "of another record", "of another shard"])
-def test_a_damaged_shard_is_named(whole: SequentialRecord, copied: SequentialRecord, damage: str, tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named(
+    whole: SequentialRecord, copied: SequentialRecord, damage: str, tmp_path: Path
+) -> None:
     path = copied.shard_path(3)
     content = bytearray(path.read_bytes())
     if damage == "truncated":

@@ -36,21 +36,21 @@ from deciding_process import (
     stops,
 )
 from noiseproof import data
-from noiseproof.runs import sequential as deciding
-from noiseproof.sampling import scheduler as scheduling
-from noiseproof.runs import sequential_records as stopped_records
-from noiseproof.runs.sequential import decide_into, plan_decision
 from noiseproof.classifiers import accelerate
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError
 from noiseproof.models import build, model_digest
 from noiseproof.noises import Gaussian
+from noiseproof.runs import sequential as deciding
+from noiseproof.runs import sequential_records as stopped_records
 from noiseproof.runs.records import VoteTable
-from noiseproof.sampling import FloatSampler, Rows
-from noiseproof.sampling.scheduler import Scheduler
-from noiseproof.runs.store import ShardedRecord
-from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.runs.sequential import decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.sampling import FloatSampler, Rows
+from noiseproof.sampling import scheduler as scheduling
+from noiseproof.sampling.scheduler import Scheduler
 from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
+from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.storage.stopwatch import Stopwatch
 
 SCRIPT = Path(__file__).parents[1] / "deciding_process.py"
@@ -345,7 +345,9 @@ def test_a_classifier_that_fails_in_the_middle_spoils_no_votes(
     assert same(decide(tmp_path).read(), whole.read())
 
 
-def test_memory_that_runs_out_makes_batches_smaller_and_changes_nothing(whole: SequentialRecord, tmp_path: Path) -> None:
+def test_memory_that_runs_out_makes_batches_smaller_and_changes_nothing(
+    whole: SequentialRecord, tmp_path: Path
+) -> None:
     def forgets(batch: np.ndarray) -> np.ndarray:
         if len(batch) > 20:
             raise MemoryError

@@ -14,20 +14,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from noiseproof.runs.attack_records import ROUNDING, AttackRecord, AttackSettings, AttackTable
 from noiseproof.attacks import Attack, Batch, Target, Votes
-from noiseproof.perturbations.norms import Norm, distance
 from noiseproof.bounds import votes_to_verify
 from noiseproof.bounds.base import require_alpha
+from noiseproof.certified import require_enough_samples
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.runners import FunctionRunner, Runner
 from noiseproof.data import Dataset
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError, require_count
-from noiseproof.storage.provenance import device_name
-from noiseproof.randomness import Phase, require_seed
 from noiseproof.evaluation.robust_accuracy import Verdict, verdicts
-from noiseproof.classifiers.runners import FunctionRunner, Runner
-from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.randomness import Phase, require_seed
+from noiseproof.runs.attack_records import ROUNDING, AttackRecord, AttackSettings, AttackTable
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.certified import require_enough_samples
+from noiseproof.storage.provenance import device_name
 
 __all__ = ["Defence", "Limits", "attack_into", "judge_into", "plan_attack", "require_sizes"]
 

@@ -22,12 +22,12 @@ from safetensors.numpy import load, save
 
 from noiseproof.bounds import votes_to_verify
 from noiseproof.bounds.base import require_alpha
-from noiseproof.errors import InvalidInputError, RunError, require_count
-from noiseproof.storage.files import remove_leftovers, write_atomically
-from noiseproof.randomness import require_seed
-from noiseproof.evaluation.robust_accuracy import verdicts
-from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 from noiseproof.certified import ABSTAIN, require_enough_samples
+from noiseproof.errors import InvalidInputError, RunError, require_count
+from noiseproof.evaluation.robust_accuracy import verdicts
+from noiseproof.randomness import require_seed
+from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
+from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["FORMAT", "ROUNDING", "AttackRecord", "AttackSettings", "AttackTable", "AttackVerdicts"]
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from noiseproof.runs.fingerprint import ANSWERED, require_same_answers
 from noiseproof.data import Dataset
 from noiseproof.errors import RunError, require_count
 from noiseproof.models import model_digest
-from noiseproof.storage.provenance import device_name
 from noiseproof.randomness import require_seed
+from noiseproof.runs.fingerprint import ANSWERED, require_same_answers
 from noiseproof.runs.records import Record, RecordSettings, VoteTable, default_shard_size
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling.counts import Progress
 from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
+from noiseproof.storage.provenance import device_name
 from noiseproof.storage.stopwatch import Stopwatch
 
 __all__ = ["count_into", "plan", "require_the_recorded", "still_missing", "thumbnail"]

@@ -13,8 +13,8 @@ from filelock import FileLock
 from jaxtyping import Float
 
 from noiseproof.errors import RunError
-from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["ANSWERED", "require_same_answers"]
 

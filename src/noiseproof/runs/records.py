@@ -16,9 +16,9 @@ from jaxtyping import Int
 
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
+from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
 from noiseproof.noises import Noise, from_spec
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
-from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
 
 __all__ = ["DATA_IMAGES", "FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size", "recertify"]
 

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from noiseproof.runs.fingerprint import ANSWERED
-from noiseproof.runs.counts import still_missing, thumbnail
+from noiseproof.certified import require_enough_samples
+from noiseproof.classifiers.inputs import as_pixels
 from noiseproof.data import Dataset
 from noiseproof.errors import RunError, require_count
-from noiseproof.classifiers.inputs import as_pixels
-from noiseproof.storage.provenance import device_name
 from noiseproof.randomness import require_seed
+from noiseproof.runs.counts import still_missing, thumbnail
+from noiseproof.runs.fingerprint import ANSWERED
 from noiseproof.runs.records import VoteTable, default_shard_size
+from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling.counts import Progress
 from noiseproof.sampling.scheduler import Arrival
-from noiseproof.smoothing import SmoothedClassifier
-from noiseproof.certified import require_enough_samples
-from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sequential.procedures import Procedure, procedure_from
+from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.storage.provenance import device_name
 from noiseproof.storage.stopwatch import Stopwatch
 
 __all__ = ["TYPICAL_VOTES", "decide_into", "plan_decision"]

@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
+from noiseproof.certified import Certified
 from noiseproof.errors import RunError
-from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.noises import Noise, from_spec
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix
-from noiseproof.certified import Certified
 from noiseproof.sequential.procedures import Procedure, procedure_from
+from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["SequentialRecord", "SequentialSettings"]
 

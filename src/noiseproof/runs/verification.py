@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from noiseproof.perturbations.norms import Norm
 from noiseproof.data import Dataset, load
 from noiseproof.errors import RunError, require_count
-from noiseproof.storage.files import write_atomically
 from noiseproof.models import build, load_checkpoint, model_digest
 from noiseproof.models.checkpoint import load_state
 from noiseproof.models.weights import read_weights
+from noiseproof.perturbations.norms import Norm
+from noiseproof.storage.files import write_atomically
 from noiseproof.storage.provenance import provenance
 from noiseproof.verification import Cascade
 
