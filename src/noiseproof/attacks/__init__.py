@@ -1,4 +1,4 @@
-"""Attacks on randomised classifiers (the paper, section 6.2 and appendix D), by expectation over their noise."""
+"""Attacks on smoothed classifiers, by expectation over noise (the paper, section 6.2 and appendix D)."""
 
 from noiseproof.attacks.auto_pgd import AutoPGD, RandomisedAutoAttack
 from noiseproof.attacks.base import Attack, Batch, Finder, Target

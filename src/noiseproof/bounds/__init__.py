@@ -1,4 +1,4 @@
-"""From votes to (prediction, p1_lower, p2_upper): the paper's "Confidence Interval and Sample Size", and better."""
+"""Confidence bounds: from votes to (prediction, p1_lower, p2_upper), Algorithm 1 line 5."""
 
 from noiseproof.bounds.base import Bound, Interval, clopper_pearson_lower, clopper_pearson_upper, rank_p_value
 from noiseproof.bounds.bonferroni import Bonferroni

@@ -1,4 +1,4 @@
-"""Certificates side by side: each turns (noise, p1, p2) into a radius, Algorithm 1 line 6."""
+"""Certificates: from (noise, p1, p2) to a radius, line 6 of Algorithm 1."""
 
 from noiseproof.certificates.base import Certificate, clip_runner_up, separated
 from noiseproof.certificates.conversion import converted_radius

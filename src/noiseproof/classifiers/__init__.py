@@ -1,4 +1,4 @@
-"""The engine: networks at the speed of the machine, and how to choose among precisions."""
+"""Base classifiers: what f is, how it runs on this machine, and in which precision."""
 
 from noiseproof.classifiers.memory import keep_large_blocks
 from noiseproof.classifiers.precision import Accelerated, Precision, accelerate, multiplies_bfloat16

@@ -1,3 +1,3 @@
-"""What the rows of a data set say together: certified accuracy, robust accuracy, audits."""
+"""Statements over a data set: certified accuracy, accuracy under attack, audits."""
 
 __all__: list[str] = []

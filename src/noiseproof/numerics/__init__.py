@@ -1,3 +1,3 @@
-"""Searches and logarithms: pure numbers."""
+"""Searches and logarithms, elementwise on arrays."""
 
 __all__: list[str] = []

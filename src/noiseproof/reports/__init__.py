@@ -1,4 +1,4 @@
-"""Records in, pictures and pages out. No model and no data set is ever loaded here."""
+"""From records to tables, curves and pages; no model and no data set is loaded here."""
 
 from noiseproof.reports.analysis import Analysis, analyse, round_down
 from noiseproof.reports.page import ReportFiles, write_report

@@ -1,4 +1,4 @@
-"""Samplers: where and how the noise of a vote is drawn. A part that can be exchanged; its name is recorded."""
+"""Noise as a function of (seed, image, sample), and the votes of noisy copies."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Stop when you know: certificates, radii and predictions that hold at whatever vote one stops (THEORY: `jeffreys`)."""
+"""Sequential certification: certificates, radii and predictions that hold at any stopping time."""
 
 from noiseproof.sequential.base import CERTIFIED, FUTILE, UNDECIDED, Rule
 from noiseproof.sequential.baselines import FixedSample, KrichevskyTrofimov, Stages, UnionBound

@@ -1,3 +1,3 @@
-"""Files that are whole or absent, downloads, provenance, time."""
+"""Files that are whole or absent, downloads, provenance, stopwatch."""
 
 __all__: list[str] = []

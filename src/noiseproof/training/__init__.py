@@ -1,4 +1,4 @@
-"""The training loop: objective x data x optimiser -> checkpoint, interruptible at any moment."""
+"""The training loop: objective, data and optimiser give a checkpoint; it resumes from any interruption."""
 
 from noiseproof.training.cascade import CASCADE, left_by
 from noiseproof.training.combination import combine

@@ -1,4 +1,4 @@
-"""Deterministic certificates of networks: reference [17], with which the paper's table 1 compares."""
+"""Certificates without noise: the dual bound and the cascades of reference [17]."""
 
 from noiseproof.verification.cascade import Cascade, CascadeAnswer
 from noiseproof.verification.convex_outer import (
