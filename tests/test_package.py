@@ -21,6 +21,7 @@ ROOMS = [
     "randomness",
     "numerics",
     "storage",
+    "plugins",
     "perturbations",
     "data",
     "noises",
@@ -59,7 +60,14 @@ SHARED = {
     "nearest",
     "votes",
 }  # what a folder's plug-ins have in common
-ASSEMBLY = {"__init__", "registry", "checkpoint", "external", "zoo"}  # these put the siblings of a folder together
+ASSEMBLY = {
+    "__init__",
+    "registry",
+    "by_name",
+    "checkpoint",
+    "external",
+    "zoo",
+}  # these put the siblings of a folder together
 
 
 def imports(path: Path) -> set[str]:

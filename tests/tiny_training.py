@@ -8,8 +8,8 @@ import numpy as np
 from torch import nn
 
 from noiseproof import data
-from noiseproof.models import registry
 from noiseproof.models.dropout import Dropout
+from noiseproof.models.registry import MODELS
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import Stability
 from noiseproof.training import BatchReport, TrainingSettings
@@ -46,7 +46,7 @@ NETWORKS = {
 
 def register() -> None:
     """Make the networks known by name."""
-    registry._BY_NAME.update(NETWORKS)
+    MODELS._places.update(NETWORKS)
 
 
 def images(count: int = 40) -> data.ArrayDataset:

@@ -28,9 +28,9 @@ from noiseproof.certificates import (
     TotalVariation,
     clip_runner_up,
     converted_radius,
-    lemma1,
     separated,
 )
+from noiseproof.certificates.lemma1 import lemma1
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from noiseproof import cli
 from noiseproof.data import ArrayDataset, Subset
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.models import build, load_checkpoint, model_digest, registry, save_checkpoint
+from noiseproof.models import build, load_checkpoint, model_digest, save_checkpoint
+from noiseproof.models.registry import MODELS
 from noiseproof.objectives import ConvexOuter, Natural
 from noiseproof.runs import verification as verified
 from noiseproof.training import CASCADE, CHECKPOINT, TrainingSettings, cascade, left_by, train
@@ -48,7 +49,7 @@ STAGES = [("first", threshold(0.5)), ("second", threshold(0.3))]
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        registry._BY_NAME,
+        MODELS._places,
         "pixel",
         lambda: nn.Sequential(nn.Flatten(), nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 2)),
     )

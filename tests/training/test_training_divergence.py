@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from noiseproof.errors import RunError
-from noiseproof.models import load_checkpoint, registry
+from noiseproof.models import load_checkpoint
+from noiseproof.models.registry import MODELS
 from noiseproof.objectives import Natural
 from noiseproof.objectives.base import BatchLoss
 from noiseproof.training import CHECKPOINT, LAST_GOOD, LOG, loop, train
@@ -18,7 +19,7 @@ from tiny_training import NETWORKS, images, tiny
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, build in NETWORKS.items():
-        monkeypatch.setitem(registry._BY_NAME, name, build)
+        monkeypatch.setitem(MODELS._places, name, build)
 
 
 class Failing(loop._Run):

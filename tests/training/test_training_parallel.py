@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from noiseproof.errors import RunError
-from noiseproof.models import load_checkpoint, registry
+from noiseproof.models import load_checkpoint
+from noiseproof.models.registry import MODELS
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import (
     MACER,
@@ -107,7 +108,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     assert ran.stdout == "done\n"
     assert "warn" not in ran.stderr.lower(), ran.stderr
     for name, build in NETWORKS.items():
-        monkeypatch.setitem(registry._BY_NAME, name, build)
+        monkeypatch.setitem(MODELS._places, name, build)
     for name, changes in {**CASES, "parts": CASES["stability"]}.items():
         alone = train(tiny(**changes, epochs=2), images(), tmp_path / "one" / name).state_dict()
         two = load_checkpoint(tmp_path / "two" / name / CHECKPOINT)

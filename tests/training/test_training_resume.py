@@ -13,8 +13,9 @@ import torch
 
 from noiseproof import data
 from noiseproof.errors import RunError
-from noiseproof.models import load_checkpoint, model_digest, registry, save_checkpoint
+from noiseproof.models import load_checkpoint, model_digest, save_checkpoint
 from noiseproof.models.checkpoint import read_tensors, save_tensors
+from noiseproof.models.registry import MODELS
 from noiseproof.objectives import TRADES, GaussianAugmentation, Natural
 from noiseproof.training import CHECKPOINT, LOG, loop, train
 from noiseproof.training.state import Folder
@@ -35,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, build in NETWORKS.items():
-        monkeypatch.setitem(registry._BY_NAME, name, build)
+        monkeypatch.setitem(MODELS._places, name, build)
 
 
 @pytest.mark.parametrize("save_every", [0.0, 1e9], ids=["every step", "every epoch"])
@@ -219,7 +220,7 @@ def test_frozen_parameters_stay_and_the_average_is_of_all_steps(
         network[0].requires_grad_(False)
         return network
 
-    monkeypatch.setitem(registry._BY_NAME, "tiny-frozen", frozen)
+    monkeypatch.setitem(MODELS._places, "tiny-frozen", frozen)
     settings = tiny(model="tiny-frozen", average=0.75, epochs=2, batch_size=20)
     weights: list[dict[str, torch.Tensor]] = []
 

@@ -1,34 +1,35 @@
 """Attacks on smoothed classifiers, by expectation over noise (the paper, section 6.2 and appendix D)."""
 
-from noiseproof.attacks.auto_pgd import AutoPGD, RandomisedAutoAttack
-from noiseproof.attacks.base import Attack, Batch, Finder, Target
-from noiseproof.attacks.boundary import BoundaryAttack
-from noiseproof.attacks.carlini_wagner import CarliniWagner
-from noiseproof.attacks.expectation import AttackLoss, Expectation, View, attack_loss
-from noiseproof.attacks.hop_skip_jump import HopSkipJump
-from noiseproof.attacks.nearest import NearestAttack
-from noiseproof.attacks.pgd import PGD
-from noiseproof.attacks.random_search import RandomSearch
-from noiseproof.attacks.transfer import Transfer
-from noiseproof.attacks.votes import Votes
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "PGD",
-    "Attack",
-    "AttackLoss",
-    "AutoPGD",
-    "Batch",
-    "BoundaryAttack",
-    "CarliniWagner",
-    "Expectation",
-    "Finder",
-    "HopSkipJump",
-    "NearestAttack",
-    "RandomSearch",
-    "RandomisedAutoAttack",
-    "Target",
-    "Transfer",
-    "View",
-    "Votes",
-    "attack_loss",
-]
+from noiseproof.attacks.registry import ATTACKS
+
+if TYPE_CHECKING:
+    from noiseproof.attacks.auto_pgd import AutoPGD as AutoPGD
+    from noiseproof.attacks.auto_pgd import RandomisedAutoAttack as RandomisedAutoAttack
+    from noiseproof.attacks.base import Attack as Attack
+    from noiseproof.attacks.base import Batch as Batch
+    from noiseproof.attacks.base import Finder as Finder
+    from noiseproof.attacks.base import Target as Target
+    from noiseproof.attacks.boundary import BoundaryAttack as BoundaryAttack
+    from noiseproof.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from noiseproof.attacks.expectation import AttackLoss as AttackLoss
+    from noiseproof.attacks.expectation import Expectation as Expectation
+    from noiseproof.attacks.expectation import View as View
+    from noiseproof.attacks.expectation import attack_loss as attack_loss
+    from noiseproof.attacks.hop_skip_jump import HopSkipJump as HopSkipJump
+    from noiseproof.attacks.nearest import NearestAttack as NearestAttack
+    from noiseproof.attacks.pgd import PGD as PGD
+    from noiseproof.attacks.random_search import RandomSearch as RandomSearch
+    from noiseproof.attacks.transfer import Transfer as Transfer
+    from noiseproof.attacks.votes import Votes as Votes
+
+__all__ = list(ATTACKS.exports)
+
+
+def __getattr__(name: str) -> Any:
+    return ATTACKS.export(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

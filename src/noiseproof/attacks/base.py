@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
@@ -14,6 +14,7 @@ from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 from noiseproof.perturbations.norms import Norm
+from noiseproof.plugins import spec_of
 from noiseproof.randomness import Phase, RandomSource, require_seed
 from noiseproof.sampling import Rows, Span, host_source
 
@@ -116,9 +117,7 @@ class Attack(ABC):
     @final
     def spec(self) -> dict[str, Any]:
         """Return the attack as plain data: its name and settings, which are the fields that are compared."""
-        settings = {part.name: getattr(self, part.name) for part in fields(self) if part.compare}  # type: ignore[arg-type]
-        plain = {name: value.spec() if isinstance(value, Attack) else value for name, value in settings.items()}
-        return {"name": type(self).__name__, **plain}
+        return spec_of(self)
 
     @final
     def require_norm(self, norm: Norm) -> None:

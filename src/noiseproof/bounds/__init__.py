@@ -1,22 +1,28 @@
 """Confidence bounds: from votes to (prediction, p1_lower, p2_upper), Algorithm 1 line 5."""
 
-from noiseproof.bounds.base import Bound, Interval, clopper_pearson_lower, clopper_pearson_upper, rank_p_value
-from noiseproof.bounds.bonferroni import Bonferroni
-from noiseproof.bounds.rank_test import rank_verified, votes_to_verify
-from noiseproof.bounds.single_phase import SinglePhase
-from noiseproof.bounds.two_phase import TwoPhase
-from noiseproof.bounds.winner_runner_up import WinnerRunnerUp
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Bonferroni",
-    "Bound",
-    "Interval",
-    "SinglePhase",
-    "TwoPhase",
-    "WinnerRunnerUp",
-    "clopper_pearson_lower",
-    "clopper_pearson_upper",
-    "rank_p_value",
-    "rank_verified",
-    "votes_to_verify",
-]
+from noiseproof.bounds.registry import BOUNDS
+
+if TYPE_CHECKING:
+    from noiseproof.bounds.base import Bound as Bound
+    from noiseproof.bounds.base import Interval as Interval
+    from noiseproof.bounds.base import clopper_pearson_lower as clopper_pearson_lower
+    from noiseproof.bounds.base import clopper_pearson_upper as clopper_pearson_upper
+    from noiseproof.bounds.base import rank_p_value as rank_p_value
+    from noiseproof.bounds.bonferroni import Bonferroni as Bonferroni
+    from noiseproof.bounds.rank_test import rank_verified as rank_verified
+    from noiseproof.bounds.rank_test import votes_to_verify as votes_to_verify
+    from noiseproof.bounds.single_phase import SinglePhase as SinglePhase
+    from noiseproof.bounds.two_phase import TwoPhase as TwoPhase
+    from noiseproof.bounds.winner_runner_up import WinnerRunnerUp as WinnerRunnerUp
+
+__all__ = list(BOUNDS.exports)
+
+
+def __getattr__(name: str) -> Any:
+    return BOUNDS.export(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

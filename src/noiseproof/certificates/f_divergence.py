@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -10,7 +11,19 @@ from noiseproof.certificates.lemma1 import lemma1
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 
-__all__ = ["ChiSquared", "Divergence", "FDivergence", "Hellinger", "KullbackLeibler", "RenyiOrder", "TotalVariation"]
+__all__ = [
+    "ChiSquared",
+    "Divergence",
+    "FDivergence",
+    "Hellinger",
+    "KullbackLeibler",
+    "RenyiOrder",
+    "TotalVariation",
+    "by_chi_squared",
+    "by_hellinger",
+    "by_kullback_leibler",
+    "by_total_variation",
+]
 
 
 class Divergence(ABC):
@@ -132,3 +145,10 @@ class FDivergence(Certificate):
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
         """Compare both sides."""
         return self.divergence.max_shift(noise, self.divergence.least(p1, p2))
+
+
+by_kullback_leibler = partial(FDivergence, KullbackLeibler())
+by_chi_squared = partial(FDivergence, ChiSquared())
+by_hellinger = partial(FDivergence, Hellinger())
+by_total_variation = partial(FDivergence, TotalVariation())
+"""The certificates that have names of their own."""

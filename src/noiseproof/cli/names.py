@@ -1,10 +1,16 @@
 """Names on the command line -> objects. The names are plain, so that help texts need no torch."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from noiseproof.attacks.registry import ATTACKS
+from noiseproof.bounds.registry import BOUNDS
+from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.noises.registry import NOISES
+from noiseproof.objectives.registry import OBJECTIVES
+from noiseproof.plugins import changed
 
 if TYPE_CHECKING:
     import torch
@@ -120,126 +126,28 @@ class CertificateName(StrEnum):
 
 
 def objective(name: ObjectiveName, changes: Sequence[str] = ()) -> "Objective":
-    """Build a training objective with its published settings, but for the changes: "weight=2".
-
-    Raises:
-        InvalidInputError: a change that is no NAME=VALUE of this objective.
-    """
-    from noiseproof import objectives as o
-
-    builders: dict[ObjectiveName, type[Objective]] = {
-        ObjectiveName.stability: o.Stability,
-        ObjectiveName.gaussian: o.GaussianAugmentation,
-        ObjectiveName.natural: o.Natural,
-        ObjectiveName.consistency: o.Consistency,
-        ObjectiveName.smooth_adv: o.SmoothAdv,
-        ObjectiveName.macer: o.MACER,
-        ObjectiveName.adversarial: o.Adversarial,
-        ObjectiveName.trades: o.TRADES,
-        ObjectiveName.logit_pairing: o.AdversarialLogitPairing,
-        ObjectiveName.convex_outer: o.ConvexOuter,
-    }
-    return replace(builders[name](), **_parse_changes(builders[name](), changes))  # type: ignore[type-var]
+    """Make a training objective with its published settings, but for the changes: "weight=2"."""
+    return changed(OBJECTIVES.make(name), changes)
 
 
 def attack(name: AttackName, changes: Sequence[str] = ()) -> "Attack":
-    """Build an attack with its default settings, but for the changes: "draws=64".
-
-    Raises:
-        InvalidInputError: a change that is no NAME=VALUE of this attack.
-    """
-    from noiseproof import attacks as a
-
-    builders: dict[AttackName, type[Attack]] = {
-        AttackName.pgd: a.PGD,
-        AttackName.auto_pgd: a.AutoPGD,
-        AttackName.auto_attack: a.RandomisedAutoAttack,
-        AttackName.carlini_wagner: a.CarliniWagner,
-        AttackName.boundary: a.BoundaryAttack,
-        AttackName.hop_skip_jump: a.HopSkipJump,
-        AttackName.random: a.RandomSearch,
-    }
-    return replace(builders[name](), **_parse_changes(builders[name](), changes))  # type: ignore[type-var]
-
-
-def _parse_changes(settings: "Objective | Attack", changes: Sequence[str]) -> dict[str, str | float | int | None]:
-    from noiseproof.errors import InvalidInputError
-
-    known = {key: value for key, value in settings.spec().items() if key != "name"}
-    parsed: dict[str, str | float | int | None] = {}
-    for change in changes:
-        key, sign, text = change.partition("=")
-        if not sign or key not in known:
-            raise InvalidInputError(
-                "--set",
-                required=f"NAME=VALUE with a setting of {type(settings).__name__}",
-                got=repr(change),
-                remedy="It has " + (", ".join(f"{name}={value}" for name, value in known.items()) or "none") + ".",
-            )
-        parsed[key] = _parse(key, text, known[key])
-    return parsed
-
-
-def _parse(name: str, text: str, usual: object) -> str | float | int:
-    """Read a setting as what it usually is: a text, a whole number, or a number."""
-    from noiseproof.errors import InvalidInputError
-
-    if isinstance(usual, str):
-        return text
-    if isinstance(usual, bool):
-        if text.lower() in {"true", "false"}:
-            return text.lower() == "true"
-        raise InvalidInputError(name, required="true or false", got=repr(text), remedy=f"Usual: {usual}.")
-    kind = int if isinstance(usual, int) else float
-    try:
-        return kind(text)
-    except ValueError as error:
-        required = "a whole number" if kind is int else "a number"
-        raise InvalidInputError(name, required=required, got=repr(text), remedy=f"Usual: {usual}.") from error
+    """Make an attack with its default settings, but for the changes: "draws=64"."""
+    return changed(ATTACKS.make(name), changes)
 
 
 def bound(name: BoundName, selection_samples: int) -> "Bound":
-    """Build a bound; only two-phase has selection samples."""
-    from noiseproof.bounds import Bonferroni, SinglePhase, TwoPhase, WinnerRunnerUp
-
-    builders: dict[BoundName, Callable[[], Bound]] = {
-        BoundName.two_phase: lambda: TwoPhase(selection_samples=selection_samples),
-        BoundName.single_phase: SinglePhase,
-        BoundName.winner_runner_up: WinnerRunnerUp,
-        BoundName.bonferroni: Bonferroni,
-    }
-    return builders[name]()
+    """Make a bound; only two-phase has selection samples."""
+    return BOUNDS.make(name, **({"selection_samples": selection_samples} if name == BoundName.two_phase else {}))
 
 
 def certificate(name: CertificateName) -> "Certificate":
-    """Build a certificate."""
-    from noiseproof import certificates as c
-
-    builders: dict[CertificateName, Callable[[], Certificate]] = {
-        CertificateName.neyman_pearson: c.NeymanPearson,
-        CertificateName.renyi: c.Renyi,
-        CertificateName.theorem3: c.Theorem3,
-        CertificateName.teng: c.Teng,
-        CertificateName.pixeldp: c.PixelDP,
-        CertificateName.pixeldp_analytic: c.AnalyticPixelDP,
-        CertificateName.kl: lambda: c.FDivergence(c.KullbackLeibler()),
-        CertificateName.chi_squared: lambda: c.FDivergence(c.ChiSquared()),
-        CertificateName.hellinger: lambda: c.FDivergence(c.Hellinger()),
-        CertificateName.total_variation: lambda: c.FDivergence(c.TotalVariation()),
-    }
-    return builders[name]()
+    """Make a certificate."""
+    return CERTIFICATES.make(name)
 
 
 def noise(name: NoiseName, scale: float) -> "Noise":
-    """Build a noise with its one parameter."""
-    from noiseproof.noises import Gaussian, Laplace, Uniform
-
-    builders: dict[NoiseName, Callable[[float], Noise]] = {
-        NoiseName.gaussian: Gaussian,
-        NoiseName.laplace: Laplace,
-        NoiseName.uniform: Uniform,
-    }
-    return builders[name](scale)
+    """Make a noise with its one parameter."""
+    return NOISES[name](scale)
 
 
 def checkpoint(place: str) -> "Checkpoint":

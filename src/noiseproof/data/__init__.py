@@ -1,104 +1,30 @@
 """Data sets by name: images in [0, 1] and labels."""
 
-from collections.abc import Callable
-from os import PathLike
-from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, Any
 
-from noiseproof.data.arrays import load_npz
-from noiseproof.data.base import ArrayDataset, Dataset, Split
-from noiseproof.data.cifar10 import load_cifar10
-from noiseproof.data.digits import load_digits
-from noiseproof.data.image_folder import ImageFolder, load_image_folder
-from noiseproof.data.mnist import load_mnist
-from noiseproof.data.subset import Subset
-from noiseproof.errors import InvalidInputError
+from noiseproof.data.registry import DATASETS
 
-__all__ = [
-    "IMAGE_SIZE",
-    "ArrayDataset",
-    "Dataset",
-    "ImageFolder",
-    "Split",
-    "Subset",
-    "load",
-    "load_cifar10",
-    "load_digits",
-    "load_image_folder",
-    "load_mnist",
-    "load_npz",
-    "names",
-]
+if TYPE_CHECKING:
+    from noiseproof.data.arrays import load_npz as load_npz
+    from noiseproof.data.base import ArrayDataset as ArrayDataset
+    from noiseproof.data.base import Dataset as Dataset
+    from noiseproof.data.base import Split as Split
+    from noiseproof.data.by_name import IMAGE_SIZE as IMAGE_SIZE
+    from noiseproof.data.by_name import load as load
+    from noiseproof.data.by_name import names as names
+    from noiseproof.data.cifar10 import load_cifar10 as load_cifar10
+    from noiseproof.data.digits import load_digits as load_digits
+    from noiseproof.data.image_folder import ImageFolder as ImageFolder
+    from noiseproof.data.image_folder import load_image_folder as load_image_folder
+    from noiseproof.data.mnist import load_mnist as load_mnist
+    from noiseproof.data.subset import Subset as Subset
 
-IMAGE_SIZE = 224
-"""Pixels to which images of a folder are brought where nothing is said: what networks for ImageNet take."""
-
-_EMBEDDED: dict[str, Callable[[Split], Dataset]] = {"digits": load_digits}
-_PUBLISHED: dict[str, Callable[..., Dataset]] = {"mnist": load_mnist, "cifar10": load_cifar10}
+__all__ = list(DATASETS.exports)
 
 
-def names() -> tuple[str, ...]:
-    """Return the names that `load` knows."""
-    return (*_EMBEDDED, *_PUBLISHED)
+def __getattr__(name: str) -> Any:
+    return DATASETS.export(name)
 
 
-def load(
-    name: str,
-    split: Split,
-    num_classes: int | None = None,
-    *,
-    data_dir: str | PathLike[str] | None = None,
-    allow_unverified: bool = False,
-    image_size: int = IMAGE_SIZE,
-) -> Dataset:
-    """Load a data set by name, from a path that ends in .npz, or from a folder of images.
-
-    Args:
-        name: one of `names()`, or a path; `./mnist` is a folder where `mnist` is the name.
-        split: "train" or "test".
-        num_classes: k of images of your own; None is the highest label + 1, or the number of class folders.
-        data_dir: where the files of mnist and cifar10 lie; None looks in the folder that NOISEPROOF_DATA names, then in
-            the cache, and else downloads them there.
-        allow_unverified: take files of mnist and cifar10 that are not the published ones; `verified` is then False.
-        image_size: height and width to which images of a folder are brought, pixels.
-
-    Raises:
-        InvalidInputError: no such name or split, a malformed file, or nothing of that name in `data_dir`.
-        RunError: a file is missing, damaged or not the published one, or the download failed.
-    """
-    if split not in get_args(Split):
-        raise InvalidInputError(
-            "split", required=" or ".join(get_args(Split)), got=repr(split), remedy="Name one of the two."
-        )
-    if name in names():
-        dataset = _named(name, split, None if data_dir is None else Path(data_dir), allow_unverified)
-        if num_classes not in {None, dataset.num_classes}:
-            raise InvalidInputError(
-                "num_classes",
-                required=f"{dataset.num_classes}, as {name} has",
-                got=num_classes,
-                remedy="Leave it out, or take a classifier for these classes.",
-            )
-        dataset.source = name
-        return dataset
-    path = Path(name)
-    own: Dataset | None = None
-    if path.suffix == ".npz":
-        own = load_npz(path, split, num_classes)
-    elif path.is_dir() and name:
-        own = load_image_folder(path, split, num_classes, image_size=image_size)
-    if own is not None:
-        own.source = str(path.resolve())
-        return own
-    raise InvalidInputError(
-        "data",
-        required=f"{', '.join(names())}, a path that ends in .npz, or a folder with a folder of images for each class",
-        got=repr(name),
-        remedy="Own images: numpy.savez('mine.npz', images=..., labels=...).",
-    )
-
-
-def _named(name: str, split: Split, data_dir: Path | None, allow_unverified: bool) -> Dataset:
-    if name in _EMBEDDED:
-        return _EMBEDDED[name](split)
-    return _PUBLISHED[name](split, data_dir=data_dir, allow_unverified=allow_unverified)
+def __dir__() -> list[str]:
+    return sorted(__all__)

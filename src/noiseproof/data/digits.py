@@ -1,5 +1,7 @@
 """The embedded data set: 1797 real handwritten digits, 8 x 8 pixels, shipped with scikit-learn."""
 
+from pathlib import Path
+
 import numpy as np
 
 from noiseproof.data.base import ArrayDataset, Split
@@ -9,12 +11,17 @@ __all__ = ["load_digits"]
 _TEST_EVERY = 3
 
 
-def load_digits(split: Split) -> ArrayDataset:
+def load_digits(split: Split, *, data_dir: Path | None = None, allow_unverified: bool = False) -> ArrayDataset:  # noqa: ARG001
     """Load the test part of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998).
 
     Pixels count inked cells, 0 to 16, and are divided by 16. Every third image, in file order from the first, is the
     test split (599), the others are the training split (1198). The file is ordered by writer, so both splits see every
     writer: accuracies here are higher than on writers never seen.
+
+    Args:
+        split: which of the two.
+        data_dir: as for every data set; the images of this one are always those that scikit-learn ships.
+        allow_unverified: likewise.
     """
     from sklearn.datasets import load_digits as load
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.models.registry import build
+from noiseproof.models.by_name import build
 from noiseproof.storage.files import write_atomically
 
 __all__ = [

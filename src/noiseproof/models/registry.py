@@ -1,119 +1,50 @@
-"""Networks by name, so that a checkpoint can name its architecture."""
+"""Every network by name, so that a checkpoint can name its architecture."""
 
-import math
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from torch import nn
+from noiseproof.plugins import Registry
 
-from noiseproof.errors import InvalidInputError
-from noiseproof.models.cifar_resnet import cifar_resnet20, cifar_resnet110
-from noiseproof.models.digits_cnn import DigitsCNN
-from noiseproof.models.ensemble import Ensemble
-from noiseproof.models.imagenet_resnet import resnet50
-from noiseproof.models.kw_networks import kw_cifar_large, kw_cifar_small, kw_mnist_large, kw_mnist_small
-from noiseproof.models.lenet import LeNet, lenet_wide
-from noiseproof.models.paper_cifar import PaperCIFAR
-from noiseproof.models.paper_mnist import PaperMNIST
-from noiseproof.models.small_cnn import SmallCNN
+if TYPE_CHECKING:
+    from torch import nn
 
-__all__ = ["MOST_MEMBERS", "build", "ensemble_name", "member_names", "names"]
+__all__ = ["MODELS"]
 
-MOST_MEMBERS = 50
-"""Of an ensemble that a checkpoint names: the name alone must not fill the memory."""
-
-_ENSEMBLE = "ensemble:"
-_EARLY_EXIT = ";early-exit="
-
-_BY_NAME: dict[str, Callable[[], nn.Module]] = {
-    "digits-cnn": DigitsCNN,
-    "paper-mnist": PaperMNIST,
-    "paper-cifar": PaperCIFAR,
-    "small-cnn": SmallCNN,
-    "lenet": LeNet,
-    "lenet-wide": lenet_wide,
-    "kw-mnist-small": kw_mnist_small,
-    "kw-mnist-large": kw_mnist_large,
-    "kw-cifar-small": kw_cifar_small,
-    "kw-cifar-large": kw_cifar_large,
-    "cifar-resnet20": cifar_resnet20,
-    "cifar-resnet110": cifar_resnet110,
-    "resnet50": resnet50,
-}
-
-
-def names() -> tuple[str, ...]:
-    """Return the names that `build` knows."""
-    return tuple(_BY_NAME)
-
-
-def ensemble_name(members: Sequence[str], early_exit: float | None = None) -> str:
-    """Return the name by which `build` makes an `Ensemble` of networks of these names.
-
-    Args:
-        members: names of networks.
-        early_exit: the margin of the `Ensemble`, if it has one.
-
-    Raises:
-        InvalidInputError: more than `MOST_MEMBERS`: `build` would refuse the name.
-    """
-    _require_few(members)
-    return _ENSEMBLE + ",".join(members) + ("" if early_exit is None else f"{_EARLY_EXIT}{float(early_exit)!r}")
-
-
-def member_names(name: str) -> tuple[str, ...]:
-    """Return what `ensemble_name` was given; nothing for the name of one network."""
-    listed = name.removeprefix(_ENSEMBLE).partition(_EARLY_EXIT)[0]
-    return tuple(listed.split(",")) if name.startswith(_ENSEMBLE) else ()
-
-
-def build(name: str) -> nn.Module:
-    """Build a network, or an `Ensemble` of networks, with fresh weights from torch's global generator.
-
-    Args:
-        name: one of `names`, or what `ensemble_name` gives.
-
-    Raises:
-        InvalidInputError: no such name.
-        MissingExtraError: the network is of a package that is not installed.
-    """
-    if name.startswith(_ENSEMBLE):
-        members, margin = member_names(name), _margin(name)
-        _require_few(members)
-        return Ensemble([_build_one(member) for member in members], margin)
-    return _build_one(name)
-
-
-def _require_few(members: Sequence[str]) -> None:
-    if len(members) > MOST_MEMBERS:
-        raise InvalidInputError(
-            "ensemble",
-            required=f"at most {MOST_MEMBERS} networks",
-            got=len(members),
-            remedy="For more, build noiseproof.models.Ensemble in a factory of your own.",
-        )
-
-
-def _margin(name: str) -> float | None:
-    _, has_margin, text = name.partition(_EARLY_EXIT)
-    if not has_margin:
-        return None
-    try:
-        margin = float(text)
-    except ValueError:
-        margin = math.nan
-    if ensemble_name(member_names(name), margin) != name:
-        raise InvalidInputError(
-            "model",
-            required="the name of an ensemble, as noiseproof.models.ensemble_name gives it",
-            got=repr(name),
-            remedy=f"After {_EARLY_EXIT[1:]} stands a number, such as 1.5.",
-        )
-    return margin
-
-
-def _build_one(name: str) -> nn.Module:
-    if name not in _BY_NAME:
-        raise InvalidInputError(
-            "model", required=f"one of {', '.join(_BY_NAME)}", got=repr(name), remedy="Own networks: use the library."
-        )
-    return _BY_NAME[name]()
+MODELS: "Registry[nn.Module]" = Registry(
+    "model",
+    "noiseproof.models",
+    {
+        "digits-cnn": "digits_cnn:DigitsCNN",
+        "paper-mnist": "paper_mnist:PaperMNIST",
+        "paper-cifar": "paper_cifar:PaperCIFAR",
+        "small-cnn": "small_cnn:SmallCNN",
+        "lenet": "lenet:LeNet",
+        "lenet-wide": "lenet:lenet_wide",
+        "kw-mnist-small": "kw_networks:kw_mnist_small",
+        "kw-mnist-large": "kw_networks:kw_mnist_large",
+        "kw-cifar-small": "kw_networks:kw_cifar_small",
+        "kw-cifar-large": "kw_networks:kw_cifar_large",
+        "cifar-resnet20": "cifar_resnet:cifar_resnet20",
+        "cifar-resnet110": "cifar_resnet:cifar_resnet110",
+        "resnet50": "imagenet_resnet:resnet50",
+    },
+    exports=(
+        "by_name:build",
+        "by_name:ensemble_name",
+        "by_name:member_names",
+        "by_name:names",
+        "checkpoint:Checkpoint",
+        "checkpoint:load_checkpoint",
+        "checkpoint:model_digest",
+        "checkpoint:save_checkpoint",
+        "cifar_resnet:CIFARResNet",
+        "ensemble:Ensemble",
+        "external:LoadedModel",
+        "external:load_model",
+        "normalise:CIFAR10",
+        "normalise:IMAGENET",
+        "normalise:Normalise",
+        "normalise:with_normalisation",
+        "zoo:fetch",
+        "zoo:shipped",
+    ),
+)

@@ -1,8 +1,8 @@
 """What every additive noise provides: samples, its Rényi divergence under shifts, and its quantile function."""
 
 import math
+import re
 from abc import ABC, abstractmethod
-from dataclasses import asdict
 from typing import ClassVar, final
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
+from noiseproof.plugins import spec_of
 from noiseproof.randomness import Generator, RandomSource, as_source
 
 __all__ = ["Noise", "positive"]
@@ -59,8 +60,8 @@ class Noise(ABC):
 
     @final
     def spec(self) -> dict[str, str | float]:
-        """Return the noise as plain data: its name and parameters. `noises.from_spec` is the inverse."""
-        return {"name": type(self).__name__.lower(), **asdict(self)}  # type: ignore[call-overload]
+        """Return the noise as plain data: its name and its parameter. `NOISES.from_spec` is the inverse."""
+        return spec_of(self, re.sub(r"(?<!^)(?=[A-Z])", "-", type(self).__name__).lower())
 
 
 def positive(name: str, value: object, unit: str) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
+from noiseproof.plugins import spec_of
 from noiseproof.randomness import RandomSource
 
 __all__ = [
@@ -73,7 +74,7 @@ class Objective(ABC):
     @final
     def spec(self) -> dict[str, str | float | None]:
         """Return the objective as plain data: its name and weights."""
-        return {"name": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+        return spec_of(self)
 
     @final
     def ramped(self, fraction: float) -> "Objective":

@@ -1,0 +1,37 @@
+"""Every attack by name."""
+
+from typing import TYPE_CHECKING
+
+from noiseproof.plugins import Registry
+
+if TYPE_CHECKING:
+    from noiseproof.attacks.base import Attack
+
+__all__ = ["ATTACKS"]
+
+ATTACKS: "Registry[Attack]" = Registry(
+    "attack",
+    "noiseproof.attacks",
+    {
+        "pgd": "pgd:PGD",
+        "auto-pgd": "auto_pgd:AutoPGD",
+        "auto-attack": "auto_pgd:RandomisedAutoAttack",
+        "carlini-wagner": "carlini_wagner:CarliniWagner",
+        "boundary": "boundary:BoundaryAttack",
+        "hop-skip-jump": "hop_skip_jump:HopSkipJump",
+        "random": "random_search:RandomSearch",
+    },
+    base="base:Attack",
+    exports=(
+        "base:Batch",
+        "base:Finder",
+        "base:Target",
+        "expectation:AttackLoss",
+        "expectation:Expectation",
+        "expectation:View",
+        "expectation:attack_loss",
+        "nearest:NearestAttack",
+        "transfer:Transfer",
+        "votes:Votes",
+    ),
+)
