@@ -1,0 +1,3 @@
+"""Resumable jobs over a data set, and the records they write."""
+
+__all__: list[str] = []
