@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from noise_laws import LAWS
 from noiseproof import smoothing
 from noiseproof.classifiers.autotune import has_compiler
 from noiseproof.errors import InvalidInputError
@@ -98,15 +100,8 @@ def test_no_word_is_used_twice(kind: type[Sampler]) -> None:
 
 
 @every_sampler
-@pytest.mark.parametrize(
-    ("noise", "law"),
-    [
-        (Gaussian(1.0), stats.norm()),
-        (Laplace(1.0), stats.laplace()),
-        (Uniform(1.0), stats.uniform(-1.0, 2.0)),
-    ],
-)
-def test_the_law_of_the_noise(kind: type[Sampler], noise: Noise, law: stats.rv_continuous) -> None:
+@pytest.mark.parametrize(("noise", "law"), LAWS, ids=repr)
+def test_the_law_of_the_noise(kind: type[Sampler], noise: Noise, law: Any) -> None:
     drawn = samples(kind(noise, 5), 0, 2000, shape=(301,)).double().numpy()
     assert stats.kstest(drawn.ravel(), law.cdf).pvalue > 1e-4
     for other in (drawn[:, 1:], np.roll(drawn, 1, axis=0)[:, :-1], np.roll(drawn, 150, axis=1)[:, :-1]):

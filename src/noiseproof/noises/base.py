@@ -3,7 +3,7 @@
 import math
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 from jaxtyping import Float
@@ -21,11 +21,17 @@ Array = Float[np.ndarray, "*shape"]
 class Noise(ABC):
     """Independent, identically distributed noise, added to every pixel (line 3 of Algorithm 1).
 
-    Subclasses are frozen dataclasses: their fields are the parameters, in the units of a pixel in [0, 1].
+    Subclasses are frozen dataclasses of one field: the parameter that scales the noise, in units of a pixel in [0, 1].
     """
 
     norm: ClassVar[float]
     """The norm in which shifts are measured: certificates hold for perturbations of this norm (2.0 is l2)."""
+
+    if TYPE_CHECKING:  # a field may bear the name itself, which a property here would forbid
+
+        @property
+        def scale(self) -> float:
+            """The parameter: sigma of Gaussian noise, lambda of Laplace and uniform noise. Noise is linear in it."""
 
     @abstractmethod
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:

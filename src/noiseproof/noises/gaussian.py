@@ -36,6 +36,11 @@ class Gaussian(Noise):
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", positive("sigma", self.sigma, "standard deviation of a pixel"))
 
+    @property
+    def scale(self) -> float:
+        """Sigma."""
+        return self.sigma
+
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
         """Scale standard normal draws by sigma."""
         return source.normal(like).mul_(self.sigma)

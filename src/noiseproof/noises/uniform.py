@@ -31,6 +31,11 @@ class Uniform(Noise):
     def __post_init__(self) -> None:
         object.__setattr__(self, "half_width", positive("half_width", self.half_width, "of a pixel's noise"))
 
+    @property
+    def scale(self) -> float:
+        """Lambda, the half width."""
+        return self.half_width
+
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
         """Stretch uniform draws from [0, 1)."""
         return source.uniform(like).mul_(2.0 * self.half_width).sub_(self.half_width)
