@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from networks import write
 
-from noiseproof.attacks import PGD, Batch, Target
+from noiseproof.attacks import PGD, Batch, Defence
 from noiseproof.classifiers import accelerate, keep_large_blocks, multiplies_bfloat16
 from noiseproof.models import build
 from noiseproof.noises import Gaussian
@@ -43,7 +43,7 @@ def compare(precision: str, count: int, steps: int, rounds: int) -> tuple[float,
             torch.autograd.grad(loss, rows)
 
     def attack() -> None:
-        find = PGD(draws=DRAWS, steps=steps).begin(Target(network, Gaussian(0.7), 10), batch, "l2")
+        find = PGD(draws=DRAWS, steps=steps).begin(Defence(network, Gaussian(0.7), 10), batch, "l2")
         find(sizes, range(count))
 
     bare()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from noiseproof.attacks import PGD, Attack, AutoPGD, Batch, CarliniWagner, Expectation, RandomisedAutoAttack, Target
+from noiseproof.attacks import PGD, Attack, AutoPGD, Batch, CarliniWagner, Defence, Expectation, RandomisedAutoAttack
 from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.noises import Gaussian
 
@@ -53,7 +53,7 @@ def found(attack: Attack, rows: int, noise: Gaussian | None = NOISE) -> tuple[Te
     images, network = torch.rand(IMAGES, 1, 4, 4, generator=generator), Steep(rows)
     labels = network.inner(images).argmax(1)
     Steep.back.clear()
-    find = attack.begin(Target(network, noise, 3), Batch(images, labels, range(IMAGES)), "l2")
+    find = attack.begin(Defence(network, noise, 3), Batch(images, labels, range(IMAGES)), "l2")
     points = [find(torch.full((IMAGES,), size, dtype=torch.float64), range(IMAGES)) for size in (0.3, 0.8)]
     return torch.stack(points), list(Steep.back)
 

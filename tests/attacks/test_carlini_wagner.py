@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from half_space import HalfSpace, images_at
-from noiseproof.attacks import Batch, Expectation, Target
+from noiseproof.attacks import Batch, Defence, Expectation
 from noiseproof.attacks.carlini_wagner import CarliniWagner
 from noiseproof.attacks.expectation import margin
 from noiseproof.attacks.votes import Votes
@@ -46,7 +46,7 @@ def test_the_smallest_distance_of_a_half_space(noise: Noise | None, confidence: 
     images, labels = images_at([0.5, -0.4, 0.15, -0.02], network)
     batch = Batch(images, labels, [7, 3, 12, 4], 5)
     attack = CarliniWagner(draws=8, steps=60, binary_search_steps=6, step_size=0.05, confidence=confidence)
-    found = attack.nearest(Target(network, noise, 2), batch, "l2")
+    found = attack.nearest(Defence(network, noise, 2), batch, "l2")
     assert found.min() >= 0.0
     assert found.max() <= 1.0
     assert (margins(batch, network, noise, found) >= confidence - 1e-4).all()
@@ -58,7 +58,7 @@ def test_the_smallest_distance_of_a_half_space(noise: Noise | None, confidence: 
 def test_fresh_votes_flip_somewhat_beyond_the_smallest_distance_and_none_below() -> None:
     network = HalfSpace()
     images, labels = images_at([0.5, -0.4, 0.3], network)
-    finder = SMALL.begin(Target(network, NOISE, 2), Batch(images, labels, [7, 3, 12]), "l2")
+    finder = SMALL.begin(Defence(network, NOISE, 2), Batch(images, labels, [7, 3, 12]), "l2")
     judge, true = Votes(network, NOISE, 2, draws=1000, seed=77), torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64)
     assert (judge(finder(0.9 * true, range(3))).argmax(1) == labels).all()
     assert (judge(finder(1.15 * true, range(3))).argmax(1) != labels).all()
@@ -69,7 +69,7 @@ def test_pixels_at_the_walls_of_the_box_move() -> None:
     network = HalfSpace()
     images = (torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(2)) > 0.5).float()
     heights, labels = network.heights(images), network(images).argmax(1)
-    found = replace(SMALL, confidence=0.0).nearest(Target(network, None, 2), Batch(images, labels, range(6)), "l2")
+    found = replace(SMALL, confidence=0.0).nearest(Defence(network, None, 2), Batch(images, labels, range(6)), "l2")
     assert (network(found).argmax(1) != labels).all()
     low, high = torch.zeros(6), torch.full((6,), 20.0)
     for _ in range(40):
@@ -86,7 +86,7 @@ def test_pixels_at_the_walls_of_the_box_move() -> None:
 def test_an_image_s_point_depends_on_its_own_key_alone_and_no_generator_is_touched() -> None:
     network = HalfSpace()
     images, labels = images_at([0.5, -0.4, 0.2], network)
-    target, before = Target(network, NOISE, 2), torch.random.get_rng_state()
+    target, before = Defence(network, NOISE, 2), torch.random.get_rng_state()
     whole = SHORT.nearest(target, Batch(images, labels, [7, 3, 12]), "l2")
     turned = SHORT.nearest(target, Batch(images[[2, 0]], labels[[2, 0]], [12, 7]), "l2")
     torch.testing.assert_close(turned, whole[[2, 0]], rtol=0.0, atol=1e-5)
@@ -105,13 +105,13 @@ def test_an_image_that_its_draws_call_wrong_has_more_of_them() -> None:
     assert len(unlucky) == 3
     images, right = every[unlucky], labels[unlucky]
     batch = Batch(torch.cat([images, 1.0 - images[:1]]), torch.zeros(4, dtype=torch.int64), [*unlucky, 99], 5)
-    found = replace(SMALL, draws=8).nearest(Target(network, noise, 2), batch, "l2")
+    found = replace(SMALL, draws=8).nearest(Defence(network, noise, 2), batch, "l2")
     ways = (found - batch.images)[:3]
     along = -network.heights(ways + 0.5) / ways.flatten(1).norm(dim=1)
     assert (along > 0.5).all()
     judge = Votes(network, noise, 2, draws=1000, seed=77)
     assert (judge(images).argmax(1) == right).all()
-    finder = replace(SMALL, draws=8).begin(Target(network, noise, 2), batch, "l2")
+    finder = replace(SMALL, draws=8).begin(Defence(network, noise, 2), batch, "l2")
     assert (judge(finder(torch.full((3,), 0.4, dtype=torch.float64), [0, 1, 2])).argmax(1) != right).all()
 
 
@@ -122,7 +122,7 @@ def test_a_gradient_that_is_not_finite_is_an_error() -> None:
 
     images, labels = images_at([0.3], HalfSpace())
     with pytest.raises(ClassifierError, match="gradient of the classifier must be finite"):
-        SHORT.nearest(Target(Kinked(), NOISE, 2), Batch(images, labels, [0]), "l2")
+        SHORT.nearest(Defence(Kinked(), NOISE, 2), Batch(images, labels, [0]), "l2")
 
 
 class Fortress(nn.Module):
@@ -136,8 +136,8 @@ class Fortress(nn.Module):
 def test_where_nothing_is_found_the_image_stays() -> None:
     images = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     batch = Batch(images, torch.zeros(2, dtype=torch.int64), range(2))
-    assert torch.equal(SHORT.nearest(Target(Fortress(), NOISE, 2), batch, "l2"), images)
-    finder = SHORT.begin(Target(Fortress(), NOISE, 2), batch, "l2")
+    assert torch.equal(SHORT.nearest(Defence(Fortress(), NOISE, 2), batch, "l2"), images)
+    finder = SHORT.begin(Defence(Fortress(), NOISE, 2), batch, "l2")
     assert torch.equal(finder(torch.ones(2, dtype=torch.float64), range(2)), images)
 
 
@@ -145,9 +145,9 @@ def test_what_it_cannot_attack_is_refused_at_once() -> None:
     batch = Batch(torch.rand(1, 1, 4, 4), torch.tensor([0]), [0])
     labels = FunctionRunner(lambda images: torch.zeros(len(images), dtype=torch.int64), "torch")
     with pytest.raises(InvalidInputError, match="a torch module, for an attack that follows gradients"):
-        SMALL.begin(Target(labels, NOISE, 2), batch, "l2")
+        SMALL.begin(Defence(labels, NOISE, 2), batch, "l2")
     with pytest.raises(InvalidInputError, match="l2 for CarliniWagner"):
-        SMALL.begin(Target(HalfSpace(), NOISE, 2), batch, "linf")
+        SMALL.begin(Defence(HalfSpace(), NOISE, 2), batch, "linf")
     for setting, value in [("draws", 0), ("steps", 0), ("binary_search_steps", 0), ("step_size", 0.0)]:
         with pytest.raises(InvalidInputError, match=setting):
             CarliniWagner(**{setting: value})
@@ -164,7 +164,7 @@ def test_without_foolbox_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "foolbox", None)
     batch = Batch(torch.rand(1, 1, 4, 4), torch.tensor([0]), [0])
     with pytest.raises(MissingExtraError, match=r"noiseproof\[attacks\]"):
-        SMALL.nearest(Target(HalfSpace(), NOISE, 2), batch, "l2")
+        SMALL.nearest(Defence(HalfSpace(), NOISE, 2), batch, "l2")
 
 
 def test_settings_as_plain_data() -> None:

@@ -12,7 +12,7 @@ from scipy.stats import norm as normal
 from torch import Tensor, nn
 
 from half_space import HalfSpace, images_at, smallest_distances
-from noiseproof.attacks import Batch, Target, hop_skip_jump
+from noiseproof.attacks import Batch, Defence, hop_skip_jump
 from noiseproof.attacks.boundary import BoundaryAttack
 from noiseproof.attacks.copies import NoisyCopies
 from noiseproof.attacks.foolbox_bridge import foolbox_attack, seeded
@@ -139,7 +139,7 @@ class Given(NearestAttack):
     def copies(self) -> int:
         return 1
 
-    def nearest(self, target: Target, batch: Batch, norm: Norm) -> Tensor:
+    def nearest(self, target: Defence, batch: Batch, norm: Norm) -> Tensor:
         self.searches.append(len(batch))
         return self.found
 
@@ -154,7 +154,7 @@ def test_points_leave_neither_ball_nor_box(norm: Norm, noise: Noise | None) -> N
     found = (images + reach * torch.randn(images.shape, generator=generator)).clamp(0.0, 1.0)
     found[5] = images[5]
     batch = Batch(images, torch.arange(24) % 2, range(24))
-    finder = Given(found).begin(Target(HalfSpace(), noise, 2), batch, norm)
+    finder = Given(found).begin(Defence(HalfSpace(), noise, 2), batch, norm)
     lengths = distance(found, images, norm)
     rows = [int(row) for row in torch.randperm(24, generator=generator)][:20]
     for factor in (0.3, 0.999, 1.0, 1.07, 1.4, 40.0):
@@ -172,7 +172,7 @@ def test_the_search_is_once_for_all_and_only_when_asked() -> None:
     images = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     attack = Given(images.flip(0))
     finder = attack.begin(
-        Target(HalfSpace(), None, 2), Batch(images, torch.zeros(3, dtype=torch.int64), range(3)), "l2"
+        Defence(HalfSpace(), None, 2), Batch(images, torch.zeros(3, dtype=torch.int64), range(3)), "l2"
     )
     assert attack.searches == []
     finder(torch.full((1,), 0.1, dtype=torch.float64), [2])
@@ -184,7 +184,7 @@ def test_below_what_was_found_a_point_goes_the_whole_size() -> None:
     network = HalfSpace()
     images, labels = images_at([0.4, -0.3], network)
     found = images - torch.tensor([0.4, -0.3]).view(-1, 1, 1, 1) * network.normal
-    finder = Given(found).begin(Target(network, NOISE, 2), Batch(images, labels, [0, 1]), "l2")
+    finder = Given(found).begin(Defence(network, NOISE, 2), Batch(images, labels, [0, 1]), "l2")
     sizes = torch.tensor([0.1, 0.25], dtype=torch.float64)
     torch.testing.assert_close(distance(finder(sizes, [0, 1]), images, "l2"), sizes, rtol=1e-5, atol=0.0)
 
@@ -209,7 +209,7 @@ def test_beyond_what_was_found_the_best_point_of_the_way_is_taken(width: float, 
     way = torch.zeros_like(images)
     way[..., 0, 0] = 1.0
     network = Shell(width)
-    finder = Given(images + 0.297 * way).begin(Target(network, None, 2), Batch(images, torch.tensor([0]), [0]), "l2")
+    finder = Given(images + 0.297 * way).begin(Defence(network, None, 2), Batch(images, torch.tensor([0]), [0]), "l2")
     sizes = torch.tensor([size], dtype=torch.float64)
     assert int(network(finder(sizes, [0])).argmax(1)) == 1
     inside = torch.tensor([0.2999], dtype=torch.float64)
@@ -222,7 +222,7 @@ def test_among_points_of_equal_margins_the_whole_size_is_taken(noise: Noise | No
     network = HalfSpace()
     images, labels = images_at([0.2, -0.2], network)
     found = images - 1.05 * torch.tensor([0.2, -0.2]).view(-1, 1, 1, 1) * network.normal
-    finder = Given(found).begin(Target(network, noise, 2), Batch(images, labels, [0, 1]), "l2")
+    finder = Given(found).begin(Defence(network, noise, 2), Batch(images, labels, [0, 1]), "l2")
     for size in (0.22, 0.3, 0.5):
         sizes = torch.full((2,), size, dtype=torch.float64)
         torch.testing.assert_close(distance(finder(sizes, [0, 1]), images, "l2"), sizes, rtol=1e-5, atol=0.0)
@@ -230,9 +230,9 @@ def test_among_points_of_equal_margins_the_whole_size_is_taken(noise: Noise | No
 
 def test_sizes_of_placed_points_are_checked() -> None:
     images = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    finder = Given(images).begin(Target(HalfSpace(), None, 2), Batch(images, torch.tensor([0]), [0]), "l2")
+    finder = Given(images).begin(Defence(HalfSpace(), None, 2), Batch(images, torch.tensor([0]), [0]), "l2")
     for size in (-0.1, float("nan"), float("inf")):
-        with pytest.raises(InvalidInputError, match=r"^sizes must be finite"):
+        with pytest.raises(InvalidInputError, match=r"^epsilons must be finite"):
             finder(torch.tensor([size], dtype=torch.float64), [0])
 
 
@@ -246,7 +246,7 @@ def test_points_are_placed_by_other_draws_than_found_them() -> None:
         return torch.zeros(len(batch), dtype=torch.int64)
 
     batch = Batch(image, torch.tensor([0]), [6], 3)
-    finder = Given(image + 1e-3).begin(Target(FunctionRunner(recorded, "torch"), NOISE, 2), batch, "l2")
+    finder = Given(image + 1e-3).begin(Defence(FunctionRunner(recorded, "torch"), NOISE, 2), batch, "l2")
     finder(torch.ones(1, dtype=torch.float64), [0])
     search = NoisyCopies(NOISE, 2000, CPU, seed=3, indices=[6], fixed=True)(image)
     placed = torch.cat(seen)
@@ -269,7 +269,7 @@ def test_queries_asked_at_once_find_what_they_find_one_by_one(
         return network(batch)
 
     images, labels = images_at([0.3, -0.2], network)
-    target, batch = Target(FunctionRunner(counted, "torch"), noise, 2), Batch(images, labels, [4, 5])
+    target, batch = Defence(FunctionRunner(counted, "torch"), noise, 2), Batch(images, labels, [4, 5])
     attack = HopSkipJump(steps=3, queries=40, draws=4)
     before = torch.random.get_rng_state()
     found = attack.nearest(target, batch, norm)
@@ -291,7 +291,7 @@ def test_the_nearest_point_of_a_half_space(
     network = HalfSpace()
     images, labels = images_at([0.5, -0.4], network)
     batch = Batch(images, labels, [7, 3], 5)
-    found = attack.nearest(Target(network, noise, 2), batch, norm)
+    found = attack.nearest(Defence(network, noise, 2), batch, norm)
     lengths, least = distance(found, images, norm), smallest_distances(network, batch, noise, 8, norm)
     assert (lengths >= least * (1 - 1e-4)).all()
     assert (lengths <= least * factor).all()
@@ -305,7 +305,7 @@ def test_an_attack_flips_fresh_votes_somewhat_beyond_the_smallest_distance_and_n
 ) -> None:
     network = HalfSpace()
     images, labels = images_at([0.5, -0.4], network)
-    finder = attack.begin(Target(network, NOISE, 2), Batch(images, labels, [7, 3]), norm)
+    finder = attack.begin(Defence(network, NOISE, 2), Batch(images, labels, [7, 3]), norm)
     judge = Votes(network, NOISE, 2, draws=1000, seed=77)
     least = smallest_distances(network, Batch(images, labels, [7, 3]), None, 8, norm)
     assert (judge(finder(0.9 * least, [0, 1])).argmax(1) == labels).all()
@@ -318,7 +318,7 @@ def test_an_image_s_point_depends_on_its_own_key_alone_and_no_generator_is_touch
 ) -> None:
     network = HalfSpace()
     images, labels = images_at([0.5, -0.4, 0.2], network)
-    target = Target(network, NOISE, 2)
+    target = Defence(network, NOISE, 2)
     attack = replace(attack, steps=2)  # type: ignore[call-arg]
     before = torch.random.get_rng_state()
     whole = attack.nearest(target, Batch(images, labels, [7, 3, 12]), norm)
@@ -352,7 +352,7 @@ def test_an_image_without_a_start_or_wrong_already_is_left_alone(
     images = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     network, rows = Island(images[0]), []
     network.register_forward_hook(lambda module, batch, scores: rows.append(len(scores)))
-    target = Target(network, None, 2)
+    target = Defence(network, None, 2)
     found = attack.nearest(target, Batch(images, torch.tensor([0, 1, 0]), range(3)), norm)
     assert not torch.equal(found[0], images[0])
     assert torch.equal(found[1], images[1])  # nothing within reach of a start is of class 0
@@ -372,7 +372,7 @@ def test_an_image_that_few_draws_call_wrong_has_more_of_them(attack: NearestAtta
     wrong, _ = images_at([-0.5], network)  # of the other class
     images, keys = torch.cat([every[unlucky], wrong]), [*unlucky, 77]
     batch = Batch(images, torch.zeros(3, dtype=torch.int64), keys, 5)
-    finder = attack.begin(Target(network, noise, 2), batch, norm)
+    finder = attack.begin(Defence(network, noise, 2), batch, norm)
     least = smallest_distances(network, Batch(images[:2], labels[:2], [0, 1]), None, 8, norm)
     points = finder(torch.cat([5.0 * least, torch.ones(1, dtype=torch.float64)]), [0, 1, 2])
     judge = Votes(network, noise, 2, draws=2000, seed=77)
@@ -395,7 +395,7 @@ def test_what_foolbox_says_of_a_network_that_is_no_function_is_passed_on(
         return torch.full((len(batch),), int(1 < made <= calls))
 
     images = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    target = Target(FunctionRunner(fickle, "torch"), None, 2)
+    target = Defence(FunctionRunner(fickle, "torch"), None, 2)
     if isinstance(attack, BoundaryAttack) and calls > 13:  # after its start it believes what it sees
         attack.nearest(target, Batch(images, torch.tensor([0]), [0]), norm)
         return
@@ -413,16 +413,16 @@ def test_a_network_s_own_error_is_not_foolbox_s() -> None:
 
     batch = Batch(torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0]), [0])
     with pytest.raises(ClassifierError, match="1 of 1 without") as caught:
-        HopSkipJump().nearest(Target(FunctionRunner(failing, "torch"), None, 2), batch, "l2")
+        HopSkipJump().nearest(Defence(FunctionRunner(failing, "torch"), None, 2), batch, "l2")
     assert "Foolbox" not in str(caught.value)
 
 
 def test_norms_and_settings_that_make_no_sense_are_refused() -> None:
     batch = Batch(torch.rand(1, 1, 4, 4), torch.tensor([0]), [0])
     with pytest.raises(InvalidInputError, match="l2 for BoundaryAttack"):
-        BoundaryAttack().begin(Target(HalfSpace(), None, 2), batch, "linf")
+        BoundaryAttack().begin(Defence(HalfSpace(), None, 2), batch, "linf")
     with pytest.raises(InvalidInputError, match="linf or l2 for HopSkipJump"):
-        HopSkipJump().begin(Target(HalfSpace(), None, 2), batch, "l1")
+        HopSkipJump().begin(Defence(HalfSpace(), None, 2), batch, "l1")
     for attack in (BoundaryAttack, HopSkipJump):
         for setting in ("steps", "draws"):
             with pytest.raises(InvalidInputError, match=setting):
@@ -442,8 +442,8 @@ def test_questions_of_a_few_rows_do_not_fill_up_whole_batches(fixed: int | None)
     opponent._voter, opponent._batch_size = voter, None
     defence = opponent.against(HopSkipJump())
     assert defence.voter is voter, "which judges"
-    assert (defence.target.network is voter) == (fixed is None)
-    assert defence.target.network.batch_size is None  # type: ignore[union-attr]
+    assert (defence.network is voter) == (fixed is None)
+    assert defence.network.batch_size is None  # type: ignore[union-attr]
 
 
 # ------------------------------------------------------------------------------------------- the bridge
@@ -467,7 +467,7 @@ def test_without_foolbox_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "foolbox", None)
     batch = Batch(torch.rand(1, 1, 4, 4), torch.tensor([0]), [0])
     for attack in (BoundaryAttack(), HopSkipJump()):
-        finder = attack.begin(Target(HalfSpace(), None, 2), batch, "l2")
+        finder = attack.begin(Defence(HalfSpace(), None, 2), batch, "l2")
         with pytest.raises(MissingExtraError, match=r"noiseproof\[attacks\]"):
             finder(torch.ones(1, dtype=torch.float64), [0])
 

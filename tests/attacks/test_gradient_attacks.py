@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from noiseproof import data
 from noiseproof.attacks.auto_pgd import AutoLoss, AutoPGD, RandomisedAutoAttack, _Climb, checkpoints, logit_ratio
-from noiseproof.attacks.base import Attack, Batch, Target
+from noiseproof.attacks.base import Attack
+from noiseproof.attacks.batch import Batch
 from noiseproof.attacks.copies import NoisyCopies
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, attack_loss, margin
 from noiseproof.attacks.incumbents import Best, Problem
 from noiseproof.attacks.pgd import PGD
@@ -89,9 +91,9 @@ def batch_of(images: Tensor, labels: Tensor | None = None, indices: list[int] | 
     return Batch(images, labels, list(range(len(images))) if indices is None else indices, seed)
 
 
-def attacked(attack: Attack, target: Target, batch: Batch, norm: Norm, size: float | Tensor) -> Tensor:
+def attacked(attack: Attack, defence: Defence, batch: Batch, norm: Norm, size: float | Tensor) -> Tensor:
     sizes = torch.full((len(batch),), size, dtype=torch.float64) if isinstance(size, float) else size
-    return attack.begin(target, batch, norm)(sizes, list(range(len(batch))))
+    return attack.begin(defence, batch, norm)(sizes, list(range(len(batch))))
 
 
 def smoothed_margin(network: nn.Module, points: Tensor, labels: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def test_half_space_falls_just_beyond_its_distance(
     away = value.abs() / length
     assert away.min() > 0.05
     assert away.max() < 0.35
-    target = Target(network, noise, 3)
+    target = Defence(network, noise, 3)
     for factor, falls in ((0.999, False), (beyond, True)):
         points = attacked(attack, target, batch_of(images, labels), norm, factor * away)
         flipped = (network.value(points.double()) > 0).long() != labels
@@ -138,7 +140,7 @@ def test_a_step_goes_where_the_loss_of_closed_form_rises(norm: Norm, loss: Any) 
     images, center = 0.5 + 0.2 * (pictures(6) - 0.5), 0.5 + 0.05 * torch.ones(SHAPE)
     attack = PGD(loss=loss, steps=1, step_size=1.0, random_start=False)
     sizes = torch.linspace(0.02, 0.1, 6, dtype=torch.float64)
-    points = attacked(attack, Target(Hill(center), None, 2), batch_of(images), norm, sizes)
+    points = attacked(attack, Defence(Hill(center), None, 2), batch_of(images), norm, sizes)
     gradient = (images - center).flatten(1).double().numpy()
     if norm == "linf":
         direction = np.sign(gradient)
@@ -168,7 +170,7 @@ def test_points_stay_in_ball_and_box(attack: Attack, norm: Norm, seed: int, nois
     """At rising sizes, and at smaller ones after them."""
     images = pictures(6, seed)
     images[::2] = images[::2].round()
-    finder = attack.begin(Target(small_network(seed), noise, 4), batch_of(images, seed=seed), norm)
+    finder = attack.begin(Defence(small_network(seed), noise, 4), batch_of(images, seed=seed), norm)
     sizes = torch.tensor([0.0, 1e-7, 0.01, 0.3, 1.0, 50.0], dtype=torch.float64)
     for factor in (1.0, 1.7, 0.1):
         points = finder(factor * sizes, list(range(6)))
@@ -183,7 +185,7 @@ def test_an_image_is_attacked_as_if_it_were_alone(attack: Attack, norm: Norm) ->
     """Neither companions nor sizes asked for them change what is found, for each row's own history of sizes."""
     network, images, indices = small_network(), pictures(4), [7, 3, 900, 11]
     labels = network(images).argmax(1)
-    target, sizes = Target(network, Gaussian(0.2), 4), torch.linspace(0.1, 0.6, 4, dtype=torch.float64)
+    target, sizes = Defence(network, Gaussian(0.2), 4), torch.linspace(0.1, 0.6, 4, dtype=torch.float64)
     together = attack.begin(target, batch_of(images, labels, indices, seed=4), norm)
     found: dict[int, list[tuple[float, Tensor]]] = {row: [] for row in range(4)}
     for factor, rows in ((1.0, [0, 1, 2, 3]), (1.5, [3, 0]), (2.0, [0, 2, 3])):
@@ -204,7 +206,7 @@ def test_a_larger_size_is_never_worse(attack: Attack, norm: Norm) -> None:
     """Where values are exact; steps as long as these lose what they had otherwise."""
     images, network = pictures(12), small_network(1)
     labels = network(images).argmax(1)
-    finder = attack.begin(Target(network, None, 4), batch_of(images, labels), norm)
+    finder = attack.begin(Defence(network, None, 4), batch_of(images, labels), norm)
     before = smoothed_margin(network, images, labels)
     for size in (0.1, 0.3, 0.31, 0.7):
         points = finder(torch.full((12,), size, dtype=torch.float64), list(range(12)))
@@ -237,13 +239,13 @@ def test_without_any_gradient_the_image_is_returned_where_nothing_fools(attack: 
     """A random start that is kept by chance would pass for an attack that was made."""
     network, images = Stairs(), pictures(40)
     labels = network(images).argmax(1)
-    points = attacked(attack, Target(network, noise, 4), batch_of(images, labels), "l2", 0.3)
+    points = attacked(attack, Defence(network, noise, 4), batch_of(images, labels), "l2", 0.3)
     fooled = network(points).argmax(1) != labels
     still = (points == images).flatten(1).all(1)
     assert still.sum() > 20
     if noise is None:
         assert torch.equal(still, ~fooled)
-    seen = attacked(attack, Target(network.network, noise, 4), batch_of(images, labels), "l2", 0.3)
+    seen = attacked(attack, Defence(network.network, noise, 4), batch_of(images, labels), "l2", 0.3)
     assert (seen != images).flatten(1).any(1).sum() > 35, (
         "with gradients the best point is kept, whether it fools or not"
     )
@@ -282,7 +284,7 @@ def test_the_best_iterate_is_kept_where_values_are_exact() -> None:
     best = int(np.argmax(margins))
     assert best not in {0, 4}
     attack = PGD(steps=4, step_size=0.2, random_start=False)
-    points = attacked(attack, Target(hill, None, 2), batch_of(image), "l2", 0.5)
+    points = attacked(attack, Defence(hill, None, 2), batch_of(image), "l2", 0.5)
     torch.testing.assert_close(points[0], iterates[best], rtol=0, atol=1e-5)
 
 
@@ -290,13 +292,13 @@ def test_the_last_iterate_is_kept_where_noise_is_fresh() -> None:
     hill, image, iterates, margins = overshot(4)
     assert margins[0] < margins[4] < max(margins)
     attack = PGD(steps=4, step_size=0.2, random_start=False, draws=3)
-    points = attacked(attack, Target(hill, Gaussian(1e-5), 2), batch_of(image), "l2", 0.5)
+    points = attacked(attack, Defence(hill, Gaussian(1e-5), 2), batch_of(image), "l2", 0.5)
     torch.testing.assert_close(points[0], iterates[4], rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("attack", ALL[:1] + ALL[2:5], ids=str)
 def test_points_are_compared_by_draws_that_found_none_of_them(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
-    target, images = Target(small_network(), Gaussian(0.3), 4), pictures(3)
+    target, images = Defence(small_network(), Gaussian(0.3), 4), pictures(3)
     finder = attack.begin(target, batch_of(images, torch.tensor([0, 1, 2])), "l2")
     judged, climbed = [], []
     for size in (0.01, 0.02):
@@ -315,7 +317,7 @@ def test_points_are_compared_by_draws_that_found_none_of_them(attack: Attack, mo
 )
 def test_every_ascent_starts_somewhere_else(attack: Attack, passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     network, images = small_network(), 0.5 + 0.1 * (pictures(2) - 0.5)
-    finder = attack.begin(Target(network, Gaussian(0.1), 4), batch_of(images, network(images).argmax(1)), "linf")
+    finder = attack.begin(Defence(network, Gaussian(0.1), 4), batch_of(images, network(images).argmax(1)), "linf")
     with inputs_of(monkeypatch) as seen:
         for _ in range(2):
             finder(torch.tensor([1e-4, 2e-4], dtype=torch.float64), [0, 1])
@@ -331,10 +333,10 @@ def test_a_step_is_one_pass_and_little_else_is_computed(monkeypatch: pytest.Monk
     network = small_network()
     parameters = [parameter.clone() for parameter in network.parameters()]
     with inputs_of(monkeypatch) as seen:
-        attacked(PGD(draws=5, steps=7), Target(network, Gaussian(0.3), 4), batch_of(pictures(3)), "l2", 0.2)
+        attacked(PGD(draws=5, steps=7), Defence(network, Gaussian(0.3), 4), batch_of(pictures(3)), "l2", 0.2)
         assert [wanted for _, _, wanted, _ in seen] == [False, *[True] * 7, False]
         seen.clear()
-        attacked(AutoPGD(draws=5, steps=7), Target(network, Gaussian(0.3), 4), batch_of(pictures(3)), "l2", 0.2)
+        attacked(AutoPGD(draws=5, steps=7), Defence(network, Gaussian(0.3), 4), batch_of(pictures(3)), "l2", 0.2)
         assert [wanted for _, _, wanted, _ in seen] == [False, *[True] * 8, False, False]
     for parameter, before in zip(network.parameters(), parameters, strict=True):
         assert parameter.requires_grad
@@ -355,7 +357,7 @@ def test_more_steps_find_more(norm: Norm, attacks: list[Attack]) -> None:
     smoothed = Expectation(network, noise, draws=8, fixed=True, indices=range(16))
     reached = []
     for attack in attacks:
-        points = attacked(attack, Target(network, noise, 4), batch_of(images, labels), norm, 0.5)
+        points = attacked(attack, Defence(network, noise, 4), batch_of(images, labels), norm, 0.5)
         reached.append(float(attack_loss(smoothed.log_probabilities(points), labels, "margin").mean()))
     assert reached[0] + 0.001 < reached[1] < reached[2] + 1e-6
 
@@ -379,7 +381,7 @@ def test_random_search_finds_no_more_than_gradients(norm: Norm) -> None:
     """By votes of their own."""
     test, rows, network = data.load("digits", "test"), list(range(25)), digits_network()
     images, labels = torch.from_numpy(test.read(rows)), torch.from_numpy(test.labels[rows])
-    target, judge = Target(network, Gaussian(0.25), 10), Votes(network, Gaussian(0.25), 10, draws=200, seed=99)
+    target, judge = Defence(network, Gaussian(0.25), 10), Votes(network, Gaussian(0.25), 10, draws=200, seed=99)
     size = {"linf": 0.12, "l2": 0.7, "l1": 2.5}[norm]
     margins = [
         margin(judge(attacked(attack, target, batch_of(images, labels), norm, size)), labels)
@@ -397,7 +399,7 @@ def test_random_search_returns_the_best_of_points_on_the_surface(norm: Norm, mon
     labels = network(images).argmax(1)
     with inputs_of(monkeypatch) as seen:
         attack = RandomSearch(tries=40, draws=25)
-        points = attacked(attack, Target(network, Gaussian(0.3), 4), batch_of(images, labels), norm, 0.3)
+        points = attacked(attack, Defence(network, Gaussian(0.3), 4), batch_of(images, labels), norm, 0.3)
     tried = torch.stack([images for _, _, _, images in seen])[1:]
     assert len(tried) == 40
     lengths = distance(tried.flatten(0, 1), images.repeat(40, 1, 1, 1), norm)
@@ -452,7 +454,7 @@ def test_auto_pgd_is_algorithm_1(seed: int, monkeypatch: pytest.MonkeyPatch) -> 
     network, image = Waves(seed).double(), pictures(1, seed).double()
     label = network(image).argmax(1)
     with inputs_of(monkeypatch) as seen:
-        attacked(AutoPGD(steps=60), Target(network, None, 4), batch_of(image, label), "linf", 0.4)
+        attacked(AutoPGD(steps=60), Defence(network, None, 4), batch_of(image, label), "linf", 0.4)
     visited = [images.numpy() for _, _, wanted, images in seen if wanted]
     assert len(visited) == 61
 
@@ -511,7 +513,7 @@ def test_auto_attack_attacks_again_what_stands(monkeypatch: pytest.MonkeyPatch) 
     network, images = small_network(3), pictures(4)
     right = network(images).argmax(1)
     labels = torch.where(torch.arange(4) % 2 == 0, (right + 1) % 4, right)
-    target = Target(network, None, 4)
+    target = Defence(network, None, 4)
     with inputs_of(monkeypatch) as seen:
         points = attacked(RandomisedAutoAttack(steps=5), target, batch_of(images, labels), "linf", 0.02)
     climbs = [count for count, _, wanted, _ in seen if wanted]
@@ -532,7 +534,7 @@ def test_pixels_at_the_wall_cost_the_attack_in_l1_nothing() -> None:
     network = HalfSpace(w, -float(images.double().flatten() @ w) - 0.6)  # 0.6 / 3 = 0.2 away
     attack = PGD(draws=2, random_start=False)
     for size, falls in ((0.199, False), (0.201, True)):
-        points = attacked(attack, Target(network, Gaussian(0.1), 3), batch_of(images), "l1", size)
+        points = attacked(attack, Defence(network, Gaussian(0.1), 3), batch_of(images), "l1", size)
         assert bool(network.value(points.double()) > 0) == falls
 
 
@@ -541,13 +543,13 @@ def test_gradients_need_a_torch_module(attack: Attack) -> None:
     runner = FunctionRunner(lambda images: np.zeros(len(images), dtype=np.int64), "numpy")
     assert attack.follows_gradients
     with pytest.raises(InvalidInputError, match="Take an attack on decisions: boundary"):
-        attack.begin(Target(runner, Gaussian(0.2), 4), batch_of(pictures(2)), "l2")
+        attack.begin(Defence(runner, Gaussian(0.2), 4), batch_of(pictures(2)), "l2")
 
 
 def test_random_search_takes_any_classifier() -> None:
     runner = FunctionRunner(lambda images: (images.mean((1, 2, 3)) > 0.5).astype(np.int64), "numpy")
     attack, images = RandomSearch(tries=60, draws=4), torch.full((2, *SHAPE), 0.45)
-    points = attacked(attack, Target(runner, None, 2), batch_of(images), "linf", 0.3)
+    points = attacked(attack, Defence(runner, None, 2), batch_of(images), "linf", 0.3)
     assert (points.mean((1, 2, 3)) > 0.5).all()
     assert not attack.follows_gradients
 
@@ -590,10 +592,10 @@ def test_attacks_are_plain_data(attack: Attack) -> None:
 def test_what_auto_pgd_does_not_support() -> None:
     for attack in (AutoPGD(), RandomisedAutoAttack()):
         with pytest.raises(InvalidInputError, match="linf or l2 for"):
-            attack.begin(Target(small_network(), None, 4), batch_of(pictures(2)), "l1")
+            attack.begin(Defence(small_network(), None, 4), batch_of(pictures(2)), "l1")
     for attack in (AutoPGD(loss="dlr"), RandomisedAutoAttack()):
         with pytest.raises(InvalidInputError, match="number of classes must be >= 3"):
-            attack.begin(Target(small_network(classes=2), None, 2), batch_of(pictures(2)), "l2")
+            attack.begin(Defence(small_network(classes=2), None, 2), batch_of(pictures(2)), "l2")
 
 
 class Sparse(nn.Module):
@@ -636,7 +638,7 @@ def test_images_of_which_most_pixels_are_black_fall_as_far_as_they_can(
     best = [largest_fall(weight.double().numpy(), image.flatten().double().numpy(), size, norm) for image in images]
     attacks: list[Attack] = [PGD(draws=2), *([AutoPGD(draws=2, steps=40)] if norm == "l2" and noise is None else [])]
     for attack in attacks:
-        points = attacked(attack, Target(network, noise, 2), batch, norm, size)
+        points = attacked(attack, Defence(network, noise, 2), batch, norm, size)
         fallen = ((images - points).flatten(1) @ weight).double().numpy()
         assert (fallen <= np.array(best) * (1 + 1e-5)).all()
         assert (fallen >= share * np.array(best)).all()
@@ -671,7 +673,7 @@ def test_a_network_that_is_sure_of_itself_is_not_robust(attack: Attack, scale: f
     labels = (heights > 0).long()
     # under noise so far that 8 hard votes tell the point from the image
     sizes = 1.1 * heights.abs().double() + (0.0 if noise is None else 0.5)
-    points = attacked(attack, Target(network, noise, 2), batch_of(images, labels), "l2", sizes)
+    points = attacked(attack, Defence(network, noise, 2), batch_of(images, labels), "l2", sizes)
     assert ((network.value(points) > 0).long() != labels).all()
 
 
@@ -689,7 +691,7 @@ class Kinked(nn.Module):
 
 @pytest.mark.parametrize("attack", ALL[:-1], ids=str)
 def test_gradients_that_are_not_finite_are_an_error_and_no_robustness(attack: Attack) -> None:
-    target = Target(Kinked(small_network()), Gaussian(0.2), 4)
+    target = Defence(Kinked(small_network()), Gaussian(0.2), 4)
     with pytest.raises(
         ClassifierError, match=r"gradient of the classifier must be finite .* NaN or infinity for 6 of 6"
     ):
@@ -710,7 +712,7 @@ def test_auto_pgd_yields_its_last_iterate(steps: int, monkeypatch: pytest.Monkey
     assert checkpoints(steps)[-1] == steps
     network, images = small_network(), pictures(6)
     batch = batch_of(images, network(images).argmax(1))
-    finder = AutoPGD(draws=2, steps=steps).begin(Target(network, Gaussian(1.0), 4), batch, "l2")
+    finder = AutoPGD(draws=2, steps=steps).begin(Defence(network, Gaussian(1.0), 4), batch, "l2")
     problem = Problem(images, batch.labels, torch.full((6,), 0.4, dtype=torch.float64), range(6), 0, Best(images))
     with inputs_of(monkeypatch) as seen:
         last, best = finder.candidates(problem)  # type: ignore[attr-defined]
@@ -720,8 +722,8 @@ def test_auto_pgd_yields_its_last_iterate(steps: int, monkeypatch: pytest.Monkey
 
 
 def test_scores_of_other_classes_than_the_target_s_are_an_error() -> None:
-    with pytest.raises(ClassifierError, match="the target's 3 classes; got 4 a row"):
-        attacked(PGD(draws=2, steps=2), Target(small_network(), None, 3), batch_of(pictures(2)), "l2", 0.3)
+    with pytest.raises(ClassifierError, match="the defence's 3 classes; got 4 a row"):
+        attacked(PGD(draws=2, steps=2), Defence(small_network(), None, 3), batch_of(pictures(2)), "l2", 0.3)
 
 
 @pytest.mark.parametrize(
@@ -750,6 +752,6 @@ def test_batches_are_checked(changes: dict[str, Any], name: str) -> None:
 @pytest.mark.parametrize("attack", [PGD(steps=2), AutoPGD(steps=2), RandomSearch(tries=2)], ids=str)
 @pytest.mark.parametrize("sizes", [[0.1, -0.1], [0.1, math.nan], [math.inf, 0.1], [0.1]])
 def test_sizes_are_checked(attack: Attack, sizes: list[float]) -> None:
-    finder = attack.begin(Target(small_network(), None, 4), batch_of(pictures(2)), "l2")
-    with pytest.raises(InvalidInputError, match=r"^sizes must be finite numbers >= 0, one for each of the 2 rows"):
+    finder = attack.begin(Defence(small_network(), None, 4), batch_of(pictures(2)), "l2")
+    with pytest.raises(InvalidInputError, match=r"^epsilons must be finite numbers >= 0, one for each of the 2 rows"):
         finder(torch.tensor(sizes, dtype=torch.float64), [0, 1])

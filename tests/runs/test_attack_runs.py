@@ -14,7 +14,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from half_space import HalfSpace, images_at
-from noiseproof.attacks import PGD, Attack, Batch, Finder, Target, Transfer
+from noiseproof.attacks import PGD, Attack, Batch, Defence, Finder, Transfer
 from noiseproof.certified import ABSTAIN
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError
@@ -24,7 +24,7 @@ from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
 from noiseproof.perturbations.norms import Norm, distance
 from noiseproof.randomness import Phase
-from noiseproof.runs.attack import Defence, Limits, attack_into, judge_into, plan_attack, require_sizes
+from noiseproof.runs.attack import Limits, attack_into, judge_into, plan_attack, require_sizes
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.smoothing import SmoothedClassifier
 
@@ -40,7 +40,7 @@ def halves(repeat: int = 1) -> ArrayDataset:
 
 
 def defence(noisy: bool = True) -> Defence:
-    return Defence(Target(NETWORK, NOISE if noisy else None, 2), NETWORK)
+    return Defence(NETWORK, NOISE if noisy else None, 2)
 
 
 def attack_settings(
@@ -143,7 +143,7 @@ def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
     found = attacked(tmp_path / "found")
     record = judged_again(tmp_path / "again", found)
     with pytest.raises(RunError, match=r"noise sigma 0\.4"):
-        judge_into(record, found, Defence(Target(NETWORK, Gaussian(0.4), 2), NETWORK))
+        judge_into(record, found, Defence(NETWORK, Gaussian(0.4), 2))
     with pytest.raises(RunError, match="points record"):
         judge_into(record, attacked(tmp_path / "other", alpha=0.01), defence())
     with pytest.raises(RunError, match="the points of this attack"):  # they were not found under these settings
@@ -268,7 +268,7 @@ class Cheat(Attack):
     def copies(self) -> int:
         return 1
 
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, target: Defence, batch: Batch, norm: Norm) -> Finder:
         def find(sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
             images = batch.images[list(rows)].clone()
             if self.leave == "ball":
@@ -284,7 +284,7 @@ class Cheat(Attack):
 def test_an_attack_that_leaves_its_ball_or_the_box_is_found_out(tmp_path: Path, leave: str) -> None:
     dataset, attack = halves(), Cheat(leave)
     record = AttackRecord.create(tmp_path, attack_settings(dataset, attack, sizes=[0.9]), {})
-    with pytest.raises(ClassifierError, match="within their sizes"):
+    with pytest.raises(ClassifierError, match="within their epsilons"):
         attack_into(record, attack, defence(), dataset)
 
 
@@ -307,7 +307,7 @@ def test_a_norm_that_the_attack_has_not_is_refused_before_anything_runs() -> Non
 
 
 def test_transfer_is_recorded_by_its_source(tmp_path: Path) -> None:
-    attack = Transfer(PGD(draws=1, steps=10), Target(NETWORK, None, 2), "half space abc, no noise")
+    attack = Transfer(PGD(draws=1, steps=10), Defence(NETWORK, None, 2), "half space abc, no noise")
     record = attacked(tmp_path, attack)
     kept = json.loads((tmp_path / "attack.json").read_text())["settings"]["attack"]
     assert kept["attack"]["name"] == "PGD"

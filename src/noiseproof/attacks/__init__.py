@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from noiseproof.attacks.auto_pgd import AutoPGD as AutoPGD
     from noiseproof.attacks.auto_pgd import RandomisedAutoAttack as RandomisedAutoAttack
     from noiseproof.attacks.base import Attack as Attack
-    from noiseproof.attacks.base import Batch as Batch
-    from noiseproof.attacks.base import Finder as Finder
-    from noiseproof.attacks.base import Target as Target
+    from noiseproof.attacks.batch import Batch as Batch
+    from noiseproof.attacks.batch import Finder as Finder
     from noiseproof.attacks.boundary import BoundaryAttack as BoundaryAttack
     from noiseproof.attacks.carlini_wagner import CarliniWagner as CarliniWagner
+    from noiseproof.attacks.defence import Defence as Defence
+    from noiseproof.attacks.escalation import AttackResult as AttackResult
     from noiseproof.attacks.expectation import AttackLoss as AttackLoss
     from noiseproof.attacks.expectation import Expectation as Expectation
     from noiseproof.attacks.expectation import View as View

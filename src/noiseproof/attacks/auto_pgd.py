@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.attacks.base import Attack
+from noiseproof.attacks.batch import Batch, Finder
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
@@ -69,10 +71,10 @@ class AutoPGD(Attack):
         """All draws at once."""
         return self.draws
 
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
-        return _AutoFinder((self.loss,), self.draws, self.steps, target, batch, norm)
+        return _AutoFinder((self.loss,), self.draws, self.steps, defence, batch, norm)
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,10 @@ class RandomisedAutoAttack(Attack):
         """All draws at once."""
         return self.draws
 
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
-        return _AutoFinder(get_args(AutoLoss), self.draws, self.steps, target, batch, norm)
+        return _AutoFinder(get_args(AutoLoss), self.draws, self.steps, defence, batch, norm)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -138,16 +140,16 @@ class _AutoFinder(GradientFinder):
     """One ascent after another, each on the images that stand after those before."""
 
     def __init__(
-        self, losses: tuple[AutoLoss, ...], draws: int, steps: int, target: Target, batch: Batch, norm: Norm
+        self, losses: tuple[AutoLoss, ...], draws: int, steps: int, defence: Defence, batch: Batch, norm: Norm
     ) -> None:
-        if "dlr" in losses and target.num_classes < 3:
+        if "dlr" in losses and defence.num_classes < 3:
             raise InvalidInputError(
                 "the number of classes",
                 required=">= 3 for the loss 'dlr'",
-                got=target.num_classes,
+                got=defence.num_classes,
                 remedy="Take AutoPGD(loss='log_mean') or PGD.",
             )
-        super().__init__(target, batch, norm, draws=draws, calls=len(losses) * (steps + 1), fixed=False)
+        super().__init__(defence, batch, norm, draws=draws, calls=len(losses) * (steps + 1), fixed=False)
         self.losses = losses
         self.steps = steps
 

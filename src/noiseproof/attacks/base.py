@@ -2,97 +2,50 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
-from torch import Tensor, nn
+from jaxtyping import Int
+from torch import Tensor
 
-from noiseproof.classifiers.inputs import as_indices, as_pixels
-from noiseproof.classifiers.runners import Runner
-from noiseproof.errors import InvalidInputError
-from noiseproof.noises import Noise
+from noiseproof.attacks.batch import Batch, Finder
+from noiseproof.attacks.defence import Defence
+from noiseproof.attacks.escalation import AttackResult, escalate, images_together, require_epsilons
+from noiseproof.bounds import votes_to_verify
+from noiseproof.bounds.base import require_alpha
+from noiseproof.certified import require_enough_samples
+from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
+from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.norms import Norm
 from noiseproof.plugins import spec_of
-from noiseproof.randomness import Phase, RandomSource, require_seed
-from noiseproof.sampling import Rows, Span, host_source
+from noiseproof.randomness import require_seed
+from noiseproof.smoothing import SmoothedClassifier
 
-__all__ = ["Attack", "Batch", "Finder", "Target", "require_lengths"]
+__all__ = ["Attack", "require_verdicts"]
 
-Finder = Callable[[Float[Tensor, " rows"], Sequence[int]], Float[Tensor, "rows *shape"]]
-"""From a size (float64) for each row, and which rows of the batch they are, to points within these distances."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is attacked, as its attacker knows it: the base classifier, the noise and its size.
-
-    Attributes:
-        network: f, a torch module or a runner. Attacks on decisions take any; those that follow gradients need a module.
-        noise: the defence's own; None for a classifier that adds none.
-        num_classes: k.
-    """
-
-    network: nn.Module | Runner
-    noise: Noise | None
-    num_classes: int
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images that are attacked together.
-
-    Attributes:
-        images: float32 in [0, 1], on the device of the network.
-        labels: their classes.
-        indices: the key of each image's randomness, usually its index in the data set.
-        seed: key of all randomness.
-
-    Raises:
-        InvalidInputError: images that are not finite or leave [0, 1], labels that are no classes, labels or indices of
-            another number, indices or a seed that are no (distinct) integers.
-    """
-
-    images: Float[Tensor, "batch *shape"]
-    labels: Int[Tensor, " batch"]
-    indices: Sequence[int]
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        as_pixels(self.images)
-        if (
-            self.labels.shape != (len(self.images),)
-            or self.labels.dtype != torch.int64
-            or bool((self.labels < 0).any())
-        ):
-            raise InvalidInputError(
-                "labels",
-                required=f"int64 classes >= 0 ({len(self.images)},), one for each image",
-                got=f"{self.labels.dtype} of shape {tuple(self.labels.shape)} and values {self.labels[:5].tolist()}",
-                remedy="Pass images and labels alike.",
-            )
-        as_indices(self.indices, len(self.images))
-        require_seed(self.seed)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def source(self, rows: Sequence[int], number: int) -> RandomSource:
-        """Return the `number`-th source of standard draws for the images in these rows: a row's depend on its index only."""
-        spans = [Span(0, int(self.indices[row]), Phase.START, number, 1) for row in rows]
-        return host_source(self.seed, Rows(spans, self.images.device))
+_TRIED = 16
+"""Images that the classifier is tried on before the attack."""
 
 
 class Attack(ABC):
-    """An attack: a frozen dataclass of its settings.
+    """An attack: a frozen dataclass of its settings. A new one writes `begin`, or derives from what writes most of it.
 
-    What it finds for an image depends on (target, image, label, index, seed, norm) and the sizes asked for so far: not
-    on the other images of its batch, up to the rounding of the network.
+    What it finds for an image depends on (defence, image, label, index, seed, norm) and the epsilons before: not on the
+    other images of its batch, up to the rounding of the network.
+
+    Example:
+        >>> import noiseproof as npf
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> smoothed = npf.SmoothedClassifier(network, npf.Gaussian(sigma=0.25), num_classes=2)
+        >>> images, labels = torch.full((3, 1, 2, 2), 0.5), torch.zeros(3, dtype=torch.int64)
+        >>> attack = npf.attacks.PGD(steps=5)
+        >>> attack(smoothed, images, labels, epsilons=[0.25, 0.5], norm="l2").points.shape
+        torch.Size([2, 3, 1, 2, 2])
     """
 
     norms: ClassVar[tuple[Norm, ...]]
-    """In which norms it measures size."""
+    """In which norms it measures distances."""
 
     follows_gradients: ClassVar[bool]
     """Whether it needs a differentiable network."""
@@ -103,16 +56,80 @@ class Attack(ABC):
         """Rows that it sends through the network at once for each image."""
 
     @abstractmethod
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
-        """Prepare the attack on a batch and return what finds points at sizes; ask it for rising ones.
+    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+        """Prepare the attack on a batch and return what finds points at epsilons; they must rise from call to call.
 
-        A point lies within its size of its image, by `balls.distance` up to the rounding of float64, and in [0, 1].
-        Finders check their sizes by `require_lengths`.
+        A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
+        Finders check their epsilons by `require_lengths`.
 
         Raises:
-            InvalidInputError: a norm or a target that it does not support.
+            InvalidInputError: a norm or a defence that it does not support.
             ClassifierError: the network failed.
         """
+
+    @final
+    def __call__(
+        self,
+        classifier: SmoothedClassifier | Defence | Callable[[Any], Any],
+        images: Images,
+        labels: Tensor | np.ndarray | Sequence[int],
+        *,
+        epsilons: Sequence[float],
+        norm: Norm,
+        samples: int = 1000,
+        alpha: float = 0.001,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+    ) -> AttackResult:
+        """Attack images at every epsilon, and judge what is found by fresh votes.
+
+        Images whose clean votes are wrong already are not attacked. At each epsilon, smallest first, the attack looks for
+        points of the images that still stand; an image that is wrong at one epsilon keeps its point at all larger ones.
+
+        Args:
+            classifier: what is attacked: a smoothed classifier, whose noise and its size the attacker knows; or a torch
+                module, a backend or a function that returns class scores, which is attacked without noise.
+            images: (images, *shape), float, finite, in [0, 1]; torch or NumPy.
+            labels: the true classes.
+            epsilons: sizes of the attack, rising, in units of a pixel in [0, 1].
+            norm: in which they are measured: "l2", "linf" or "l1", as far as the attack has it.
+            samples: votes on each point, by noise that the attack has not seen; without noise the classifier is evaluated once.
+            alpha: probability, at most, that votes name a class which is not the most probable one; else they abstain.
+            seed: key of all randomness. The same seed gives the same points and votes.
+            indices: the key of each image's randomness; None numbers them from 0.
+
+        Raises:
+            InvalidInputError: images outside [0, 1], labels that are no classes, a norm that the attack does not support,
+                epsilons that do not rise, or too few samples for any verdict at this alpha.
+            ClassifierError: the classifier raised, or has no gradients that the attack needs.
+        """
+        self.require_norm(norm)
+        wanted = require_epsilons(epsilons)
+        pixels = as_pixels(images)
+        keys = as_indices(indices, len(pixels))
+        require_seed(seed)
+        require_count("images", len(pixels), 1, "An attack needs images.")
+        defence = Defence.of(classifier, pixels[:1], kind="torch" if isinstance(images, Tensor) else "numpy")
+        require_verdicts(samples, alpha, noisy=defence.noise is not None)
+        classes = _classes(labels, len(pixels), defence.num_classes).to(defence.device)
+        pixels = pixels.to(defence.device)
+        defence.try_out(pixels[:_TRIED])
+        levels = wanted if wanted[0] == 0.0 else [0.0, *wanted]
+        together = images_together(pixels.shape[1:], 1 if defence.noise is None else self.copies)
+        parts = []
+        for first in range(0, len(pixels), together):
+            part = slice(first, first + together)
+            batch = Batch(pixels[part], classes[part], keys[part], seed)
+            sizes = np.repeat(np.asarray(levels)[:, None], len(batch), axis=1)
+            find = self.begin(defence, batch, norm)
+            parts.append(escalate(find, defence, batch, sizes, norm, samples=samples, alpha=alpha))
+        return AttackResult(
+            torch.cat([part.points for part in parts], 1)[-len(wanted) :],
+            *(
+                np.concatenate([getattr(part, name) for part in parts], axis=1)[-len(wanted) :]
+                for name in ("distances", "votes", "verdicts")
+            ),
+        )
 
     @final
     def spec(self) -> dict[str, Any]:
@@ -121,7 +138,7 @@ class Attack(ABC):
 
     @final
     def require_norm(self, norm: Norm) -> None:
-        """Raise `InvalidInputError` unless the attack measures size in this norm."""
+        """Raise `InvalidInputError` unless the attack measures distances in this norm."""
         if norm not in self.norms:
             raise InvalidInputError(
                 "norm",
@@ -131,17 +148,22 @@ class Attack(ABC):
             )
 
 
-def require_lengths(sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float64[Tensor, " rows"]:
-    """Return the sizes that a finder is asked for in float64.
+def require_verdicts(samples: int, alpha: float, *, noisy: bool) -> None:
+    """Raise `InvalidInputError` unless so many votes can name a class at this level."""
+    require_count("samples", samples, 1, "Pass another one.")
+    require_alpha(alpha)
+    if noisy:
+        require_enough_samples(samples, votes_to_verify(alpha), alpha)
 
-    Raises:
-        InvalidInputError: one that is NaN, infinite or negative, or another number of sizes than of rows.
-    """
-    if sizes.shape != (len(rows),) or not bool((sizes.isfinite() & (sizes >= 0.0)).all()):
+
+def _classes(labels: Any, images: int, num_classes: int) -> Int[Tensor, " images"]:
+    found = torch.as_tensor(np.asarray(labels) if not isinstance(labels, Tensor) else labels)
+    whole = not (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool)
+    if not whole or found.shape != (images,) or bool(((found < 0) | (found >= num_classes)).any()):
         raise InvalidInputError(
-            "sizes",
-            required=f"finite numbers >= 0, one for each of the {len(rows)} rows",
-            got=f"shape {tuple(sizes.shape)}, {sizes.flatten()[:5].tolist()}",
-            remedy="They are distances in units of a pixel in [0, 1].",
+            "labels",
+            required=f"whole numbers from 0 to {num_classes - 1}, one for each of the {images} images",
+            got=f"{found.dtype} of shape {tuple(found.shape)}, {found.flatten()[:5].tolist()}",
+            remedy="Pass the class of each image.",
         )
-    return sizes.double()
+    return found.long()

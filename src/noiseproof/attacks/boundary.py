@@ -6,7 +6,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.batch import Batch
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.foolbox_bridge import foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
@@ -50,7 +51,7 @@ class BoundaryAttack(NearestAttack):
         """Votes of a query."""
         return self.draws
 
-    def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
+    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
         """Walk from every image's start towards the image, one image at a time."""
         attack = foolbox_attack("BoundaryAttack", steps=self.steps, spherical_step=0.1, update_stats_every_k=1)
-        return nearest_by_votes(lambda _: attack, target, batch, norm, self.draws)
+        return nearest_by_votes(lambda _: attack, defence, batch, norm, self.draws)

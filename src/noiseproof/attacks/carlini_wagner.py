@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.batch import Batch
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, margin
 from noiseproof.attacks.foolbox_bridge import MOST_DRAWS, foolbox_attack, run_foolbox
 from noiseproof.attacks.nearest import NearestAttack
@@ -81,7 +82,7 @@ class CarliniWagner(NearestAttack):
         """M."""
         return self.draws
 
-    def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
+    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
         """Minimise for all images at once that have enough draws."""
         attack = foolbox_attack(
             "L2CarliniWagnerAttack",
@@ -96,7 +97,9 @@ class CarliniWagner(NearestAttack):
         while left:
             inside, labels = batch.images[left].clamp(_INSET, 1.0 - _INSET), batch.labels[left]
             keys = [batch.indices[row] for row in left]
-            smoothed = Expectation(target.network, target.noise, draws=draws, fixed=True, seed=batch.seed, indices=keys)
+            smoothed = Expectation(
+                defence.network, defence.noise, draws=draws, fixed=True, seed=batch.seed, indices=keys
+            )
             with torch.no_grad():
                 start = (margin(smoothed(inside), labels) < self.confidence).tolist()
             ready = [place for place, starts in enumerate(start) if starts]
@@ -109,7 +112,7 @@ class CarliniWagner(NearestAttack):
                 )  # Foolbox's answer where no point was adversarial: a black image
                 rows = [left[place] for place in ready]
                 nearest[rows] = torch.where(none.view(-1, *[1] * (found.ndim - 1)), batch.images[rows], found)
-            if target.noise is None or draws >= MOST_DRAWS:
+            if defence.noise is None or draws >= MOST_DRAWS:
                 break
             left, draws = (
                 [row for row, starts in zip(left, start, strict=True) if not starts],

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.batch import Batch
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import memory_named
 from noiseproof.errors import ClassifierError, MissingExtraError, NoiseproofError
@@ -151,7 +152,7 @@ def asked_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., 
 
 
 def nearest_by_votes(
-    prepare: Callable[[Decide], Any], target: Target, batch: Batch, norm: Norm, draws: int
+    prepare: Callable[[Decide], Any], defence: Defence, batch: Batch, norm: Norm, draws: int
 ) -> Float[Tensor, "batch *shape"]:
     """Run one of Foolbox's attacks on decisions against the majority of m same draws, on one image at a time.
 
@@ -166,7 +167,7 @@ def nearest_by_votes(
 
     Args:
         prepare: returns the attack, given what decides about the points of an image.
-        target: the classifier.
+        defence: the classifier.
         batch: the images.
         norm: in which points are near.
         draws: m, at first.
@@ -174,7 +175,7 @@ def nearest_by_votes(
     found = batch.images.clone()
     for row in range(len(batch)):
         image, label = batch.images[row : row + 1], batch.labels[row : row + 1]
-        votes = _votes_that_are_right(target, batch, row, draws)
+        votes = _votes_that_are_right(defence, batch, row, draws)
         start = None if votes is None else starting_point(votes, batch, row, norm)
         if votes is None or start is None:
             continue
@@ -185,13 +186,13 @@ def nearest_by_votes(
     return found
 
 
-def _votes_that_are_right(target: Target, batch: Batch, row: int, draws: int) -> Votes | None:
+def _votes_that_are_right(defence: Defence, batch: Batch, row: int, draws: int) -> Votes | None:
     """Return votes by so few fixed draws, `draws` times 1, 2, 4 .., that their majority on the image is its label."""
     while True:
         votes = Votes(
-            target.network,
-            target.noise,
-            target.num_classes,
+            defence.network,
+            defence.noise,
+            defence.num_classes,
             draws=draws,
             fixed=True,
             seed=batch.seed,
@@ -199,7 +200,7 @@ def _votes_that_are_right(target: Target, batch: Batch, row: int, draws: int) ->
         )
         if int(votes(batch.images[row : row + 1], [row]).argmax(1)) == int(batch.labels[row]):
             return votes
-        if target.noise is None or draws >= MOST_DRAWS:
+        if defence.noise is None or draws >= MOST_DRAWS:
             return None
         draws = min(2 * draws, MOST_DRAWS)
 

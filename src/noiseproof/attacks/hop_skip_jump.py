@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.attacks.base import Batch, Target
+from noiseproof.attacks.batch import Batch
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.foolbox_bridge import Decide, asked_at_once, foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
@@ -50,7 +51,7 @@ class HopSkipJump(NearestAttack):
         """Votes of a query."""
         return self.draws
 
-    def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
+    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
         """Descend from every image's start towards the image, one image at a time."""
         attack = foolbox_attack(
             "HopSkipJumpAttack",
@@ -65,4 +66,4 @@ class HopSkipJump(NearestAttack):
             attack.approximate_gradients = asked_at_once(one_by_one, wrong)
             return attack
 
-        return nearest_by_votes(prepare, target, batch, norm, self.draws)
+        return nearest_by_votes(prepare, defence, batch, norm, self.draws)

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from noiseproof.attacks.base import Batch, Target, require_lengths
+from noiseproof.attacks.batch import Batch, require_lengths
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, attack_loss
 from noiseproof.errors import ClassifierError
 from noiseproof.perturbations.norms import Norm, project
@@ -123,7 +124,7 @@ class GradientFinder(IncumbentFinder):
     """An `IncumbentFinder` of the smoothed classifier by its `Expectation`: scored by the margin of log mean F.
 
     Args:
-        target: what is attacked.
+        defence: what is attacked.
         batch: the images.
         norm: of the balls.
         draws: m.
@@ -131,15 +132,15 @@ class GradientFinder(IncumbentFinder):
         fixed: whether all of them, and the score, share their noise.
     """
 
-    def __init__(self, target: Target, batch: Batch, norm: Norm, *, draws: int, calls: int, fixed: bool) -> None:
+    def __init__(self, defence: Defence, batch: Batch, norm: Norm, *, draws: int, calls: int, fixed: bool) -> None:
         super().__init__(batch, norm)
         self.expectation = Expectation(
-            target.network, target.noise, draws=draws, fixed=fixed, seed=batch.seed, indices=batch.indices
+            defence.network, defence.noise, draws=draws, fixed=fixed, seed=batch.seed, indices=batch.indices
         )
-        self.num_classes = target.num_classes
+        self.num_classes = defence.num_classes
         self.calls = calls
         self._sloped = torch.zeros(len(batch), dtype=torch.bool)
-        self.exact = fixed or target.noise is None
+        self.exact = fixed or defence.noise is None
         """Whether values are of a deterministic function, so that the best of many is the best indeed."""
 
     @final
@@ -152,7 +153,7 @@ class GradientFinder(IncumbentFinder):
         if log_p.shape[2] != self.num_classes:
             raise ClassifierError(
                 "the network's output",
-                required=f"scores of the target's {self.num_classes} classes",
+                required=f"scores of the defence's {self.num_classes} classes",
                 got=f"{log_p.shape[2]} a row",
                 remedy="Check num_classes.",
             )

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from noiseproof.attacks.base import Attack, Batch, Finder, Target, require_lengths
+from noiseproof.attacks.base import Attack
+from noiseproof.attacks.batch import Batch, Finder, require_lengths
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import differentiable, margin
 from noiseproof.attacks.votes import Votes
 from noiseproof.perturbations.norms import Norm, distance, per_image, project
@@ -39,7 +41,7 @@ class NearestAttack(Attack):
     """
 
     @abstractmethod
-    def nearest(self, target: Target, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
+    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
         """Return the nearest point found for every image, in [0, 1]; the image itself where there is none.
 
         Raises:
@@ -47,24 +49,24 @@ class NearestAttack(Attack):
         """
 
     @final
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Return what places points; the search itself runs at its first call, for the whole batch."""
         self.require_norm(norm)
         if self.follows_gradients:
-            differentiable(target.network)
-        return _Placement(self, target, batch, norm)
+            differentiable(defence.network)
+        return _Placement(self, defence, batch, norm)
 
 
 class _Placement:
     """The finder: where on the way to what was found to stand, for each size."""
 
-    def __init__(self, attack: NearestAttack, target: Target, batch: Batch, norm: Norm) -> None:
-        self._search: Callable[[], Tensor] = partial(attack.nearest, target, batch, norm)
+    def __init__(self, attack: NearestAttack, defence: Defence, batch: Batch, norm: Norm) -> None:
+        self._search: Callable[[], Tensor] = partial(attack.nearest, defence, batch, norm)
         self._batch, self._norm = batch, norm
         self._votes = Votes(
-            target.network,
-            target.noise,
-            target.num_classes,
+            defence.network,
+            defence.noise,
+            defence.num_classes,
             draws=_DRAWS,
             fixed=True,
             seed=batch.seed ^ (1 << 63),  # draws that did not find the points

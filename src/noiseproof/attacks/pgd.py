@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.attacks.base import Attack
+from noiseproof.attacks.batch import Batch, Finder
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import AttackLoss, attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
@@ -86,16 +88,16 @@ class PGD(Attack):
         """All draws at once."""
         return self.draws
 
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
-        return _PGDFinder(self, target, batch, norm)
+        return _PGDFinder(self, defence, batch, norm)
 
 
 class _PGDFinder(GradientFinder):
-    def __init__(self, attack: PGD, target: Target, batch: Batch, norm: Norm) -> None:
+    def __init__(self, attack: PGD, defence: Defence, batch: Batch, norm: Norm) -> None:
         calls = attack.restarts * attack.steps
-        super().__init__(target, batch, norm, draws=attack.draws, calls=calls, fixed=attack.fixed)
+        super().__init__(defence, batch, norm, draws=attack.draws, calls=calls, fixed=attack.fixed)
         self.attack = attack
 
     def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:

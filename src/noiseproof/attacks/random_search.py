@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.attacks.base import Attack
+from noiseproof.attacks.batch import Batch, Finder
+from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import margin
 from noiseproof.attacks.incumbents import IncumbentFinder, Problem
 from noiseproof.attacks.votes import Votes
@@ -53,20 +55,20 @@ class RandomSearch(Attack):
         """All draws at once."""
         return self.draws
 
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Prepare the votes."""
         self.require_norm(norm)
-        return _RandomFinder(self, target, batch, norm)
+        return _RandomFinder(self, defence, batch, norm)
 
 
 class _RandomFinder(IncumbentFinder):
-    def __init__(self, attack: RandomSearch, target: Target, batch: Batch, norm: Norm) -> None:
+    def __init__(self, attack: RandomSearch, defence: Defence, batch: Batch, norm: Norm) -> None:
         super().__init__(batch, norm)
         self.tries = attack.tries
         self.votes = Votes(
-            target.network,
-            target.noise,
-            num_classes=target.num_classes,
+            defence.network,
+            defence.noise,
+            num_classes=defence.num_classes,
             draws=attack.draws,
             seed=batch.seed,
             indices=batch.indices,

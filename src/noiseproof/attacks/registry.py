@@ -23,9 +23,10 @@ ATTACKS: "Registry[Attack]" = Registry(
     },
     base="base:Attack",
     exports=(
-        "base:Batch",
-        "base:Finder",
-        "base:Target",
+        "batch:Batch",
+        "batch:Finder",
+        "defence:Defence",
+        "escalation:AttackResult",
         "expectation:AttackLoss",
         "expectation:Expectation",
         "expectation:View",

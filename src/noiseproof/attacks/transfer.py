@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from noiseproof.attacks.base import Attack, Batch, Finder, Target
+from noiseproof.attacks.base import Attack
+from noiseproof.attacks.batch import Batch, Finder
+from noiseproof.attacks.defence import Defence
 from noiseproof.errors import InvalidInputError
 from noiseproof.perturbations.norms import Norm
 
@@ -12,14 +14,14 @@ __all__ = ["Transfer"]
 
 @dataclass(frozen=True)
 class Transfer(Attack):
-    """An attack on a source, whose points are tried on the target: it sees nothing of the target but its classes.
+    """An attack on a source, whose points are tried on the defence: it sees nothing of the defence but its classes.
 
     Sources that defend themselves otherwise, or not at all, show what a defence against gradients or decisions hides:
-    a transferred point that beats the attack on the target itself says that the latter was too weak.
+    a transferred point that beats the attack on the defence itself says that the latter was too weak.
 
     Args:
         attack: what attacks the source, in any norm that it knows.
-        source: the other classifier, on the device of the target's images, without noise or with its own.
+        source: the other classifier, on the device of the defence's images, without noise or with its own.
         source_name: what `spec` calls it: network, digest of its weights, noise. The source is no plain data.
 
     Raises:
@@ -27,7 +29,7 @@ class Transfer(Attack):
     """
 
     attack: Attack
-    source: Target = field(repr=False, compare=False)
+    source: Defence = field(repr=False, compare=False)
     source_name: str
 
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
@@ -47,13 +49,13 @@ class Transfer(Attack):
         """Those of the attack on the source."""
         return self.attack.copies
 
-    def begin(self, target: Target, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Begin the attack on the source."""
         self.require_norm(norm)
-        if self.source.num_classes != target.num_classes:
+        if self.source.num_classes != defence.num_classes:
             raise InvalidInputError(
                 "the source",
-                required=f"a classifier of the target's {target.num_classes} classes",
+                required=f"a classifier of the defence's {defence.num_classes} classes",
                 got=self.source.num_classes,
                 remedy="Labels must mean the same to both.",
             )

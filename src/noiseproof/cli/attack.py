@@ -193,7 +193,7 @@ def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str
     """Return the attack on another network, a run folder or zoo:NAME, which sees the same images."""
     from torch import nn
 
-    from noiseproof.attacks import Target, Transfer
+    from noiseproof.attacks import Defence, Transfer
     from noiseproof.classifiers import accelerate
     from noiseproof.cli.defending import chosen_subject, noise_of
 
@@ -203,9 +203,9 @@ def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str
     where, network = names.device(device), subject.classifier
     if isinstance(network, nn.Module):
         network = accelerate(network, device=where)
-    target = Target(network, noise, subject.dataset.num_classes)
+    defence = Defence(network, noise, subject.dataset.num_classes)
     name = f"{subject.model['name']} {subject.model['digest']}, " + ("no noise" if noise is None else str(noise))
-    return Transfer(chosen, target, name)
+    return Transfer(chosen, defence, name)
 
 
 def recorded_engine(out: Path) -> Any:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from torch import nn
 
 from noiseproof import objectives
-from noiseproof.attacks import Attack, Batch, Target
+from noiseproof.attacks import Attack, Batch, Defence
 from noiseproof.attacks.expectation import differentiable
 from noiseproof.classifiers import accelerate, keep_large_blocks, multiplies_bfloat16
 from noiseproof.classifiers.runners import FunctionRunner, Runner
@@ -20,7 +20,7 @@ from noiseproof.cli.subject import DataChoice, Subject
 from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.noises import from_spec
-from noiseproof.runs.attack import Defence, Limits, attack_into, judge_into, plan_attack
+from noiseproof.runs.attack import Limits, attack_into, judge_into, plan_attack
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record, RecordSettings
 from noiseproof.storage.provenance import provenance, same_model
@@ -113,7 +113,7 @@ class Opponent:
         return self._defence(self._voter)
 
     def _defence(self, network: Runner) -> Defence:
-        return Defence(Target(network, self.noise, self.subject.dataset.num_classes), self._voter, self._batch_size)
+        return Defence(network, self.noise, self.subject.dataset.num_classes, self._voter, self._batch_size)
 
 
 def run_attack(
@@ -232,11 +232,11 @@ def _try_out(attack: Attack, defence: Defence, dataset: Dataset, norm: "Norm") -
 
     images = torch.as_tensor(dataset.read(range(1))).to(defence.device)
     labels = torch.as_tensor(dataset.labels[:1]).to(defence.device)
-    attack.begin(defence.target, Batch(images, labels, range(1)), norm)
+    attack.begin(defence, Batch(images, labels, range(1)), norm)
     defence.try_out(images)
     if attack.follows_gradients:
         with torch.no_grad():
-            scores = torch.as_tensor(differentiable(defence.target.network)(images)).double()
+            scores = torch.as_tensor(differentiable(defence.network)(images)).double()
         if bool((scores >= 0.0).all()) and abs(float(scores.sum()) - 1.0) < _A_SUM_OF_ONE:
             say(
                 "[yellow]Probabilities?[/] The network's scores add up to 1. Attacks take a softmax of scores, and that of "

@@ -5,91 +5,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
 
-from noiseproof.attacks import Attack, Batch, Target, Votes
-from noiseproof.bounds import votes_to_verify
-from noiseproof.bounds.base import require_alpha
-from noiseproof.certified import require_enough_samples
-from noiseproof.classifiers.batching import default_batch_size
-from noiseproof.classifiers.runners import FunctionRunner, Runner
+from noiseproof.attacks import Attack, Batch, Defence
+from noiseproof.attacks.base import require_verdicts
+from noiseproof.attacks.escalation import escalate, images_together
 from noiseproof.data import Dataset
-from noiseproof.errors import ClassifierError, InvalidInputError, RunError, require_count
-from noiseproof.evaluation.robust_accuracy import Verdict, verdicts
-from noiseproof.perturbations.norms import Norm, distance
-from noiseproof.randomness import Phase, require_seed
-from noiseproof.runs.attack_records import ROUNDING, AttackRecord, AttackSettings, AttackTable
-from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.errors import InvalidInputError, RunError, require_count
+from noiseproof.perturbations.norms import Norm
+from noiseproof.randomness import require_seed
+from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.storage.provenance import device_name
 
-__all__ = ["Defence", "Limits", "attack_into", "judge_into", "plan_attack", "require_sizes"]
-
-_TOGETHER = 256
-"""Images in a shard at most: a kill loses minutes."""
-
-
-@dataclass(frozen=True)
-class Defence:
-    """A classifier under attack.
-
-    Attributes:
-        target: what the attacker has: the differentiable network, if there is one, and the noise.
-        voter: f as it votes: a module, a runner such as `engine.accelerate` makes, or a function.
-        batch_size: images per call of the voter; None chooses by image size.
-    """
-
-    target: Target
-    voter: Callable[[Any], Any]
-    batch_size: int | None = None
-
-    def votes(
-        self, points: Float[Tensor, "batch *shape"], indices: Sequence[int], *, samples: int, seed: int
-    ) -> Int[np.ndarray, "batch classes"]:
-        """Return votes on points, by noise that no attack has seen; without noise the one answer of the classifier."""
-        if self._smoothed is not None:
-            return self._smoothed.count(points, samples=samples, seed=seed, indices=indices, phase=Phase.JUDGE)
-        answers: Int[np.ndarray, "batch classes"] = self._plain(points).cpu().numpy().astype(np.int64)
-        return answers
-
-    def engine(self) -> dict[str, Any]:
-        """Return what decides the votes beside classifier, noise and seed."""
-        return self._plain.classifier.runner.settings() if self._smoothed is None else self._smoothed.engine()
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        return (self._plain if self._smoothed is None else self._smoothed).classifier.device
-
-    def try_out(self, images: Float[Tensor, "batch *shape"]) -> None:
-        """Try the classifier on a few images.
-
-        Raises:
-            ClassifierError: it failed, or depends on its batch: see `BaseClassifier.probe`.
-        """
-        if self._smoothed is None:
-            self._plain.classifier.probe(images, self.batch_size or len(images))
-        else:
-            self._smoothed.try_out(images)
-
-    @cached_property
-    def _smoothed(self) -> SmoothedClassifier | None:
-        """What votes; None for a classifier without noise."""
-        if self.target.noise is None:
-            return None
-        return SmoothedClassifier(self.voter, self.target.noise, self.target.num_classes, batch_size=self.batch_size)
-
-    @cached_property
-    def _plain(self) -> Votes:
-        """What answers where there is no noise."""
-        voter = self.voter if isinstance(self.voter, nn.Module | Runner) else FunctionRunner(self.voter, "torch")
-        return Votes(voter, None, self.target.num_classes, batch_size=self.batch_size)
+__all__ = ["Limits", "attack_into", "judge_into", "plan_attack", "require_sizes"]
 
 
 @dataclass(frozen=True)
@@ -162,14 +95,12 @@ def plan_attack(
     """
     attack.require_norm(norm)
     require_seed(seed)
-    counts = {"samples": samples, "every": every, "limit": 1 if limit is None else limit}
+    counts = {"every": every, "limit": 1 if limit is None else limit}
     for name, value in counts.items():
         require_count(name, value, 1, "Pass another one.")
     indices = range(0, len(dataset), every)[:limit]
-    noise = defence.target.noise
-    require_alpha(alpha)
-    if noise is not None:
-        require_enough_samples(samples, votes_to_verify(alpha), alpha)
+    noise = defence.noise
+    require_verdicts(samples, alpha, noisy=noise is not None)
     return AttackSettings(
         data=dataset.about(),
         model=dict(model),
@@ -183,7 +114,7 @@ def plan_attack(
         start=indices.start,
         stop=indices.stop,
         step=indices.step,
-        shard_size=_shard_size(dataset, attack if noise is not None else None),
+        shard_size=images_together(dataset.image_shape, 1 if noise is None else attack.copies),
         engine=defence.engine(),
         gradients=gradients,
         noise=None if noise is None else noise.spec(),
@@ -224,12 +155,9 @@ def attack_into(
     """
     _require_the_recorded(record.settings, attack, defence, dataset)
 
-    def find(shard: int) -> tuple[AttackTable, np.ndarray]:
-        run = _Shard(record, shard, attack, defence, dataset, limits)
-        run.attack(progress)
-        return run.table, run.points.cpu().numpy()
-
-    return _fill(record, find, defence, on_shard)
+    return _fill(
+        record, lambda shard: _find(record, shard, attack, defence, dataset, limits, progress), defence, on_shard
+    )
 
 
 def judge_into(
@@ -249,7 +177,7 @@ def judge_into(
     Raises:
         RunError: the settings are others, a shard of `found` is missing or damaged, or one could not be written.
     """
-    settings, noise = record.settings, defence.target.noise
+    settings, noise = record.settings, defence.noise
     samples, seed = settings.samples, settings.seed
     again = found.settings.again(defence.engine(), samples=samples, seed=seed, alpha=settings.alpha)
     record.require_equal(replace(again, noise=None if noise is None else noise.spec()))
@@ -298,89 +226,45 @@ def _fill(
     return busy
 
 
-class _Shard:
-    """The images of one shard, while they are attacked."""
-
-    def __init__(
-        self,
-        record: AttackRecord,
-        shard: int,
-        attack: Attack,
-        defence: Defence,
-        dataset: Dataset,
-        limits: Limits | None,
-    ) -> None:
-        self.settings, self.defence = record.settings, defence
-        indices = record.shard_indices(shard)
-        images = torch.as_tensor(dataset.read(indices)).to(defence.device)
-        label, largest = dataset.labels[np.asarray(indices)], np.ones(len(indices))
-        if limits is not None:
-            first = shard * self.settings.shard_size
-            label, largest = (part[first : first + len(indices)] for part in (limits.label, limits.size))
-        attacked = largest[:, None] > 0.0
-        sizes = np.where(attacked, largest[:, None] * np.asarray(self.settings.sizes), -1.0)
-        count = len(self.settings.sizes)
-        votes = np.zeros((len(indices), count, self.settings.num_classes), dtype=np.int64)
-        distances = np.zeros_like(sizes)
-        self.table = AttackTable(np.asarray(indices), label.astype(np.int64), sizes, votes, distances)
-        self.points = images.unsqueeze(1).repeat(1, count, *[1] * (images.ndim - 1))
-        labels = torch.as_tensor(self.table.label).clamp(min=0)  # ABSTAIN: such an image is not attacked
-        self.batch = Batch(images, labels.to(images.device), indices, self.settings.seed)
-        self.find = attack.begin(defence.target, self.batch, self.settings.norm)  # type: ignore[arg-type]
-
-    def attack(self, progress: Callable[[int], None]) -> None:
-        """Go through the sizes; an image that is not attacked has the votes on itself at each."""
-        every = np.arange(len(self.batch))
-        standing = every
-        for number, share in enumerate(self.settings.sizes):
-            if number:
-                self.points[:, number] = self.points[:, number - 1]
-                self.table.votes[:, number] = self.table.votes[:, number - 1]
-                self.table.distances[:, number] = self.table.distances[:, number - 1]
-            rows = standing[self.table.sizes[standing, number] > 0.0] if share else every
-            if share and len(rows):
-                self.points[rows, number] = self._found(rows, number)
-            if len(rows):
-                self.table.votes[rows, number] = self.defence.votes(
-                    self.points[rows, number],
-                    [self.batch.indices[row] for row in rows.tolist()],
-                    samples=self.settings.samples,
-                    seed=self.settings.seed,
-                )
-            standing = standing[self._verdicts(standing, number) != Verdict.WRONG]
-            progress(len(every))
-
-    def _found(self, rows: Int[np.ndarray, " rows"], number: int) -> Float[Tensor, "rows *shape"]:
-        """Run the attack at one size, and hold it to its size: a point outside would not be what it is taken for."""
-        sizes = torch.as_tensor(self.table.sizes[rows, number]).to(self.batch.images.device)
-        found = self.find(sizes, rows.tolist())
-        gone = distance(found, self.batch.images[rows.tolist()], self.settings.norm)  # type: ignore[arg-type]
-        inside = (found >= 0.0) & (found <= 1.0)
-        if not bool((gone <= sizes * (1.0 + ROUNDING)).all() and inside.all()):
-            raise ClassifierError(
-                "the points of the attack",
-                required=f"within their sizes in {self.settings.norm} and within [0, 1]",
-                got=f"distances up to {float((gone / sizes).max()):.9g} times the size",
-                remedy="That is a fault of the attack: project what it finds (noiseproof.perturbations.norms.project).",
-            )
-        self.table.distances[rows, number] = gone.cpu().numpy()
-        return found
-
-    def _verdicts(self, rows: Int[np.ndarray, " rows"], number: int) -> Int[np.ndarray, " rows"]:
-        noisy = self.settings.noise is not None
-        votes, label = self.table.votes[rows, number], self.table.label[rows]
-        return np.asarray(verdicts(votes[None], label, self.settings.alpha, noisy=noisy)[0])
-
-
-def _shard_size(dataset: Dataset, attack: Attack | None) -> int:
-    """Images whose copies fill a batch: then the network runs at full speed and nothing is computed twice."""
-    rows = default_batch_size(dataset.image_shape)
-    return max(1, min(_TOGETHER, rows // (1 if attack is None else attack.copies)))
+def _find(
+    record: AttackRecord,
+    shard: int,
+    attack: Attack,
+    defence: Defence,
+    dataset: Dataset,
+    limits: Limits | None,
+    progress: Callable[[int], None],
+) -> tuple[AttackTable, Float[np.ndarray, "images sizes *shape"]]:
+    """Attack the images of a shard; one that is not attacked has the votes on itself at each size."""
+    settings, indices = record.settings, record.shard_indices(shard)
+    images = torch.as_tensor(dataset.read(indices)).to(defence.device)
+    label, largest = dataset.labels[np.asarray(indices)].astype(np.int64), np.ones(len(indices))
+    if limits is not None:
+        first = shard * settings.shard_size
+        label, largest = (part[first : first + len(indices)] for part in (limits.label, limits.size))
+    sizes = np.where(largest[:, None] > 0.0, largest[:, None] * np.asarray(settings.sizes), -1.0)
+    classes = torch.as_tensor(label).clamp(min=0)  # ABSTAIN: such an image is not attacked
+    batch = Batch(images, classes.to(images.device), indices, settings.seed)
+    norm: Norm = settings.norm  # type: ignore[assignment]
+    found = escalate(
+        attack.begin(defence, batch, norm),
+        defence,
+        batch,
+        sizes.T,
+        norm,
+        samples=settings.samples,
+        alpha=settings.alpha,
+        labels=label,
+        progress=progress,
+    )
+    votes = found.votes.transpose(1, 0, 2)
+    table = AttackTable(np.asarray(indices), label, sizes, votes, found.distances.T)
+    return table, found.points.transpose(0, 1).cpu().numpy()
 
 
 def _require_the_recorded(settings: AttackSettings, attack: Attack, defence: Defence, dataset: Dataset) -> None:
     """Raise RunError where points would be recorded as something they are not."""
-    noise = defence.target.noise
+    noise = defence.noise
     found: dict[str, object] = {
         "attack": attack.spec(),
         "noise": None if noise is None else noise.spec(),

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from noiseproof.attacks.escalation import ROUNDING
 from noiseproof.bounds import votes_to_verify
 from noiseproof.bounds.base import require_alpha
 from noiseproof.certified import ABSTAIN, require_enough_samples
@@ -29,13 +30,10 @@ from noiseproof.randomness import require_seed
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
-__all__ = ["FORMAT", "ROUNDING", "AttackRecord", "AttackSettings", "AttackTable", "AttackVerdicts"]
+__all__ = ["FORMAT", "AttackRecord", "AttackSettings", "AttackTable", "AttackVerdicts"]
 
 FORMAT = 1
 """Version of this layout; a record of a newer one is refused."""
-
-ROUNDING = 1e-12
-"""Part of its size by which a point may lie further away: the rounding of float64."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,155 @@
+"""Attack at rising epsilons: what still stands is attacked again, and fresh votes judge every point."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from noiseproof.attacks.batch import Batch, Finder
+from noiseproof.attacks.defence import Defence
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.errors import ClassifierError, InvalidInputError
+from noiseproof.evaluation.robust_accuracy import Verdict, verdicts, worst_so_far
+from noiseproof.perturbations.norms import Norm, distance
+
+__all__ = ["ROUNDING", "AttackResult", "escalate", "images_together", "require_epsilons"]
+
+ROUNDING = 1e-12
+"""Part of its epsilon by which a point may lie further away: the rounding of float64."""
+
+_TOGETHER = 256
+"""Images in a batch at most: in a record a kill loses minutes."""
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack found at every epsilon, and what fresh votes say of it.
+
+    Attributes:
+        points: float32 in [0, 1], where the images are; the image itself where the attack found nothing.
+        distances: of each point from its image, in the norm.
+        votes: of fresh noise on each point; without noise the one answer.
+        verdicts: the `Verdict` of the votes on each point: right, abstained or wrong.
+    """
+
+    points: Float[Tensor, "epsilons images *shape"]
+    distances: Float64[np.ndarray, "epsilons images"]
+    votes: Int[np.ndarray, "epsilons images classes"]
+    verdicts: Int[np.ndarray, "epsilons images"]
+
+    @property
+    def success(self) -> Bool[np.ndarray, "epsilons images"]:
+        """(epsilons, images): where the votes name another class than the label; an abstention is no success."""
+        return np.asarray(self.verdicts == Verdict.WRONG)
+
+    @property
+    def robust_accuracy(self) -> Float64[np.ndarray, " epsilons"]:
+        """Share of the images that are right at an epsilon and at every smaller one; an abstention is not right.
+
+        For shares with confidence intervals see `evaluation.summarise_verdicts(result.verdicts, epsilons)`.
+        """
+        return np.asarray((worst_so_far(self.verdicts) == Verdict.RIGHT).mean(1))
+
+
+def escalate(
+    find: Finder,
+    defence: Defence,
+    batch: Batch,
+    epsilons: Float64[np.ndarray, "epsilons images"],
+    norm: Norm,
+    *,
+    samples: int,
+    alpha: float,
+    labels: Int[np.ndarray, " images"] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> AttackResult:
+    """Attack a batch at one epsilon after another.
+
+    At each epsilon, smallest first, `find` looks for points of the images that still stand, and fresh votes judge what it
+    found. An image that is classified wrongly at one epsilon keeps its point, and its votes, at all larger ones.
+
+    Args:
+        find: the attack, begun on this batch.
+        defence: what is attacked.
+        batch: the images.
+        epsilons: of each image, rising from 0, where the images themselves are judged; an image is left alone where its
+            epsilon is 0 or negative.
+        norm: in which they are measured.
+        samples: votes on each point.
+        alpha: level at which votes name a class.
+        labels: what verdicts are against; None: the labels of the batch.
+        progress: called with the number of images after each epsilon.
+
+    Raises:
+        ClassifierError: the classifier failed, or the attack returned a point outside of its ball or of [0, 1].
+    """
+    own = batch.labels.cpu().numpy() if labels is None else labels
+    images = batch.images
+    points = images.unsqueeze(0).repeat(len(epsilons), *[1] * images.ndim)
+    distances = np.zeros(epsilons.shape)
+    votes = np.zeros((*epsilons.shape, defence.num_classes), dtype=np.int64)
+    found = np.zeros(epsilons.shape, dtype=np.int64)
+    for number, allowed in enumerate(epsilons):
+        rows = np.arange(len(batch))
+        if number:
+            for kept in (points, distances, votes, found):
+                kept[number] = kept[number - 1]
+            rows = rows[(found[number] != Verdict.WRONG) & (allowed > 0.0)]
+        if number and len(rows):
+            within = torch.as_tensor(allowed[rows]).to(images.device)
+            points[number, rows] = moved = find(within, rows.tolist())
+            distances[number, rows] = _require_inside(moved, images[rows.tolist()], norm, within)
+        if len(rows):
+            indices = [int(batch.indices[row]) for row in rows.tolist()]
+            votes[number, rows] = defence.votes(points[number, rows], indices, samples=samples, seed=batch.seed)
+            judged = votes[number, rows][None], own[rows], alpha
+            found[number, rows] = verdicts(*judged, noisy=defence.noise is not None)[0]
+        progress(len(batch))
+    return AttackResult(points, distances, votes, found)
+
+
+def images_together(image_shape: Sequence[int], rows_per_image: int) -> int:
+    """Return how many images are attacked together, 256 at most: their copies fill a batch, and nothing is computed twice."""
+    return max(1, min(_TOGETHER, default_batch_size(image_shape) // rows_per_image))
+
+
+def require_epsilons(epsilons: Sequence[float]) -> list[float]:
+    """Return the sizes of an attack as floats.
+
+    Raises:
+        InvalidInputError: none, a negative or infinite one, or one that is not larger than the one before.
+    """
+    numbers = [float(epsilon) for epsilon in epsilons]
+    valid = all(math.isfinite(number) and number >= 0.0 for number in numbers)
+    if not numbers or not valid or any(after <= before for before, after in pairwise(numbers)):
+        raise InvalidInputError(
+            "epsilons",
+            required="a list of rising finite numbers >= 0, in units of a pixel in [0, 1]",
+            got=numbers,
+            remedy="Example: epsilons=[0.5, 1.0, 1.5].",
+        )
+    return numbers
+
+
+def _require_inside(
+    points: Float[Tensor, "rows *shape"],
+    images: Float[Tensor, "rows *shape"],
+    norm: Norm,
+    epsilons: Float64[Tensor, " rows"],
+) -> Float64[np.ndarray, " rows"]:
+    """Return the distances, and hold the attack to its epsilon: a point outside would not be what it is taken for."""
+    gone = distance(points, images, norm)
+    inside = (points >= 0.0) & (points <= 1.0)
+    if not bool((gone <= epsilons * (1.0 + ROUNDING)).all() and inside.all()):
+        raise ClassifierError(
+            "the points of the attack",
+            required=f"within their epsilons in {norm} and within [0, 1]",
+            got=f"distances up to {float((gone / epsilons).max()):.9g} times the epsilon",
+            remedy="That is a fault of the attack: project what it finds (noiseproof.perturbations.norms.project).",
+        )
+    return gone.cpu().numpy()
