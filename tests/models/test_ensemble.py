@@ -308,7 +308,7 @@ def test_an_ensemble_gives_its_noise(tmp_path: Path) -> None:
 def test_an_ensemble_that_does_not_tell_of_its_members(told: Any, tmp_path: Path) -> None:
     inner = load_checkpoint(combine([member(0), member(1)], tmp_path / "two"))
     inner.record["members"] = told
-    with pytest.raises(InvalidInputError, match="whose record tells of each of its members"):
+    with pytest.raises(InvalidInputError, match="whose record describes each of its members"):
         combine([("two", inner)], tmp_path / "again")
 
 

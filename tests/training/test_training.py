@@ -78,7 +78,7 @@ def test_interrupted_training_ends_with_the_same_weights(digits: data.Dataset, t
 
 def test_two_trainings_do_not_share_a_folder(digits: data.Dataset, tmp_path: Path) -> None:
     def meanwhile(_: BatchReport) -> None:
-        with pytest.raises(RunError, match=r"must be trained into by one process; got another is at it"):
+        with pytest.raises(RunError, match=r"must be trained into by one process; got another process trains there"):
             train(settings(2), digits, tmp_path)
         raise StopHereError
 

@@ -1,4 +1,4 @@
-"""Which precision, which batch, compiled or not: what was asked for, what a record began with, or what is fastest here."""
+"""Precision, batch size and compilation: as requested, as recorded, or whatever is fastest on this machine."""
 
 import importlib.util
 import os
@@ -49,7 +49,7 @@ _NOISY_IMAGES = 1024
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen.
+    """The form in which a network runs.
 
     Attributes:
         classifier: the runner.
@@ -65,9 +65,9 @@ class Choice:
 
 
 class Calibration:
-    """Measures one network on noisy images that are nobody's votes.
+    """Measures one network on noisy images whose votes are not counted.
 
-    They are of the training split, or of the data set itself where it has none, with noise of another stream.
+    They are from the training split, or from the data set itself where it has none, under noise of another phase.
 
     Args:
         module: the network.
@@ -111,7 +111,7 @@ class Calibration:
         self.measure("fp32", accelerate(module, device=device))
 
     def measure(self, name: str, runner: Runner) -> Measurement:
-        """Measure one form of the network; the first is the one that later ones agree with or not."""
+        """Measure one form of the network; the first is the reference for the agreement of later ones."""
         found, labels = measure(name, self._checked(runner), self.noisy, self.labels, self.batch_size, self._reference)
         self._reference = labels if self._reference is None else self._reference
         self.measured.append(found)
@@ -174,12 +174,12 @@ def choose(
     seed: int,
     device: torch.device,
 ) -> Choice:
-    """Return a network in the precision that was asked for, that its record has, or that calibration finds.
+    """Return a network in the requested precision, in that of its record, or in the one that measuring selects.
 
     "auto" takes what the record was begun with, and so does compiling that is left open. For a new record "auto" takes
     float32 if the run lasts up to a minute; otherwise it measures float32 and 16 bits, and takes 16 bits if they are
     1.5 times as fast and keep 99 % of noisy labels. It compiles if the run would still last over ten minutes and there
-    is a compiler. int8 is never chosen, only taken when it is asked for.
+    is a compiler. int8 is used only on request.
 
     Args:
         module: the network.
@@ -207,7 +207,7 @@ def choose(
     if (compiled or precision == Precision.int8) and not has_compiler(device):
         raise InvalidInputError(
             "--compile and --precision int8",
-            required="used where a compiler is",
+            required="used where there is a compiler",
             got="none found",
             remedy="Install g++ or clang++ (on a GPU: Triton), or run without.",
         )

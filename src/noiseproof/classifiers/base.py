@@ -1,4 +1,4 @@
-"""Any classifier as one function: a batch of images in, one label a row out."""
+"""Any classifier as one function: from a batch of images to one label a row."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ class BaseClassifier:
     A `torch.nn.Module` gets torch batches on the device of its parameters, in evaluation and inference mode (its own
     mode is restored). Any other callable gets batches of the kind of the user's images, torch or NumPy, so a
     scikit-learn estimator's `predict` and a function written in NumPy work as they are. A `Runner`, which is what
-    `noiseproof.classifiers.accelerate` and `noiseproof.models.load_model` return, says itself what it gets.
+    `noiseproof.classifiers.accelerate` and `noiseproof.models.load_model` return, specifies its own input.
 
     Args:
         function: maps float32 images (batch, *shape) to scores (batch, num_classes) or integer labels (batch,).
@@ -66,7 +66,7 @@ class BaseClassifier:
         return self.runner.device
 
     def reading(self, kind: Kind) -> "BaseClassifier":
-        """Return the same classifier, fed with arrays of that kind if it has no wish of its own."""
+        """Return the same classifier for arrays of that kind, unless it specifies another."""
         if not isinstance(self.runner, FunctionRunner) or self.runner.kind == kind:
             return self
         return BaseClassifier(self.function, num_classes=self.num_classes, device=self.device, kind=kind)
@@ -76,7 +76,7 @@ class BaseClassifier:
 
         A batch of the size that will be used, the same batch again, and a batch in which half of the images stand in
         other places among other companions, all places drawn at random: a mirrored batch would leave groups of
-        neighbours together, which is what ghost batch norm or an average over chunks needs to go unseen.
+        neighbours together, and ghost batch norm or an average over chunks would not be detected.
 
         Args:
             images: at least one, clean, on the device of the classifier.
@@ -122,7 +122,7 @@ class BaseClassifier:
             )
 
     def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Int[Tensor, " batch"]:
-        """Label every row; rows without a valid answer get `INVALID`. Scores tie towards the smaller class."""
+        """Label every row; rows without a valid output get `INVALID`. Scores tie towards the smaller class."""
         return self._labels(self._output(batch), len(batch))
 
     def scores(self, batch: Float[Tensor, "batch *shape"]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Is the classifier fed what it was made for? A few clean images tell before hours are spent."""
+"""Check of the pixel scale: a few clean images show whether the classifier expects another one."""
 
 from collections.abc import Callable
 
@@ -24,11 +24,10 @@ def require_right_scale(
     labels: Int[np.ndarray, " images"],
     batch_size: int,
 ) -> float:
-    """Return the accuracy on clean images, and refuse a classifier that plainly expects pixels on another scale.
+    """Return the accuracy on clean images, or refuse a classifier that clearly expects pixels on another scale.
 
-    Noise is added to pixels in [0, 1], so whatever a network was trained on besides, 8-bit values or normalised ones,
-    belongs into its first layer. Accuracy is compared with that for pixels times 255, in [-1, 1], and normalised by
-    ImageNet's mean and deviation.
+    Noise is added to pixels in [0, 1], so a conversion to 8-bit or normalised values belongs in the first layer.
+    Accuracy is compared with that for pixels times 255, in [-1, 1], and normalised by ImageNet's mean and deviation.
 
     Args:
         classifier: f.

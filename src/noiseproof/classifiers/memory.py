@@ -1,4 +1,4 @@
-"""Memory that stays with the process: large blocks returned to the system cost more than the arithmetic on them."""
+"""Keep large blocks of memory in the process: returning them to the system costs more than computing on them."""
 
 import ctypes
 import sys
@@ -11,9 +11,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 def keep_large_blocks() -> bool:
     """Tell glibc to keep large freed blocks instead of returning them to the system; return whether it did.
 
-    Every layer of a network takes and frees tens of megabytes. By default each is mapped anew, and every page of it
+    Every layer of a network allocates and frees tens of megabytes. By default each is mapped anew, and every page of it
     faults: up to half the time of float32 at batch 1000 on a CPU. It is a setting of the whole process, so the command
-    line makes it and the library leaves it to its user. Elsewhere than on Linux with glibc nothing is done.
+    line makes it and the library leaves it to its user. It has an effect only on Linux with glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

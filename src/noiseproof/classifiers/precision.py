@@ -1,4 +1,4 @@
-"""A torch module in the precision and form in which this machine runs it fastest."""
+"""A torch module in another precision, compiled or not."""
 
 import copy
 import logging
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Precision(StrEnum):
-    """In what numbers a network computes. The function that ran is what is certified, so each is legitimate."""
+    """The arithmetic of a network. The function that ran is what is certified, so each is legitimate."""
 
     fp32 = "fp32"
     bf16 = "bf16"
@@ -45,7 +45,7 @@ class Accelerated(Runner):
     """A network in evaluation mode, in one precision, compiled or not; made by `accelerate`.
 
     Attributes:
-        precision: in what it computes.
+        precision: of its arithmetic.
         compiled: whether `torch.compile` made its code, with the weights frozen in.
     """
 
@@ -99,7 +99,7 @@ def accelerate(
     C++ compiler on a CPU, and 5 to 60 seconds when the first batch comes. For int8 see `quantise`.
 
     Raises:
-        InvalidInputError: not a torch module, a precision it does not know or that the device has not, or int8.
+        InvalidInputError: not a torch module, an unknown precision or one that the device lacks, or int8.
     """
     if not isinstance(module, nn.Module):
         raise InvalidInputError(
@@ -119,13 +119,13 @@ def accelerate(
         )
     if precision == Precision.fp16 and where.type == "cpu":
         raise InvalidInputError(
-            "precision", required="fp32, bf16 or int8 on a CPU", got="fp16", remedy="CPUs have no fast fp16: take bf16."
+            "precision", required="fp32, bf16 or int8 on a CPU", got="fp16", remedy="CPUs have no fast fp16: use bf16."
         )
     return Accelerated(module, Precision(precision), compiled=compiled, device=where)
 
 
 def laid_channels_last(module: nn.Module) -> nn.Module:
-    """Lay every convolution's weights channels-last in memory; their values stay."""
+    """Store every convolution's weights channels-last in memory, with equal values."""
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
 
@@ -144,7 +144,7 @@ def compiled_function(function: Any) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the remarks of the compiler and the quantiser about their own insides away from the user."""
+    """Suppress the internal messages of the compiler and the quantiser."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -26,8 +26,8 @@ class Quantised(Runner):
     """A network in int8, compiled for one batch size; made by `quantise`.
 
     Attributes:
-        between: in what it computes between the int8 layers. Where the processor has no bfloat16, integer layers that
-            return it run in reference code, which is of no use: minutes a batch.
+        between: the precision between the int8 layers. Where the processor has no bfloat16, integer layers that return
+            it run in reference code, at minutes a batch.
     """
 
     precision = Precision.int8
@@ -59,7 +59,7 @@ class Quantised(Runner):
 
 
 def can_quantise(device: torch.device) -> bool:
-    """Whether int8 is there: on a CPU, with the extra `int8` installed."""
+    """Whether int8 is available: on a CPU, with the extra `int8` installed."""
     return device.type == "cpu" and importlib.util.find_spec("torchao") is not None
 
 
@@ -76,7 +76,7 @@ def quantise(module: nn.Module, noisy_images: Float[Tensor, "images *shape"], *,
         module: the network, on the CPU.
         noisy_images: (images, *shape) float32, at least one batch: training images with the noise of the run added,
             never the noise of the votes.
-        batch_size: the only batch size that the result takes.
+        batch_size: the only batch size that the result accepts.
 
     Raises:
         InvalidInputError: the network is not on the CPU, or fewer images than a batch.
@@ -86,7 +86,7 @@ def quantise(module: nn.Module, noisy_images: Float[Tensor, "images *shape"], *,
         raise MissingExtraError("torchao", extra="int8", needed_for="int8")
     if any(tensor.device.type != "cpu" for tensor in module.state_dict().values()):
         raise InvalidInputError(
-            "the device of int8", required="cpu", got="another", remedy="On a GPU take bf16 or fp16 instead."
+            "the device of int8", required="cpu", got="another", remedy="On a GPU use bf16 or fp16 instead."
         )
     if len(noisy_images) < batch_size:
         raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""How a classifier is run: what it is fed, where, and in batches of which shape."""
+"""Backends: the input a classifier expects, its device, and the shape of its batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -27,14 +27,14 @@ Kind = Literal["torch", "numpy"]
 
 
 class Runner(ABC):
-    """A function from a batch to scores or labels that says how it wants to be fed.
+    """A function from a batch to scores or labels, with the form and place of its input.
 
-    Whoever makes a classifier fast, or reads it from a file, returns one of these.
+    Accelerated networks and classifiers read from files are runners.
 
     Attributes:
         device: where its batches are.
         kind: torch tensors or NumPy arrays.
-        batch_size: the only batch size it takes; None takes any.
+        batch_size: the only batch size it accepts; None for any.
         channels_last: whether batches of pictures should lie channels-last in memory.
         module: the torch module whose weights it has; None where there is none.
     """
@@ -96,7 +96,7 @@ def device_of(module: nn.Module) -> torch.device:
 
 @contextmanager
 def in_evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Run in evaluation mode and restore each submodule's own mode: some users freeze parts on purpose."""
+    """Run in evaluation mode and restore each submodule's own mode: some users freeze parts of it deliberately."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:

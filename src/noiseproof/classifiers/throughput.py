@@ -1,4 +1,4 @@
-"""How fast and how true a network runs on this machine, in each precision."""
+"""Speed and accuracy of a network on this machine, in each precision."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ def images_per_second(
 ) -> float:
     """Return the speed of a classifier: the fastest of at least three batches, within about so many seconds.
 
-    The fastest, not the mean: what else the machine does can only slow it down.
+    The fastest, not the mean: other work on the machine can only slow it down.
     """
     for _ in range(2):  # the first compiles, the second fills caches
         _timed(classifier, batch)
@@ -82,7 +82,7 @@ def measure(
 def find_batch_size(
     classifier: Callable[[Tensor], Tensor], image_shape: Sequence[int], device: torch.device, *, start: int
 ) -> int:
-    """Double the batch from `start` while that makes the classifier at least 5 % faster and the memory bears it."""
+    """Double the batch from `start` while that makes the classifier at least 5 % faster and memory suffices."""
     size, best = start, 0.0
     while True:
         batch = torch.rand((size, *image_shape), device=device)

@@ -1,4 +1,4 @@
-"""What a report shows of one record: its curves and figures under the paper's procedure and under the tight one."""
+"""One record under the paper's procedure and under the tight one: curves and figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _TABLE_RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 @dataclass(frozen=True)
 class Procedure:
-    """A way from votes to radii, with the words a report uses for it."""
+    """A bound and a certificate, with their names in reports."""
 
     title: str
     bound: Bound
@@ -63,14 +63,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One record, read and certified under every procedure a report compares.
+    """One record, certified under every procedure that a report compares.
 
     Attributes:
-        name: how the report calls it.
+        name: in the report.
         record: where the votes come from.
-        votes: its rows.
+        votes: of its images.
         alpha: failure probability per image.
-        curves: one per procedure, the headline first.
+        curves: one per procedure, the main one first.
     """
 
     name: str
@@ -94,7 +94,7 @@ def analyse(
         records: each with at least one shard; their noises protect in the same norm.
         alpha: failure probability per image.
         names: one per record; None takes training objective and sigma, or else the folder's name.
-        radii: for the table; None chooses round numbers up to the largest radius the votes can certify.
+        radii: for the table; None uses round numbers up to the largest radius that the votes can certify.
 
     Raises:
         RunError: a record without votes, or with damaged ones.
@@ -162,9 +162,9 @@ def _curve(
 
 
 def from_all_over(record: Record, counted: int) -> bool:
-    """Whether the images counted are every n-th of the whole data set, which `noiseproof certify` notes.
+    """Whether the images are every n-th of the whole data set, as `noiseproof certify` records.
 
-    The first images are not: folders lie class by class. Nor are those of a record that is not finished.
+    The first images of a folder are not: they are ordered by class. Nor are those of an unfinished record.
     """
     settings, total = record.settings, record.about.get(DATA_IMAGES)
     whole = counted == len(settings.indices)
@@ -180,13 +180,13 @@ def largest_radius(record: Record, procedure: Procedure, alpha: float) -> float:
 
 
 def exact(radius: float) -> str:
-    """Format a radius that was asked for: 0.5, but never rounded, since 36/255 is less than 0.141177."""
+    """Format a requested radius: 0.5, but never rounded, since 36/255 is less than 0.141177."""
     short = f"{radius:g}"
     return short if float(short) == radius else repr(float(radius))
 
 
 def round_down(value: float, digits: int = 3) -> str:
-    """Format a certified radius without ever printing more than was proven."""
+    """Format a certified radius, rounded down."""
     scale = 10**digits
     return f"{np.floor(value * scale) / scale:.{digits}f}"
 
@@ -197,13 +197,13 @@ def percent_down(fraction: float, unit: str = " %") -> str:
 
 
 def table_radii(widest: float) -> list[float]:
-    """Return round radii up to the widest, or parts of it."""
+    """Return round radii up to the largest, or fractions of it."""
     chosen = [radius for radius in _TABLE_RADII if radius <= widest]
     return chosen if len(chosen) > 1 else [0.0, *(float(round_down(widest * part, 2)) for part in (0.25, 0.5, 0.75))]
 
 
 def titles(records: Sequence[Record | SequentialRecord]) -> list[str]:
-    """Return how reports call records: by objective and noise, where equal with their folder."""
+    """Return the names of records in reports: objective and noise, with the folder where these are equal."""
     names = [_name(record) for record in records]
     return [
         f"{name} [{record.path.name}]" if names.count(name) > 1 else name

@@ -1,4 +1,4 @@
-"""Records of attacks as figures: accuracy under attack, and the certified accuracy of the same classifier beside it."""
+"""Accuracy under attack from records, and the certified accuracy of the same classifier beside it."""
 
 import math
 from collections.abc import Sequence
@@ -36,16 +36,16 @@ def found_verdicts(record: AttackRecord) -> np.ndarray:
 
 
 def summarise_attack(record: AttackRecord) -> RobustSummary:
-    """Return accuracy under the attack of a record, by its votes.
+    """Return the accuracy under the attack of a record, by its votes.
 
     Raises:
-        RunError: it has no votes, or damaged ones.
+        RunError: it has no votes, or they are damaged.
     """
     return summarise_verdicts(found_verdicts(record), np.asarray(record.settings.sizes, dtype=np.float64))
 
 
 def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
-    """Return accuracy under all attacks together: each image counts by the worst that any of them found.
+    """Return the accuracy under all attacks together: for each image the worst verdict of all attacks.
 
     Raises:
         InvalidInputError: no record, or of different classifiers, images or sizes.
@@ -75,17 +75,17 @@ def certified_beside(
 ) -> Float[np.ndarray, " sizes"] | None:
     """Return the certified accuracy of the same classifier, noise and images at sizes in the attack's norm.
 
-    By the tight procedure at the attack's alpha, from the record of certification in `run`. A radius in l_2 speaks of
-    the cube inside its ball too, of size radius / sqrt(pixels) in l_inf.
+    By the tight procedure at the attack's alpha, from the certification record in `run`. An l_2 radius also covers the
+    cube inside its ball, of size radius / sqrt(pixels) in l_inf.
 
     Args:
         run: the folder of the certification.
-        attack: what stands beside it.
-        sizes: None takes the attack's.
+        attack: the record of the attack.
+        sizes: None uses the attack's.
 
     Returns:
         The shares; None where there is no certification, or one of another classifier, another noise, fewer images, or
-        in a norm that says nothing of the attack's.
+        in a norm that implies nothing about the attack's.
 
     Raises:
         RunError: one of the two records is damaged.
@@ -118,10 +118,10 @@ def certified_beside(
 
 
 def other_engine(run: Path, attack: AttackRecord) -> str | None:
-    """Return how what was certified in `run` ran, and what was attacked, in words; None if alike, or if one is unknown.
+    """Return in words the engines of the certification in `run` and of the attack; None if equal, or if one is unknown.
 
-    A certificate speaks of the function that voted, rounding included: in another precision, by another calibration of
-    int8 or on another kind of device it is a neighbour that was attacked.
+    A certificate is about the function that voted, rounding included. In another precision, with another calibration of
+    int8 or on another kind of device a different function was attacked.
     """
     if not (run / Record.configuration).exists():
         return None
@@ -145,7 +145,7 @@ def _radius_of_size(attack: AttackRecord, order: float) -> float | None:
 def draw_attack(
     record: AttackRecord, title: str, summary: RobustSummary, certified: Float[np.ndarray, " sizes"] | None
 ) -> Path:
-    """Draw accuracy under one attack into its record and return the picture's path."""
+    """Draw the accuracy under one attack into its record and return the path of the picture."""
     curve = RobustCurve(title, summary.sizes, summary.robust, summary.low, summary.high)
     areas = [] if certified is None else [CertifiedCurve("the same classifier", summary.sizes, certified)]
     figure = draw_robustness([Panel(str(record.settings.model["name"]), record.settings.norm, [curve], areas)])

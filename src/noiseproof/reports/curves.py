@@ -25,7 +25,7 @@ NORMS = {2.0: "ℓ2", 1.0: "ℓ1", float("inf"): "ℓ∞"}
 
 
 def draw_curves(analyses: Sequence[Analysis]) -> Figure:
-    """Draw every analysis: one colour a model, one line style a procedure; the band below is the valid lower bound."""
+    """Draw every analysis: one colour a model, one line style a procedure, a band down to the valid lower bound."""
     figure = Figure(figsize=(8.0, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -27,7 +27,7 @@ _GRID = 12
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What `write_report` wrote."""
+    """The files of a report."""
 
     page: Path
     png: Path
@@ -37,7 +37,7 @@ class ReportFiles:
 def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
     """Write the page to `out`, and its curves beside it as PNG and SVG.
 
-    The page loads nothing: styles and pictures are inside it. Everything is computed from votes.
+    The page is self-contained: styles and pictures are embedded. All numbers are computed from votes.
 
     Raises:
         InvalidInputError: nothing to report.
@@ -66,7 +66,7 @@ def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill a template of this folder: what it shows is escaped, and what it names must be there."""
+    """Fill a template of this folder; values are escaped, and an undefined name is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("noiseproof.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -79,8 +79,8 @@ def write_files(out: Path, figure: Figure, page: Callable[[str], str]) -> Report
 
     Args:
         out: ends in .html.
-        figure: its figure.
-        page: from the figure as an <svg> element to the page.
+        figure: beside it.
+        page: a function from the figure as an <svg> element to the page.
 
     Raises:
         InvalidInputError: another ending.
@@ -100,7 +100,7 @@ def write_files(out: Path, figure: Figure, page: Callable[[str], str]) -> Report
 
 
 def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
-    """Return every model's lower bound at the middle radius of the table: none is picked for its result."""
+    """Return every model's lower bound at the middle radius of the table; none is selected by its result."""
     summaries = [analysis.curves[0].summary for analysis in analyses]
     middle = len(summaries[0].radii) // 2
     bounds = [
@@ -162,12 +162,12 @@ def _details(analysis: Analysis) -> dict[str, str]:
 
 
 def about_run(record: Record | SequentialRecord, counted: int, more: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a report tells of how a record was made, as pairs of words.
+    """Return the provenance of a record for a report, as pairs of words.
 
     Args:
         record: the record.
-        counted: images that are there.
-        more: pairs of its kind; plain data are put into words.
+        counted: images with votes.
+        more: further pairs; plain data are put into words.
     """
     settings, about = record.settings, record.about
     training: dict[str, Any] = about.get("training", {})
@@ -194,7 +194,7 @@ def about_run(record: Record | SequentialRecord, counted: int, more: Mapping[str
 
 
 def _words(values: Mapping[str, Any]) -> str:
-    """Plain data as people read it: nested values in brackets, absent ones left out."""
+    """Plain data for people: nested values in brackets, absent ones omitted."""
     return ", ".join(f"{key} {_word(value)}".strip() for key, value in values.items() if value is not None)
 
 

@@ -24,11 +24,11 @@ class RobustCurve:
 
     Attributes:
         name: for the legend.
-        sizes: of the attack, rising from 0.
+        sizes: of the attack, ascending from 0.
         robust: share of images still classified rightly at each size.
         low: lower end of its confidence interval.
         high: upper end.
-        colour: curves of one classifier share one.
+        colour: the same for all curves of one classifier.
         dashed: for transfer and attacks without gradients.
     """
 
@@ -45,9 +45,8 @@ class RobustCurve:
 class CertifiedCurve:
     """Certified accuracy of a classifier.
 
-    No attack makes more images wrong than it leaves, but for the certificates' failure probability. An attacked curve can
-    be below it by what abstains, as it counts what is still right, and as an image near a tie may be certified at 0 and
-    abstain under other votes.
+    Accuracy under attack is at least this, up to the failure probability of the certificates and to abstentions: an image
+    near a tie may be certified at 0 and abstain under other votes, and a curve under attack does not count abstentions.
     """
 
     name: str
@@ -67,7 +66,7 @@ class Panel:
 
 
 def draw_robustness(panels: Sequence[Panel]) -> Figure:
-    """Draw panels side by side, in rows of two: lines with 95 % bands for attacks, filled areas for what is proven."""
+    """Draw panels side by side, in rows of two: lines with 95 % bands for attacks, filled areas for certified accuracy."""
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(6.4 * columns, 5.2 * rows), layout="constrained")

@@ -1,4 +1,4 @@
-"""Records of votes that stopped by themselves: what was decided, with how many votes, and how many it must take."""
+"""Records of sequential certification: outcomes, votes used, and the information limit."""
 
 import base64
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ __all__ = [
 FIXED = 100_000
 """Votes an image that the literature spends."""
 
-LEANING = "Shards without images that take long end first, so these shares may lean to one side until all are there."
+LEANING = "Shards whose images need few votes finish first, so these shares are biased until all are complete."
 """Of records that are not finished."""
 
 _TILES = 12
@@ -44,18 +44,18 @@ _TILES = 12
 
 @dataclass(frozen=True)
 class Usage:
-    """Votes used, surplus that was drawn and thrown away not counted.
+    """Votes used, without surplus votes that were discarded.
 
     Attributes:
         total: of all images.
         mean: per image.
         median: per image.
-        most: 90 % of the images took at most so many.
+        most: 90 % of the images used at most so many.
         largest: of one image.
-        over_limit: sum of votes over the sum of information limits, of decided images; None for a precision.
-        fixed: for each image, the number known beforehand that the exact test takes to certify what was certified here, if
-            the frequencies found came again: max over images of min {n: lo(floor(p n); n, alpha) > p0}. None for a
-            precision, for winner and runner-up, and where nothing is certified.
+        over_limit: sum of votes over the sum of information limits, of decided images; None for a relative error.
+        fixed: the fixed number of votes with which the exact test certifies the same images, at the frequencies found:
+            max over images of min {n: lo(floor(p n); n, alpha) > p0}. None for a relative error, for winner and
+            runner-up, and where nothing is certified.
     """
 
     total: int
@@ -80,13 +80,13 @@ class Decided:
 
 @dataclass(frozen=True)
 class SequentialAnalysis:
-    """One record, read.
+    """One record and its statements.
 
     Attributes:
-        name: how the report calls it.
+        name: in the report.
         record: the record.
-        votes: its rows.
-        certified: what they prove.
+        votes: of its images.
+        certified: their statements.
         rows: the outcome at every radius.
         usage: votes.
     """
@@ -123,22 +123,22 @@ class SequentialAnalysis:
 def analyse_stopped(
     records: Sequence[SequentialRecord], *, radii: Sequence[float] | None = None, names: Sequence[str] | None = None
 ) -> list[SequentialAnalysis]:
-    """Read records of votes that stopped by themselves.
+    """Read records of sequential certification.
 
     Args:
-        records: all of one kind: radii that were decided, or a precision.
-        radii: where certified accuracy is given for a precision; None takes round numbers.
-        names: one for each; None takes what the records tell.
+        records: all of one kind, radii or a relative error.
+        radii: where certified accuracy is given for a relative error; None uses round numbers.
+        names: one for each; None derives them from the records.
 
     Raises:
-        InvalidInputError: none, both kinds, or radii for records that decided their own.
+        InvalidInputError: no record, both kinds, or radii for records that have their own.
         RunError: a record has no votes, or is damaged.
     """
     deciding = {isinstance(record.procedure, DecideRadii) for record in records}
     if len(deciding) != 1:
         raise InvalidInputError(
             "runs",
-            required="runs that all decided radii, or all sought a precision",
+            required="runs that all certify radii, or all estimate a radius",
             got="none" if not records else "both kinds",
             remedy="Report them apart.",
         )
@@ -159,7 +159,7 @@ def analyse_stopped(
 
 
 def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
-    """Draw the votes of every image, sorted, on a logarithmic scale; the information limit beneath as a thin line."""
+    """Draw the votes of every image, sorted, on a logarithmic scale, with the information limit as a thin line."""
     figure = Figure(figsize=(8.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -262,7 +262,7 @@ def _votes_to_certify(
     p0: Float[np.ndarray, " images"],
     alpha: float,
 ) -> Int[np.ndarray, " images"]:
-    """Return how many votes, known beforehand, certify p > p0 at the frequency top / used; by bisection.
+    """Return the fixed number of votes that certifies p > p0 at the frequency top / used; by bisection.
 
     `used` is enough: the evidence at any moment is at most 1 / P(Bin(used, p0) >= top), since its expectation is at most 1.
     """
@@ -282,7 +282,7 @@ def _tiles(analysis: SequentialAnalysis) -> list[dict[str, Any]]:
     for row in np.lexsort((votes.index, -used))[:_TILES]:
         prediction, label = int(analysis.certified.prediction[row]), int(votes.label[row])
         state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
-        words = "not certifiable" if (outcome[row] == FUTILE).any() else "undecided"
+        words = "futile" if (outcome[row] == FUTILE).any() else "undecided"
         radius = np.floor(1000 * analysis.certified.radius[row]) / 1000
         tiles.append(
             {

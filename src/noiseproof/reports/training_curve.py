@@ -20,8 +20,8 @@ def write_training_curve(log: Path, picture: Path) -> Path:
     """Draw a training log, a line of JSON per epoch, as an SVG.
 
     Args:
-        log: what the training wrote.
-        picture: where to draw.
+        log: `training.jsonl`.
+        picture: path of the SVG.
 
     Returns:
         `picture`.

@@ -1,4 +1,4 @@
-"""Downloads that go on where they stopped and take their name only when they are what was published."""
+"""Downloads that resume, and that get their name only after their checksum is verified."""
 
 import time
 from dataclasses import dataclass
@@ -23,27 +23,27 @@ _PIECE = 2**16
 
 
 def cache() -> Path:
-    """The folder that downloads go to: the operating system's own for caches."""
+    """The folder of downloads: the operating system's cache folder."""
     import pooch
 
     return Path(pooch.os_cache("noiseproof"))
 
 
 def download(url: str, path: Path, known_hash: str) -> Path:
-    """Download a file, unless it is there; one that was interrupted goes on where it stopped.
+    """Download a file unless it exists; an interrupted download resumes.
 
-    Only a file with the known hash takes its name. Processes that want the same file wait for the first.
+    Only a file with the known hash gets its name. Processes that need the same file wait for the first.
 
     Args:
         url: where it is published.
-        path: where it goes; folders are made.
+        path: its destination; folders are created.
         known_hash: as published, such as "sha256:..." or "md5:...".
 
     Returns:
         The path.
 
     Raises:
-        ValueError: what came has another hash.
+        ValueError: the downloaded file has another hash.
         OSError: the server cannot be reached or refuses (`requests.RequestException`), or the disk is full.
     """
     import pooch
@@ -66,12 +66,12 @@ def download(url: str, path: Path, known_hash: str) -> Path:
 
 @dataclass(frozen=True)
 class _Resuming:
-    """A downloader for pooch that keeps what came in a .part file and asks for the rest of it (RFC 9110, 14.2)."""
+    """A downloader for pooch that keeps a .part file and requests the remaining range (RFC 9110, 14.2)."""
 
     part: Path
 
     def __call__(self, url: str, output_file: Any, _pooch: Any) -> None:
-        """Download all of it and give it the name that pooch then checks and renames."""
+        """Download the whole file under the name that pooch then checks and renames."""
         import requests
 
         failures = 0
@@ -112,7 +112,7 @@ class _Resuming:
 
 
 def _is_refusal(error: "requests.RequestException") -> bool:
-    """Whether the server said no, rather than being out of reach or busy."""
+    """Whether the server refused, rather than being unreachable or busy."""
     return (
         error.response is not None and error.response.status_code < 500 and error.response.status_code not in {408, 429}
     )

@@ -12,7 +12,7 @@ __all__ = ["remove_leftovers", "require_writable", "write_atomically"]
 
 
 def require_writable(folder: Path) -> None:
-    """Create a folder and try it, before time is spent on what will be written there.
+    """Create a folder and check that it is writable, before time is spent on its content.
 
     Raises:
         RunError: it cannot be created or written.
@@ -32,13 +32,13 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
     Args:
         path: where to.
         content: what.
-        replace: whether to take the place of a file that is there.
+        replace: whether an existing file may be replaced.
 
     Returns:
         Whether it was written: False where it must not replace, and another process was first.
 
     Raises:
-        RunError: the disk is full or the folder cannot be written; what stood there before is untouched.
+        RunError: the disk is full or the folder cannot be written; an existing file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -67,7 +67,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
 
 
 def _take_free_name(temporary: Path, path: Path) -> bool:
-    """Give a file a name if it is free; in one step where the file system has hard links."""
+    """Give a file a name if it is unused; atomic where the file system has hard links."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -82,7 +82,7 @@ def _take_free_name(temporary: Path, path: Path) -> bool:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed processes left beside a path. Only for who holds its lock."""
+    """Remove the temporary files that killed processes left beside a path. The caller holds its lock."""
     for part in path.parent.glob(f".{path.name}.*.part"):
         with contextlib.suppress(OSError):
             part.unlink()

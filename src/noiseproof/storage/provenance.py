@@ -1,4 +1,4 @@
-"""Where, by what and of which classifier a file was made, for whoever checks it later."""
+"""Provenance of files: time, command, machine and classifier."""
 
 import contextlib
 import platform
@@ -16,7 +16,7 @@ _OPTIONAL = ("torchao", "onnxruntime")
 
 
 def provenance(device: object) -> dict[str, Any]:
-    """Return time, command, device, processor and versions as plain data. None of it decides a vote.
+    """Return time, command, device, processor and versions as plain data. No vote depends on them.
 
     Args:
         device: where the computation runs, as torch names it.
@@ -33,7 +33,7 @@ def provenance(device: object) -> dict[str, Any]:
 
 
 def device_name(device: object) -> str:
-    """Return what the device is: the name of a GPU, or the processor."""
+    """Return the name of the GPU, or of the processor."""
     import torch
 
     if str(device).startswith("cuda"):
@@ -42,15 +42,15 @@ def device_name(device: object) -> str:
 
 
 def is_own(name: str) -> bool:
-    """Whether a module, or the "module:factory" of a classifier, is of this package."""
+    """Whether a module, or the "module:factory" of a classifier, belongs to this package."""
     return name.partition(":")[0].partition(".")[0] == "noiseproof"
 
 
 def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two records speak of one classifier: equal digests of weights and code; a function without, equal names.
+    """Whether two records are of one classifier: equal digests of weights and code, or equal names without them.
 
-    Of one file of code the factories may differ, so there the names count too. Networks of this package are told by weights
-    and names; records that were made before that was so have a digest of one of its files.
+    One file of code may have several factories, so there names are compared too. Networks of this package are identified
+    by weights and names; earlier records have a digest of one of its files.
     """
     if one.get("digest") is None:
         return dict(one) == dict(other)
@@ -62,13 +62,13 @@ def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _program() -> str:
-    """What was called; `python -m noiseproof` is noiseproof, whose own file is called like that of any other package."""
+    """The name of the program; `python -m noiseproof` counts as noiseproof."""
     path = Path(sys.argv[0])
     return path.parent.name if path.name == "__main__.py" else path.name
 
 
 def _processor() -> str:
-    """The model of the processor where the system tells it; Python itself often knows no more than x86_64."""
+    """The model of the processor where the system reports it; Python often reports x86_64 alone."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

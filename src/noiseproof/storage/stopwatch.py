@@ -1,4 +1,4 @@
-"""Where the time of a run goes, by stage."""
+"""The time of a run by stages."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ __all__ = ["Stopwatch"]
 
 
 class Stopwatch:
-    """Adds up the seconds of named stages; anything outside them is the rest.
+    """Adds up the seconds of named stages; all other time is the rest.
 
     Work on a GPU is only queued by the call that starts it. To charge it to its own stage, pass a function that waits
     for the device: exact, and slower, since the queue runs empty after every stage.
@@ -24,7 +24,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Charge what happens inside to a stage. Stages must not be nested."""
+        """Charge the time of the block to a stage. Stages must not be nested."""
         begun = time.perf_counter()
         try:
             yield
@@ -34,12 +34,12 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
 
     def restart(self) -> None:
-        """Begin anew: what was before does not count."""
+        """Start again from zero."""
         self.seconds.clear()
         self._started = time.perf_counter()
 
     def shares(self) -> dict[str, float]:
-        """Return each stage's part of the time since the start, in order, and that of everything else as "rest"."""
+        """Return each stage's share of the time since the start, in order, and the remaining share as "rest"."""
         total = time.perf_counter() - self._started
         shares = {name: seconds / total for name, seconds in self.seconds.items()}
         return shares | {"rest": max(0.0, 1.0 - sum(shares.values()))}

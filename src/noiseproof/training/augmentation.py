@@ -26,7 +26,7 @@ _BEND = 0.75
 def flip_and_crop(
     images: Float[Tensor, "batch channels height width"], source: RandomSource
 ) -> Float[Tensor, "batch channels height width"]:
-    """Mirror every image with probability 1/2, and cut it at random out of itself with 4 black pixels around it."""
+    """Mirror every image with probability 1/2, and crop it at random after padding by 4 black pixels."""
     count, _, height, width = images.shape
     draws = source.uniform(images.new_empty((count, 3)))
     flipped = torch.where((draws[:, 0] < 0.5)[:, None, None, None], images.flip(3), images)
@@ -42,10 +42,10 @@ def flip_and_crop(
 def deform(
     images: Float[Tensor, "batch channels height width"], source: RandomSource
 ) -> Float[Tensor, "batch channels height width"]:
-    """Turn, scale, shear, shift and bend every image at random, as is usual for handwriting (after Simard et al. 2003).
+    """Rotate, scale, shear, shift and bend every image at random, as is usual for handwriting (Simard et al. 2003).
 
-    The pixel at v, counted from the middle, is read (bilinearly; black beyond the border) at A v + t + b(v): A turns by up
-    to 10 degrees, scales each axis by 0.9 to 1.1 and shears by up to 0.1, t is up to 1 pixel along each axis, all
+    The pixel at v, relative to the centre, is read (bilinearly; black beyond the border) at A v + t + b(v): A rotates by
+    up to 10 degrees, scales each axis by 0.9 to 1.1 and shears by up to 0.1, t is up to 1 pixel along each axis, all
     uniform; b is a cubic surface through 5 x 5 normal displacements of .75 pixels, which lie evenly over the image.
     """
     count, _, height, width = images.shape

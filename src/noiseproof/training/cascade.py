@@ -1,6 +1,6 @@
-"""What a later stage of a cascade is trained on (section 3.3 of reference [17]): the images that no stage before answers.
+"""The training set of a later stage of a cascade (section 3.3 of [17]): images that no earlier stage certifies.
 
-FOLDER/cascade.json   data, stages, norm, epsilon, how many images have been judged, indices of those that are left
+FOLDER/cascade.json   data, stages, norm, epsilon, how many images have been verified, indices of those that are left
 """
 
 import json
@@ -44,22 +44,22 @@ def left_by(
     device: torch.device | str = "cpu",
     on_images: Callable[[int, int], None] = lambda _judged, _left: None,
 ) -> Subset:
-    """Return the images that a cascade leaves to the stage that is to be trained into `out`.
+    """Return the images that a cascade leaves to the stage that will be trained into `out`.
 
-    An image is answered by a stage that certifies its own prediction in the norm and at the epsilon of the objective, at
-    their full strength (`verification.Cascade`); labels are not looked at. Every image is judged once: the indices
-    that are left are kept in `out`, and the same call goes on with them. Of several processes one judges.
+    An image is decided by a stage that certifies its own prediction in the norm and at the epsilon of the objective, at
+    their full strength (`verification.Cascade`); labels are not used. Every image is verified once: the indices that
+    are left are kept in `out`, and the same call continues with them. Of several processes one verifies.
 
-    The subset's `part` says how it came about, and so does the checkpoint: digests of the whole data and of each stage's
-    weights, norm, epsilon, images, and how many are left.
+    The subset's `part`, and the checkpoint, record its origin: digests of the whole data and of each stage's weights,
+    norm, epsilon, the number of images, and how many are left.
 
     Args:
-        stages: (name for messages, network in evaluation mode), in the order in which they answer.
+        stages: (name for messages, network in evaluation mode), in the order in which they decide.
         objective: of the training.
         dataset: the whole training split.
         out: the run folder of the training.
         device: where to verify.
-        on_images: called with how many images have been judged, and how many of them are left.
+        on_images: called with how many images have been verified, and how many of them are left.
 
     Raises:
         InvalidInputError: no stage, an objective other than `ConvexOuter`, a stage that does not fit the data or cannot
@@ -69,9 +69,9 @@ def left_by(
     if not isinstance(objective, ConvexOuter):
         raise InvalidInputError(
             "objective",
-            required="ConvexOuter (convex-outer) where it is trained after other stages: they answer what they certify so",
+            required="ConvexOuter (convex-outer) for a stage after others",
             got=type(objective).__name__,
-            remedy="Take that objective, or train without stages before (--after).",
+            remedy="Use that objective, or train without earlier stages (--after).",
         )
     for name, stage in stages:
         _require_stage(name, stage, dataset)
@@ -93,7 +93,7 @@ def left_by(
     if not left:
         raise InvalidInputError(
             "stages",
-            required="ones that leave images to train on",
+            required="stages that leave images to train on",
             got=f"all {len(dataset)} images certified in {objective.norm} at {objective.epsilon:g}",
             remedy="The cascade is complete without another stage.",
         )
@@ -101,7 +101,7 @@ def left_by(
 
 
 def _require_stage(name: str, stage: nn.Module, dataset: Dataset) -> None:
-    """Raise InvalidInputError unless the stage takes the images, knows their classes, and can be verified."""
+    """Raise InvalidInputError unless the stage accepts the images, has their classes, and can be verified."""
     try:
         read = read_network(stage, torch.Size(dataset.image_shape), torch.float32, torch.device("cpu"))
     except InvalidInputError as error:
@@ -116,7 +116,7 @@ def _require_stage(name: str, stage: nn.Module, dataset: Dataset) -> None:
             f"stage {name}",
             required=f"a network of {dataset.num_classes} classes ({dataset.name})",
             got=f"one of {read.classes}",
-            remedy="All stages answer the same question.",
+            remedy="All stages have the same classes.",
         )
 
 
@@ -128,7 +128,7 @@ def _judge(
     device: torch.device,
     on_images: Callable[[int, int], None],
 ) -> list[int]:
-    """Return the indices that are left, those of the file first; only for who holds the lock."""
+    """Return the indices that are left, those of the file first; the caller holds the lock."""
     remove_leftovers(path)
     judged, left = _read(path, asked)
     on_images(judged, len(left))
@@ -147,7 +147,7 @@ def _judge(
 
 
 def _read(path: Path, asked: dict[str, Any]) -> tuple[int, list[int]]:
-    """Return how many images the file has judged, and which of them are left."""
+    """Return how many images are verified according to the file, and which of them are left."""
     if not path.exists():
         return 0, []
     try:
@@ -163,7 +163,7 @@ def _read(path: Path, asked: dict[str, Any]) -> tuple[int, list[int]]:
             str(path),
             required="the images that a cascade leaves",
             got=f"{type(error).__name__}: {error}",
-            remedy="It is damaged or not ours; remove it to judge the images again.",
+            remedy="It is damaged or foreign; remove it to verify the images again.",
         ) from error
     if found != asked:
         changed = [key for key in asked if found.get(key) != asked[key]]

@@ -1,4 +1,4 @@
-"""Trained networks put together: a run folder whose network is an `Ensemble`, for everything that takes a run folder."""
+"""Ensembles of trained networks: a run folder whose network is an `Ensemble`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,14 +20,15 @@ def combine(
     """Write networks as one ensemble, and return its checkpoint.
 
     The checkpoint holds the weights of all, and its record the record of each, with the digest of its weights. An ensemble
-    among them counts as its members, one by one: all weigh alike, and only its noise is kept.
+    among them counts as its members: all have equal weight, and only its noise is kept.
 
     Args:
         members: (name for messages, network with its record), together 2 to 50 networks, trained on the same data.
-        out: the run folder to write, without another training.
-        noise: which it is certified with unless another is named; None: that of all that are put together, if they have
-            the same.
-        early_exit: the margin of the mean's logits at which no further member is asked; None asks all. See `Ensemble`.
+        out: the run folder to write; it must not hold a training.
+        noise: with which it is certified unless another is named; None is that of the members, if they all have the
+            same.
+        early_exit: the margin of the mean's logits at which no further member is evaluated; None evaluates all. See
+            `Ensemble`.
 
     Raises:
         InvalidInputError: fewer than two or more than 50, the same one twice, trained on different data, or with
@@ -50,7 +51,7 @@ def combine(
                 place,
                 required="another network than those before",
                 got=f"that of {members[digests.index(digests[number])][0]}",
-                remedy="Leave it out: twice the same votes prove no more.",
+                remedy="Leave it out: a copy adds nothing.",
             )
         _require_equal(place, "training data", _data(member.record), _data(members[0][1].record))
     network = Ensemble([member.model for _, member in members], early_exit).eval()
@@ -80,9 +81,9 @@ def _apart(place: str, network: Checkpoint) -> list[tuple[str, Checkpoint]]:
     if not len(names) == len(records) == len(network.model.members):
         raise InvalidInputError(
             place,
-            required="an ensemble whose record tells of each of its members",
+            required="an ensemble whose record describes each of its members",
             got=f"{len(network.model.members)} members, {len(names)} names and {len(records)} records",
-            remedy="Put it together anew: noiseproof ensemble.",
+            remedy="Build it again: noiseproof ensemble.",
         )
     parts = zip(network.model.members, names, records, strict=True)
     return [
@@ -92,7 +93,7 @@ def _apart(place: str, network: Checkpoint) -> list[tuple[str, Checkpoint]]:
 
 
 def _require_record(place: str, record: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError where a record, which may be anybody's, does not say what `combine` takes from it."""
+    """Raise InvalidInputError where a record, which may be a foreign one, lacks what `combine` reads from it."""
     parts = {"data": record.get("data"), "settings": record.get("settings"), "made": record.get("made", {})}
     found = parts | {"made.data": parts["made"].get("data", {}) if isinstance(parts["made"], dict) else None}
     if absent := [name for name, value in found.items() if not isinstance(value, dict)]:
@@ -105,7 +106,7 @@ def _require_record(place: str, record: Mapping[str, Any]) -> None:
 
 
 def _data(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a network was trained on, without where it lay."""
+    """The training data of a network, without its location."""
     found = record.get("made", {}).get("data", {})
     return dict(record.get("data", {})) | {
         key: found.get(key) for key in ("class_names", "image_shape", "num_classes") if found.get(key) is not None

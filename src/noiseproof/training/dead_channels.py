@@ -1,4 +1,4 @@
-"""Is part of the network dead? A rectified channel that answers 0 to every image has no gradient, and stays so."""
+"""Dead channels: a rectified channel that is 0 for every image has no gradient, and remains so."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ __all__ = ["dead_share"]
 
 
 def dead_share(network: nn.Module, images: Float[Tensor, "images *shape"]) -> float:
-    """Return the largest part, over all layers of ReLU, of channels that are 0 everywhere on all of these images.
+    """Return the largest share, over all ReLU layers, of channels that are 0 everywhere on all of these images.
 
     Training under noise with too high a learning rate kills most channels of a layer within the first hundred steps; loss
     and accuracy then look like those of a hard problem. A few dead channels are common, and harmless.
 
     Args:
-        network: any; only `nn.ReLU` modules are looked at, and one that is used at several places by its last use.
-        images: some hundred, as the objective shows them, on the device of the network.
+        network: any; only `nn.ReLU` modules are examined, and one that is used several times at its last use.
+        images: some hundred, as the objective presents them, on the device of the network.
     """
     shares: dict[nn.Module, float] = {}
 

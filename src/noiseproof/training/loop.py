@@ -1,4 +1,4 @@
-"""The training loop: objective x data x optimiser -> checkpoint."""
+"""The training loop: from objective, data and optimiser to a checkpoint."""
 
 import math
 import time
@@ -50,10 +50,10 @@ class EpochReport:
     Attributes:
         epoch: its number.
         loss: mean over its images.
-        accuracy: of the network in training, on what its objective shows it.
-        seconds: it took.
+        accuracy: of the network in training, on the images as its objective presents them.
+        seconds: its duration.
         learning_rate: at its end.
-        dead: the largest part of a layer's channels that answer to no image any more (`dead_share`).
+        dead: the largest share of a layer's channels that are 0 for every image (`dead_share`).
     """
 
     epoch: int
@@ -85,12 +85,12 @@ def train(
     on_batch: Callable[[BatchReport], None] = lambda _: None,
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
 ) -> nn.Module:
-    """Train a network and write it to `out`; a folder left by an interrupted training is continued.
+    """Train a network and write it to `out`; an interrupted training in that folder is resumed.
 
     The randomness of a step depends on (seed, epoch, step) alone, and the state is saved after every epoch and every
     minute within one, so on the CPU a resumed training ends with the same weights, bit for bit, as one that was never
-    interrupted. Under `torchrun` every process takes its rows of each batch; the noise of an image stays the same,
-    dropout and the statistics of batch normalisation are each process's own.
+    interrupted. Under `torchrun` every process handles its rows of each batch. The noise of an image stays the same;
+    dropout and the statistics of batch normalisation are local to each process.
 
     Writes `checkpoint.safetensors` (weights, settings, data, where it was made) and `training.jsonl` (a line an epoch).
 
@@ -98,8 +98,8 @@ def train(
         settings: what to train, and how.
         dataset: the training split.
         out: the run folder, created if needed; one that all machines share, where torchrun starts several.
-        start: whose weights to begin with, of the same architecture; None begins with those that the network draws. The
-            record keeps the digest.
+        start: a network of the same architecture whose weights are the initial ones; None uses the network's own
+            initialisation. The record keeps the digest.
         device: where to train.
         on_batch: called after every step.
         on_epoch: called after every epoch, once its state is saved.
@@ -108,7 +108,7 @@ def train(
         The network, in evaluation mode on the CPU.
 
     Raises:
-        InvalidInputError: the network does not take the images, or knows other classes.
+        InvalidInputError: the network does not accept the images, or has other classes.
         RunError: `start` is of another architecture. `out` holds a training with other settings, data or start, the disk is
             full, or another process trains into it. Or training diverged: the gradient became NaN or infinite, or the loss
             ten times that of the network at the start, which as it was saved before is then kept as
@@ -157,7 +157,7 @@ def _train(
 
 
 class _Run:
-    """A training under way: network, optimiser, average, position."""
+    """A training in progress: network, optimiser, average, position."""
 
     def __init__(
         self, settings: TrainingSettings, dataset: Dataset, folder: Folder, fabric: "Fabric", network: nn.Module
@@ -216,7 +216,7 @@ class _Run:
         return trained.eval()
 
     def _looked_at(self) -> Tensor:
-        """Some images spread over the data, as the objective shows them, under noise of no step."""
+        """Some images spread over the data, as the objective presents them, under noise that no step uses."""
         every = max(1, len(self.dataset) // _LOOKED_AT)
         images = torch.from_numpy(self.dataset.read(range(len(self.dataset))[::every][:_LOOKED_AT]))
         if self.settings.objective.noisy:
@@ -224,7 +224,7 @@ class _Run:
         return self.fabric.to_device(images)
 
     def _data(self) -> Iterator[tuple[Share, Tensor, Tensor]]:
-        """Yield the batches of the epoch that are still to come; the next one is read while one is trained on."""
+        """Yield the remaining batches of the epoch; the next one is read during the step on the current one."""
         epoch, size, fabric = self.position.epoch, self.settings.batch_size, self.fabric
         order = np.random.default_rng([self.settings.seed, epoch]).permutation(len(self.dataset))
         shares = [
@@ -316,7 +316,7 @@ class _Run:
 
 
 def _made(dataset: Dataset, fabric: "Fabric") -> dict[str, Any]:
-    """What a checkpoint says of its making, beside what decided its weights."""
+    """The provenance that a checkpoint holds, beside the settings that decided its weights."""
     found = {
         "source": dataset.source,
         "location": None if dataset.location is None else str(Path(dataset.location).resolve()),
@@ -340,7 +340,7 @@ def _optimiser(settings: TrainingSettings, network: nn.Module) -> torch.optim.Op
 
 @contextmanager
 def _own_randomness(device: torch.device) -> Iterator[None]:
-    """Leave the caller's generators as they were: seeding torch seeds those of all GPUs too, once they are in use."""
+    """Restore the caller's generators: seeding torch also seeds those of all GPUs, once they are in use."""
     seeded = device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if seeded else []):
         yield
@@ -348,7 +348,7 @@ def _own_randomness(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _channels_last(network: nn.Module) -> Iterator[None]:
-    """Run a network of pictures with channels last, in which convolutions are up to twice as fast; noise is not drawn so."""
+    """Run an image network channels-last, in which convolutions are up to twice as fast; noise is drawn as before."""
     laid_channels_last(network)
     handle = network.register_forward_pre_hook(_as_channels_last)
     try:
@@ -363,7 +363,7 @@ def _as_channels_last(_: nn.Module, inputs: tuple[Float[Tensor, "batch *shape"]]
 
 
 def _require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
-    """Raise InvalidInputError unless the network takes the images of the data set and knows its classes."""
+    """Raise InvalidInputError unless the network accepts the images of the data set and has its classes."""
     if not len(dataset):
         raise InvalidInputError("data", required="images to train on", got="none", remedy="Check the data set.")
     image = torch.from_numpy(dataset.read([0]))

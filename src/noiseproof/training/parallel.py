@@ -42,7 +42,7 @@ def launch(device: torch.device | str, precision: Precision) -> "Fabric":
             "device",
             required="cpu or cuda where torchrun started several processes",
             got=str(where),
-            remedy="Each process takes a device of its own.",
+            remedy="Each process selects a device of its own.",
         )
     devices: Any = [where.index] if numbered else started
     nodes = int(os.environ.get("WORLD_SIZE", "1")) // started
@@ -67,7 +67,7 @@ def leave() -> None:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keep a logger from announcing what was asked for."""
+    """Silence a logger that would announce the requested settings."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.WARNING)
@@ -93,7 +93,7 @@ class Share:
 
     @property
     def rows(self) -> range:
-        """Every so many rows of the batch. A process that would have none takes the first, and it counts for nothing."""
+        """Every n-th row of the batch. A process that would have none gets the first row, with weight 0."""
         own = range(self.rank, len(self.chosen), self.processes)
         return own if len(own) else range(1)
 
@@ -104,13 +104,13 @@ class Share:
 
     @property
     def fraction(self) -> float:
-        """The part of the batch that is this process's own."""
+        """The share of the batch that belongs to this process."""
         return len(range(self.rank, len(self.chosen), self.processes)) / len(self.chosen)
 
 
 @dataclass(frozen=True)
 class _RowsOf(RandomSource):
-    """Some rows of what a source draws for a whole batch."""
+    """Some rows of the draws for a whole batch."""
 
     source: RandomSource
     rows: range
@@ -134,7 +134,7 @@ class _RowsOf(RandomSource):
 def step_source(seed: int, epoch: int, batch: int, share: Share, device: torch.device) -> RandomSource:
     """Return the randomness of one step, a function of (seed, epoch, batch), and seed dropout by them and the rank.
 
-    Processes draw for the whole batch and keep their rows, so what an image meets does not depend on their number;
+    Processes draw for the whole batch and keep their rows, so the noise of an image does not depend on their number;
     dropout does.
     """
     noise, dropout = np.random.SeedSequence([seed, epoch, batch]).generate_state(2, np.uint64)

@@ -1,4 +1,4 @@
-"""Everything that decides the trained weights."""
+"""All settings that decide the trained weights."""
 
 import math
 import operator
@@ -29,29 +29,29 @@ _FRACTION_LEFT: dict[Schedule, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that decides the trained weights, but the data.
+    """All settings that decide the trained weights, except the data.
 
     Args:
         model: name of the network.
         objective: the loss.
-        noise: the noise it trains with, and will be certified with.
+        noise: in training, and by default in certification.
         epochs: passes over the training split.
         batch_size: images per step, over all processes; 64 is the paper's.
         learning_rate: the highest one of the schedule; 1e-3, of Adam, is the paper's.
         seed: of the initial weights, the order of the batches, the noise and dropout.
         optimiser: "Adam" (the paper's) or "SGD".
-        momentum: of SGD; Adam has none of it.
+        momentum: of SGD; Adam does not use it.
         weight_decay: L2 penalty; the paper has none.
         schedule: "constant" (the paper's), "cosine" to zero, or "step": a tenth after half the epochs, a hundredth after
             three quarters (He et al. 2016).
         warmup_epochs: the learning rate rises linearly from zero over so many epochs.
         ramp_epochs: the objective's regularisation rises linearly from zero over so many epochs.
-        average: decay per step of an exponential moving average of the weights, which then takes their place in the
-            checkpoint; None for none.
+        average: decay per step of an exponential moving average of the weights, which then replaces them in the
+            checkpoint; None for no average.
         clip: largest l2 norm of the gradient of a step; None for no limit.
         precision: "fp32", or "bf16": products in bfloat16, weights and sums in float32.
         augment: "none" (the paper's); "flip-crop": mirrored half the time, cropped from 4 pixels of black border; or
-            "deform": turned, scaled, sheared, shifted and bent a little, for handwriting.
+            "deform": rotated, scaled, sheared, shifted and bent a little, for handwriting.
 
     Raises:
         InvalidInputError: a number outside its domain, an unknown name, or a ramp of an objective without regularisation.
@@ -133,7 +133,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def with_defaults(spec: dict[str, Any]) -> dict[str, Any]:
-    """Return stored settings with the defaults of what an earlier version did not know."""
+    """Return stored settings with defaults for those that an earlier version did not have."""
     found: dict[str, Any] = {field.name: field.default for field in fields(TrainingSettings) if field.name in _NEWER}
     found |= spec
     objective: dict[str, Any] = found.get("objective") or {}

@@ -1,4 +1,4 @@
-"""What an interrupted training needs to go on, and the files of a run folder."""
+"""The state from which an interrupted training resumes, and the files of a run folder."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ _PROVEN = "training-state.proven.safetensors"
 
 @dataclass
 class Position:
-    """How far a training is.
+    """The position of a training.
 
     Attributes:
         epoch: the one in progress, from 1.
@@ -59,7 +59,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Folder:
-    """A run folder and the training it belongs to.
+    """A run folder and the training in it.
 
     Attributes:
         path: the folder.
@@ -70,7 +70,7 @@ class Folder:
     record: dict[str, Any]
 
     def finished(self) -> nn.Module | None:
-        """Return the trained network if there is one.
+        """Return the trained network if it is finished.
 
         Raises:
             RunError: it is of another training.
@@ -87,7 +87,7 @@ class Folder:
         """Keep other processes from training into this folder.
 
         Raises:
-            RunError: one does.
+            RunError: another process holds the lock.
         """
         path = self.path / _LOCK
         try:
@@ -98,7 +98,7 @@ class Folder:
             raise RunError(
                 str(self.path),
                 required="trained into by one process",
-                got="another is at it",
+                got="another process trains there",
                 remedy="Wait for it, or choose another folder.",
             ) from error
 
@@ -115,8 +115,8 @@ class Folder:
         Args:
             modules: by name: the network in training, and the average of its weights where there is one.
             optimiser: its moments.
-            position: how far it is.
-            proven: whether training went on well from the state that is there; it is then kept until `prove`.
+            position: of the training.
+            proven: whether training continued without divergence from the stored state; it is then kept until `prove`.
         """
         if proven:
             (self.path / _STATE).replace(self.path / _PROVEN)
@@ -127,7 +127,7 @@ class Folder:
         save_tensors(self.path / _STATE, tensors, {"record": self.record, "position": asdict(position)})
 
     def restore(self, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer) -> Position:
-        """Load the state that is there, if any, and return how far it is.
+        """Load the stored state, if any, and return its position.
 
         Raises:
             RunError: it is of another training, or damaged.
@@ -161,11 +161,11 @@ class Folder:
             return Position(**about["position"])
         except TypeError as error:
             raise RunError(
-                str(path), required="the state of a training by this version", got=error, remedy="Take that version."
+                str(path), required="the state of a training by this version", got=error, remedy="Use that version."
             ) from error
 
     def prove(self) -> None:
-        """Forget the state before the last: training went on well from the last."""
+        """Remove the state before the last: training continued without divergence from the last."""
         (self.path / _PROVEN).unlink(missing_ok=True)
 
     def write_log(self, log: list[dict[str, Any]]) -> None:
@@ -174,7 +174,7 @@ class Folder:
         write_atomically(self.path / LOG, content.encode())
 
     def finish(self, network: nn.Module, made: dict[str, Any]) -> None:
-        """Write the trained network and remove the states, and what killed trainings left of them."""
+        """Write the trained network, and remove the states and the remains of killed trainings."""
         save_checkpoint(self.path / CHECKPOINT, network, self.record["settings"]["model"], self.record | {"made": made})
         for name in (_STATE, _PROVEN):
             (self.path / name).unlink(missing_ok=True)
@@ -185,7 +185,7 @@ class Folder:
         """Write the network of a saved state as a checkpoint of its own; None where there is none.
 
         Args:
-            proven: whether training went on well from the last state; if not, the one before it is taken.
+            proven: whether training continued without divergence from the last state; else the one before it is used.
         """
         path = self.path / (_STATE if proven else _PROVEN)
         if not path.exists():
@@ -211,7 +211,7 @@ def require_free(folder: Path) -> None:
 
 
 def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
-    """Return a moment in the memory order of its parameter: fused optimisers walk through both side by side."""
+    """Return a moment in the memory order of its parameter: fused optimisers traverse both together."""
     return torch.empty_like(parameter, dtype=moment.dtype).copy_(moment) if moment.ndim else moment
 
 
