@@ -16,7 +16,7 @@ __all__ = ["Cascade", "CascadeAnswer"]
 
 @dataclass(frozen=True)
 class CascadeAnswer:
-    """What a cascade says of each image: its class, whether that is certified, and the stage that said so, from 0."""
+    """The decision of a cascade for each image: its class, whether it is certified, and the deciding stage, from 0."""
 
     labels: Int64[Tensor, " batch"]
     certified: Bool[Tensor, " batch"]
@@ -38,14 +38,14 @@ class CascadeAnswer:
 
 @dataclass(frozen=True)
 class Cascade:
-    """Stages in order: each answers the images whose prediction it certifies, the last one all that are left.
+    """Stages in order: each decides the images whose prediction it certifies, the last one all that are left.
 
-    The certificate at an image is of the stage's own prediction; no true label is looked at. What it says of a neighbour
-    x' is what the paper counts, and no more: the stage that answered x gives x' the same class. At x' itself an earlier
-    stage may certify another class, so that the cascade as a classifier is not proven constant on the ball.
+    The certificate at an image is for the stage's own prediction; true labels are not used. It states what the paper
+    counts, and no more: the stage that decided x gives every x' in the ball the same class. At x' an earlier stage may
+    certify another class, so the cascade as a classifier is not proven constant on the ball.
 
     Args:
-        stages: networks as `certified_robust` takes them.
+        stages: networks as for `certified_robust`.
         norm: of the perturbation.
         epsilon: radius of the ball >= 0, in pixels.
 
@@ -63,7 +63,7 @@ class Cascade:
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "batch *shape"]) -> CascadeAnswer:
-        """Answer every image.
+        """Decide every image.
 
         Raises:
             InvalidInputError: as `certified_robust`.

@@ -91,7 +91,7 @@ def dual_margins(
         labels: y.
         norm: of the perturbation.
         epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
-        rounding: whether every bound is widened by what floating point may have done to it, see `certified_robust`.
+        rounding: whether every bound is widened by its rounding error, see `certified_robust`.
 
     Raises:
         InvalidInputError: as `layer_bounds`, or a label that is not a class.
@@ -157,7 +157,7 @@ def certified_robust(
     norm: Norm,
     epsilon: Radius,
 ) -> Bool[Tensor, " batch"]:
-    """Say of which images it is proven that every x' within epsilon is classified as `labels`.
+    """Return for which images it is proven that every x' within epsilon is classified as `labels`.
 
     Proven, where True: f_y(x') > f_j(x') for all j != y and all real x' with |x' - x|_p <= epsilon, inside [0, 1] or
     not, for the function f that real arithmetic computes with the network's weights. Then it is so for every smaller
@@ -197,7 +197,7 @@ def certified_robust(
 
 @dataclass(frozen=True)
 class _Enclosure:
-    """All that the last layer's margins need: what the layers before it were found to do."""
+    """What the last layer's margins need: bounds and relaxations of the layers before it."""
 
     network: ReluNetwork
     ball: Ball

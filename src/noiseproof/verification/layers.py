@@ -37,7 +37,7 @@ class Affine(ABC):
 
 @dataclass(frozen=True)
 class Dense(Affine):
-    """A fully connected layer, which takes images as they are flattened."""
+    """A fully connected layer, of flattened images."""
 
     def apply(self, z: Float[Tensor, "batch *inputs"], *, magnitude: bool = False) -> Float[Tensor, "batch outputs"]:
         """Return W z + b, or |W| z + |b|."""
@@ -127,7 +127,7 @@ def read_network(network: nn.Module, shape: torch.Size, dtype: torch.dtype, devi
 
 
 def require_bare(network: nn.Module) -> None:
-    """Raise InvalidInputError where a layer computes something else than its class does, which cannot be read off it.
+    """Raise InvalidInputError where a hook, or a forward of its own, changes what a layer computes.
 
     A hook may change weights (spectral norm, pruning, weight norm of earlier torch), inputs or outputs.
     """
@@ -146,7 +146,7 @@ class _Statistics:
 
 
 def _leaves(network: nn.Module) -> Iterator[nn.Module | _Statistics]:
-    """Every layer in the order of the forward pass, a network's own normalisation first; one that comes twice, twice."""
+    """Every layer in the order of the forward pass, the normalisation first; one that is used twice comes twice."""
     kind = type(network)
     own = getattr(network, "normalise_mean", None)
     if own is not None and kind.__bases__ == (nn.Sequential,):  # as models.with_normalisation makes them

@@ -1,4 +1,4 @@
-"""How far the units of a convolution can move, each by the window of the image that it sees and no more."""
+"""Radii of the units of a convolution, each computed on its receptive field alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _FEW_CHANNELS = 4
 
 @dataclass(frozen=True)
 class Window:
-    """What the units of a convolution at place p see of an earlier layer: rows stride p - padding, ... + kernel - 1."""
+    """The receptive field at place p in an earlier layer: rows stride p - padding, ... + kernel - 1."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -56,7 +56,7 @@ class Window:
 
 
 def sees_windows(maps: Sequence[Affine]) -> bool:
-    """Whether all maps are convolutions and the last one's units see no more than a part of the input."""
+    """Whether all maps are convolutions and the receptive fields of the last one's units are smaller than the input."""
     convolutions = [layer for layer in maps if isinstance(layer, Convolution)]
     if len(convolutions) < len(maps):
         return False
