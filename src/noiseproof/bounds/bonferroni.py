@@ -13,10 +13,10 @@ __all__ = ["Bonferroni"]
 class Bonferroni(Bound):
     """One-sided Clopper-Pearson bounds for all k classes from one set of votes (the paper, section 4).
 
-    Each of the 2k bounds (lower and upper for every class) has level alpha / (2k), so all hold together with
-    probability at least 1 - alpha, and the same votes may choose the two largest:
-
         A = argmax_j N_j,   p1_lower = lo(N_A; n, alpha/2k),   p2_upper = max over j != A of hi(N_j; n, alpha/2k).
+
+    Proof: each of the 2k bounds, lower and upper for every class, fails with probability at most alpha / 2k. So all hold
+    together with probability at least 1 - alpha, and then also those that the votes choose.
 
     Ties go to the smallest class; a tie is never certified.
     """

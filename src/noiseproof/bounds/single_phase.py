@@ -18,13 +18,7 @@ class SinglePhase(Bound):
         A = argmax_j N_j,  t = min{t : P(Bin(n, 1/2) >= t) <= eta alpha}
         if N_A >= t:  p1_lower = lo(N_A; n, (1 - eta) alpha),  p2_upper = 1 - p1_lower;  otherwise nothing is certified.
 
-    Proof. The statement is false only if N_A >= t and p_A < lo(N_A).
-    (1) Some class B has p_B > 1/2. If A = B, the statement fails with p_B < lo(N_B), which has probability at most
-        (1 - eta) alpha. If A is another class, then the votes of all other classes together reach t, though they are
-        Bin(n, 1 - p_B) with 1 - p_B < 1/2: at most eta alpha. Together at most alpha.
-    (2) All p_j <= 1/2. A failure needs some N_j >= t. P(Bin(n, p) >= t) is convex in p on [0, 1/2] and 0 at 0, since
-        t > n / 2, so it is at most 2 p P(Bin(n, 1/2) >= t) <= 2 p eta alpha there, and the sum over classes is at most
-        2 eta alpha <= alpha for eta <= 1/2.
+    Proof: `single_phase.md`, for any number of classes.
 
     Against `TwoPhase` it spends no votes on selection; p1 has level 0.98 alpha instead of alpha.
 

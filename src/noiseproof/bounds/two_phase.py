@@ -16,8 +16,9 @@ class TwoPhase(Bound):
 
         A = argmax_j of the selection votes,   p1_lower = lo(N_A; n, alpha),   p2_upper = 1 - p1_lower.
 
-    Exact: given the selection votes A is fixed, and a single bound of level alpha is used. A poor selection costs an
-    abstention, never validity. The number of classes does not matter.
+    Proof: given the selection votes, A is fixed, N_A ~ Bin(n, p_A), and one bound of level alpha is used. p2_upper holds
+    with it, since probabilities sum to 1. A poor selection costs an abstention, never validity. The number of classes
+    does not matter.
 
     Args:
         selection_samples: votes of the selection phase. 100 is Cohen et al.'s choice: certifiable images have p_A > 1/2

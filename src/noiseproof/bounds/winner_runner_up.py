@@ -24,11 +24,7 @@ class WinnerRunnerUp(Bound):
         A = argmax_j N_j, named if min(1, 2 P(Bin(N_1 + N_2, 1/2) >= N_1)) <= eta alpha, with N_1, N_2 the two largest;
         p1_lower = lo(N_A; n, (1 - eta) alpha / 2),   p2_upper = max over j != A of hi(N_j; n, (1 - eta) alpha / 2).
 
-    Proof. Let B be a class of largest true probability and C one of the second largest (any choice among ties, fixed
-    before the votes). The statement is false with A named only if one of three events happens:
-    a class other than B is named (probability at most eta alpha: Hung and Fithian 2019, for any number of classes);
-    p_B < lo(N_B) (at most (1 - eta) alpha / 2); p_C > hi(N_C) (likewise). Otherwise A = B, its lower bound holds, and
-    every other class has p_j <= p_C <= hi(N_C) <= p2_upper. Only two fixed bounds matter, so none is paid for the rest.
+    Proof: `winner_runner_up.md`. Only two fixed bounds matter, so nothing is paid for the other classes.
 
     It certifies where no class has half of the votes, which bounds with p2 = 1 - p1 cannot.
 

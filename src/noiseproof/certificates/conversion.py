@@ -1,4 +1,4 @@
-"""A radius in one norm, said in another."""
+"""A radius in one norm, as a radius in another."""
 
 import math
 
@@ -10,7 +10,7 @@ __all__ = ["converted_radius"]
 def converted_radius(radius: float, *, norm: float, wanted: float, dimension: int) -> float:
     """Return the radius that a certificate in one l_p norm proves in another.
 
-    For x in d dimensions |x|_p <= d^max(0, 1/p - 1/q) |x|_q, so every perturbation of l_q size below
+    Proof: for x in d dimensions |x|_p <= d^max(0, 1/p - 1/q) |x|_q (Hölder), so every perturbation of l_q size below
 
         R_q = R_p d^-max(0, 1/p - 1/q)
 

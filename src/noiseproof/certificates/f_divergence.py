@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Divergence(ABC):
-    """A divergence D between distributions of answers, and between noise and shifted noise."""
+    """A divergence D between distributions of classes, and between noise and shifted noise."""
 
     @abstractmethod
     def least(self, p1: Flat, p2: Flat) -> Flat:
@@ -62,7 +62,7 @@ class RenyiOrder(Divergence):
         return lemma1(p1, p2, np.full_like(p1, self.order))
 
     def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
-        """Ask the noise."""
+        """Return that of the noise."""
         return noise.max_shift(divergence, np.full_like(divergence, self.order))
 
 
@@ -116,7 +116,7 @@ class TotalVariation(Divergence):
     """TV(Q, P), f(x) = |x - 1| / 2."""
 
     def least(self, p1: Flat, p2: Flat) -> Flat:
-        """Return (p1 - p2) / 2: at least that much has to leave class 1 and arrive at class 2 together."""
+        """Return (p1 - p2) / 2: at least that much has to leave class 1 and arrive at class 2."""
         return np.asarray(0.5 * (p1 - p2))
 
     def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
@@ -131,10 +131,12 @@ class TotalVariation(Divergence):
 
 @dataclass(frozen=True)
 class FDivergence(Certificate):
-    """The largest shift whose divergence stays below the least one that can change the answer.
+    """The largest shift whose divergence stays below the least one that can change the most probable class.
 
-    Valid for any divergence that processing cannot increase, so for all here. `Renyi` searches over orders and is never
-    worse than one of them; `NeymanPearson` is never worse than any divergence.
+    Proof: as for `Renyi`, with another divergence in the place of D_a. It needs that processing cannot increase the
+    divergence, which holds for every f-divergence and every Rényi divergence.
+
+    `Renyi` searches over orders and is never worse than one of them; `NeymanPearson` is never worse than any divergence.
 
     Args:
         divergence: KullbackLeibler(), ChiSquared(), Hellinger(), TotalVariation() or RenyiOrder(a).

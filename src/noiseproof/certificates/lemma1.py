@@ -18,7 +18,7 @@ def lemma1(p1: Array, p2: Array, order: Array) -> Array:
 
         D_a(Q || P) >= -log(1 - 2 M_1(p1, p2) + 2 M_{1-a}(p1, p2)),      M_t(x, y) = ((x^t + y^t) / 2)^(1/t),
 
-    with a = 1 (Kullback-Leibler) and a = infinity as limits. Increasing in p1, decreasing in p2.
+    with a = 1 (Kullback-Leibler) and a = infinity as limits. Increasing in p1, decreasing in p2. Proof: `lemma1.md`.
 
     With u = ln(p1 / p2) / 2, M_{1-a} = M_1 exp(-X) where X = ln cosh((a-1) u) / (a-1) + ln cosh(u); this form loses no
     digits as p1 - p2 -> 0 or p1 -> 1.

@@ -18,13 +18,16 @@ __all__ = ["AnalyticPixelDP", "PixelDP"]
 class PixelDP(Certificate):
     """The best (e, delta) of the classical Gaussian mechanism.
 
-    A classifier that is (e, delta)-private under shifts up to L keeps its argmax if p1 >= e^{2e} p2 + (1 + e^e) delta.
-    Given e, the largest such delta is delta(e) = (p1 - e^{2e} p2) / (1 + e^e), and the classical mechanism gives
+        L = sup over 0 < e <= min(1, log(p1 / p2) / 2) of sigma e / sqrt(2 log(1.25 / delta(e))),
+        delta(e) = (p1 - e^{2e} p2) / (1 + e^e).
 
-        L = sup over 0 < e <= min(1, log(p1 / p2) / 2) of sigma e / sqrt(2 log(1.25 / delta(e))).
+    Proof. If the noise is (e, delta)-private under shifts up to L, every probability changes to at most e^e p + delta,
+    in both directions. So at x' the top class has at least e^-e (p1 - delta) and every other one at most e^e p2 + delta;
+    the first is the larger if p1 > e^{2e} p2 + (1 + e^e) delta, that is, if delta < delta(e). Gaussian noise is
+    (e, delta)-private for L = sigma e / sqrt(2 log(1.25 / delta)) and **e <= 1** (Dwork and Roth 2014, Theorem A.1).
 
-    The mechanism's theorem needs **e <= 1** (Dwork and Roth 2014, Theorem A.1). A search that ignores it reports larger
-    radii that are not proven. The optimum is found by search to rounding error, not on a grid.
+    A search that ignores e <= 1 reports larger radii that are not proven. The optimum is found by search to rounding
+    error, not on a grid.
     """
 
     noises: ClassVar[tuple[type[Noise], ...]] = (Gaussian,)
@@ -50,7 +53,8 @@ class AnalyticPixelDP(Certificate):
 
         L = sigma sup over e of max{mu : Phi(mu/2 - e/mu) - e^e Phi(-mu/2 - e/mu) <= delta(e)},
 
-    with delta(e) as in `PixelDP`. Against this one the paper's Rényi bound does not always win: see (0.6, 0.4).
+    with delta(e) and the rest of the proof as in `PixelDP`. It exceeds the paper's Rényi bound at (0.6, 0.4), for
+    example.
 
     Near ties it approaches the tight radius, and the rounding of a difference of two probabilities could carry it beyond
     (2e-11 relative at p1 - p2 = 2e-6). No valid radius exceeds the tight one, so it is cut there.

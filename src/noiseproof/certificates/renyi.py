@@ -21,7 +21,11 @@ class Renyi(Certificate):
     """sup over orders a of the largest shift whose Rényi divergence stays below Lemma 1 (Theorems 2 and 3).
 
     With Gaussian noise this is line 6 of Algorithm 1, L = sup_a sqrt(-(2 sigma^2 / a) log(1 - 2 M_1 + 2 M_{1-a})).
-    Lemma 1 holds for every a > 0, so the supremum is taken over all of them; any order searched gives a valid radius.
+
+    Proof. Let P and Q be the distributions of the class at x and at x'. What the classifier does to its input cannot
+    increase a divergence, so D_a(Q || P) is at most that of the noise and its copy shifted by x' - x. If the most
+    probable classes differ, D_a(Q || P) is at least Lemma 1 (`lemma1.md`). So they agree wherever the shift keeps the
+    divergence below Lemma 1. That holds for every order a > 0: each order searched gives a valid radius.
 
     Args:
         min_order: the smallest order used. 0 (all orders) is never worse than the paper's Theorem 2, which is 1; they

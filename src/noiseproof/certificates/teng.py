@@ -16,8 +16,12 @@ __all__ = ["Teng"]
 class Teng(Certificate):
     """L = lambda max(log(p1 / p2) / 2, -log(1 - p1 + p2)).
 
-    The first term is what differential privacy gives, the second is Theorem 3 of the paper. `NeymanPearson` is tight
-    for any number of classes and never worse; both agree where p2 = 1 - p1.
+    The first term is what differential privacy gives, the second is Theorem 3 of the paper.
+
+    Proof: neither exceeds the tight radius R of `NeymanPearson`, with which both agree where p2 = 1 - p1. For
+    p1 > 1/2, e^(-2R / lambda) = 4 (1 - p1) p2, which is at most p2 / p1 since 4 p1 (1 - p1) <= 1, and at most
+    (1 - p1 + p2)^2 by the means' inequality. For p1 <= 1/2, R is the first term, and p1 (1 - p1 + p2)^2 >= p2: on
+    [p2, 1/2] the left side rises and then falls with p1, and it is at least p2 at both ends.
     """
 
     noises: ClassVar[tuple[type[Noise], ...]] = (Laplace,)
