@@ -53,8 +53,9 @@ class AnalyticPixelDP(Certificate):
 
         L = sigma sup over e of max{mu : Phi(mu/2 - e/mu) - e^e Phi(-mu/2 - e/mu) <= delta(e)},
 
-    with delta(e) and the rest of the proof as in `PixelDP`. It exceeds the paper's Rényi bound at (0.6, 0.4), for
-    example.
+    with delta(e) as in `PixelDP`. It exceeds the paper's Rényi bound at (0.6, 0.4), for example.
+
+    Proof: that of `PixelDP`, with this privacy in the place of the classical mechanism's.
 
     Near ties it approaches the tight radius, and the rounding of a difference of two probabilities could carry it beyond
     (2e-11 relative at p1 - p2 = 2e-6). No valid radius exceeds the tight one, so it is cut there.
