@@ -32,7 +32,7 @@ from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential import decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import HostSampler, Rows, Span
-from noiseproof.sequential.procedures import DecideRadii, Procedure, procedure_from
+from noiseproof.sequential.certify_radii import DecideRadii, Procedure, procedure_from
 from noiseproof.smoothing import SmoothedClassifier
 
 NOISE = Gaussian(0.25)

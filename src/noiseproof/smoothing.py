@@ -29,7 +29,7 @@ from noiseproof.sampling import sampler_for
 from noiseproof.sampling.counts import Progress, count_votes
 from noiseproof.sampling.scheduler import Scheduler
 from noiseproof.sequential import FittedPrior, Goal, IdentifyTopClass, winner_votes_needed
-from noiseproof.sequential.procedures import DEFAULT_CAP, asked_for
+from noiseproof.sequential.certify_radii import DEFAULT_CAP, asked_for
 from noiseproof.storage.stopwatch import Stopwatch
 
 __all__ = ["DEFAULT_SAMPLES", "SmoothedClassifier"]

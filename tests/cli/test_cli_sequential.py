@@ -19,7 +19,7 @@ from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
 from noiseproof.reports import analyse_stopped, write_stopped_report
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential import CERTIFIED, information_limit
-from noiseproof.sequential.procedures import level
+from noiseproof.sequential.certify_radii import level
 
 INK = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--every", 10]
 RADII = [0.02, 0.1]

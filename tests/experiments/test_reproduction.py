@@ -45,8 +45,8 @@ from noiseproof.runs import verification as verified
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
+from noiseproof.sequential.certify_radii import DecideRadii
 from noiseproof.sequential.goal import next_look
-from noiseproof.sequential.procedures import DecideRadii
 from noiseproof.verification import Cascade
 
 IMAGES, SAMPLES, SELECTION, CLASSES = 41, 2000, 100, 10

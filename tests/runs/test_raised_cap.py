@@ -13,7 +13,7 @@ from noiseproof.errors import RunError
 from noiseproof.runs import sequential_records as stopped_records
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import FloatSampler, Rows
-from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
+from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, Procedure
 from noiseproof.storage.files import write_atomically
 from runs.test_sequential_runs import quick  # noqa: F401 - a fixture of every test here
 

@@ -36,7 +36,7 @@ from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.sequential import fit_prior
-from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
+from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, Procedure
 
 CLASSES = 10
 

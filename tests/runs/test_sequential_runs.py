@@ -49,7 +49,7 @@ from noiseproof.runs.store import ShardedRecord
 from noiseproof.sampling import FloatSampler, Rows
 from noiseproof.sampling import scheduler as scheduling
 from noiseproof.sampling.scheduler import Scheduler
-from noiseproof.sequential.procedures import DecideRadii, KnowRadius, Procedure
+from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, Procedure
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.storage.stopwatch import Stopwatch
 

@@ -38,10 +38,12 @@ from noiseproof.sequential import (
     first_reaching,
     fit_prior,
     log_threshold,
-    rules,
 )
-from noiseproof.sequential import procedures as stopping
-from noiseproof.sequential.procedures import DecideRadii, KnowRadius, level, procedure_from, required_radii
+from noiseproof.sequential import certify_radii as stopping
+from noiseproof.sequential import (
+    exceeds as rules,
+)
+from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, level, procedure_from, required_radii
 
 SIGMA = 0.25
 GREY = np.full((1, 2), 0.5, dtype=np.float32)

@@ -29,12 +29,14 @@ from noiseproof.sequential import (
     fit_prior,
     log_threshold,
     lower_bound,
-    rules,
     winner_certain,
+)
+from noiseproof.sequential import (
+    exceeds as rules,
 )
 from noiseproof.sequential.e_process import rounded_down
 from noiseproof.sequential.goal import looked_at, next_look
-from sequential.test_sequential_classes import Claims, cases_near, ever_wrong, leader
+from sequential.test_every_class import Claims, cases_near, ever_wrong, leader
 
 SIGMA, TWO_SIGMA = float(ndtr(1.0)), float(ndtr(2.0))
 RADIUS = partial(NeymanPearson().radius, Gaussian(1.0))

@@ -12,7 +12,7 @@ from noiseproof.runs.counts import count_into, plan
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential import TYPICAL_VOTES, decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.sequential.procedures import Procedure
+from noiseproof.sequential.certify_radii import Procedure
 from noiseproof.smoothing import SmoothedClassifier
 
 __all__ = ["FixedVotes", "Job", "RecordT", "UntilKnown"]

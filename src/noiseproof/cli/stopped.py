@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from noiseproof.noises import Noise
     from noiseproof.reports.sequential import SequentialAnalysis
     from noiseproof.runs.sequential_records import SequentialRecord
-    from noiseproof.sequential.procedures import Procedure
+    from noiseproof.sequential.certify_radii import Procedure
 
 __all__ = ["as_stopped_data", "default_folder", "parse_procedure", "show_stopped", "show_stopped_record"]
 
@@ -37,7 +37,7 @@ def parse_procedure(
     Raises:
         InvalidInputError: both are given, or one is outside its domain.
     """
-    from noiseproof.sequential.procedures import DEFAULT_BETA, DEFAULT_CAP, DecideRadii, KnowRadius
+    from noiseproof.sequential.certify_radii import DEFAULT_BETA, DEFAULT_CAP, DecideRadii, KnowRadius
 
     common: dict[str, Any] = {
         "alpha": alpha,
@@ -112,7 +112,7 @@ def show_stopped(analyses: "Sequence[SequentialAnalysis]") -> None:
     from noiseproof.reports import round_down
     from noiseproof.reports.analysis import exact, percent_down
     from noiseproof.reports.sequential import FIXED, LEANING
-    from noiseproof.sequential.procedures import KnowRadius
+    from noiseproof.sequential.certify_radii import KnowRadius
 
     for analysis in analyses:
         planned, usage = len(analysis.record.settings.indices), analysis.usage

@@ -20,7 +20,7 @@ from noiseproof.reports.page import ReportFiles, about_run, render, write_files
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential import CERTIFIED, FUTILE, UNDECIDED, Exceeds
-from noiseproof.sequential.procedures import DecideRadii
+from noiseproof.sequential.certify_radii import DecideRadii
 
 __all__ = [
     "FIXED",

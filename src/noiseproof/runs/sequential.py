@@ -23,7 +23,7 @@ from noiseproof.runs.records import VoteTable, default_shard_size
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling.counts import Progress
 from noiseproof.sampling.scheduler import Arrival
-from noiseproof.sequential.procedures import Procedure, procedure_from
+from noiseproof.sequential.certify_radii import Procedure, procedure_from
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.storage.provenance import device_name
 from noiseproof.storage.stopwatch import Stopwatch

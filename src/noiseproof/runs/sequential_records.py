@@ -26,7 +26,7 @@ from noiseproof.errors import RunError
 from noiseproof.noises import Noise, from_spec
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix
-from noiseproof.sequential.procedures import Procedure, procedure_from
+from noiseproof.sequential.certify_radii import Procedure, procedure_from
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["SequentialRecord", "SequentialSettings"]

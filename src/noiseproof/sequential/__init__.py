@@ -5,12 +5,12 @@ from noiseproof.sequential.baselines import FixedSample, KrichevskyTrofimov, Sta
 from noiseproof.sequential.boundary import JeffreysRule, first_certifying, first_reaching, log_threshold, most_failures
 from noiseproof.sequential.confidence_sequence import AnytimeSinglePhase, lower_bound, rest_bound
 from noiseproof.sequential.e_process import log_evidence
+from noiseproof.sequential.exceeds import Exceeds, IdentifyTopClass, Level, WithinPrecision
 from noiseproof.sequential.goal import Goal
 from noiseproof.sequential.law import Law, exact_law, information_limit
+from noiseproof.sequential.pairwise import AheadOfAll, PairEvidence
 from noiseproof.sequential.prior import FittedPrior, fit_prior
-from noiseproof.sequential.rules import Exceeds, IdentifyTopClass, Level, WithinPrecision
-from noiseproof.sequential.runner_up import AheadOfAll, PairEvidence
-from noiseproof.sequential.winner import winner_certain, winner_votes_needed
+from noiseproof.sequential.top_class import winner_certain, winner_votes_needed
 
 __all__ = [
     "CERTIFIED",

@@ -20,7 +20,7 @@ from noiseproof.sequential.base import CERTIFIED, FUTILE, UNDECIDED
 from noiseproof.sequential.confidence_sequence import lower_bound
 from noiseproof.sequential.e_process import rounded_down
 from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
-from noiseproof.sequential.winner import winner_certain
+from noiseproof.sequential.top_class import winner_certain
 
 __all__ = ["AheadOfAll", "PairEvidence"]
 

@@ -24,7 +24,7 @@ from noiseproof.sequential import (
     prior,
 )
 from noiseproof.sequential.e_process import rounded_down
-from sequential.test_sequential_classes import cases_near, ever_wrong
+from sequential.test_every_class import cases_near, ever_wrong
 
 LEVELS = [float(ndtr(0.5)), float(ndtr(1.0)), float(ndtr(2.0))]
 

@@ -31,8 +31,8 @@ from noiseproof.sequential import (
     runner_up,
     winner_certain,
 )
-from noiseproof.sequential.procedures import DecideRadii, procedure_from
-from sequential.test_sequential_classes import ever
+from noiseproof.sequential.certify_radii import DecideRadii, procedure_from
+from sequential.test_every_class import ever
 
 SHIFTS = (0.0, 0.1, 0.3, 1.0, 2.633, 5.0, 7.0)
 

@@ -17,7 +17,7 @@ from noiseproof.sequential.confidence_sequence import AnytimeSinglePhase, lower_
 from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
 from noiseproof.sequential.law import information_limit
 from noiseproof.sequential.prior import FittedPrior
-from noiseproof.sequential.winner import winner_certain
+from noiseproof.sequential.top_class import winner_certain
 
 __all__ = ["Exceeds", "IdentifyTopClass", "Level", "WithinPrecision"]
 
