@@ -14,22 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from baselines.sequential_rules import FixedNumber, JeffreysTest, KrichevskyTrofimov, OneLevelTest, Stages, UnionBound
 from jaxtyping import Bool, Float, Int
 from networks import write
 from scipy.special import ndtr, ndtri
 
 from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.runs.records import Record
-from noiseproof.sequential import (
-    FixedSample,
-    JeffreysRule,
-    KrichevskyTrofimov,
-    Rule,
-    Stages,
-    UnionBound,
-    information_limit,
-    lower_bound,
-)
+from noiseproof.sequential import information_limit, lower_bound
 
 PROBABILITIES = Path(__file__).with_name("probabilities") / "mnist-stn-0.5.csv"
 SIGMA, ALPHA, BETA, CAP = 0.5, 0.001, 0.001, 100_000
@@ -54,29 +46,29 @@ def fit(run: Path) -> None:
         )
 
 
-def rules(p0: float) -> dict[str, Rule]:
+def rules(p0: float) -> dict[str, OneLevelTest]:
     """Every rule at one level."""
     return {
-        "truncated Jeffreys, every class": JeffreysRule(p0, ALPHA, every_class=True, beta=BETA, cap=CAP),
-        "truncated Jeffreys, class given": JeffreysRule(p0, ALPHA, beta=BETA, cap=CAP),
+        "truncated Jeffreys, every class": JeffreysTest(p0, ALPHA, every_class=True, beta=BETA, cap=CAP),
+        "truncated Jeffreys, class given": JeffreysTest(p0, ALPHA, beta=BETA, cap=CAP),
         "Krichevsky-Trofimov (Voracek 2024)": KrichevskyTrofimov(p0, ALPHA),
         "union bound (Voracek 2024)": UnionBound(p0, ALPHA),
         "four stages (Horvath et al. 2022)": Stages(p0, ALPHA, BETA),
-        "fixed 100 000 (Cohen et al. 2019)": FixedSample(p0, ALPHA, CAP),
+        "fixed 100 000 (Cohen et al. 2019)": FixedNumber(p0, ALPHA, CAP),
     }
 
 
 class Replay:
     """One rule's boundaries, tabulated once."""
 
-    def __init__(self, rule: Rule, futility: JeffreysRule) -> None:
+    def __init__(self, rule: OneLevelTest, futility: JeffreysTest) -> None:
         self.numbers = np.arange(1, max(CAP, int(sum(getattr(rule, "sizes", (0,))))) + 1)
         self.most = rule.certified_up_to(self.numbers)
         least = rule.given_up_from(self.numbers)
         own = bool((least <= self.numbers).any())
         # rules without a way to give up get that of the others, so that they are compared by how they certify
         self.least = least if own else futility.given_up_from(self.numbers)
-        self.shown = JeffreysRule(futility.p0, ALPHA, beta=BETA).given_up_from(self.numbers)
+        self.shown = JeffreysTest(futility.p0, ALPHA, beta=BETA).given_up_from(self.numbers)
         self.restarts = [end for end in rule.restarts if end < len(self.numbers)]
 
     def __call__(self, failed: Bool[np.ndarray, " cap"]) -> tuple[int, int]:
@@ -97,7 +89,7 @@ def replay(p: Float[np.ndarray, " images"], radius: float, repeats: int) -> dict
     """Run every rule on the same streams; means over images and repeats."""
     p0 = float(ndtr(radius / SIGMA))
     chosen = rules(p0)
-    futility = JeffreysRule(p0, ALPHA, beta=BETA, cap=CAP)
+    futility = JeffreysTest(p0, ALPHA, beta=BETA, cap=CAP)
     replays = {name: Replay(rule, futility) for name, rule in chosen.items()}
     longest = max(len(each.numbers) for each in replays.values())
     found: dict[str, list[tuple[int, int]]] = {name: [] for name in replays}

@@ -16,6 +16,7 @@ from noiseproof.classifiers import quantise
 from noiseproof.data import load
 from noiseproof.models import fetch, load_checkpoint
 from noiseproof.noises import Gaussian
+from noiseproof.sequential import CertifyRadii
 from noiseproof.smoothing import SmoothedClassifier
 
 NETWORK, SIGMA, ALPHA, FIXED = "mnist-stn-0.5", 0.5, 0.001, 100_000
@@ -49,7 +50,7 @@ def main() -> None:
             drawn: list[int] = []
             begun = time.perf_counter()
             decided = smoothed.certify(
-                images, radius=radius, alpha=ALPHA, seed=seed, indices=indices, progress=drawn.append
+                images, stop=CertifyRadii(radius, alpha=ALPHA), seed=seed, indices=indices, progress=drawn.append
             )
             seconds = time.perf_counter() - begun
             used = int(decided.votes.sum())

@@ -3,7 +3,7 @@
 python benchmarks/throughput.py [DEVICE]     about 12 minutes on two cores; writes benchmarks/results/throughput.*
 
 The ceiling calls the prepared network again and again on one batch that never changes. End to end is
-`SmoothedClassifier.count_phases`: noise, copies of the images, network, counting. Both run in turn, seven times each;
+`VoteCounter.count`: noise, copies of the images, network, counting. Both run in turn, seven times each;
 the ratio is the median of those of neighbours. The batch size is the engine's choice.
 """
 
@@ -18,6 +18,7 @@ from noiseproof.classifiers import accelerate, find_batch_size, keep_large_block
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.classifiers.runners import Runner
+from noiseproof.randomness import Phase
 from noiseproof.storage.stopwatch import Stopwatch
 
 REPEATS = 7
@@ -52,7 +53,7 @@ def row(name: str, form: str, device: str) -> dict[str, object]:
         bare.append(ceiling(prepared, batch, calls))
         stopwatch = Stopwatch()
         begun = time.perf_counter()
-        smoothed.count_phases(pictures, samples=size * calls // len(pictures), stopwatch=stopwatch)
+        smoothed.counter.count(pictures, {Phase.CERTIFY: size * calls // len(pictures)}, stopwatch=stopwatch)
         whole.append(size * calls // len(pictures) * len(pictures) / (time.perf_counter() - begun))
         shares = stopwatch.shares()
         overheads.append(shares["noise"] + shares["counting"])

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,14 @@ from jaxtyping import Int
 
 from counting import ink
 from noiseproof import data
-from noiseproof.noises import Gaussian, Noise, from_spec
+from noiseproof.noises import Gaussian, from_spec
 from noiseproof.randomness import Phase
 from noiseproof.runs import sequential as deciding
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential import decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import HostSampler, Rows, Span
-from noiseproof.sequential.certify_radii import DecideRadii, Procedure, procedure_from
+from noiseproof.sequential import CertifyRadii, SequentialTest, StoppingRule, rule_from
 from noiseproof.smoothing import SmoothedClassifier
 
 NOISE = Gaussian(0.25)
@@ -41,13 +41,11 @@ RADII, ALPHA, BETA = (0.1, 0.2), 0.01, 0.01
 
 
 @cache
-def settings(
-    procedure: Procedure | None = None, *, images: int = IMAGES, shard_size: int = SHARD
-) -> SequentialSettings:
+def settings(rule: StoppingRule | None = None, *, images: int = IMAGES, shard_size: int = SHARD) -> SequentialSettings:
     planned = plan_decision(
         data.load("digits", "test"),
         SmoothedClassifier(ink, NOISE, 10),
-        procedure or DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=CAP),
+        rule or CertifyRadii(RADII, alpha=ALPHA, beta=BETA, max_samples=CAP),
         model={"name": "ink", "digest": "none"},
         every=3,
         limit=images,
@@ -75,25 +73,25 @@ def one_by_one(index: int) -> Int[np.ndarray, "samples classes"]:
     return np.cumsum(votes, axis=0)
 
 
-def remembered(noise: Noise, spec: Mapping[str, Any]) -> Procedure:
-    """`procedure_from`, whose tables take most of the time of a small record, once for all records with one."""
-    return _remembered(json.dumps(noise.spec()), json.dumps(spec))
+def remembered(record: SequentialRecord) -> SequentialTest:
+    """`SequentialRecord.test`, whose tables take most of the time of a small record, once for all records with one."""
+    return _remembered(json.dumps(record.settings.noise), json.dumps(record.settings.procedure))
 
 
 @cache
-def _remembered(noise: str, spec: str) -> Procedure:
-    return procedure_from(from_spec(json.loads(noise)), json.loads(spec))
+def _remembered(noise: str, spec: str) -> SequentialTest:
+    return rule_from(json.loads(spec)).under(from_spec(json.loads(noise)))
 
 
 def stops(settings: SequentialSettings) -> dict[int, int]:
-    """The first number of votes at which the goal is met, for each image."""
+    """The stopping time of each image."""
     return _stops(settings.indices, json.dumps(settings.procedure))
 
 
 @cache
 def _stops(indices: range, procedure: str) -> dict[int, int]:
-    goal = remembered(NOISE, json.loads(procedure)).goal
-    return {index: 1 + int(goal.ended(one_by_one(index)[1:]).argmax()) for index in indices}
+    criterion = _remembered(json.dumps(NOISE.spec()), procedure).criterion
+    return {index: 1 + int(criterion.ended(one_by_one(index)[1:]).argmax()) for index in indices}
 
 
 def require_true(record: SequentialRecord) -> dict[int, int]:

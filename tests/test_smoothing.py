@@ -75,7 +75,7 @@ def test_votes_do_not_depend_on_order_or_company(images: np.ndarray) -> None:
 def test_seed_image_and_phase_change_the_votes(images: np.ndarray) -> None:
     same = np.repeat(images[:1], 2, axis=0)
     smoothed = npf.SmoothedClassifier(small_net(), Gaussian(0.5), 3)
-    certified = smoothed.certify(same, samples=1000, bound=TwoPhase(selection_samples=1000))
+    certified = smoothed.certify(same, stop=npf.FixedSamples(1000, bound=TwoPhase(selection_samples=1000)))
     assert (certified.votes[0] != certified.votes[1]).any()
     assert certified.selection_votes is not None
     assert (certified.votes != certified.selection_votes).any()
@@ -164,7 +164,7 @@ def test_predict_names_and_abstains() -> None:
 def test_bound_and_certificate_are_exchangeable(images: np.ndarray) -> None:
     smoothed = npf.SmoothedClassifier(half_space(-0.5), Gaussian(0.25), 2)
     tight = smoothed.certify(images, samples=500)
-    paper = smoothed.certify(images, samples=500, bound=Bonferroni(), certificate=Renyi())
+    paper = smoothed.certify(images, stop=npf.FixedSamples(500, bound=Bonferroni(), certificate=Renyi()))
     np.testing.assert_array_equal(tight.votes, paper.votes)
     assert paper.selection_votes is None
     assert (paper.radius < tight.radius).all()
@@ -273,7 +273,7 @@ def test_too_few_samples_say_how_many_are_needed() -> None:
     with pytest.raises(npf.InvalidInputError, match=r"samples must be at least 10 at alpha = 0\.001"):
         smoothed.certify(images, samples=9)
     with pytest.raises(npf.InvalidInputError, match="samples must be at least 15"):
-        smoothed.certify(images, samples=14, bound=Bonferroni())
+        smoothed.certify(images, stop=npf.FixedSamples(14, bound=Bonferroni()))
     with pytest.raises(npf.InvalidInputError, match="samples must be at least 13"):
         smoothed.predict(images, samples=10)
     with pytest.raises(npf.InvalidInputError, match="samples must be an integer >= 1"):
@@ -433,11 +433,10 @@ def test_both_phases_share_batches(images: np.ndarray) -> None:
         return np.zeros(len(x), dtype=np.int64)
 
     smoothed = npf.SmoothedClassifier(spy, Gaussian(0.5), 3, batch_size=64)
-    votes, selection = smoothed.count_phases(images, samples=100, selection_samples=20)
+    votes = smoothed.counter.count(images, {Phase.SELECT: 20, Phase.CERTIFY: 100})
     assert len(sizes) - PROBES == -(-5 * 120 // 64)
-    assert votes.sum() == 500
-    assert selection is not None
-    assert selection.sum() == 100
+    assert votes[Phase.CERTIFY].sum() == 500
+    assert votes[Phase.SELECT].sum() == 100
 
 
 def test_nan_for_some_noisy_rows_is_no_vote() -> None:

@@ -23,7 +23,7 @@ import noiseproof as npf
 from noiseproof.attacks import PGD, Batch, Defence
 from noiseproof.classifiers import accelerate, quantise
 from noiseproof.models import DigitsCNN, Ensemble
-from noiseproof.sequential import fit_prior
+from noiseproof.sequential import SharedBudget, fit_prior
 
 HERE = Path(__file__).parent
 RECORDED = HERE / "votes_unchanged.json"
@@ -71,17 +71,17 @@ EXACT: dict[str, Callable[[], list[np.ndarray]]] = {
     "two-phase": lambda: certified(samples=1000),
     "two-phase, batches of 7": lambda: certified(samples=1000, batch_size=7),
     "single-phase, renyi": lambda: certified(
-        samples=1000, bound=npf.bounds.SinglePhase(), certificate=npf.certificates.Renyi()
+        stop=npf.FixedSamples(1000, bound=npf.bounds.SinglePhase(), certificate=npf.certificates.Renyi())
     ),
     "laplace": lambda: certified(noise=npf.Laplace(0.15), samples=1000),
     "uniform": lambda: certified(noise=npf.Uniform(0.5), samples=1000),
     "predict": lambda: [smoothed().predict(digits()[0], seed=2)],
-    "radius": lambda: certified(radius=0.2, samples=20_000),
-    "radii": lambda: certified(radius=[0.05, 0.2, 0.4], samples=20_000),
-    "radii, budget": lambda: certified(radius=[0.05, 0.2], samples=20_000, budget=9_000),
-    "radius, prior": lambda: certified(radius=0.1, samples=20_000, prior=learned()),
-    "radii, runner-up": lambda: certified(radius=[0.1, 0.3], runner_up=True, samples=20_000),
-    "relative error": lambda: certified(precision=0.2, samples=20_000),
+    "radius": lambda: certified(stop=npf.CertifyRadii(0.2, max_samples=20_000)),
+    "radii": lambda: certified(stop=npf.CertifyRadii([0.05, 0.2, 0.4], max_samples=20_000)),
+    "radii, budget": lambda: certified(stop=SharedBudget(npf.CertifyRadii([0.05, 0.2], max_samples=20_000), 9_000)),
+    "radius, prior": lambda: certified(stop=npf.CertifyRadii(0.1, max_samples=20_000, prior=learned())),
+    "radii, runner-up": lambda: certified(stop=npf.CertifyRadii([0.1, 0.3], runner_up=True, max_samples=20_000)),
+    "relative error": lambda: certified(stop=npf.EstimateRadius(0.2, max_samples=20_000)),
 }
 
 

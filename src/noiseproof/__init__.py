@@ -4,8 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseproof import bounds, certificates, classifiers, data, models, noises, objectives, reports, runs
-    from noiseproof.certified import ABSTAIN, Certified, certify_votes
+    from noiseproof import (
+        attacks,
+        bounds,
+        certificates,
+        classifiers,
+        data,
+        evaluation,
+        models,
+        noises,
+        objectives,
+        reports,
+        runs,
+        sequential,
+        training,
+    )
+    from noiseproof.certified import ABSTAIN, Certified, FixedSamples, certify_votes
     from noiseproof.errors import (
         ClassifierError,
         InvalidInputError,
@@ -16,13 +30,18 @@ if TYPE_CHECKING:
     )
     from noiseproof.noises import Gaussian, Laplace, Uniform
     from noiseproof.runs import records
+    from noiseproof.sequential import CertifyRadii, EstimateRadius, IdentifyTopClass
     from noiseproof.smoothing import SmoothedClassifier
 
 __all__ = [
     "ABSTAIN",
     "Certified",
+    "CertifyRadii",
     "ClassifierError",
+    "EstimateRadius",
+    "FixedSamples",
     "Gaussian",
+    "IdentifyTopClass",
     "InvalidInputError",
     "Laplace",
     "MissingExtraError",
@@ -31,25 +50,33 @@ __all__ = [
     "RunError",
     "SmoothedClassifier",
     "Uniform",
+    "attacks",
     "bounds",
     "certificates",
     "certify_votes",
     "classifiers",
     "data",
+    "evaluation",
     "models",
     "noises",
     "objectives",
     "records",
     "reports",
     "runs",
+    "sequential",
+    "training",
 ]
 
 # Names are loaded when first used, so that importing the package does not import torch.
 _HOMES = {
     "ABSTAIN": "certified",
     "Certified": "certified",
-    "SmoothedClassifier": "smoothing",
+    "FixedSamples": "certified",
     "certify_votes": "certified",
+    "SmoothedClassifier": "smoothing",
+    "CertifyRadii": "sequential",
+    "EstimateRadius": "sequential",
+    "IdentifyTopClass": "sequential",
     "Gaussian": "noises",
     "Laplace": "noises",
     "Uniform": "noises",

@@ -1,44 +1,24 @@
 """Algorithm 1 of the paper: the certified robust classifier."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
 
-from noiseproof.bounds import Bound
-from noiseproof.certificates import Certificate
-from noiseproof.certified import (
-    ABSTAIN,
-    DEFAULT_BOUND,
-    DEFAULT_CERTIFICATE,
-    Certified,
-    certify_votes,
-    require_enough_samples,
-    samples_needed,
-)
+from noiseproof.certified import DEFAULT_SAMPLES, Certified, FixedSamples, require_enough_samples
 from noiseproof.classifiers.base import BaseClassifier
-from noiseproof.classifiers.batching import default_batch_size
-from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
-from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
+from noiseproof.classifiers.inputs import Images
+from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
-from noiseproof.randomness import Phase, require_seed
-from noiseproof.sampling import sampler_for
-from noiseproof.sampling.counts import Progress, count_votes
-from noiseproof.sampling.scheduler import Scheduler
-from noiseproof.sequential import FittedPrior, Goal, IdentifyTopClass, winner_votes_needed
-from noiseproof.sequential.certify_radii import DEFAULT_CAP, asked_for
-from noiseproof.storage.stopwatch import Stopwatch
+from noiseproof.randomness import Phase
+from noiseproof.sampling.counter import VoteCounter
+from noiseproof.sampling.counts import Progress
+from noiseproof.sequential import IdentifyTopClass, StoppingRule
 
-__all__ = ["DEFAULT_SAMPLES", "SmoothedClassifier"]
-
-DEFAULT_SAMPLES = 10_000
-"""Radii up to 3.2 sigma at alpha = 0.001; with 100 000, ten times the work, 3.8 sigma."""
-
-_PROBED = 16
-"""Images that the classifier is tried on before votes are counted."""
+__all__ = ["SmoothedClassifier"]
 
 
 class SmoothedClassifier:
@@ -81,12 +61,24 @@ class SmoothedClassifier:
                 got=repr(noise),
                 remedy="See noiseproof.noises.",
             )
-        if batch_size is not None:
-            require_count("batch_size", batch_size, 1, "Leave it out to have it chosen by image size.")
-        self.classifier = BaseClassifier(classifier, num_classes=num_classes, device=device)
-        self.noise = noise
-        self.batch_size = batch_size
-        self._probed: tuple[object, ...] | None = None
+        base = BaseClassifier(classifier, num_classes=num_classes, device=device)
+        self.counter = VoteCounter(base, noise, batch_size)
+        """Lines 1 to 5 of Algorithm 1, for code that counts votes in ways of its own, such as `noiseproof.runs`."""
+
+    @property
+    def classifier(self) -> BaseClassifier:
+        """The base classifier f, with its output checked."""
+        return self.counter.classifier
+
+    @property
+    def noise(self) -> Noise:
+        """The noise added to every pixel."""
+        return self.counter.noise
+
+    @property
+    def batch_size(self) -> int | None:
+        """Images per call of f; None where it is chosen by image size."""
+        return self.counter.batch_size
 
     def predict(
         self,
@@ -100,8 +92,8 @@ class SmoothedClassifier:
     ) -> Int[np.ndarray, " images"]:
         """Name the most probable class under noise, or abstain.
 
-        Votes stop as soon as the class with most of them is certain at level alpha (`sequential.winner_certain`; 13
-        unanimous votes at 0.001 and ten classes). A wrong answer other than `ABSTAIN` has probability <= alpha per image.
+        Sampling stops as soon as the class with most votes is certain at level alpha (`IdentifyTopClass`; 13 unanimous
+        votes at 0.001 and ten classes). A wrong answer other than `ABSTAIN` has probability <= alpha per image.
 
         Args:
             images: see `certify`.
@@ -118,96 +110,54 @@ class SmoothedClassifier:
             InvalidInputError: as `certify`.
             ClassifierError: as `certify`.
         """
-        classes = self.classifier.num_classes
-        require_enough_samples(samples, winner_votes_needed(alpha, classes), alpha)
-        goal = IdentifyTopClass(alpha, samples, classes)
-        votes = self.count_until(images, goal, seed=seed, indices=indices, progress=progress)
-        return np.where(goal.certain(votes), votes.argmax(-1), ABSTAIN)
+        needed = IdentifyTopClass(alpha=alpha).under(self.noise).votes_needed(self.classifier.num_classes)
+        require_enough_samples(samples, needed, alpha)
+        rule = IdentifyTopClass(alpha=alpha, max_samples=samples)
+        return self.certify(images, stop=rule, seed=seed, indices=indices, progress=progress).prediction
 
     def certify(
         self,
         images: Images,
         *,
+        stop: FixedSamples | StoppingRule | None = None,
         samples: int | None = None,
-        radius: float | Sequence[float] | None = None,
-        precision: float | None = None,
-        runner_up: bool = False,
-        alpha: float = 0.001,
-        beta: float | None = None,
-        budget: int | None = None,
+        alpha: float | None = None,
         seed: int = 0,
-        bound: Bound | None = None,
-        certificate: Certificate = DEFAULT_CERTIFICATE,
-        prior: FittedPrior | None = None,
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
     ) -> Certified:
         """Classify every image and prove a radius within which no perturbation changes the answer.
 
-        Three ways to stop, one guarantee: after `samples` votes (Algorithm 1); with `radius`, as soon as it is decided whether
-        that radius, or each of several, is certified (`stopping.DecideRadii`); with `precision`, as soon as the radius is
-        known up to that part (`stopping.KnowRadius`).
-
         Args:
             images: (images, *shape), float, finite, in [0, 1]; torch or NumPy.
-            samples: n, votes per image that count; at most so many, with `radius` or `precision`. None is 10 000 (radii of
-                at most 3.2 sigma at alpha = 0.001), or at most 100 000.
-            radius: to be decided, in the noise's norm and pixel units; `Certified.radius` is the largest that is certified.
-            precision: relative, in (0, 1).
-            runner_up: with `radius` and Gaussian noise: the runner-up decides, not all others together; more is certified.
-            alpha: failure probability per image, at all radii and moments together. 0.001 is the field's usual choice.
-            beta: probability, per image and radius, of giving up although it could be certified; None is 0.001.
-            budget: votes for all images together, with `radius` or `precision`; spent first where it decides most.
+            stop: how many samples each image gets, and what its votes prove: `FixedSamples` (Algorithm 1),
+                `CertifyRadii` (until it is decided whether given radii are certified), `EstimateRadius` (until the
+                radius is known to a relative error), or another stopping rule of `noiseproof.sequential`.
+            samples: short for `stop=FixedSamples(samples)`: n, votes per image, 10 000 if left out (radii of at most
+                3.2 sigma at alpha = 0.001).
+            alpha: short for `stop=FixedSamples(alpha=alpha)`: failure probability per image, 0.001 if left out.
             seed: key of the noise. The same seed gives the same votes, whatever the batch size.
-            bound: how votes become probabilities; its selection votes are drawn on top of `samples`. None is `TwoPhase()`.
-            certificate: how probabilities become a radius.
-            prior: learned from votes on other images, for one `radius`: fewer votes, the same guarantee.
             indices: the key of each image's noise; None numbers them from 0. Give the data set's own indices when
                 images are certified apart: they get the same votes as together, and their noise is independent, which
                 statements about all of them rest on. Two calls without indices and with one seed share their noise.
             progress: called with the number of votes added.
 
         Raises:
-            InvalidInputError: images outside [0, 1] or not finite, alpha outside (0, 1), options that do not go
-                together, or so few samples that nothing could be certified at this alpha (the message says how many are
+            InvalidInputError: images outside [0, 1] or not finite, samples or alpha outside their domain or given beside
+                `stop`, or so few samples that nothing could be certified at this alpha (the message says how many are
                 needed); before sampling.
             ClassifierError: the classifier raised, or returned NaN or the wrong shape.
         """
-        for name, value, kind in (("bound", bound or DEFAULT_BOUND, Bound), ("certificate", certificate, Certificate)):
-            if not isinstance(value, kind):
-                raise InvalidInputError(
-                    name,
-                    required=f"an object, such as {DEFAULT_BOUND if kind is Bound else DEFAULT_CERTIFICATE}",
-                    got=repr(value),
-                    remedy=f"See noiseproof.{name}s.",
-                )
-        cap, classes = DEFAULT_CAP if samples is None else samples, self.classifier.num_classes
-        asked: dict[str, Any] = {
-            "alpha": alpha,
-            "beta": beta,
-            "runner_up": runner_up,
-            "cap": cap,
-            "certificate": certificate,
-        }
-        procedure = asked_for(self.noise, radius, precision, bound, budget, prior, **asked)
-        if procedure is not None:
-            require_enough_samples(cap, procedure.votes_needed(classes), alpha)
-            stopped = self.count_until(
-                images, procedure.goal, seed=seed, indices=indices, progress=progress, budget=budget
-            )
-            return procedure.read(stopped)
-        chosen, fixed = bound or DEFAULT_BOUND, DEFAULT_SAMPLES if samples is None else samples
-        require_enough_samples(fixed, samples_needed(chosen, alpha, classes), alpha)
-        votes, selection = self.count_phases(
-            images,
-            samples=fixed,
-            selection_samples=chosen.selection_samples,
-            seed=seed,
-            indices=indices,
-            progress=progress,
-        )
-        return certify_votes(
-            votes, self.noise, alpha=alpha, bound=chosen, certificate=certificate, selection_votes=selection
+        rule, classes = _rule(stop, samples, alpha), self.classifier.num_classes
+        if isinstance(rule, FixedSamples):
+            require_enough_samples(rule.samples, rule.votes_needed(classes), rule.alpha)
+            votes = self.counter.count(images, rule.phases, seed=seed, indices=indices, progress=progress)
+            return rule.certify(votes[Phase.CERTIFY], self.noise, votes.get(Phase.SELECT))
+        test = rule.under(self.noise)
+        require_enough_samples(rule.max_samples, test.votes_needed(classes), rule.alpha, name="max_samples")
+        turns = partial(rule.turns, test.criterion)
+        return test.certify(
+            self.counter.count_until(images, test.criterion, seed=seed, indices=indices, progress=progress, turns=turns)
         )
 
     def count(
@@ -220,179 +170,42 @@ class SmoothedClassifier:
         progress: Progress | None = None,
         phase: Phase = Phase.CERTIFY,
     ) -> Int[np.ndarray, "images classes"]:
-        """Lines 1 to 5 of Algorithm 1: the votes of every image, (images, classes), int64; arguments as `certify`.
+        """Lines 1 to 5 of Algorithm 1: the votes of every image, (images, classes), int64.
 
         Args:
             images: see `certify`.
-            samples: see `certify`.
+            samples: votes per image.
             seed: see `certify`.
             indices: see `certify`.
             progress: see `certify`.
             phase: what the votes are for; those of different phases share no noise.
-        """
-        return self._count(images, {phase: samples}, seed, indices, progress, None)[phase]
-
-    def count_phases(
-        self,
-        images: Images,
-        *,
-        samples: int,
-        selection_samples: int = 0,
-        seed: int = 0,
-        indices: Sequence[int] | None = None,
-        progress: Progress | None = None,
-        stopwatch: Stopwatch | None = None,
-    ) -> tuple[Int[np.ndarray, "images classes"], Int[np.ndarray, "images classes"] | None]:
-        """Count votes of both phases together, so that batches stay full: the votes, and those of selection or None.
-
-        Args:
-            images: see `certify`.
-            samples: see `certify`.
-            selection_samples: votes of the selection phase, with noise of their own; 0 for none.
-            seed: see `certify`.
-            indices: see `certify`.
-            progress: see `certify`.
-            stopwatch: charged with the stages noise, network and counting.
 
         Raises:
             InvalidInputError: as `certify`.
             ClassifierError: as `certify`.
-            OutOfMemoryError: not even a batch of one image fits the memory.
         """
-        require_count("selection_samples", selection_samples, 0, "0 leaves the selection phase out.")
-        phases = {Phase.SELECT: selection_samples} if selection_samples else {}
-        votes = self._count(images, phases | {Phase.CERTIFY: samples}, seed, indices, progress, stopwatch)
-        return votes[Phase.CERTIFY], votes.get(Phase.SELECT)
+        return self.counter.count(images, {phase: samples}, seed=seed, indices=indices, progress=progress)[phase]
 
-    def count_until(
-        self,
-        images: Images,
-        goal: Goal,
-        *,
-        seed: int = 0,
-        indices: Sequence[int] | None = None,
-        progress: Progress | None = None,
-        budget: int | None = None,
-    ) -> Int[np.ndarray, "images classes"]:
-        """Count the votes of every image until its goal is met, (images, classes), int64; other arguments as `certify`.
 
-        Args:
-            images: see `certify`.
-            goal: when an image has votes enough.
-            seed: see `certify`.
-            indices: see `certify`.
-            progress: called with the number of votes drawn; those drawn beyond the goal are not returned.
-            budget: see `certify`.
-        """
-        pixels = as_pixels(images)
-        keys = as_indices(indices, len(pixels))
-        if budget is not None:
-            require_count("budget", budget, 1, "Votes for all images together.")
-        require_seed(seed)
-        if len(pixels) == 0:
-            return np.zeros((0, self.classifier.num_classes), dtype=np.int64)
-        scheduler = self.scheduler(images, goal, seed=seed, progress=progress)
-        return scheduler.count(pixels.to(scheduler.device), keys, budget=budget)
-
-    def scheduler(
-        self,
-        images: Images,
-        goal: Goal,
-        *,
-        seed: int = 0,
-        progress: Progress | None = None,
-        stopwatch: Stopwatch | None = None,
-    ) -> Scheduler:
-        """Return what samples images like these until a goal is met, after trying the classifier on them."""
-        classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
-        return Scheduler(
-            classifier,
-            sampler_for(classifier.device)(self.noise, seed),
-            goal,
-            num_classes=classifier.num_classes,
-            batch_size=self.try_out(images),
-            fixed_batch_size=classifier.runner.batch_size is not None,
-            channels_last=classifier.runner.channels_last,
-            device=classifier.device,
-            progress=progress,
-            stopwatch=stopwatch,
-            shrunk=self._shrink,
+def _rule(
+    stop: FixedSamples | StoppingRule | None, samples: int | None, alpha: float | None
+) -> FixedSamples | StoppingRule:
+    """Return the stopping rule, or the fixed number of samples that `samples` and `alpha` are short for."""
+    if stop is None:
+        return FixedSamples(DEFAULT_SAMPLES if samples is None else samples, alpha=0.001 if alpha is None else alpha)
+    if not isinstance(stop, FixedSamples | StoppingRule):
+        raise InvalidInputError(
+            "stop",
+            required="a stopping rule, such as CertifyRadii([0.5])",
+            got=repr(stop),
+            remedy="See noiseproof.sequential.",
         )
-
-    def _count(
-        self,
-        images: Images,
-        phases: Mapping[Phase, int],
-        seed: int,
-        indices: Sequence[int] | None,
-        progress: Progress | None,
-        stopwatch: Stopwatch | None,
-    ) -> dict[Phase, Int[np.ndarray, "images classes"]]:
-        pixels = as_pixels(images)
-        for samples in phases.values():
-            require_count("samples", samples, 1, "At least one vote is needed.")
-        keys = as_indices(indices, len(pixels))
-        classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
-        sampler = sampler_for(classifier.device)(self.noise, seed)
-        if len(pixels) == 0:
-            return {phase: np.zeros((0, classifier.num_classes), dtype=np.int64) for phase in phases}
-        on_device = pixels.to(classifier.device)
-        # 1-4: for i in [n], add noise to each pixel of x and apply the classifier; 5: count the answers
-        return count_votes(
-            classifier,
-            on_device,
-            sampler,
-            num_classes=classifier.num_classes,
-            samples=phases,
-            indices=keys,
-            batch_size=self._tried(classifier, on_device),
-            fixed_batch_size=classifier.runner.batch_size is not None,
-            channels_last=classifier.runner.channels_last,
-            progress=progress,
-            stopwatch=stopwatch,
-            shrunk=self._shrink,
-        )
-
-    def engine(self) -> dict[str, Any]:
-        """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler.
-
-        That of NumPy images, which is what data sets give: a plain function is fed those on the CPU.
-        """
-        runner = self.classifier.reading("numpy").runner
-        return runner.settings() | {"sampler": sampler_for(runner.device).name}
-
-    def batch_size_for(self, shape: Sequence[int]) -> int:
-        """Return how many images of a shape go through f at once."""
-        return self.classifier.runner.batch_size or self.batch_size or default_batch_size(shape, self.classifier.device)
-
-    def try_out(self, images: Images) -> int:
-        """Try the classifier on a few images and return the batch size that fits the memory.
-
-        Counting does it by itself, once for every shape and kind of images.
-
-        Raises:
-            ClassifierError: it raised, returned no scores or labels, or depends on its batch: see `BaseClassifier.probe`.
-            OutOfMemoryError: not even a batch of one image fits.
-        """
-        pixels = as_pixels(images)
-        classifier = self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
-        return self._tried(classifier, pixels.to(classifier.device))
-
-    def _tried(self, classifier: BaseClassifier, images: Tensor) -> int:
-        size = self.batch_size_for(images.shape[1:])
-        if self._probed == (classifier.runner.kind, *images.shape[1:]):
-            return size
-        while True:
-            try:
-                classifier.probe(images[:_PROBED], size)
-            except OutOfMemoryError:
-                if size == 1 or classifier.runner.batch_size is not None:
-                    raise
-                size = -(-size // 2)
-                self._shrink(size)
-            else:
-                self._probed = (classifier.runner.kind, *images.shape[1:])
-                return size
-
-    def _shrink(self, size: int) -> None:
-        self.batch_size = size
+    for name, value in (("samples", samples), ("alpha", alpha)):
+        if value is not None:
+            raise InvalidInputError(
+                name,
+                required="left out beside stop, which has its own",
+                got=value,
+                remedy="Give it to the stopping rule: CertifyRadii([0.5], alpha=0.01, max_samples=20_000).",
+            )
+    return stop

@@ -158,7 +158,7 @@ def test_two_products_fit_into_16_bits_without_vnni(noisy: Tensor, monkeypatch: 
 def test_int8_certifies(int8: Quantised) -> None:
     images = data.load("digits", "test").read(range(3))
     smoothed = npf.SmoothedClassifier(int8, Gaussian(0.25), 10)
-    assert smoothed.batch_size_for((1, 8, 8)) == 32
+    assert smoothed.counter.batch_size_for((1, 8, 8)) == 32
     votes = smoothed.count(images, samples=70)
     assert (votes.sum(1) == 70).all()
     apart = [smoothed.count(images[i : i + 1], samples=70, indices=[i])[0] for i in range(3)]

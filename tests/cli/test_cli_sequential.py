@@ -18,8 +18,7 @@ from noiseproof.data import load
 from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
 from noiseproof.reports import analyse_stopped, write_stopped_report
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.sequential import CERTIFIED, information_limit
-from noiseproof.sequential.certify_radii import level
+from noiseproof.sequential import CERTIFIED, information_limit, level
 
 INK = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--every", 10]
 RADII = [0.02, 0.1]
@@ -38,7 +37,9 @@ def test_the_command_decides_what_the_library_decides(stopped: tuple[Path, dict[
     dataset = load("digits", "test")
     chosen = range(0, len(dataset), 10)
     smoothed = npf.SmoothedClassifier(ink(), npf.Gaussian(0.25), 10)
-    found = smoothed.certify(dataset.read(chosen), radius=RADII, samples=3000, seed=4, indices=chosen)
+    found = smoothed.certify(
+        dataset.read(chosen), stop=npf.CertifyRadii(RADII, max_samples=3000), seed=4, indices=chosen
+    )
     table = SequentialRecord.open(folder).read()
     assert (table.votes == found.votes).all()
     right = found.votes.argmax(-1) == dataset.labels[list(chosen)]
@@ -88,7 +89,9 @@ def test_by_winner_and_runner_up(stopped: tuple[Path, dict[str, Any]], tmp_path:
     dataset = load("digits", "test")
     chosen = range(0, len(dataset), 10)
     smoothed = npf.SmoothedClassifier(ink(), npf.Gaussian(0.25), 10)
-    found = smoothed.certify(dataset.read(chosen), radius=RADII, samples=3000, seed=4, indices=chosen, runner_up=True)
+    found = smoothed.certify(
+        dataset.read(chosen), stop=npf.CertifyRadii(RADII, max_samples=3000, runner_up=True), seed=4, indices=chosen
+    )
     np.testing.assert_array_equal(record.read().votes, found.votes)
     right = found.votes.argmax(-1) == dataset.labels[list(chosen)]
     assert figures["certified_accuracy"]["0.02"] == ((found.outcome[:, 0] == CERTIFIED) & right).mean()
@@ -131,7 +134,7 @@ def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]
     limits = []
     for row, decided in zip(votes, outcome, strict=True):
         p = row.max() / row.sum()
-        both = [float(information_limit(p, level.p0, 0.001)) for level in analysis.record.procedure.goal.levels]
+        both = [float(information_limit(p, level.p0, 0.001)) for level in analysis.record.test.levels]
         limits.append(min(max(both), 3000) if (decided != 0).all() else 0.0)
     used = votes.sum(-1)[np.array(limits) > 0].sum()
     assert analysis.usage.over_limit == pytest.approx(used / sum(limits))

@@ -40,13 +40,12 @@ from noiseproof.experiments.released import sison_glaz
 from noiseproof.experiments.sources import sources
 from noiseproof.models import PaperCIFAR, build, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
-from noiseproof.noises import Gaussian
 from noiseproof.runs import verification as verified
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
-from noiseproof.sequential.certify_radii import DecideRadii
-from noiseproof.sequential.goal import next_look
+from noiseproof.sequential import CertifyRadii
+from noiseproof.sequential.looks import next_look
 from noiseproof.verification import Cascade
 
 IMAGES, SAMPLES, SELECTION, CLASSES = 41, 2000, 100, 10
@@ -786,7 +785,7 @@ def write_decided(
 ) -> SequentialRecord:
     """Votes that stopped: unanimous for the true class, tossed, and unanimous for another."""
     own = run.record.settings
-    asked = DecideRadii(Gaussian(0.7), [1.58], alpha=0.001, cap=5000, runner_up=runner_up)
+    asked = CertifyRadii([1.58], max_samples=5000, runner_up=runner_up)
     procedure = asked.spec() | changes.pop("procedure", {})
     count = right + undecided + wrong
     settings: dict[str, Any] = {

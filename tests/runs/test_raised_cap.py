@@ -8,28 +8,28 @@ import pytest
 from torch import Tensor
 
 from cli.test_cli_attacks import noiseproof
-from deciding_process import ALPHA, BETA, CAP, NOISE, RADII, decide, require_true, same, settings
+from deciding_process import ALPHA, BETA, CAP, RADII, decide, require_true, same, settings
 from noiseproof.errors import RunError
 from noiseproof.runs import sequential_records as stopped_records
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import FloatSampler, Rows
-from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, Procedure
+from noiseproof.sequential import CertifyRadii, EstimateRadius, StoppingRule
 from noiseproof.storage.files import write_atomically
 from runs.test_sequential_runs import quick  # noqa: F401 - a fixture of every test here
 
 LOW = 120
 
 
-def radii(cap: int) -> Procedure:
-    return DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=cap)
+def radii(cap: int) -> StoppingRule:
+    return CertifyRadii(RADII, alpha=ALPHA, beta=BETA, max_samples=cap)
 
 
-def by_runner_up(cap: int) -> Procedure:
-    return DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=cap, runner_up=True)
+def by_runner_up(cap: int) -> StoppingRule:
+    return CertifyRadii(RADII, alpha=ALPHA, beta=BETA, max_samples=cap, runner_up=True)
 
 
-def within(cap: int) -> Procedure:
-    return KnowRadius(NOISE, 0.7, alpha=ALPHA, beta=BETA, cap=cap)
+def within(cap: int) -> StoppingRule:
+    return EstimateRadius(0.7, alpha=ALPHA, beta=BETA, max_samples=cap)
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,13 @@ def test_a_cap_is_not_lowered(whole: SequentialRecord) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        DecideRadii(NOISE, RADII, alpha=0.02, beta=BETA, cap=CAP),
-        DecideRadii(NOISE, RADII, alpha=ALPHA, beta=0.5, cap=CAP),
-        DecideRadii(NOISE, (0.1,), alpha=ALPHA, beta=BETA, cap=CAP),
-        DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=CAP, runner_up=True),
+        CertifyRadii(RADII, alpha=0.02, beta=BETA, max_samples=CAP),
+        CertifyRadii(RADII, alpha=ALPHA, beta=0.5, max_samples=CAP),
+        CertifyRadii((0.1,), alpha=ALPHA, beta=BETA, max_samples=CAP),
+        CertifyRadii(RADII, alpha=ALPHA, beta=BETA, max_samples=CAP, runner_up=True),
     ],
 )
-def test_nothing_else_may_change_with_it(other: Procedure, lower: SequentialRecord) -> None:
+def test_nothing_else_may_change_with_it(other: StoppingRule, lower: SequentialRecord) -> None:
     before = lower.read()
     with pytest.raises(RunError, match="must not mix"):
         SequentialRecord.create(lower.path, settings(other), {})

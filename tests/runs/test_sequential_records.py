@@ -29,14 +29,12 @@ from deciding_process import (
 )
 from noiseproof.certificates import Renyi
 from noiseproof.errors import RunError
-from noiseproof.runs import sequential_records as stopped_records
 from noiseproof.runs import store as sharded
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.runs.store import ShardedRecord
-from noiseproof.sequential import fit_prior
-from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, Procedure
+from noiseproof.sequential import CertifyRadii, EstimateRadius, StoppingRule, fit_prior
 
 CLASSES = 10
 
@@ -52,7 +50,7 @@ def votes_of(*pairs: tuple[int, int]) -> np.ndarray:
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stopped_records, "procedure_from", remembered)
+        patch.setattr(SequentialRecord, "test", property(remembered))
         yield
 
 
@@ -100,25 +98,27 @@ def test_what_is_written_is_read(whole: SequentialRecord) -> None:
 
 
 @pytest.mark.parametrize(
-    "procedure",
+    "rule",
     [
-        DecideRadii(NOISE, RADII, alpha=ALPHA, cap=CAP, certificate=Renyi()),
-        DecideRadii(NOISE, 0.1, alpha=ALPHA, cap=CAP, prior=fit_prior(np.array([60, 55, 40]), np.array([60, 60, 60]))),
-        KnowRadius(NOISE, 0.8, alpha=ALPHA, cap=100),
+        CertifyRadii(RADII, alpha=ALPHA, max_samples=CAP, certificate=Renyi()),
+        CertifyRadii(
+            0.1, alpha=ALPHA, max_samples=CAP, prior=fit_prior(np.array([60, 55, 40]), np.array([60, 60, 60]))
+        ),
+        EstimateRadius(0.8, alpha=ALPHA, max_samples=100),
     ],
     ids=["radii", "prior", "precision"],
 )
-def test_a_record_says_what_its_votes_prove(procedure: Procedure, tmp_path: Path) -> None:
-    """From the file alone: procedure, noise and certificate come back as they were."""
-    planned = settings(procedure, images=2)
+def test_a_record_says_what_its_votes_prove(rule: StoppingRule, tmp_path: Path) -> None:
+    """From the file alone: rule, noise and certificate come back as they were."""
+    planned = settings(rule, images=2)
     SequentialRecord.create(tmp_path, planned, {})
     found = SequentialRecord.open(tmp_path)
     assert found.settings.plain() == json.loads(json.dumps(planned.plain()))
-    assert found.procedure.spec() == procedure.spec()
+    assert found.rule == rule
     votes = np.array([votes_of((3, 90)), votes_of((3, 50), (4, 49)), votes_of((0, 80), (1, 2))])
     for name in ("prediction", "radius", "outcome"):
-        expected = getattr(procedure.read(votes), name)
-        assert np.array_equal(getattr(found.procedure.read(votes), name), expected), name
+        expected = getattr(rule.under(NOISE).certify(votes), name)
+        assert np.array_equal(getattr(found.test.certify(votes), name), expected), name
 
 
 def test_a_record_without_votes(tmp_path: Path) -> None:
@@ -331,15 +331,15 @@ def test_leftovers_of_killed_processes_are_removed(whole: SequentialRecord, half
         ({"data": {"name": "digits", "split": "test", "digest": "other"}}, "data digest other; got data digest 72f1"),
         ({"shard_size": 3}, "shard_size 3; got shard_size 4"),
         (
-            {"procedure": DecideRadii(NOISE, [0.1, 0.3], alpha=0.02, beta=BETA, cap=500).spec()},
+            {"procedure": CertifyRadii([0.1, 0.3], alpha=0.02, beta=BETA, max_samples=500).spec()},
             r"alpha 0\.02, procedure cap 500, procedure radii \[0\.1, 0\.3\]; got procedure alpha 0\.01, procedure cap 450,",
         ),
         (
-            {"procedure": DecideRadii(NOISE, RADII, alpha=ALPHA, beta=0.5, cap=CAP, certificate=Renyi()).spec()},
+            {"procedure": CertifyRadii(RADII, alpha=ALPHA, beta=0.5, max_samples=CAP, certificate=Renyi()).spec()},
             r"procedure beta 0\.5, .*procedure certificate name Renyi; got procedure beta 0\.01, .*name NeymanPearson",
         ),
         (
-            {"procedure": KnowRadius(NOISE, 0.1, alpha=ALPHA, beta=BETA, cap=CAP).spec(), "stop": 12},
+            {"procedure": EstimateRadius(0.1, alpha=ALPHA, beta=BETA, max_samples=CAP).spec(), "stop": 12},
             r"procedure precision 0\.1, procedure radii None, stop 12; got procedure precision None",
         ),
     ],

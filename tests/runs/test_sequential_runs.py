@@ -41,7 +41,6 @@ from noiseproof.errors import ClassifierError, InvalidInputError, RunError
 from noiseproof.models import build, model_digest
 from noiseproof.noises import Gaussian
 from noiseproof.runs import sequential as deciding
-from noiseproof.runs import sequential_records as stopped_records
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential import decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord
@@ -49,7 +48,7 @@ from noiseproof.runs.store import ShardedRecord
 from noiseproof.sampling import FloatSampler, Rows
 from noiseproof.sampling import scheduler as scheduling
 from noiseproof.sampling.scheduler import Scheduler
-from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, Procedure
+from noiseproof.sequential import CertifyRadii, EstimateRadius, StoppingRule
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.storage.stopwatch import Stopwatch
 
@@ -71,7 +70,7 @@ def smoothing(classifier: Callable[[Any], Any] = ink, batch_size: int = BATCH) -
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stopped_records, "procedure_from", remembered)
+        patch.setattr(SequentialRecord, "test", property(remembered))
         yield
 
 
@@ -115,20 +114,16 @@ def test_votes_stop_at_the_first_look_that_ends_them(whole: SequentialRecord) ->
 
 
 @pytest.mark.parametrize(
-    ("procedure", "asked", "images"),
+    ("rule", "images"),
     [
-        (DecideRadii(NOISE, RADII, alpha=ALPHA, beta=BETA, cap=CAP), {"radius": RADII, "samples": CAP}, IMAGES),
-        (KnowRadius(NOISE, 0.8, alpha=ALPHA, beta=BETA, cap=100), {"precision": 0.8, "samples": 100}, 9),
+        (CertifyRadii(RADII, alpha=ALPHA, beta=BETA, max_samples=CAP), IMAGES),
+        (EstimateRadius(0.8, alpha=ALPHA, beta=BETA, max_samples=100), 9),
     ],
 )
-def test_votes_and_outcomes_are_those_of_certify(
-    procedure: Procedure, asked: dict[str, Any], images: int, tmp_path: Path
-) -> None:
-    record = decide(tmp_path, settings(procedure, images=images))
+def test_votes_and_outcomes_are_those_of_certify(rule: StoppingRule, images: int, tmp_path: Path) -> None:
+    record = decide(tmp_path, settings(rule, images=images))
     table, indices = record.read(), record.settings.indices
-    expected = smoothing(batch_size=97).certify(
-        digits().read(indices), alpha=ALPHA, beta=BETA, indices=indices, **asked
-    )
+    expected = smoothing(batch_size=97).certify(digits().read(indices), stop=rule, indices=indices)
     found = record.certify(table)
     assert found.outcome is not None
     assert expected.outcome is not None
@@ -142,14 +137,12 @@ def test_a_network_is_decided_as_it_is_certified(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     smoothed, indices = smoothing(network), range(20)  # type: ignore[arg-type]
-    procedure = DecideRadii(NOISE, 0.1, alpha=ALPHA, beta=BETA, cap=200)
+    procedure = CertifyRadii(0.1, alpha=ALPHA, beta=BETA, max_samples=200)
     model = {"name": "linear", "digest": model_digest(network)}
     planned = plan_decision(digits(), smoothed, procedure, model=model, seed=3, limit=20)
     record = SequentialRecord.create(tmp_path, planned, {})
     assert decide_into(record, smoothed, digits()) == []
-    expected = smoothed.certify(
-        digits().read(indices), radius=0.1, samples=200, alpha=ALPHA, beta=BETA, seed=3, indices=indices
-    )
+    expected = smoothed.certify(digits().read(indices), stop=procedure, seed=3, indices=indices)
     assert np.array_equal(record.read().votes, expected.votes)
 
 
@@ -511,7 +504,7 @@ def grey(hard: tuple[int, ...] = ()) -> data.ArrayDataset:
 
 
 def into_shards_of_4(path: Path, dataset: data.Dataset, batch_size: int = BATCH) -> tuple[SequentialRecord, list[int]]:
-    procedure = DecideRadii(NOISE, 0.05, alpha=ALPHA, beta=BETA, cap=1000)
+    procedure = CertifyRadii(0.05, alpha=ALPHA, beta=BETA, max_samples=1000)
     planned = replace(plan_decision(dataset, smoothing(), procedure, model={"name": "ink"}), shard_size=4)
     record, written = SequentialRecord.create(path, planned, {}), []
     decide_into(record, smoothing(batch_size=batch_size), dataset, on_shard=lambda number, _: written.append(number))
@@ -558,7 +551,7 @@ def test_votes_are_never_recorded_as_something_they_are_not(
 
 def test_another_network_is_not_decided_into_a_record(tmp_path: Path) -> None:
     network = SmoothedClassifier(build("digits-cnn"), NOISE, 10)
-    procedure = DecideRadii(NOISE, 0.1, alpha=ALPHA, cap=CAP)
+    procedure = CertifyRadii(0.1, alpha=ALPHA, max_samples=CAP)
     planned = plan_decision(digits(), network, procedure, model={"name": "a", "digest": "of another"})
     with pytest.raises(RunError, match="the model digest to be counted must be the record's, of another"):
         decide_into(SequentialRecord.create(tmp_path, planned, {}), network, digits())
@@ -589,29 +582,29 @@ def test_pixels_that_are_none_are_refused_wherever_they_are(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("procedure", "change", "said"),
     [
-        (DecideRadii(NOISE, 0.1, alpha=0.01, cap=13), {}, "samples must be at least 14 at alpha = 0.01"),
-        (DecideRadii(NOISE, [0.5, 0.1], alpha=0.01, cap=13), {}, "samples must be at least"),
-        (KnowRadius(NOISE, 0.1, alpha=0.001, cap=9), {}, "samples must be at least"),
-        (DecideRadii(Gaussian(1.0), 1.0, alpha=0.01, cap=1000), {}, "samples must be at least"),
-        (DecideRadii(Gaussian(1.0), 3.0, alpha=0.01, cap=10**9), {}, "radius must be"),
-        (DecideRadii(NOISE, 0.1, alpha=0.01), {"seed": -1}, "seed"),
-        (DecideRadii(NOISE, 0.1, alpha=0.01), {"every": 0}, "every"),
-        (DecideRadii(NOISE, 0.1, alpha=0.01), {"limit": 0}, "limit"),
+        (CertifyRadii(0.1, alpha=0.01, max_samples=13), {}, "samples must be at least 14 at alpha = 0.01"),
+        (CertifyRadii([0.5, 0.1], alpha=0.01, max_samples=13), {}, "samples must be at least"),
+        (EstimateRadius(0.1, alpha=0.001, max_samples=9), {}, "samples must be at least"),
+        (CertifyRadii(1.0, alpha=0.01, max_samples=1000), {}, "samples must be at least"),
+        (CertifyRadii(3.0, alpha=0.01, max_samples=10**9), {}, "radius must be"),
+        (CertifyRadii(0.1, alpha=0.01), {"seed": -1}, "seed"),
+        (CertifyRadii(0.1, alpha=0.01), {"every": 0}, "every"),
+        (CertifyRadii(0.1, alpha=0.01), {"limit": 0}, "limit"),
     ],
 )
-def test_plans_outside_their_domain(procedure: Procedure, change: dict[str, int], said: str) -> None:
+def test_plans_outside_their_domain(procedure: StoppingRule, change: dict[str, int], said: str) -> None:
     """A cap with which nothing could be certified, be it under the noise that votes are drawn with."""
     with pytest.raises(InvalidInputError, match=said):
         plan_decision(digits(), smoothing(), procedure, model={"name": "ink"}, **change)
 
 
 def test_a_plan_says_what_votes_follow_from() -> None:
-    procedure = DecideRadii(NOISE, [0.5, 0.1], alpha=0.01)
+    procedure = CertifyRadii([0.5, 0.1], alpha=0.01)
     planned = plan_decision(digits(), smoothing(), procedure, model={"name": "ink"}, seed=4, every=7, limit=11)
     assert list(planned.indices) == list(range(0, 77, 7))
     assert (planned.seed, planned.num_classes, planned.noise) == (4, 10, NOISE.spec())
     assert planned.data == digits().about()
-    assert planned.engine == smoothing().engine()
+    assert planned.engine == smoothing().counter.settings()
     assert planned.procedure == procedure.spec()
     assert planned.procedure["radii"] == [0.1, 0.5]
     assert json.loads(json.dumps(planned.plain())) == planned.plain()
@@ -623,7 +616,7 @@ def test_few_shards_of_large_images_are_open(open_shards: dict[str, int], tmp_pa
     dataset = data.ArrayDataset("large", "test", np.zeros((1200, 1, 8, 8)), np.zeros(1200, dtype=np.int64), 10)
     dataset.image_shape = (3, 224, 224)  # what shards are sized by
     smoothed = smoothing(batch_size=512)
-    planned = plan_decision(dataset, smoothed, KnowRadius(NOISE, 0.5, alpha=ALPHA, cap=100), model={"name": "ink"})
+    planned = plan_decision(dataset, smoothed, EstimateRadius(0.5, alpha=ALPHA, max_samples=100), model={"name": "ink"})
     with pytest.raises(StopHereError):
         decide_into(SequentialRecord.create(tmp_path, planned, {}), smoothed, dataset, progress=stop_after(1))
     assert 1 < open_shards["most"] <= 70

@@ -13,23 +13,24 @@ import noiseproof as npf
 from mutation import fails, mutated
 from noiseproof.certificates import NeymanPearson
 from noiseproof.classifiers.base import INVALID
+from noiseproof.classifiers.batching import BatchSize
 from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase
 from noiseproof.sampling import HostSampler, Rows, Span
 from noiseproof.sampling.scheduler import Arrival, Scheduler
-from noiseproof.sequential import Exceeds, Goal, IdentifyTopClass, Level, WithinPrecision
+from noiseproof.sequential import CertifyRadii, Criterion, Exceeds, Level, RelativeError, SharedBudget, TopClass
 
 CPU, NOISE, SEED, CLASSES, CAP = torch.device("cpu"), Gaussian(0.5), 11, 3, 200
 IMAGES = torch.from_numpy(np.random.default_rng(0).random((14, CLASSES), dtype=np.float32))
 IMAGES[:3] = torch.tensor([[0.9, 0.0, 0.0], [0.0, 1.0, 0.1], [0.5, 0.5, 0.0]])
 INDICES = [7 * i + 3 for i in range(len(IMAGES))]
 ONE, SEVERAL = (Level(0.6, 0.4),), (Level(0.5, 0.5), Level(0.6, 0.4), Level(0.75, 0.25))
-GOALS: dict[str, Goal] = {
+CRITERIA: dict[str, Criterion] = {
     "radius": Exceeds(ONE, 0.05, 0.05, CAP),
     "radii": Exceeds(SEVERAL, 0.3, 0.1, CAP),
-    "winner": IdentifyTopClass(0.05, CAP, CLASSES),
-    "precision": WithinPrecision(0.85, 0.3, 0.3, 90, partial(NeymanPearson().radius, NOISE)),
+    "winner": TopClass(0.05, CAP),
+    "relative error": RelativeError(0.85, 0.3, 0.3, 90, partial(NeymanPearson().radius, NOISE)),
 }
 Votes = dict[int, np.ndarray]
 
@@ -62,7 +63,7 @@ def single_votes(image: int) -> np.ndarray:
 @cache
 def vote_by_vote(name: str) -> Votes:
     """One image after the other, one vote after the other, until its goal has ended."""
-    ended = GOALS[name].ended(np.concatenate([single_votes(image) for image in range(len(IMAGES))]))
+    ended = CRITERIA[name].ended(np.concatenate([single_votes(image) for image in range(len(IMAGES))]))
     stops = ended.reshape(len(IMAGES), CAP + 1).argmax(1)
     return {index: single_votes(image)[stop] for image, (index, stop) in enumerate(zip(INDICES, stops, strict=True))}
 
@@ -84,10 +85,16 @@ class Spy:
 
 
 def scheduler(
-    goal: Goal, batch_size: int = 37, *, classify: Callable[[Tensor], Tensor] = answers, **more: object
+    criterion: Criterion,
+    batch_size: int = 37,
+    *,
+    classify: Callable[[Tensor], Tensor] = answers,
+    fixed: bool = False,
+    told: Callable[[int], None] = lambda _: None,
+    **more: object,
 ) -> Scheduler:
-    sampler = HostSampler(NOISE, SEED)
-    return Scheduler(classify, sampler, goal, num_classes=CLASSES, batch_size=batch_size, device=CPU, **more)  # type: ignore[arg-type]
+    sampler, batch = HostSampler(NOISE, SEED), BatchSize(batch_size, fixed=fixed, told=told)
+    return Scheduler(classify, sampler, criterion, num_classes=CLASSES, batch=batch, device=CPU, **more)  # type: ignore[arg-type]
 
 
 def arrivals(images: Sequence[int] = range(len(IMAGES)), votes: Votes | None = None) -> Iterator[Arrival]:
@@ -112,13 +119,13 @@ def assert_same(found: Votes, expected: Votes) -> None:
 
 def test_images_stop_at_different_moments() -> None:
     """What the tests below compare with."""
-    for name, goal in GOALS.items():
+    for name, criterion in CRITERIA.items():
         votes = np.stack(list(vote_by_vote(name).values()))
-        assert goal.ended(votes).all()
+        assert criterion.ended(votes).all()
         assert len(np.unique(votes.sum(-1))) > 4
         assert votes.sum(-1).min() < 80 or name == "radii"
         one = np.zeros((1, CLASSES), dtype=np.int64)
-        while not goal.ended(one)[0]:
+        while not criterion.ended(one)[0]:
             one[0, int(answers(drawn_alone(1, int(one.sum()))))] += 1
         np.testing.assert_array_equal(one[0], vote_by_vote(name)[INDICES[1]])
     assert (np.stack(list(vote_by_vote("winner").values())).sum(-1) == CAP).any()
@@ -126,41 +133,41 @@ def test_images_stop_at_different_moments() -> None:
 
 @pytest.mark.parametrize(
     ("name", "batch_size"),
-    [*(("radius", size) for size in (7, 37, 256, 10_000)), ("radii", 10_000), ("winner", 37), ("precision", 256)],
+    [*(("radius", size) for size in (7, 37, 256, 10_000)), ("radii", 10_000), ("winner", 37), ("relative error", 256)],
 )
 def test_votes_do_not_depend_on_the_batch_size(name: str, batch_size: int) -> None:
-    assert_same(collected(scheduler(GOALS[name], batch_size)), vote_by_vote(name))
+    assert_same(collected(scheduler(CRITERIA[name], batch_size)), vote_by_vote(name))
 
 
 def test_one_row_a_batch() -> None:
-    runner, some = scheduler(GOALS["winner"], 1), (1, 5, 6)
+    runner, some = scheduler(CRITERIA["winner"], 1), (1, 5, 6)
     found = collected(runner, some)
     assert_same(found, {INDICES[i]: vote_by_vote("winner")[INDICES[i]] for i in some})
     assert runner.drawn == sum(votes.sum() for votes in found.values()), "nothing is drawn in vain"
 
 
-@pytest.mark.parametrize("name", GOALS)
+@pytest.mark.parametrize("name", CRITERIA)
 def test_votes_do_not_depend_on_order_or_company(name: str) -> None:
     expected = vote_by_vote(name)
     order = np.random.default_rng(1).permutation(len(IMAGES)).tolist()
-    assert_same(collected(scheduler(GOALS[name]), order), expected)
+    assert_same(collected(scheduler(CRITERIA[name]), order), expected)
     for some in ([5], range(1, 4)):
-        assert_same(collected(scheduler(GOALS[name]), some), {INDICES[i]: expected[INDICES[i]] for i in some})
+        assert_same(collected(scheduler(CRITERIA[name]), some), {INDICES[i]: expected[INDICES[i]] for i in some})
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"), [("radius", 1), ("radius", 3), ("radii", 3), ("winner", 1), ("precision", 1)]
+    ("name", "depth"), [("radius", 1), ("radius", 3), ("radii", 3), ("winner", 1), ("relative error", 1)]
 )
 def test_votes_do_not_depend_on_batches_under_way(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU an image's next votes are drawn before those of its last batch are looked at."""
     monkeypatch.setattr(Scheduler, "_depth", depth)
     for batch_size in (11, 64) if name == "radius" else (50,):
-        assert_same(collected(scheduler(GOALS[name], batch_size)), vote_by_vote(name))
+        assert_same(collected(scheduler(CRITERIA[name], batch_size)), vote_by_vote(name))
 
 
 def test_a_fixed_batch_size_is_kept() -> None:
     spy = Spy()
-    assert_same(collected(scheduler(GOALS["radius"], 50, classify=spy, fixed_batch_size=True)), vote_by_vote("radius"))
+    assert_same(collected(scheduler(CRITERIA["radius"], 50, classify=spy, fixed=True)), vote_by_vote("radius"))
     assert {len(batch) for batch in spy.batches} == {50}
 
 
@@ -169,7 +176,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"), [("radius", 0), ("radius", 2), ("radii", 2), ("winner", 0), ("precision", 0)]
+    ("name", "depth"), [("radius", 0), ("radius", 2), ("radii", 2), ("winner", 0), ("relative error", 0)]
 )
 def test_votes_do_not_depend_on_kills(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after 1, 2, 4, .. batches of another size, and begun again with the votes that were kept."""
@@ -185,7 +192,7 @@ def test_votes_do_not_depend_on_kills(name: str, depth: int, monkeypatch: pytest
             if left < 0:
                 raise KilledError
 
-        runner = scheduler(GOALS[name], size, progress=progress)
+        runner = scheduler(CRITERIA[name], size, progress=progress)
         done: Votes = {}
         try:
             for departure in runner.run(arrivals(votes=kept)):
@@ -202,7 +209,7 @@ def test_votes_do_not_depend_on_kills(name: str, depth: int, monkeypatch: pytest
 def test_snapshots_are_votes_on_the_way() -> None:
     """Of every image on hand, after every batch: some of its first votes, and more of them as time goes by."""
     taken: list[Votes] = []
-    runner = scheduler(GOALS["radius"], 37, progress=lambda _: taken.append(runner.snapshot()))
+    runner = scheduler(CRITERIA["radius"], 37, progress=lambda _: taken.append(runner.snapshot()))
     collected(runner)
     assert taken[-1].keys() < set(INDICES)
     sums = [sum(votes.sum() for votes in each.values()) for each in taken]
@@ -222,7 +229,7 @@ def test_snapshots_are_votes_on_the_way() -> None:
 def test_every_sample_is_drawn_once(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scheduler, "_depth", depth)
     spy, told = Spy(), []
-    runner = scheduler(GOALS["radii"], 37, classify=spy, progress=told.append)
+    runner = scheduler(CRITERIA["radii"], 37, classify=spy, progress=told.append)
     found = collected(runner)
     drawn = torch.cat(spy.batches).unique(dim=0)
     assert len(drawn) == runner.drawn == sum(told)
@@ -235,7 +242,7 @@ def test_every_sample_is_drawn_once(depth: int, monkeypatch: pytest.MonkeyPatch)
 def test_batches_are_full_and_little_is_drawn_in_vain(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scheduler, "_depth", depth)
     told: list[int] = []
-    runner = scheduler(GOALS[name], 64, progress=told.append)
+    runner = scheduler(CRITERIA[name], 64, progress=told.append)
     used = waiting = seen = 0
 
     def stream() -> Iterator[Arrival]:
@@ -260,9 +267,9 @@ def test_batches_are_full_and_little_is_drawn_in_vain(name: str, depth: int, mon
 
 
 def test_images_that_are_decided_take_no_batch() -> None:
-    goal, decided = GOALS["radius"], vote_by_vote("radius")
+    criterion, decided = CRITERIA["radius"], vote_by_vote("radius")
     spy = Spy()
-    runner = scheduler(goal, 16, classify=spy)
+    runner = scheduler(criterion, 16, classify=spy)
     assert_same(collected(runner, votes=decided), decided)
     assert not spy.batches
     assert runner.drawn == 0
@@ -274,7 +281,7 @@ def test_images_that_are_decided_take_no_batch() -> None:
 @pytest.mark.parametrize("depth", [0, 1])
 def test_images_may_be_sampled_up_to_a_number_of_votes(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scheduler, "_depth", depth)
-    runner, kept = scheduler(GOALS["radius"], 37), dict[int, np.ndarray]()
+    runner, kept = scheduler(CRITERIA["radius"], 37), dict[int, np.ndarray]()
     for until in (1, 20, 20, 77, CAP + 5):
         before, kept = kept, {}
         for departure in runner.run(arrivals(votes=before), until=until):
@@ -306,14 +313,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(depth: int, mon
     monkeypatch.setattr(Scheduler, "_depth", depth)
     sizes: list[int] = []
     spy = Spy(failing({1, 4, 5}))
-    runner = scheduler(GOALS["radius"], 75, classify=spy, shrunk=sizes.append)
+    runner = scheduler(CRITERIA["radius"], 75, classify=spy, told=sizes.append)
     assert_same(collected(runner), vote_by_vote("radius"))
     assert sizes == [38, 19, 10]
     assert [len(batch) for batch in spy.batches[:7]] == [75, 38, 38, 38, 19, 10, 10]
     with pytest.raises(OutOfMemoryError):
-        collected(scheduler(GOALS["radius"], 75, classify=failing({3}), fixed_batch_size=True))
+        collected(scheduler(CRITERIA["radius"], 75, classify=failing({3}), fixed=True))
     with pytest.raises(OutOfMemoryError):
-        collected(scheduler(GOALS["radius"], 1, classify=failing({3})))
+        collected(scheduler(CRITERIA["radius"], 1, classify=failing({3})))
 
 
 def test_memory_of_the_device() -> None:
@@ -327,7 +334,7 @@ def test_memory_of_the_device() -> None:
         return answers(batch)
 
     smoothed = npf.SmoothedClassifier(classify, NOISE, CLASSES, batch_size=64)
-    votes = smoothed.count_until(IMAGES, GOALS["radius"], seed=SEED, indices=INDICES)
+    votes = smoothed.counter.count_until(IMAGES, CRITERIA["radius"], seed=SEED, indices=INDICES)
     assert_same(dict(zip(INDICES, votes, strict=True)), vote_by_vote("radius"))
     assert smoothed.batch_size == 32
     assert set(sizes[:9]) == {64}
@@ -347,10 +354,10 @@ def test_answers_that_are_none(batch_size: int, depth: int, monkeypatch: pytest.
         return lambda batch: torch.where((batch[:, None] == rows).all(2).any(1), INVALID, answers(batch))
 
     beyond = without(n, n + 1, n + 3, n + 20)
-    assert_same(collected(scheduler(GOALS["radius"], batch_size, classify=beyond)), vote_by_vote("radius"))
+    assert_same(collected(scheduler(CRITERIA["radius"], batch_size, classify=beyond)), vote_by_vote("radius"))
     for number in (n - 1, 0):
         with pytest.raises(ClassifierError, match=rf"\d+ of \d+ in a batch without, first at image {INDICES[image]}\."):
-            collected(scheduler(GOALS["radius"], batch_size, classify=without(number, n + 2)))
+            collected(scheduler(CRITERIA["radius"], batch_size, classify=without(number, n + 2)))
 
 
 # ---- a budget --------------------------------------------------------------------------------------------------------
@@ -358,13 +365,15 @@ def test_answers_that_are_none(batch_size: int, depth: int, monkeypatch: pytest.
 
 def spent(name: str, budget: int | None, batch_size: int = 37, order: Sequence[int] = range(len(IMAGES))) -> Votes:
     indices = [INDICES[image] for image in order]
-    votes = scheduler(GOALS[name], batch_size).count(IMAGES[list(order)], indices, budget=budget)
+    criterion = CRITERIA[name]
+    ways = {} if budget is None else {"turns": partial(SharedBudget(CertifyRadii(0.0), budget).turns, criterion)}
+    votes = scheduler(criterion, batch_size).count(IMAGES[list(order)], indices, **ways)
     return dict(zip(indices, votes, strict=True))
 
 
 @pytest.mark.parametrize("name", ["radius", "winner"])
 def test_a_budget_is_never_exceeded_and_spent_where_it_decides(name: str) -> None:
-    goal, whole = GOALS[name], vote_by_vote(name)
+    criterion, whole = CRITERIA[name], vote_by_vote(name)
     needed = np.array([votes.sum() for votes in whole.values()])
     decided = []
     for budget in (1, 30, 200, 64 * len(IMAGES), 1250, int(needed.sum()) - 1):
@@ -373,7 +382,7 @@ def test_a_budget_is_never_exceeded_and_spent_where_it_decides(name: str) -> Non
         n = table.sum(-1)
         assert n.sum() == budget, "all of it is spent where it does not suffice"
         assert (n <= needed).all()
-        ended = goal.ended(table)
+        ended = criterion.ended(table)
         np.testing.assert_array_equal(ended, n == needed)
         for index, votes, done in zip(found, table, ended, strict=True):
             assert not done or (votes == whole[index]).all()
@@ -402,7 +411,7 @@ def test_surplus_votes_in_the_record_are_caught(monkeypatch: pytest.MonkeyPatch)
     """The votes at the end of the span, not at the stop."""
     monkeypatch.setattr(Scheduler, "_look", mutated(Scheduler._look, "votes[min(stop[i], last[i])]", "votes[last[i]]"))
     with pytest.raises(AssertionError):
-        test_votes_do_not_depend_on_the_batch_size("precision", 37)
+        test_votes_do_not_depend_on_the_batch_size("relative error", 37)
     with pytest.raises(AssertionError):
         test_votes_do_not_depend_on_the_batch_size("radius", 256)
 
@@ -415,7 +424,7 @@ def test_a_class_chosen_by_votes_to_come_is_caught(monkeypatch: pytest.MonkeyPat
         "np.where(self._ended(votes, until) & (votes.argmax(1) == np.repeat(votes[first + counts - 1].argmax(1), counts)),",
     )
     monkeypatch.setattr(Scheduler, "_look", ahead)
-    assert any(fails(test_votes_do_not_depend_on_the_batch_size, name, 10_000) for name in GOALS)
+    assert any(fails(test_votes_do_not_depend_on_the_batch_size, name, 10_000) for name in CRITERIA)
 
 
 def test_samples_numbered_from_0_after_a_resume_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,8 +450,8 @@ def test_faults_of_the_account_are_caught(old: str, new: str, depth: int, monkey
 
 
 def test_a_batch_that_is_counted_though_it_did_not_fit_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = "self._shrunk(self._size); waiting[0][0].drawn += waiting[0][1]"
-    launch = mutated(Scheduler._launch, "self._shrunk(self._size)", counted)
+    counted = "self._batch.halve(error); waiting[0][0].drawn += waiting[0][1]"
+    launch = mutated(Scheduler._launch, "self._batch.halve(error)", counted)
     monkeypatch.setattr(Scheduler, "_launch", launch)
     with pytest.raises(AssertionError):
         test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(0, monkeypatch)
@@ -450,6 +459,7 @@ def test_a_batch_that_is_counted_though_it_did_not_fit_is_caught(monkeypatch: py
 
 def test_a_budget_that_charges_the_whole_turn_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     charged = "budget -= int((until - n)[: len(sure)].sum())"
-    monkeypatch.setattr(Scheduler, "count", mutated(Scheduler.count, "budget -= int(votes.sum() - before)", charged))
+    turns = mutated(SharedBudget.turns, "budget -= int(votes.sum() - before)", charged)
+    monkeypatch.setattr(SharedBudget, "turns", turns)
     with pytest.raises(AssertionError):
         test_a_budget_is_never_exceeded_and_spent_where_it_decides("radius")

@@ -9,6 +9,16 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 from scipy.stats import binom
+from sequential_rules import (
+    FixedNumber,
+    JeffreysTest,
+    KrichevskyTrofimov,
+    OneLevelTest,
+    Stages,
+    UnionBound,
+    exact_law,
+    first_certifying,
+)
 
 from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.errors import InvalidInputError
@@ -16,14 +26,6 @@ from noiseproof.sequential import (
     CERTIFIED,
     FUTILE,
     UNDECIDED,
-    FixedSample,
-    JeffreysRule,
-    KrichevskyTrofimov,
-    Rule,
-    Stages,
-    UnionBound,
-    exact_law,
-    first_certifying,
     information_limit,
     log_evidence,
     log_threshold,
@@ -112,7 +114,7 @@ def test_p0_outside_its_domain(p0: float) -> None:
     with pytest.raises(InvalidInputError, match="p0 must be in"):
         log_evidence(np.array(3), np.array(1), p0)
     with pytest.raises(InvalidInputError, match="p0 must be in"):
-        JeffreysRule(p0, 0.001)
+        JeffreysTest(p0, 0.001)
     with pytest.raises(InvalidInputError, match=">= 0"):
         log_evidence(np.array(-1), np.array(1), 0.5)
 
@@ -147,7 +149,7 @@ def test_boundary_is_where_the_evidence_crosses(p0: float, alpha: float) -> None
 
 
 def test_decisions_are_comparisons() -> None:
-    rule = JeffreysRule(LEVELS[0], 0.001, beta=0.01, cap=1000)
+    rule = JeffreysTest(LEVELS[0], 0.001, beta=0.01, cap=1000)
     successes, n = np.array([22, 21, 21, 0, 100, 600, 999]), np.array([22, 21, 22, 22, 200, 1000, 1001])
     assert rule.decide(successes, n).tolist() == [
         CERTIFIED, UNDECIDED, UNDECIDED, FUTILE, FUTILE, FUTILE, FUTILE,
@@ -163,15 +165,15 @@ def test_decisions_are_comparisons() -> None:
 @pytest.mark.parametrize("p0", LEVELS)
 def test_error_of_the_first_kind(p0: float, alpha: float) -> None:
     """At p = p0 with a look after every vote to n = 20 000: below alpha, and not far below."""
-    law = exact_law(JeffreysRule(p0, alpha), p0, 20_000)
+    law = exact_law(JeffreysTest(p0, alpha), p0, 20_000)
     assert 0.5 * alpha < law.certified <= alpha
     assert law.lost < 1e-15
-    lower = exact_law(JeffreysRule(p0, alpha), 0.98 * p0, 5000).certified
+    lower = exact_law(JeffreysTest(p0, alpha), 0.98 * p0, 5000).certified
     assert lower < law.certified
 
 
 @dataclass(frozen=True)
-class Mutant(Rule):
+class Mutant(OneLevelTest):
     """Rules with a mistake, made from the right evidence."""
 
     kind: str
@@ -207,7 +209,7 @@ def test_mutants_are_caught(kind: str) -> None:
 def test_a_fixed_sample_bound_at_every_look_is_caught() -> None:
     """Clopper-Pearson at alpha after every vote: the mistake that all of this is there to avoid."""
 
-    class EveryLook(Rule):
+    class EveryLook(OneLevelTest):
         def certified_up_to(self, n: np.ndarray) -> np.ndarray:
             return np.array([int((binom.cdf(np.arange(m), m, 1 - LEVELS[0]) <= 0.05).sum()) - 1 for m in n])
 
@@ -219,7 +221,7 @@ def test_a_fixed_sample_bound_at_every_look_is_caught() -> None:
 
 @pytest.mark.parametrize("p0", LEVELS[:3])
 def test_giving_up_keeps_its_level_and_takes_no_soundness(p0: float) -> None:
-    rule, plain = JeffreysRule(p0, 0.001, beta=0.01), JeffreysRule(p0, 0.001)
+    rule, plain = JeffreysTest(p0, 0.001, beta=0.01), JeffreysTest(p0, 0.001)
     law = exact_law(rule, p0, 10_000)
     assert 0.3 * 0.01 < law.given_up <= 0.01
     assert law.certified <= exact_law(plain, p0, 10_000).certified <= 0.001
@@ -234,13 +236,13 @@ def test_giving_up_keeps_its_level_and_takes_no_soundness(p0: float) -> None:
 def test_giving_up_at_the_cap_costs_nothing() -> None:
     """Whoever cannot be certified by the cap, even if every vote to come succeeds, is given up: no certificate is lost."""
     p0, cap = LEVELS[1], 2000
-    capped, plain = JeffreysRule(p0, 0.001, cap=cap), JeffreysRule(p0, 0.001)
+    capped, plain = JeffreysTest(p0, 0.001, cap=cap), JeffreysTest(p0, 0.001)
     for p in (0.8, 0.86, 0.9):
         assert exact_law(capped, p, cap).certified == pytest.approx(exact_law(plain, p, cap).certified, rel=1e-12)
     last = int(plain.certified_up_to(np.array([cap]))[0])
     assert capped.decide(np.array([500 - last, 499 - last]), np.array([500, 500])).tolist() == [UNDECIDED, FUTILE]
     assert exact_law(capped, 0.7, cap).votes < 0.75 * cap
-    assert exact_law(JeffreysRule(p0, 0.001, cap=10), 1.0, 10).votes == 1.0
+    assert exact_law(JeffreysTest(p0, 0.001, cap=10), 1.0, 10).votes == 1.0
 
 
 # ---- votes -----------------------------------------------------------------------------------------------------------
@@ -251,7 +253,7 @@ def test_giving_up_at_the_cap_costs_nothing() -> None:
 )
 def test_expected_votes_are_near_the_information_limit(p0: float, p: float) -> None:
     cap, limit = 20_000, information_limit(p, p0, 0.001)
-    law = exact_law(JeffreysRule(p0, 0.001), p, cap)
+    law = exact_law(JeffreysTest(p0, 0.001), p, cap)
     assert law.certified > 1 - 1e-9
     assert 1.05 * limit < law.votes < 1.35 * limit
     others = [exact_law(rule, p, cap).votes for rule in (KrichevskyTrofimov(p0, 0.001), UnionBound(p0, 0.001))]
@@ -264,7 +266,7 @@ def test_expected_votes_are_near_the_information_limit(p0: float, p: float) -> N
 
 @pytest.mark.parametrize("p", [0.0, 0.3, 0.9, 1.0])
 def test_law_by_all_paths(p: float) -> None:
-    rule = JeffreysRule(0.4, 0.3, beta=0.3)
+    rule = JeffreysTest(0.4, 0.3, beta=0.3)
     n, certified, given_up, votes = 12, 0.0, 0.0, 0.0
     looks = np.arange(1, n + 1)
     most, least = rule.certified_up_to(looks), rule.given_up_from(looks)
@@ -286,10 +288,10 @@ def test_law_by_all_paths(p: float) -> None:
 # ---- what others do --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", [FixedSample, UnionBound, Stages, KrichevskyTrofimov])
+@pytest.mark.parametrize("rule", [FixedNumber, UnionBound, Stages, KrichevskyTrofimov])
 @pytest.mark.parametrize("p0", LEVELS[:3])
-def test_baselines_are_valid(rule: type[Rule], p0: float) -> None:
-    made = rule(p0, 0.05) if rule is not FixedSample else FixedSample(p0, 0.05, samples=3000)
+def test_baselines_are_valid(rule: type[OneLevelTest], p0: float) -> None:
+    made = rule(p0, 0.05) if rule is not FixedNumber else FixedNumber(p0, 0.05, samples=3000)
     cap = 11_100 if rule is Stages else 3000
     assert 0.0 < exact_law(made, p0, cap).certified <= 0.05
 
@@ -299,7 +301,7 @@ def test_baselines_ask_for_clopper_pearson_above_p0(p0: float) -> None:
     n = 1000
     failures = np.arange(n)
     lower = clopper_pearson_lower(n - failures, np.full(n, n), 0.001)
-    most = FixedSample(p0, 0.001, samples=n).certified_up_to(np.array([n - 1, n]))
+    most = FixedNumber(p0, 0.001, samples=n).certified_up_to(np.array([n - 1, n]))
     assert most.tolist() == [-1, int((lower >= p0).sum()) - 1]
     staged = Stages(p0, 0.004, sizes=(10, n, 50, 60)).certified_up_to(np.array([10 + n]))
     assert staged[0] == most[1]
@@ -358,4 +360,4 @@ def test_thresholds() -> None:
     assert log_threshold(0.5, 0.01, every_class=True) == pytest.approx(math.log(200))
     assert log_threshold(LEVELS[0], 0.001, every_class=True) == pytest.approx(math.log(1000) + 0.0011, abs=1e-4)
     with pytest.raises(InvalidInputError, match=r"p0 must be in \[0\.5, 1\)"):
-        JeffreysRule(0.4, 0.001, every_class=True)
+        JeffreysTest(0.4, 0.001, every_class=True)

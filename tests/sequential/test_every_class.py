@@ -6,19 +6,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scipy.special import ndtr
+from sequential_rules import JeffreysTest, exact_law
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.sequential import (
     AnytimeSinglePhase,
-    JeffreysRule,
-    exact_law,
+    TopClass,
     log_evidence,
     log_threshold,
     lower_bound,
     most_failures,
     rest_bound,
-    winner_certain,
-    winner_votes_needed,
+    top_class_certain,
 )
 
 Claims = Callable[[np.ndarray], np.ndarray]
@@ -109,7 +108,7 @@ def test_a_class_chosen_by_its_own_votes_needs_the_correction() -> None:
 def test_two_classes_over_a_long_run(p0: float, p: tuple[float, float]) -> None:
     """k = 2 to n = 5000: each class by the law of one; their sum bounds the union."""
     alpha = 0.001
-    rule = JeffreysRule(p0, alpha, every_class=True)
+    rule = JeffreysTest(p0, alpha, every_class=True)
     total = sum(exact_law(rule, own, 5000).certified for own in p)
     assert total <= alpha
     if max(p) == p0:
@@ -122,7 +121,7 @@ def test_bounds_of_the_proof(p0: float, alpha: float) -> None:
     """g(1/2) <= c/T, and g(p)/p does not decrease on [0, 1/2]."""
     level = log_threshold(p0, alpha, every_class=True)
     c = math.expm1(level + math.log(alpha))
-    rule = JeffreysRule(p0, alpha, every_class=True)
+    rule = JeffreysTest(p0, alpha, every_class=True)
     half = exact_law(rule, 0.5, 5000).certified
     assert half <= c * math.exp(-level)
     shares = [exact_law(rule, p, 3000).certified / p for p in (0.1, 0.2, 0.3, 0.4, 0.45, 0.5)]
@@ -150,7 +149,7 @@ def test_ten_classes_by_simulation() -> None:
 def test_giving_up_on_the_leader_spares_the_certifiable(k: int) -> None:
     """The leader alone is asked; a class with p > p0 is given up with probability <= beta although the leader may vary."""
     p0, beta = 0.8, 0.2
-    rule = JeffreysRule(p0, 0.001, every_class=True, beta=beta)
+    rule = JeffreysTest(p0, 0.001, every_class=True, beta=beta)
 
     def claims(votes: np.ndarray) -> np.ndarray:
         n = votes[0].sum()
@@ -175,7 +174,7 @@ def leader(votes: np.ndarray, claim: np.ndarray) -> np.ndarray:
 
 def winner(alpha: float) -> Claims:
     """A certain winner is claimed to be a most probable class."""
-    return lambda votes: leader(votes, np.where(winner_certain(votes, alpha), BEST, 0.0))
+    return lambda votes: leader(votes, np.where(top_class_certain(votes, alpha), BEST, 0.0))
 
 
 TIES = np.array(
@@ -194,11 +193,11 @@ def test_a_wrong_winner_is_never_certain(alpha: float) -> None:
 def test_wrong_winners_of_two_classes() -> None:
     """k = 2: at a near tie the error is that of one test of p = 1/2, below alpha and near it."""
     alpha = 0.05
-    rule = JeffreysRule(0.5, alpha)
+    rule = JeffreysTest(0.5, alpha)
     n = np.arange(1, 401)
     most = rule.certified_up_to(n)
     for look in (8, 50, 200):
-        named = winner_certain(np.stack([look - np.arange(look // 2), np.arange(look // 2)], axis=-1), alpha)
+        named = top_class_certain(np.stack([look - np.arange(look // 2), np.arange(look // 2)], axis=-1), alpha)
         assert named.sum() == most[look - 1] + 1
     assert 0.5 * alpha < exact_law(rule, 0.5, 5000).certified <= alpha
 
@@ -216,15 +215,15 @@ def test_winner_against_the_wrong_rival_is_caught() -> None:
 
 
 def test_clear_winners_are_named_soon() -> None:
-    assert winner_votes_needed(0.001, 2) == 12
+    assert TopClass(0.001, 100).votes_needed(2) == 12
     for k in (3, 10, 1000):
-        assert winner_votes_needed(0.001, k) <= 14
-        assert winner_certain(np.array([60, 10] + [1] * (k - 2)), 0.001)
-        assert not winner_certain(np.array([30, 28] + [1] * (k - 2)), 0.001)
+        assert TopClass(0.001, 100).votes_needed(k) <= 14
+        assert top_class_certain(np.array([60, 10] + [1] * (k - 2)), 0.001)
+        assert not top_class_certain(np.array([30, 28] + [1] * (k - 2)), 0.001)
     # pairs see what a majority does not: 300 of 1000 against 30 each
-    assert winner_certain(np.array([100] + [30] * 9), 0.001)
+    assert top_class_certain(np.array([100] + [30] * 9), 0.001)
     with pytest.raises(InvalidInputError, match="alpha"):
-        winner_certain(np.array([3, 1]), 1.0)
+        top_class_certain(np.array([3, 1]), 1.0)
 
 
 # ---- anytime radius --------------------------------------------------------------------------------------------------
@@ -284,7 +283,7 @@ def test_lower_bound_agrees_with_decisions() -> None:
     successes = rng.binomial(n, 0.86)
     for r in (0.5, 1.0, 2.0):
         p0 = float(ndtr(r))
-        certified = JeffreysRule(p0, 0.001).decide(successes, n) == 1
+        certified = JeffreysTest(p0, 0.001).decide(successes, n) == 1
         assert (certified == (lower_bound(successes, n, 0.001) >= p0)).all()
 
 

@@ -23,15 +23,16 @@ from noiseproof.sequential import (
     FUTILE,
     UNDECIDED,
     AheadOfAll,
+    CertifyRadii,
     Exceeds,
     Level,
     PairEvidence,
     fit_prior,
     lower_bound,
-    runner_up,
-    winner_certain,
+    pairwise,
+    rule_from,
+    top_class_certain,
 )
-from noiseproof.sequential.certify_radii import DecideRadii, procedure_from
 from sequential.test_every_class import ever
 
 SHIFTS = (0.0, 0.1, 0.3, 1.0, 2.633, 5.0, 7.0)
@@ -78,7 +79,7 @@ def expectations(logarithms: np.ndarray, t: float) -> tuple[mpmath.mpf, mpmath.m
     mpmath.mp.dps = 40
     factors = [[mpmath.exp(mpmath.mpf(float(value))) for value in column] for column in logarithms.T]
     largest = [mpmath.mpf(0)] * len(factors)
-    for u in [0.0, *runner_up._TANGENTS[1:].tolist(), *np.linspace(0.01, 5.0, 40).tolist()]:
+    for u in [0.0, *pairwise._TANGENTS[1:].tolist(), *np.linspace(0.01, 5.0, 40).tolist()]:
         a, b = (mpmath.ncdf(side * mpmath.mpf(t) - mpmath.mpf(u)) for side in (1, -1))
         for share in (1, mpmath.mpf("0.9")):
             p = (share * a, b, 1 - share * a - b)
@@ -213,7 +214,12 @@ def test_nothing_false_is_ever_certified(shifts: tuple[float, ...], alpha: float
 @pytest.mark.parametrize(
     ("shifts", "function", "old", "new"),
     [
-        ((0.0,), AheadOfAll.outcomes, "enough[enough] = winner_certain(votes[enough], _NAMING * self.alpha)", "pass"),
+        (
+            (0.0,),
+            AheadOfAll.outcomes,
+            "enough[enough] = top_class_certain(votes[enough], _NAMING * self.alpha)",
+            "pass",
+        ),
         ((0.8,), AheadOfAll._enough, "rival[more], (n - winner - rival)[more]", "0 * rival[more], (n - winner)[more]"),
         ((0.8,), AheadOfAll._enough, "(1.0 - _NAMING) * self.alpha", "4.0 * self.alpha"),
         ((0.8,), PairEvidence.log_alone, "math.log(_ALONE) + alone", "alone + 1.5"),
@@ -249,7 +255,7 @@ def test_decisions_by_their_definition(shifts: tuple[float, ...]) -> None:
     votes = np.array([v for v in itertools.product(range(41), repeat=3) if 1 <= sum(v) <= 40])
     outcomes = goal.outcomes(votes)
     n, ordered = votes.sum(-1), np.sort(votes, axis=-1)
-    sure = winner_certain(votes, 0.002)
+    sure = top_class_certain(votes, 0.002)
     for column, t in enumerate(shifts):
         sure &= PairEvidence(t).log(ordered[:, 2], ordered[:, 1], ordered[:, 0]) >= -math.log(0.098)
         upper = 1 - lower_bound(n - ordered[:, 2], n, 0.1)
@@ -316,9 +322,9 @@ def test_what_is_asked_wrongly() -> None:
     for shift in (-0.1, 8.5, math.nan, math.inf):
         with pytest.raises(InvalidInputError, match="t must be in"):
             AheadOfAll((shift,), 0.1, 0.1, 100)
-    for wrong in ({"alpha": 0.0}, {"beta": 1.0}, {"cap": 0}):
+    for wrong in ({"alpha": 0.0}, {"beta": 1.0}, {"max_samples": 0}):
         with pytest.raises(InvalidInputError):
-            AheadOfAll(**({"shifts": (0.1,), "alpha": 0.1, "beta": 0.1, "cap": 100} | wrong))  # type: ignore[arg-type]
+            AheadOfAll(**({"shifts": (0.1,), "alpha": 0.1, "beta": 0.1, "max_samples": 100} | wrong))  # type: ignore[arg-type]
 
 
 # ---- from radii ------------------------------------------------------------------------------------------------------
@@ -338,19 +344,18 @@ def test_from_images_to_certificates() -> None:
     alone, both = 0.2 * float(ndtri(1 - 2 * q)), 0.1 * float(ndtri(1 - 2 * q) - ndtri(q))
     assert both > 1.1 * alone
     radius = 0.5 * (alone + both)
-    found = smoothed.certify(image, radius=[0.1, radius, 1.2 * both], runner_up=True, samples=200_000)
+    rule = CertifyRadii([0.1, radius, 1.2 * both], runner_up=True, max_samples=200_000)
+    found = smoothed.certify(image, stop=rule)
     assert found.outcome is not None
     assert found.outcome.tolist() == [[CERTIFIED, CERTIFIED, FUTILE]]
     assert (found.prediction[0], found.radius[0]) == (0, radius)
     assert found.p2_upper[0] >= q, "what it says of the runner-up is true"
     assert found.p1_lower[0] <= 1 - 2 * q
-    single = smoothed.certify(image, radius=radius, samples=200_000)
+    single = smoothed.certify(image, stop=CertifyRadii(radius, max_samples=200_000))
     assert single.outcome is not None
     assert single.outcome.tolist() == [[FUTILE]]
     again = npf.SmoothedClassifier(slabs, Gaussian(0.2), 3, batch_size=77)
-    np.testing.assert_array_equal(
-        again.certify(image, radius=[0.1, radius, 1.2 * both], runner_up=True, samples=200_000).votes, found.votes
-    )
+    np.testing.assert_array_equal(again.certify(image, stop=rule).votes, found.votes)
 
 
 @given(st.floats(0.001, 8.0), st.floats(0.1, 2.0))
@@ -358,9 +363,9 @@ def test_a_radius_is_certified_only_where_the_certificate_has_it(ratio: float, s
     """The shift of a radius, on its boundary: the tight radius there is not below."""
     if ratio > 6.5:
         return
-    procedure = DecideRadii(Gaussian(sigma), ratio * sigma, alpha=0.001, runner_up=True)
-    assert isinstance(procedure.goal, AheadOfAll)
-    (t,) = procedure.goal.shifts
+    criterion = CertifyRadii(ratio * sigma, runner_up=True).under(Gaussian(sigma)).criterion
+    assert isinstance(criterion, AheadOfAll)
+    (t,) = criterion.shifts
     assert 0 <= t / ratio - 1 < 1e-9
     for u in (0.01, 0.3):
         p = boundary(t * (1 + 1e-9), u)
@@ -368,18 +373,16 @@ def test_a_radius_is_certified_only_where_the_certificate_has_it(ratio: float, s
 
 
 def test_it_is_read_back() -> None:
-    procedure = DecideRadii(Gaussian(0.5), [0.1, 0.3], alpha=0.01, runner_up=True)
-    spec = procedure.spec()
+    rule = CertifyRadii([0.1, 0.3], alpha=0.01, runner_up=True)
+    spec = rule.spec()
     assert spec["runner_up"] is True
-    assert "shifts" not in spec
-    again = procedure_from(Gaussian(0.5), json.loads(json.dumps(spec)))
-    assert isinstance(again, DecideRadii)
-    assert (again.goal, again.spec()) == (procedure.goal, spec)
-    assert "runner_up" not in DecideRadii(Gaussian(0.5), 0.1, alpha=0.01).spec()
-    needed = procedure.votes_needed(10)
+    assert rule_from(json.loads(json.dumps(spec))) == rule
+    assert "runner_up" not in CertifyRadii(0.1, alpha=0.01).spec()
+    test = rule.under(Gaussian(0.5))
+    needed = test.votes_needed(10)
     unanimous = np.zeros((2, 10), dtype=np.int64)
     unanimous[:, 3] = needed - 1, needed
-    assert procedure.read(unanimous).prediction.tolist() == [npf.ABSTAIN, 3]
+    assert test.certify(unanimous).prediction.tolist() == [npf.ABSTAIN, 3]
 
 
 PRIOR = fit_prior(np.array([90, 80]), np.array([100, 100]))
@@ -388,18 +391,19 @@ PRIOR = fit_prior(np.array([90, 80]), np.array([100, 100]))
 @pytest.mark.parametrize(
     ("noise", "asked", "match"),
     [
-        (Laplace(0.5), {"radius": 0.1}, "noise must be Gaussian noise, with runner_up"),
+        (Laplace(0.5), {}, "noise must be Gaussian noise, with runner_up"),
         (
             Gaussian(0.5),
-            {"radius": 0.1, "certificate": Renyi()},
+            {"certificate": Renyi()},
             r"certificate must be NeymanPearson\(\), with runner_up",
         ),
-        (Gaussian(0.5), {"radius": 0.1, "prior": PRIOR}, "prior must be left out with runner_up"),
-        (Gaussian(0.5), {"precision": 0.1}, "runner_up must be given with radius"),
-        (Gaussian(0.5), {}, "runner_up must be given with radius"),
-        (Gaussian(0.5), {"radius": 0.1, "samples": 3}, "samples must be"),
+        (Gaussian(0.5), {"prior": PRIOR}, "prior must be left out with runner_up"),
+        (Gaussian(0.5), {"max_samples": 3}, "max_samples must be"),
     ],
 )
 def test_where_it_means_nothing(noise: npf.noises.Noise, asked: dict[str, object], match: str) -> None:
     with pytest.raises(InvalidInputError, match=match):
-        npf.SmoothedClassifier(slabs, noise, 3).certify(np.full((1, 1), 0.5), runner_up=True, **asked)  # type: ignore[arg-type]
+        npf.SmoothedClassifier(slabs, noise, 3).certify(
+            np.full((1, 1), 0.5),
+            stop=CertifyRadii(0.1, runner_up=True, **asked),  # type: ignore[arg-type]
+        )

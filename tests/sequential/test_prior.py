@@ -8,13 +8,11 @@ import mpmath as mp
 import numpy as np
 import pytest
 from scipy.special import expit, ndtr
+from sequential_rules import JeffreysTest, exact_law, first_certifying
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.sequential import (
     FittedPrior,
-    JeffreysRule,
-    exact_law,
-    first_certifying,
     first_reaching,
     fit_prior,
     information_limit,
@@ -234,18 +232,18 @@ def test_a_wrong_prior_costs_no_more_than_the_share(p0: float) -> None:
     for given in priors_for(p0).values():
         first = first_certifying(p0, 0.001, failures, prior=given)
         assert (first <= first_reaching(p0, math.log(1000 / given.share) + 1e-12, failures)).all()
-        wrong = exact_law(JeffreysRule(p0, 0.001, prior=given), p, 4000)
-        assert wrong.votes <= exact_law(JeffreysRule(p0, 0.001 * given.share), p, 4000).votes + 1e-9
+        wrong = exact_law(JeffreysTest(p0, 0.001, prior=given), p, 4000)
+        assert wrong.votes <= exact_law(JeffreysTest(p0, 0.001 * given.share), p, 4000).votes + 1e-9
 
 
 def test_giving_up_is_that_of_jeffreys() -> None:
     n = np.arange(1, 400)
-    plain = JeffreysRule(0.7, 0.001, beta=0.01)
+    plain = JeffreysTest(0.7, 0.001, beta=0.01)
     assert (replace(plain, prior=LEARNED).given_up_from(n) == plain.given_up_from(n)).all()
-    capped = JeffreysRule(0.7, 0.001, cap=399, prior=LEARNED)
+    capped = JeffreysTest(0.7, 0.001, cap=399, prior=LEARNED)
     last = int(capped.certified_up_to(n)[-1])
     assert (capped.given_up_from(n)[:-1] == np.minimum(n + 1, last + 1)[:-1]).all()
-    assert last != JeffreysRule(0.7, 0.001, cap=399).certified_up_to(n)[-1]
+    assert last != JeffreysTest(0.7, 0.001, cap=399).certified_up_to(n)[-1]
 
 
 # ---- errors of the first kind ----------------------------------------------------------------------------------------
@@ -256,7 +254,7 @@ def test_giving_up_is_that_of_jeffreys() -> None:
 def test_error_of_the_first_kind(p0: float, alpha: float) -> None:
     """At p = p0 with a look after every vote: below alpha, and for the learned prior not far below."""
     for name, given in priors_for(p0).items():
-        rule = JeffreysRule(p0, alpha, prior=given)
+        rule = JeffreysTest(p0, alpha, prior=given)
         error = exact_law(rule, p0, 4000).certified
         assert error <= alpha, name
         assert error > 0.5 * alpha or name != "learned"
@@ -272,7 +270,7 @@ def test_more_than_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         return up, down, 2.0 * v
 
     monkeypatch.setattr(FittedPrior, "_ratios", heavy)
-    assert any(exact_law(JeffreysRule(p0, 0.05, prior=LEARNED), p0, 4000).certified > 0.05 for p0 in LEVELS)
+    assert any(exact_law(JeffreysTest(p0, 0.05, prior=LEARNED), p0, 4000).certified > 0.05 for p0 in LEVELS)
 
 
 @pytest.mark.parametrize("alpha", [0.3, 0.05])
@@ -302,7 +300,7 @@ def test_bounds_of_the_proof(p0: float, alpha: float) -> None:
         n_min = int(first_certifying(p0, alpha, np.array([0]), prior=given)[0])
         c = (2 * p0) ** -(n_min - 1)
         assert math.expm1(level + math.log(alpha)) == pytest.approx(c, rel=1e-6, abs=1e-14)
-        rule = JeffreysRule(p0, alpha, every_class=True, prior=given)
+        rule = JeffreysTest(p0, alpha, every_class=True, prior=given)
         half = exact_law(rule, 0.5, 1500).certified
         assert half <= c * math.exp(-level)
         shares = [exact_law(rule, p, 600).certified / p for p in (0.2, 0.35, 0.45, 0.5)]
@@ -350,8 +348,8 @@ def test_alike_images_cost_less() -> None:
     """All with p = .9: fitted on others, near the information limit."""
     p0, p = LEVELS[1], 0.9
     given = fit_prior(np.random.default_rng(0).binomial(1000, p, 200), np.full(200, 1000))
-    votes = exact_law(JeffreysRule(p0, 0.001, prior=given), p, 6000).votes
-    assert votes < 0.87 * exact_law(JeffreysRule(p0, 0.001), p, 6000).votes
+    votes = exact_law(JeffreysTest(p0, 0.001, prior=given), p, 6000).votes
+    assert votes < 0.87 * exact_law(JeffreysTest(p0, 0.001), p, 6000).votes
     assert votes < 1.05 * information_limit(p, p0, 0.001)
 
 
@@ -360,7 +358,7 @@ def test_weights_by_cost_beat_weights_by_frequency() -> None:
     p0, kinds = LEVELS[0], (0.75, 0.99)
     given = on(logit(0.75), logit(0.99))
     by_cost, by_frequency, jeffreys = (
-        sum(exact_law(JeffreysRule(p0, 0.001, prior=each), p, 6000).votes for p in kinds)
+        sum(exact_law(JeffreysTest(p0, 0.001, prior=each), p, 6000).votes for p in kinds)
         for each in (given, replace(given, cap=1), None)
     )
     assert by_cost < by_frequency < jeffreys

@@ -85,7 +85,7 @@ class Defence:
 
     def engine(self) -> dict[str, Any]:
         """Return what decides the votes beside classifier, noise and seed."""
-        return self._plain.classifier.runner.settings() if self._smoothed is None else self._smoothed.engine()
+        return self._plain.classifier.runner.settings() if self._smoothed is None else self._smoothed.counter.settings()
 
     @property
     def device(self) -> torch.device:
@@ -101,7 +101,7 @@ class Defence:
         if self._smoothed is None:
             self._plain.classifier.probe(images, self.batch_size or len(images))
         else:
-            self._smoothed.try_out(images)
+            self._smoothed.counter.try_out(images)
 
     @cached_property
     def _smoothed(self) -> SmoothedClassifier | None:

@@ -1,11 +1,13 @@
-"""How many images a batch has."""
+"""How many images a batch has, and that it has fewer when memory ends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-__all__ = ["default_batch_size"]
+from noiseproof.errors import OutOfMemoryError
+
+__all__ = ["BatchSize", "default_batch_size"]
 
 _PIXELS_PER_BATCH = 2**21
 _GPU_TIMES = 8
@@ -27,3 +29,28 @@ def default_batch_size(image_shape: Sequence[int], device: torch.device | None =
     times = _GPU_TIMES if device is not None and device.type == "cuda" else 1
     images = times * _PIXELS_PER_BATCH // max(1, int(np.prod(image_shape)))
     return int(np.clip(2 ** int(np.log2(max(1, images))), 32, 1024 * times))
+
+
+class BatchSize:
+    """The number of images in a batch, halved whenever a batch of that size does not fit the memory.
+
+    Args:
+        images: to begin with.
+        fixed: whether no other size is accepted.
+        told: called with every smaller size.
+    """
+
+    def __init__(self, images: int, *, fixed: bool = False, told: Callable[[int], None] = lambda _: None) -> None:
+        self.images = images
+        self._fixed, self._told = fixed, told
+
+    def halve(self, error: OutOfMemoryError) -> None:
+        """Go on with half the size, rounded up.
+
+        Raises:
+            OutOfMemoryError: the error, where the size is fixed or is one image already.
+        """
+        if self.images == 1 or self._fixed:
+            raise error
+        self.images = -(-self.images // 2)
+        self._told(self.images)

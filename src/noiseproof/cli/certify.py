@@ -200,10 +200,9 @@ def certify(
     selection, running = Selection(every, limit, part), Engine(device, precision, compiled, batch_size, profile)
     if stopping:
         from noiseproof.cli.jobs import UntilKnown
-        from noiseproof.cli.stopped import default_folder, parse_procedure, show_stopped_record
+        from noiseproof.cli.stopped import default_folder, parse_rule, show_stopped_record
 
-        procedure = parse_procedure(
-            subject.noise,
+        rule = parse_rule(
             radius,
             within,
             alpha=alpha,
@@ -212,14 +211,14 @@ def certify(
             certificate=way,
             runner_up=runner_up,
         )
-        job = UntilKnown(procedure, "certified" if radius is None else f"certified at {radius.split(',')[0]}")
+        job = UntilKnown(rule, "certified" if radius is None else f"certified at {radius.split(',')[0]}")
         place = out or default_folder(run, radius, within, runner_up=runner_up)
         stopped = count_votes(subject, place, selection, job, running, seed=seed)
         if _is_counted(stopped):
             show_stopped_record(stopped, radii=wanted, json=json)
             _say_next(stopped, json=json)
         return
-    from noiseproof.smoothing import DEFAULT_SAMPLES
+    from noiseproof.certified import DEFAULT_SAMPLES
 
     selecting = 100 if selection_samples is None else selection_samples  # kept for any bound of later
     chosen = names.bound(bound or names.BoundName.two_phase, selecting)

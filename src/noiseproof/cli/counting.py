@@ -115,7 +115,7 @@ def count_votes(
         parts=1 if selection.shard is None else selection.shard[1],
     )
     smoothed = SmoothedClassifier(classifier, noise, dataset.num_classes, device=where, batch_size=batch_size)
-    settings = replace(settings, engine=smoothed.engine())
+    settings = replace(settings, engine=smoothed.counter.settings())
     about = provenance(smoothed.classifier.device) | {DATA_IMAGES: len(dataset)}
     about |= {"training": subject.training} if subject.training else {}
     record = job.record.create(out, settings, about)
@@ -319,7 +319,7 @@ def _probe(smoothed: SmoothedClassifier, dataset: Dataset) -> None:
     """Try the classifier, and see that it is fed on the right scale: on images spread over the whole data set."""
     chosen = range(len(dataset))[:: max(1, len(dataset) // _PROBED)][:_PROBED]
     images = dataset.read(chosen)
-    size = smoothed.try_out(images)
+    size = smoothed.counter.try_out(images)
     if len(chosen) < _TELLING:
         return
     accuracy = require_right_scale(smoothed.classifier.reading("numpy"), images, dataset.labels[list(chosen)], size)

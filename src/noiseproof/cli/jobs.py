@@ -12,7 +12,7 @@ from noiseproof.runs.counts import count_into, plan
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential import TYPICAL_VOTES, decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.sequential.certify_radii import Procedure
+from noiseproof.sequential import StoppingRule
 from noiseproof.smoothing import SmoothedClassifier
 
 __all__ = ["FixedVotes", "Job", "RecordT", "UntilKnown"]
@@ -85,11 +85,11 @@ class UntilKnown(Job[SequentialRecord]):
     """As many votes as it takes.
 
     Attributes:
-        procedure: what is to be known.
+        rule: when sampling ends.
         watched: what is shown while deciding, such as "certified at 0.5".
     """
 
-    procedure: Procedure
+    rule: StoppingRule
     watched: str
     record = SequentialRecord
     votes = TYPICAL_VOTES
@@ -97,16 +97,17 @@ class UntilKnown(Job[SequentialRecord]):
 
     def plan(self, dataset: Dataset, smoothed: SmoothedClassifier, **choice: Any) -> Any:
         """Return the settings of the record."""
-        return plan_decision(dataset, smoothed, self.procedure, **choice)
+        return plan_decision(dataset, smoothed, self.rule, **choice)
 
-    def counting(self, images: int, noise: Noise) -> Counting:  # noqa: ARG002 - the procedure has its own
+    def counting(self, images: int, noise: Noise) -> Counting:
         """Show images decided, votes an image, and how many are certified."""
-        return Deciding(images, self.watched, self._certified)
+        test = self.rule.under(noise)
+
+        def certified(table: VoteTable) -> int:
+            return int((test.certify(table.votes).prediction == table.label).sum())
+
+        return Deciding(images, self.watched, certified)
 
     def fill(self, record: SequentialRecord, smoothed: SmoothedClassifier, dataset: Dataset, **ways: Any) -> list[int]:
         """Decide."""
         return decide_into(record, smoothed, dataset, **ways)
-
-    def _certified(self, table: VoteTable) -> int:
-        found = self.procedure.read(table.votes)
-        return int((found.prediction == table.label).sum())

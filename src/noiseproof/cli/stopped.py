@@ -13,16 +13,14 @@ from noiseproof.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from noiseproof.certificates import Certificate
-    from noiseproof.noises import Noise
     from noiseproof.reports.sequential import SequentialAnalysis
     from noiseproof.runs.sequential_records import SequentialRecord
-    from noiseproof.sequential.certify_radii import Procedure
+    from noiseproof.sequential import StoppingRule
 
-__all__ = ["as_stopped_data", "default_folder", "parse_procedure", "show_stopped", "show_stopped_record"]
+__all__ = ["as_stopped_data", "default_folder", "parse_rule", "show_stopped", "show_stopped_record"]
 
 
-def parse_procedure(
-    noise: "Noise",
+def parse_rule(
     radius: str | None,
     within: float | None,
     *,
@@ -31,28 +29,24 @@ def parse_procedure(
     cap: int | None,
     certificate: "Certificate",
     runner_up: bool,
-) -> "Procedure":
-    """Return the procedure that --radius or --within asks for.
+) -> "StoppingRule":
+    """Return the stopping rule that --radius or --within asks for.
 
     Raises:
         InvalidInputError: both are given, or one is outside its domain.
     """
-    from noiseproof.sequential.certify_radii import DEFAULT_BETA, DEFAULT_CAP, DecideRadii, KnowRadius
+    from noiseproof.sequential import CertifyRadii, EstimateRadius
 
-    common: dict[str, Any] = {
-        "alpha": alpha,
-        "beta": DEFAULT_BETA if beta is None else beta,
-        "cap": DEFAULT_CAP if cap is None else cap,
-        "certificate": certificate,
-    }
+    common: dict[str, Any] = {"alpha": alpha, "certificate": certificate}
+    common |= {name: value for name, value in (("beta", beta), ("max_samples", cap)) if value is not None}
     if radius is not None and within is not None:
         raise InvalidInputError(
             "--radius and --within", required="one of them", got="both", remedy="Decide radii, or measure the radius."
         )
     if radius is not None:
-        return DecideRadii(noise, parse_numbers(radius, "--radius", "0.5,1"), runner_up=runner_up, **common)
+        return CertifyRadii(parse_numbers(radius, "--radius", "0.5,1"), runner_up=runner_up, **common)
     assert within is not None  # noqa: S101 - one of them is given
-    return KnowRadius(noise, within, **common)
+    return EstimateRadius(within, **common)
 
 
 def default_folder(run: Path, radius: str | None, within: float | None, *, runner_up: bool) -> Path:
@@ -112,7 +106,7 @@ def show_stopped(analyses: "Sequence[SequentialAnalysis]") -> None:
     from noiseproof.reports import round_down
     from noiseproof.reports.analysis import exact, percent_down
     from noiseproof.reports.sequential import FIXED, LEANING
-    from noiseproof.sequential.certify_radii import KnowRadius
+    from noiseproof.sequential import EstimateRadius
 
     for analysis in analyses:
         planned, usage = len(analysis.record.settings.indices), analysis.usage
@@ -131,7 +125,7 @@ def show_stopped(analyses: "Sequence[SequentialAnalysis]") -> None:
         console.print(table)
         if analysis.runner_up:
             say("Decided by winner and runner-up.")
-        if isinstance(analysis.record.procedure, KnowRadius):
+        if isinstance(analysis.record.rule, EstimateRadius):
             say(f"Average certified radius {round_down(analysis.average_radius)}.")
         limit = "" if usage.over_limit is None else f", {usage.over_limit:.2f} x the information limit"
         say(

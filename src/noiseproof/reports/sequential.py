@@ -19,8 +19,7 @@ from noiseproof.reports.curves import COLOURS
 from noiseproof.reports.page import ReportFiles, about_run, render, write_files
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.sequential import CERTIFIED, FUTILE, UNDECIDED, Exceeds
-from noiseproof.sequential.certify_radii import DecideRadii
+from noiseproof.sequential import CERTIFIED, FUTILE, UNDECIDED, Exceeds, RadiiTest
 
 __all__ = [
     "FIXED",
@@ -134,7 +133,7 @@ def analyse_stopped(
         InvalidInputError: no record, both kinds, or radii for records that have their own.
         RunError: a record has no votes, or is damaged.
     """
-    deciding = {isinstance(record.procedure, DecideRadii) for record in records}
+    deciding = {isinstance(record.test, RadiiTest) for record in records}
     if len(deciding) != 1:
         raise InvalidInputError(
             "runs",
@@ -169,9 +168,9 @@ def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
         order = np.argsort(used, kind="stable")
         share = 100 * (np.arange(len(used)) + 1) / len(used)
         axes.step(share, used[order], where="mid", color=colour, linewidth=2, label=analysis.name)
-        procedure = analysis.record.procedure
-        if isinstance(procedure, DecideRadii):
-            limit = procedure.goal.limits(analysis.votes.votes)
+        test = analysis.record.test
+        if isinstance(test, RadiiTest):
+            limit = test.criterion.limits(analysis.votes.votes)
             label = "information limit, at the frequencies found" if number == 0 else None
             axes.step(share, np.sort(limit), where="mid", color=colour, linewidth=1, linestyle=":", label=label)
     axes.axhline(FIXED, color="0.4", linewidth=1, linestyle="--", label=f"{FIXED:,} votes for each")
@@ -201,7 +200,7 @@ def write_stopped_report(analyses: Sequence[SequentialAnalysis], out: Path) -> R
             svg=svg,
             fixed=FIXED,
             leaning=LEANING,
-            deciding=isinstance(analyses[0].record.procedure, DecideRadii),
+            deciding=isinstance(analyses[0].record.test, RadiiTest),
             tiles=[_tiles(analysis) for analysis in analyses],
             details=[_details(analysis) for analysis in analyses],
         ),
@@ -211,11 +210,11 @@ def write_stopped_report(analyses: Sequence[SequentialAnalysis], out: Path) -> R
 def _rows(
     record: SequentialRecord, votes: VoteTable, certified: Certified, radii: Sequence[float] | None
 ) -> tuple[Decided, ...]:
-    procedure, outcome = record.procedure, certified.outcome
-    assert outcome is not None  # noqa: S101 - every procedure gives it
+    test, outcome = record.test, certified.outcome
+    assert outcome is not None  # noqa: S101 - every sequential test gives it
     right = votes.votes.argmax(-1) == votes.label
-    if isinstance(procedure, DecideRadii):
-        shown, columns = procedure.radii, outcome
+    if isinstance(test, RadiiTest):
+        shown, columns = test.radii, outcome
     else:  # at every radius: the votes stopped for all of them
         widest = float(np.max(certified.radius, initial=0.0))
         shown = tuple(table_radii(widest) if radii is None else radii)
@@ -234,17 +233,17 @@ def _rows(
 
 
 def _usage(record: SequentialRecord, table: VoteTable) -> Usage:
-    used, procedure = table.votes.sum(-1), record.procedure
+    used, test = table.votes.sum(-1), record.test
     over, fixed = None, None
-    if isinstance(procedure, DecideRadii):
-        certified, limits = procedure.read(table.votes), procedure.goal.limits(table.votes)
-        assert certified.outcome is not None  # noqa: S101 - every procedure gives it
+    if isinstance(test, RadiiTest):
+        certified, limits = test.certify(table.votes), test.criterion.limits(table.votes)
+        assert certified.outcome is not None  # noqa: S101 - every sequential test gives it
         sure = (certified.outcome != UNDECIDED).all(-1) & np.isfinite(limits)
         over = float(used[sure].sum() / limits[sure].sum()) if sure.any() else None
         some = certified.prediction != ABSTAIN
-        if some.any() and isinstance(procedure.goal, Exceeds):
+        if some.any() and isinstance(test.criterion, Exceeds):
             top = table.votes[some].max(-1)
-            fixed = int(_votes_to_certify(top, used[some], certified.p1_lower[some], procedure.goal.alpha).max())
+            fixed = int(_votes_to_certify(top, used[some], certified.p1_lower[some], test.criterion.alpha).max())
     return Usage(
         total=int(used.sum()),
         mean=float(used.mean()),
@@ -277,7 +276,7 @@ def _votes_to_certify(
 def _tiles(analysis: SequentialAnalysis) -> list[dict[str, Any]]:
     votes, used = analysis.votes, analysis.votes.votes.sum(-1)
     outcome = analysis.certified.outcome
-    assert outcome is not None  # noqa: S101 - every procedure gives it
+    assert outcome is not None  # noqa: S101 - every sequential test gives it
     tiles = []
     for row in np.lexsort((votes.index, -used))[:_TILES]:
         prediction, label = int(analysis.certified.prediction[row]), int(votes.label[row])

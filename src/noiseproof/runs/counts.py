@@ -13,7 +13,7 @@ from jaxtyping import Float
 from noiseproof.data import Dataset
 from noiseproof.errors import RunError, require_count
 from noiseproof.models import model_digest
-from noiseproof.randomness import require_seed
+from noiseproof.randomness import Phase, require_seed
 from noiseproof.runs.fingerprint import ANSWERED, require_same_answers
 from noiseproof.runs.records import Record, RecordSettings, VoteTable, default_shard_size
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
@@ -76,10 +76,10 @@ def count_into(
             indices = record.shard_indices(shard)
             with watch.stage("reading"):
                 images = dataset.read(indices)
-            votes, selection = smoothed.count_phases(
+            phases = {Phase.SELECT: settings.selection_samples} if settings.selection_samples else {}
+            votes = smoothed.counter.count(
                 images,
-                samples=settings.samples,
-                selection_samples=settings.selection_samples,
+                phases | {Phase.CERTIFY: settings.samples},
                 seed=settings.seed,
                 indices=indices,
                 progress=progress,
@@ -89,12 +89,12 @@ def count_into(
                 table = VoteTable(
                     index=np.asarray(indices, dtype=np.int64),
                     label=dataset.labels[np.asarray(indices)],
-                    votes=votes,
-                    selection_votes=selection,
+                    votes=votes[Phase.CERTIFY],
+                    selection_votes=votes.get(Phase.SELECT),
                     thumbnails=[thumbnail(image) for image in images],
                 )
                 about = {
-                    "batch_size": smoothed.batch_size_for(images.shape[1:]),
+                    "batch_size": smoothed.counter.batch_size_for(images.shape[1:]),
                     "seconds": round(time.perf_counter() - begun, 3),
                     "written": datetime.now(UTC).isoformat(timespec="seconds"),
                     "device": device_name(smoothed.classifier.device),
@@ -148,7 +148,7 @@ def plan(
         stop=indices.stop,
         step=indices.step,
         shard_size=default_shard_size(samples, dataset.image_shape),
-        engine=smoothed.engine(),
+        engine=smoothed.counter.settings(),
     )
 
 
@@ -179,7 +179,7 @@ def require_the_recorded(
     """Raise RunError where votes would be recorded as something they are not; a callable's own digest is taken on trust."""
     found: dict[str, object] = {
         "noise": smoothed.noise.spec(),
-        "engine": smoothed.engine(),
+        "engine": smoothed.counter.settings(),
         "num_classes": smoothed.classifier.num_classes,
         "data": dataset.about(),
     }

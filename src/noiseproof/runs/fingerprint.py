@@ -55,7 +55,7 @@ def require_same_answers(
 
     Raises:
         RunError: the classifier answers differently than when the record was begun, or the file is damaged.
-        ClassifierError: see `SmoothedClassifier.try_out`.
+        ClassifierError: see `VoteCounter.try_out`.
     """
     labels, scores = _answers(smoothed, images)
     content = json.dumps({"labels": labels.tolist(), "scores": scores.round(6).tolist()})
@@ -109,7 +109,7 @@ def _kept(path: Path, least: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _answers(smoothed: SmoothedClassifier, images: Float[np.ndarray, "images *shape"]) -> tuple[np.ndarray, np.ndarray]:
     """Labels and best scores; scores are 0 for a classifier that gives labels."""
-    size = smoothed.try_out(images)
+    size = smoothed.counter.try_out(images)
     classifier = smoothed.classifier.reading("numpy")
     pixels, generator = torch.as_tensor(images), np.random.default_rng(0xA45)
 

@@ -53,7 +53,7 @@ class RecordSettings(ShardSettings):
         stop: index after the last.
         step: every how many images one is taken.
         shard_size: images per file.
-        engine: how the classifier ran and noise was drawn, `SmoothedClassifier.engine()`; None in records of format 1,
+        engine: how the classifier ran and noise was drawn, `VoteCounter.settings()`; None in records of format 1,
             which can be read and not continued.
     """
 

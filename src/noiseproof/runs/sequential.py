@@ -23,7 +23,7 @@ from noiseproof.runs.records import VoteTable, default_shard_size
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling.counts import Progress
 from noiseproof.sampling.scheduler import Arrival
-from noiseproof.sequential.certify_radii import Procedure, procedure_from
+from noiseproof.sequential import StoppingRule
 from noiseproof.smoothing import SmoothedClassifier
 from noiseproof.storage.provenance import device_name
 from noiseproof.storage.stopwatch import Stopwatch
@@ -43,7 +43,7 @@ _LEAST = 16
 def plan_decision(
     dataset: Dataset,
     smoothed: SmoothedClassifier,
-    procedure: Procedure,
+    rule: StoppingRule,
     *,
     model: dict[str, Any],
     seed: int = 0,
@@ -55,7 +55,7 @@ def plan_decision(
     Args:
         dataset: what is certified.
         smoothed: by what, with which noise.
-        procedure: what is to be decided; under this noise, whatever it was made for.
+        rule: when sampling ends, and what the votes then prove.
         model: name and digest of the classifier, for the record.
         seed: key of the noise.
         every: takes every n-th image, spread over the data set.
@@ -67,22 +67,21 @@ def plan_decision(
     require_seed(seed)
     for name, value in {"every": every, "limit": 1 if limit is None else limit}.items():
         require_count(name, value, 1, "Pass another one.")
-    procedure = procedure_from(smoothed.noise, procedure.spec())  # as who reads the record
-    goal = procedure.goal
-    require_enough_samples(goal.cap, procedure.votes_needed(dataset.num_classes), procedure.spec()["alpha"])
+    needed = rule.under(smoothed.noise).votes_needed(dataset.num_classes)
+    require_enough_samples(rule.max_samples, needed, rule.alpha, name="max_samples")
     indices = range(0, len(dataset), every)[:limit]
     return SequentialSettings(
         data=dataset.about(),
         model=dict(model),
         noise=smoothed.noise.spec(),
         num_classes=dataset.num_classes,
-        procedure=procedure.spec(),
+        procedure=rule.spec(),
         seed=int(seed),
         start=indices.start,
         stop=indices.stop,
         step=indices.step,
-        shard_size=max(_LEAST, default_shard_size(min(goal.cap, TYPICAL_VOTES), dataset.image_shape)),
-        engine=smoothed.engine(),
+        shard_size=max(_LEAST, default_shard_size(min(rule.max_samples, TYPICAL_VOTES), dataset.image_shape)),
+        engine=smoothed.counter.settings(),
     )
 
 
@@ -136,7 +135,9 @@ def decide_into(
             keep()
             kept = time.perf_counter()
 
-    scheduler = smoothed.scheduler(known, record.procedure.goal, seed=settings.seed, progress=drawn, stopwatch=watch)
+    scheduler = smoothed.counter.scheduler(
+        known, record.test.criterion, seed=settings.seed, progress=drawn, stopwatch=watch
+    )
 
     def keep() -> None:
         with watch.stage("writing"):
@@ -150,7 +151,7 @@ def decide_into(
                 on_image(int(departure.votes.sum()))
                 if shard is not None:
                     about = {
-                        "batch_size": smoothed.batch_size_for(shard.images.shape[1:]),
+                        "batch_size": smoothed.counter.batch_size_for(shard.images.shape[1:]),
                         "seconds": round(time.perf_counter() - shard.begun, 3),
                         "written": datetime.now(UTC).isoformat(timespec="seconds"),
                         "device": device_name(smoothed.classifier.device),

@@ -26,7 +26,7 @@ from noiseproof.errors import RunError
 from noiseproof.noises import Noise, from_spec
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix
-from noiseproof.sequential.certify_radii import Procedure, procedure_from
+from noiseproof.sequential import SequentialTest, StoppingRule, rule_from
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["SequentialRecord", "SequentialSettings"]
@@ -41,13 +41,13 @@ class SequentialSettings(ShardSettings):
         model: name and digest of the classifier.
         noise: `Noise.spec()`.
         num_classes: k.
-        procedure: `Procedure.spec()`: radii or a precision, alpha, beta, cap, certificate.
+        procedure: `StoppingRule.spec()`: radii or a precision, alpha, beta, cap, certificate.
         seed: key of the noise.
         start: index of the first image.
         stop: index after the last.
         step: every how many images one is taken.
         shard_size: images per file.
-        engine: how the classifier ran and noise was drawn, `SmoothedClassifier.engine()`.
+        engine: how the classifier ran and noise was drawn, `VoteCounter.settings()`.
     """
 
     data: Mapping[str, Any]
@@ -102,13 +102,18 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         return from_spec(self.settings.noise)
 
     @cached_property
-    def procedure(self) -> Procedure:
-        """When votes stop, and what they prove.
+    def rule(self) -> StoppingRule:
+        """When sampling ends, and what the votes then prove.
 
         Raises:
-            InvalidInputError: the settings name no procedure.
+            InvalidInputError: the settings name no stopping rule.
         """
-        return procedure_from(self.noise, self.settings.procedure)
+        return rule_from(self.settings.procedure)
+
+    @cached_property
+    def test(self) -> SequentialTest:
+        """The rule under the noise of the record."""
+        return self.rule.under(self.noise)
 
     def read(self) -> VoteTable:
         """Read all votes that are there; an interrupted record gives the shards that are whole.
@@ -127,7 +132,7 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
 
     def certify(self, table: VoteTable) -> Certified:
         """Return what the votes prove."""
-        return self.procedure.read(table.votes)
+        return self.test.certify(table.votes)
 
     def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
         """Write the votes of one shard, whole or not at all, and remove what was kept of it before.
@@ -201,9 +206,9 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
 
     def _table(self, shard: int, rows: pa.Table) -> VoteTable:  # noqa: ARG002 - every shard is checked alike
         votes = as_counts(rows["votes"], self.settings.num_classes)
-        if (votes < 0).any() or (votes.sum(-1) > self.procedure.goal.cap).any() or (votes.sum(-1) == 0).any():
+        if (votes < 0).any() or (votes.sum(-1) > self.test.criterion.max_samples).any() or (votes.sum(-1) == 0).any():
             raise ValueError("votes that are no counts, or more than the cap")
-        if not self.procedure.goal.ended(votes).all():
+        if not self.test.criterion.ended(votes).all():
             raise ValueError("votes that do not stop there")
         return VoteTable(
             index=rows["index"].to_numpy(),

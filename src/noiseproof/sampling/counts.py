@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from noiseproof.classifiers.base import INVALID
+from noiseproof.classifiers.batching import BatchSize
 from noiseproof.classifiers.runners import memory_named
 from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.randomness import Phase
@@ -31,12 +32,10 @@ def count_votes(
     num_classes: int,
     samples: Mapping[Phase, int],
     indices: Sequence[int],
-    batch_size: int,
-    fixed_batch_size: bool = False,
+    batch: BatchSize,
     channels_last: bool = False,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
-    shrunk: Callable[[int], None] = lambda _: None,
 ) -> dict[Phase, Int[np.ndarray, "images {num_classes}"]]:
     """Count how often each class is the answer to an image plus noise.
 
@@ -53,12 +52,10 @@ def count_votes(
         num_classes: k.
         samples: votes per image of each phase, 1 or more; phases share no noise.
         indices: the key of each image's noise, usually its index in the data set.
-        batch_size: rows per call of `classify`.
-        fixed_batch_size: whether `classify` takes no other size.
+        batch: rows per call of `classify`.
         channels_last: whether batches of pictures lie channels-last in memory.
         progress: told of every batch.
         stopwatch: charged with the stages noise, network and counting.
-        shrunk: told of a smaller batch size.
 
     Raises:
         ClassifierError: some noisy images got no valid label; says how many, and of which images.
@@ -68,17 +65,13 @@ def count_votes(
     columns = num_classes + 1  # column 0 collects INVALID = -1
     counts = torch.zeros(len(images) * len(plan.phases) * columns, dtype=torch.int64, device=images.device)
     queue = _Queue(images.device)
-    size = batch_size
     done = 0
     while done < plan.total:
-        rows = Rows(plan.spans(done, size), images.device)
+        rows, size = Rows(plan.spans(done, batch.images), images.device), batch.images
         try:
             labels = classify_rows(classify, images, sampler, rows, size, channels_last=channels_last, watch=watch)
-        except OutOfMemoryError:
-            if size == 1 or fixed_batch_size:
-                raise
-            size = -(-size // 2)
-            shrunk(size)
+        except OutOfMemoryError as error:
+            batch.halve(error)
             continue
         with watch.stage("counting"):
             cells = rows.each([plan.row(span) * columns for span in rows.spans]) + labels.to(images.device) + 1

@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from noiseproof.classifiers.base import INVALID
+from noiseproof.classifiers.batching import BatchSize
 from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.randomness import Phase
 from noiseproof.sampling.counts import Classify, Progress, classify_rows
 from noiseproof.sampling.sampler import Rows, Sampler, Span
-from noiseproof.sequential import Goal
+from noiseproof.sequential import Criterion
 from noiseproof.storage.stopwatch import Stopwatch
 
 __all__ = ["Arrival", "Departure", "Scheduler"]
@@ -27,9 +28,7 @@ _AHEAD = 16
 """An image of n votes is requested n / 16 more, if not more anyway: at most 6 % of its votes are drawn in vain, and an image
 that needs all votes gets them in some 130 turns."""
 
-
-_FIRST_TURN = 64
-"""Votes per image of the first turn in which a budget is spent."""
+Turns = Callable[[Int[np.ndarray, "images classes"]], Iterator[tuple[Int[np.ndarray, " rows"], int | None]]]
 
 
 @dataclass(frozen=True)
@@ -90,47 +89,40 @@ class Scheduler:
     Args:
         classify: maps a batch to labels, `INVALID` where there is none.
         sampler: adds the noise.
-        goal: when sampling ends.
+        criterion: when sampling ends.
         num_classes: k.
-        batch_size: rows per call of `classify`.
+        batch: rows per call of `classify`.
         device: where images are.
-        phase: what the votes are for.
-        fixed_batch_size: whether `classify` takes no other size.
         channels_last: whether batches of pictures lie channels-last in memory.
         progress: told of every batch: how many votes were drawn.
         stopwatch: charged with the stages noise, network and counting.
-        shrunk: told of a smaller batch size.
     """
 
     def __init__(
         self,
         classify: Classify,
         sampler: Sampler,
-        goal: Goal,
+        criterion: Criterion,
         *,
         num_classes: int,
-        batch_size: int,
+        batch: BatchSize,
         device: torch.device,
-        phase: Phase = Phase.CERTIFY,
-        fixed_batch_size: bool = False,
         channels_last: bool = False,
         progress: Progress | None = None,
         stopwatch: Stopwatch | None = None,
-        shrunk: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.goal, self.device = goal, device
+        self.criterion, self.device = criterion, device
         self.drawn = 0
         """Votes drawn so far, the surplus included."""
-        self._classify, self._sampler, self._phase = classify, sampler, phase
-        self._classes, self._size = num_classes, batch_size
-        self._fixed, self._channels_last = fixed_batch_size, channels_last
-        self._progress, self._watch, self._shrunk = progress, stopwatch or Stopwatch(), shrunk
+        self._classify, self._sampler = classify, sampler
+        self._classes, self._batch, self._channels_last = num_classes, batch, channels_last
+        self._progress, self._watch = progress, stopwatch or Stopwatch()
         self._slots: list[_Slot] = []
         self._under_way: deque[_Batch] = deque()
         self._window: Float[Tensor, "places *shape"] | None = None
         self._votes = np.zeros((0, num_classes), dtype=np.int64)
         self._free: list[int] = []
-        self._newcomer = int(goal.pending(np.zeros((1, num_classes), dtype=np.int64))[0])
+        self._newcomer = int(criterion.pending(np.zeros((1, num_classes), dtype=np.int64))[0])
 
     def run(self, arrivals: Iterator[Arrival], *, until: int | None = None) -> Iterator[Departure]:
         """Sample all images that arrive; each departs when the goal is met, in the order in which that happens.
@@ -158,41 +150,19 @@ class Scheduler:
         images: Float[Tensor, "images *shape"],
         indices: Sequence[int],
         *,
-        budget: int | None = None,
+        turns: Turns = lambda votes: iter([(np.arange(len(votes)), None)]),
     ) -> Int[np.ndarray, "images classes"]:
         """Sample images that are all at hand, and return their votes where they stopped.
-
-        A budget is spent in turns, in each of which undecided images double their votes: so those that are decided with
-        few are, before those that need many. Where it does not suffice for a turn, those expected to be decided first
-        come first (`Goal.distance`, then order). What it is spent on depends on the votes alone.
 
         Args:
             images: on the device of the classifier.
             indices: the key of each image's noise; all different.
-            budget: votes for all of them together; None for no limit. Votes drawn beyond a stop are not charged.
+            turns: from the table of votes, which goes on being filled, to which rows are sampled next, and up to how many
+                votes each (`StoppingRule.turns`).
         """
         votes = np.zeros((len(images), self._classes), dtype=np.int64)
-        if budget is None:
-            self._sample(images, indices, votes, np.arange(len(images)), None)
-            return votes
-        until = _FIRST_TURN
-        while budget > 0:
-            left = np.flatnonzero(~self.goal.ended(votes) & (votes.sum(-1) < until))
-            if not len(left):
-                if until >= self.goal.cap:
-                    break
-                until *= 2
-                continue
-            left = left[np.argsort(self.goal.distance(votes[left]), kind="stable")]
-            n = votes[left].sum(-1)
-            asked = np.cumsum(until - n)
-            sure = left[asked <= budget]  # whatever they stop at, the budget suffices
-            before = votes.sum()
-            if len(sure):
-                self._sample(images, indices, votes, sure, until)
-            else:  # the rest, for the first of them
-                self._sample(images, indices, votes, left[:1], int(n[0]) + budget)
-            budget -= int(votes.sum() - before)
+        for rows, until in turns(votes):
+            self._sample(images, indices, votes, rows, until)
         return votes
 
     def _sample(
@@ -220,7 +190,7 @@ class Scheduler:
 
     def _enqueue(self, arrivals: Iterator[Arrival], until: int | None) -> Iterator[Departure]:
         """Take images in until those on hand are requested some batches; those that are decided already depart at once."""
-        wanted = _BATCHES_WAITING * self._size * (1 + self._depth)
+        wanted = _BATCHES_WAITING * self._batch.images * (1 + self._depth)
         while (requested := sum(slot.requested for slot in self._slots)) < wanted:
             entered = [self._enter(arrival) for arrival in islice(arrivals, -((requested - wanted) // self._newcomer))]
             if not entered:
@@ -259,7 +229,7 @@ class Scheduler:
         return Departure(slot.index, self._votes[slot.place].copy())
 
     def _ended(self, votes: Int[np.ndarray, "rows classes"], until: int | None) -> Bool[np.ndarray, " rows"]:
-        ended = self.goal.ended(votes)
+        ended = self.criterion.ended(votes)
         return ended if until is None else np.asarray(ended | (votes.sum(-1) >= until))
 
     def _request(self, slots: list[_Slot], until: int | None) -> None:
@@ -268,17 +238,17 @@ class Scheduler:
             return
         votes = self._votes[[slot.place for slot in slots]]
         n = votes.sum(-1)
-        requested = np.maximum(self.goal.pending(votes), n // _AHEAD)
-        most = np.minimum(self.goal.cap, self.goal.cap if until is None else until) - n
+        requested = np.maximum(self.criterion.pending(votes), n // _AHEAD)
+        most = np.minimum(self.criterion.max_samples, self.criterion.max_samples if until is None else until) - n
         for slot, count in zip(slots, np.minimum(requested, most).tolist(), strict=True):
             slot.requested = count
 
     def _fill(self, until: int | None) -> list[tuple[_Slot, int]]:
         """Share out the next batch: first what is requested to images that await no answer, then whatever room is left."""
-        cap = self.goal.cap if until is None else min(until, self.goal.cap)
+        cap = self.criterion.max_samples if until is None else min(until, self.criterion.max_samples)
         awaiting = {slot for batch in self._under_way for slot in batch.slots}
         shares = dict.fromkeys(self._slots, 0)
-        room = self._size
+        room = self._batch.images
         for slot in self._slots:
             if slot not in awaiting:
                 shares[slot] = min(slot.requested, room)
@@ -295,7 +265,7 @@ class Scheduler:
 
     def _launch(self, waiting: list[tuple[_Slot, int]]) -> None:
         assert self._window is not None  # noqa: S101 - there are images
-        spans = [Span(slot.place, slot.index, self._phase, slot.drawn, count) for slot, count in waiting]
+        spans = [Span(slot.place, slot.index, Phase.CERTIFY, slot.drawn, count) for slot, count in waiting]
         rows = Rows(spans, self.device)
         try:
             labels = classify_rows(
@@ -303,15 +273,12 @@ class Scheduler:
                 self._window,
                 self._sampler,
                 rows,
-                self._size,
+                self._batch.images,
                 channels_last=self._channels_last,
                 watch=self._watch,
             )
-        except OutOfMemoryError:
-            if self._size == 1 or self._fixed:
-                raise
-            self._size = -(-self._size // 2)
-            self._shrunk(self._size)
+        except OutOfMemoryError as error:
+            self._batch.halve(error)
             return
         for slot, count in waiting:
             slot.drawn += count

@@ -1,50 +1,138 @@
-"""What every rule of stopping shares: votes so far, decided or not?"""
+"""What every stopping rule shares: its settings, the same rule under a noise, and the criterion that ends sampling."""
 
 import math
 from abc import ABC, abstractmethod
-from typing import final
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, final
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
-from noiseproof.errors import InvalidInputError
+from noiseproof.bounds.base import require_alpha
+from noiseproof.certified import Certified
+from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.noises import Noise
 
-__all__ = ["CERTIFIED", "FUTILE", "UNDECIDED", "Rule", "require_p0"]
+__all__ = [
+    "CERTIFIED",
+    "DEFAULT_MAX_SAMPLES",
+    "FUTILE",
+    "UNDECIDED",
+    "Criterion",
+    "SequentialTest",
+    "StoppingRule",
+    "leader_and_rest",
+    "require_beta",
+    "require_max_samples",
+    "require_p0",
+]
 
 CERTIFIED, UNDECIDED, FUTILE = 1, 0, -1
 
-Counts = Int[np.ndarray, "*batch"]
+DEFAULT_MAX_SAMPLES = 100_000
+"""What the literature spends on every image; here what the hardest image may take."""
+
+Table = Int[np.ndarray, "rows classes"]
+Counts = Int[np.ndarray, " rows"]
+Flags = Bool[np.ndarray, " rows"]
+Turn = tuple[Int[np.ndarray, " rows"], int | None]
 
 
-class Rule(ABC):
-    """Decides "p > p0" for one class by its votes: for every n, two numbers of failures (votes for any other class).
+class Criterion(ABC):
+    """When the votes of an image suffice: sampling ends at the first look at which they do, or at `max_samples` votes.
 
-    Certified where failures <= `certified_up_to`(n), given up where failures >= `given_up_from`(n). A wrong certificate
-    has probability at most alpha, whatever p <= p0 and whoever chooses when to look; giving up only takes certificates
-    away.
+    A function of one image's votes, looked at after numbers of votes that do not depend on anything else. So the stopping
+    time, and with it every outcome, is the same under any batching, order, sharding or resume.
     """
 
-    restarts: tuple[int, ...] = ()
-    """Numbers of votes after which failures are counted afresh: rules that do not use the votes of earlier stages."""
+    max_samples: int
+    """Votes per image after which sampling ends in any case."""
 
     @abstractmethod
-    def certified_up_to(self, n: Counts) -> Counts:
-        """Return the most failures among n votes that still certify; -1 where none do."""
+    def outcomes(self, votes: Table) -> Int[np.ndarray, "rows levels"]:
+        """Return CERTIFIED, FUTILE or UNDECIDED, one column for each statement that is tested."""
 
-    def given_up_from(self, n: Counts) -> Counts:
-        """Return the least failures among n votes that end the sampling without a certificate; n + 1: none do."""
-        return n + 1
+    @abstractmethod
+    def ended(self, votes: Table) -> Flags:
+        """Whether sampling ends at these votes; False between looks."""
+
+    @abstractmethod
+    def pending(self, votes: Table) -> Counts:
+        """Return a number of further votes, at least 1, before which sampling cannot end."""
+
+    @abstractmethod
+    def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
+        """Estimate how many further votes it takes: the order in which a budget is spent. It proves nothing."""
+
+    def votes_needed(self, num_classes: int) -> int:
+        """Return the smallest number of votes that certifies anything: unanimous ones. By bisection."""
+
+        def suffices(n: int) -> bool:
+            votes = np.zeros((1, num_classes), dtype=np.int64)
+            votes[0, 0] = n
+            return bool((self.outcomes(votes)[:, 0] == CERTIFIED).all())
+
+        high = 1
+        while not suffices(high):
+            high *= 2
+        return bisect_left(range(high), True, lo=high // 2 + 1, key=suffices)
+
+
+class SequentialTest(ABC):
+    """A stopping rule under a noise: when to stop, and what the votes prove at the stopping time."""
+
+    criterion: Criterion
+    """When to stop: all that a scheduler needs."""
+
+    @abstractmethod
+    def certify(self, votes: Table) -> Certified:
+        """Return what votes at their stopping time prove, with probability >= 1 - alpha per image."""
 
     @final
-    def decide(self, successes: Counts, n: Counts) -> Counts:
-        """Return `CERTIFIED`, `UNDECIDED` or `FUTILE` for `successes` votes out of n."""
-        if n.size and not ((successes >= 0).all() and (successes <= n).all()):
-            raise InvalidInputError(
-                "successes", required="between 0 and n", got="others", remedy="Pass the votes of one class."
-            )
-        failures = n - successes
-        futile = np.where(failures >= self.given_up_from(n), FUTILE, UNDECIDED)
-        return np.asarray(np.where(failures <= self.certified_up_to(n), CERTIFIED, futile))
+    def votes_needed(self, num_classes: int) -> int:
+        """Return the smallest number of votes that certifies anything: unanimous ones."""
+        return self.criterion.votes_needed(num_classes)
+
+
+@dataclass(frozen=True)
+class StoppingRule(ABC):
+    """The settings of a sequential test, without a noise: `SmoothedClassifier.certify(images, stop=rule)`.
+
+    Args:
+        alpha: failure probability per image, at all radii and all times together. 0.001 is the field's usual choice.
+        max_samples: votes per image at most.
+    """
+
+    alpha: float = field(default=0.001, kw_only=True)
+    max_samples: int = field(default=DEFAULT_MAX_SAMPLES, kw_only=True)
+
+    def __post_init__(self) -> None:
+        require_alpha(self.alpha)
+        require_max_samples(self.max_samples)
+
+    @abstractmethod
+    def under(self, noise: Noise) -> SequentialTest:
+        """Return the test that this rule is for votes counted under a noise.
+
+        Raises:
+            InvalidInputError: the rule means nothing under this noise.
+        """
+
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """Return the rule as plain data, for records; `rule_from` reads it."""
+
+    def turns(self, criterion: Criterion, votes: Table) -> Iterator[Turn]:  # noqa: ARG002 - a budget looks at them
+        """Yield which rows to sample next and up to how many votes each (None: to the end), given all votes so far."""
+        yield np.arange(len(votes)), None
+
+
+def leader_and_rest(votes: Table) -> tuple[Counts, Counts]:
+    """Return the votes of the class with most, and those of all others."""
+    most = votes.max(-1)
+    return most, votes.sum(-1) - most
 
 
 def require_p0(p0: float, *, least: float = 0.0) -> None:
@@ -56,3 +144,19 @@ def require_p0(p0: float, *, least: float = 0.0) -> None:
             got=repr(p0),
             remedy="p0 = Phi(r / sigma) for a radius r and Gaussian noise.",
         )
+
+
+def require_beta(beta: float) -> None:
+    """Raise `InvalidInputError` unless beta is in (0, 1)."""
+    if not 0.0 < beta < 1.0:
+        raise InvalidInputError(
+            "beta",
+            required="a probability in the open interval (0, 1)",
+            got=repr(beta),
+            remedy="0.001 gives up one in a thousand images that could be certified.",
+        )
+
+
+def require_max_samples(max_samples: int) -> None:
+    """Raise `InvalidInputError` unless it is an integer of at least 1."""
+    require_count("max_samples", max_samples, 1, "It is the largest number of votes for an image.")

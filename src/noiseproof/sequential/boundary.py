@@ -2,105 +2,20 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from noiseproof.bounds.base import require_alpha
-from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.sequential.base import Rule, require_p0
+from noiseproof.errors import InvalidInputError
+from noiseproof.sequential.base import require_p0
 from noiseproof.sequential.e_process import rounded_down
 from noiseproof.sequential.prior import FittedPrior
 
-__all__ = ["JeffreysRule", "first_certifying", "first_reaching", "log_threshold", "most_failures"]
+__all__ = ["Boundary", "first_reaching", "log_threshold", "most_failures"]
 
 Counts = Int[np.ndarray, "*batch"]
 Reals = Float[np.ndarray, "*batch"]
 Rows = Int[np.ndarray, " some"]
-
-
-@dataclass(frozen=True)
-class JeffreysRule(Rule):
-    """Certify "p > p0" as soon as W(A, f; p0) >= 1/alpha; give up as soon as the mirrored evidence reaches 1/beta.
-
-        certified: W(A, f; p0) >= T,   T = 1/alpha, or (1 + c)/alpha for every class at once (`log_threshold`);
-        given up:  W(f, A; 1 - p0) >= 1/beta, or f > what certifies at n = cap (even if every vote to come succeeded).
-
-    Sound with giving up, optional stopping and looks at any moments: the event "ever certified" only shrinks when
-    sampling ends for other reasons, and without them it has probability <= alpha for p <= p0 (`jeffreys`, 1).
-
-    Giving up a class with p >= p0 has probability <= beta (the same theorem with success and failure exchanged), over
-    and above reaching the cap. With several classes apply it to the class with most votes: the mirrored evidence
-    decreases with A, so when it reaches 1/beta for the leader it does so for every class, also for the one with p > p0;
-    the probability of giving up an image that has such a class is <= beta without a factor for the classes.
-
-    Two numbers of failures for every n, so that a look at votes is two comparisons. They are computed when asked for and
-    nothing is stored: a scheduler asks for the n at which it looks, all images at once.
-
-    Args:
-        p0: the probability to exceed; Phi(r / sigma) for a radius r and Gaussian noise.
-        alpha: probability of a wrong certificate.
-        every_class: whether the class is the one with most votes so far (p0 >= 1/2), or was fixed before.
-        beta: probability of giving up although p >= p0; None never gives up before the cap.
-        cap: votes after which sampling ends anyway; None for no such number.
-        prior: weights learned from other images, for the evidence that certifies; giving up stays with Jeffreys' weights.
-    """
-
-    p0: float
-    alpha: float
-    every_class: bool = False
-    beta: float | None = None
-    cap: int | None = None
-    prior: FittedPrior | None = None
-
-    def __post_init__(self) -> None:
-        require_p0(self.p0, least=0.5 if self.every_class else 0.0)
-        require_alpha(self.alpha)
-        if self.beta is not None:
-            require_alpha(self.beta)
-        if self.cap is not None:
-            require_count("cap", self.cap, 1, "It is the largest number of votes for an image.")
-
-    def certified_up_to(self, n: Counts) -> Counts:
-        """Return the most failures among n votes that certify; -1 where none do, and beyond the cap."""
-        level = log_threshold(self.p0, self.alpha, every_class=self.every_class, prior=self.prior)
-        found = most_failures(n, self.p0, level, prior=self.prior)
-        return found if self.cap is None else np.where(n <= self.cap, found, -1)
-
-    def given_up_from(self, n: Counts) -> Counts:
-        """Return the least failures among n votes with which nothing is, or should be, hoped for."""
-        least = n + 1
-        if self.beta is not None:
-            # the mirror: A is to the evidence for p < p0 what f is to that for p > p0
-            most = most_failures(n, 1.0 - self.p0, -math.log(self.beta), q0=self.p0)
-            least = np.where(most >= 0, n - most, least)
-        if self.cap is not None:
-            last = int(self.certified_up_to(np.array([self.cap]))[0])
-            least = np.where(n >= self.cap, 0, np.minimum(least, last + 1))
-        return np.asarray(least)
-
-
-def first_certifying(
-    p0: float, alpha: float, failures: Counts, *, every_class: bool = False, prior: FittedPrior | None = None
-) -> Counts:
-    """Return the smallest n at which this many failures certify p > p0; strictly increasing in failures.
-
-    alpha = .001: r = .5 sigma 22, 32, 39, 46, 52, 58; sigma 47, 67, 82, 95, 108, 120; 2 sigma 351, 495, 605, 703.
-
-    Args:
-        p0: in (0, 1), or [1/2, 1) for every class at once.
-        alpha: probability of a wrong certificate.
-        failures: f >= 0.
-        every_class: as `JeffreysRule`.
-        prior: as `JeffreysRule`.
-
-    Raises:
-        InvalidInputError: p0 or alpha outside its domain, or failures below 0.
-    """
-    require_p0(p0, least=0.5 if every_class else 0.0)
-    require_alpha(alpha)
-    return first_reaching(p0, log_threshold(p0, alpha, every_class=every_class, prior=prior), failures, prior=prior)
 
 
 def log_threshold(p0: float, alpha: float, *, every_class: bool = False, prior: FittedPrior | None = None) -> float:
@@ -147,7 +62,7 @@ def most_failures(
         p0: in (0, 1).
         log_level: ln T > 0.
         q0: 1 - p0, where it is known to more digits.
-        prior: as `JeffreysRule`.
+        prior: weights learned from other images, for the evidence that certifies.
     """
     rest = 1.0 - p0 if q0 is None else q0
     evidence = rounded_down if prior is None else prior.rounded_down
@@ -174,7 +89,7 @@ def first_reaching(
         log_level: ln T > 0.
         failures: f >= 0; all at once costs little more than one.
         q0: 1 - p0, where it is known to more digits.
-        prior: as `JeffreysRule`.
+        prior: weights learned from other images, for the evidence that certifies.
 
     Raises:
         InvalidInputError: p0 or log_level outside its domain, or failures below 0.
@@ -199,6 +114,43 @@ def first_reaching(
         step[rows] *= 2.0
         high[rows] = low[rows] + step[rows]
     return np.asarray((failures.ravel() + _turn(enough, low, high)).reshape(failures.shape))
+
+
+class Boundary:
+    """The boundary of one level, {f: n from which f failures suffice}, tabulated as far as that is worth it.
+
+    Who samples asks for every n on the way, and is best served by a table. Who reads a record asks for the few at which
+    votes stopped, up to a million: these are found one by one, until as many have been asked for as the table would have.
+    """
+
+    def __init__(self, p0: float, q0: float, log_level: float, prior: FittedPrior | None) -> None:
+        self._p0, self._q0, self._log_level, self._prior = p0, q0, log_level, prior
+        self._steps = self._reach(0, 64)
+        self._asked = 0  # beyond the table
+
+    def most(self, n: Counts) -> Counts:
+        """Return the most failures among n votes that suffice, -1 where none do."""
+        largest, far = int(n.max(initial=0)), n >= self._steps[-1]
+        self._asked += len(np.unique(n[far]))
+        if self._asked >= (largest - self._steps[-1]) * self._q0:  # about as many steps are missing of the table
+            while self._steps[-1] <= largest:
+                self._extend()
+            far = np.zeros_like(far)
+        found = np.asarray(np.searchsorted(self._steps, n, side="right") - 1)
+        found[far] = most_failures(n[far], self._p0, self._log_level, q0=self._q0, prior=self._prior)
+        return found
+
+    def first(self, failures: Counts) -> Counts:
+        """Return the smallest n at which so many failures suffice."""
+        while len(self._steps) <= failures.max(initial=0):
+            self._extend()
+        return np.asarray(self._steps[failures])
+
+    def _extend(self) -> None:
+        self._steps = np.concatenate([self._steps, self._reach(len(self._steps), 2 * len(self._steps))])
+
+    def _reach(self, start: int, stop: int) -> Int[np.ndarray, " steps"]:
+        return first_reaching(self._p0, self._log_level, np.arange(start, stop), q0=self._q0, prior=self._prior)
 
 
 def _turn(value: Callable[[Reals, Rows], Reals], without: Reals, having: Reals) -> Int[np.ndarray, " n"]:

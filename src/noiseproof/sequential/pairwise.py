@@ -15,12 +15,19 @@ from jaxtyping import Bool, Float, Int, Num
 from scipy.special import log_ndtr, logsumexp, ndtr, ndtri, xlogy
 
 from noiseproof.bounds.base import require_alpha
-from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.sequential.base import CERTIFIED, FUTILE, UNDECIDED
+from noiseproof.errors import InvalidInputError
+from noiseproof.sequential.base import (
+    CERTIFIED,
+    FUTILE,
+    UNDECIDED,
+    Criterion,
+    require_beta,
+    require_max_samples,
+)
 from noiseproof.sequential.confidence_sequence import lower_bound
 from noiseproof.sequential.e_process import rounded_down
-from noiseproof.sequential.goal import Goal, looked_at, next_look, require_beta
-from noiseproof.sequential.top_class import winner_certain
+from noiseproof.sequential.looks import looked_at, next_look
+from noiseproof.sequential.top_class import top_class_certain
 
 __all__ = ["AheadOfAll", "PairEvidence"]
 
@@ -135,10 +142,10 @@ class PairEvidence:
 
 
 @dataclass(frozen=True)
-class AheadOfAll(Goal):
+class AheadOfAll(Criterion):
     """For every t, ascending: is Phi^-1(p_A) - Phi^-1(p_B) > 2t for the class A with most votes and every other B?
 
-        CERTIFIED: A is named by `winner_certain` at .02 alpha, and E >= 1/(.98 alpha) for A and the runner-up
+        CERTIFIED: A is named by `top_class_certain` at .02 alpha, and E >= 1/(.98 alpha) for A and the runner-up
             (`PairEvidence`), at this t and all smaller ones;
         FUTILE:  Phi^-1(upper bound of p_A at beta/2) - Phi^-1(lower bound of p_B at beta/(2(k - 1))) < 2t for the
             runner-up B, by confidence sequences;
@@ -160,18 +167,18 @@ class AheadOfAll(Goal):
         shifts: t = r / sigma, ascending.
         alpha: probability of a wrong certificate, per image.
         beta: probability, per image, of giving up although it could be certified; it never touches alpha.
-        cap: votes at most.
+        max_samples: votes per image at most.
     """
 
     shifts: tuple[float, ...]
     alpha: float
     beta: float
-    cap: int
+    max_samples: int
 
     def __post_init__(self) -> None:
         require_alpha(self.alpha)
         require_beta(self.beta)
-        require_count("cap", self.cap, 1, "It is the largest number of votes for an image.")
+        require_max_samples(self.max_samples)
         if not self.shifts or list(self.shifts) != sorted(set(self.shifts)):
             raise InvalidInputError(
                 "shifts",
@@ -196,7 +203,7 @@ class AheadOfAll(Goal):
             enough = certain & ahead
             enough[enough] = self._enough(evidence, winner[enough], rival[enough], n[enough])
             if not column:
-                enough[enough] = winner_certain(votes[enough], _NAMING * self.alpha)
+                enough[enough] = top_class_certain(votes[enough], _NAMING * self.alpha)
             certain = enough
             found[enough, column] = CERTIFIED
             found[~ahead, column] = np.where(
@@ -211,17 +218,17 @@ class AheadOfAll(Goal):
         found = looked.copy()
         if looked.any():
             found[looked] = ~self._open(votes[looked]).any(-1)
-        return np.asarray(found | (n >= self.cap))
+        return np.asarray(found | (n >= self.max_samples))
 
     def pending(self, votes: Table) -> Counts:
         """Return the votes up to the next look."""
         n = votes.sum(-1)
-        return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.cap - n, 1)))
+        return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.max_samples - n, 1)))
 
     def distance(self, votes: Table) -> Reals:
         """Estimate by ln(1/alpha) or ln(1/beta) over the divergence from the boundary, the t that takes longest."""
         n = votes.sum(-1)
-        return np.asarray(np.clip(self.limits(votes + 0.5) - n, 1.0, np.maximum(self.cap - n, 1)))
+        return np.asarray(np.clip(self.limits(votes + 0.5) - n, 1.0, np.maximum(self.max_samples - n, 1)))
 
     def limits(self, votes: Num[np.ndarray, "rows classes"]) -> Reals:
         """Return how many votes it takes at least, at the frequencies found: `information_limit` for this boundary."""
@@ -231,11 +238,7 @@ class AheadOfAll(Goal):
             wanted = np.where(evidence.holds(winner / n, rival / n), -math.log(self.alpha), -math.log(self.beta))
             with np.errstate(divide="ignore"):
                 longest = np.maximum(longest, wanted / evidence.divergence(winner / n, rival / n))
-        return np.asarray(np.minimum(longest, self.cap))
-
-    def spec(self) -> dict[str, Any]:
-        """Return shifts, alpha, beta and cap."""
-        return {"shifts": list(self.shifts), "alpha": self.alpha, "beta": self.beta, "cap": self.cap}
+        return np.asarray(np.minimum(longest, self.max_samples))
 
     def _open(self, votes: Table) -> Bool[np.ndarray, "rows levels"]:
         """Which t are undecided and could still be certified at the cap."""
@@ -243,8 +246,8 @@ class AheadOfAll(Goal):
         n, winner, rival = _counted(votes)
         for column, evidence in enumerate(self.evidence):
             rows = open_[:, column]
-            best = winner[rows] + np.maximum(self.cap - n[rows], 0)
-            open_[rows, column] = self._enough(evidence, best, rival[rows], np.maximum(n[rows], self.cap))
+            best = winner[rows] + np.maximum(self.max_samples - n[rows], 0)
+            open_[rows, column] = self._enough(evidence, best, rival[rows], np.maximum(n[rows], self.max_samples))
         return open_
 
     def _enough(self, evidence: PairEvidence, winner: Counts, rival: Counts, n: Counts) -> Flags:

@@ -1,18 +1,148 @@
-"""Sequential `predict`: is the class with most votes the most probable one, asked after every vote?"""
+"""Which class is the most probable one? The stopping rule of `SmoothedClassifier.predict`."""
 
 import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from scipy.special import logsumexp
 
 from noiseproof.bounds.base import Votes, require_alpha, require_votes
+from noiseproof.certified import ABSTAIN, Certified
+from noiseproof.noises import Noise
+from noiseproof.sequential.base import (
+    CERTIFIED,
+    UNDECIDED,
+    Criterion,
+    SequentialTest,
+    StoppingRule,
+    require_max_samples,
+)
+from noiseproof.sequential.boundary import Boundary
 from noiseproof.sequential.e_process import rounded_down
+from noiseproof.sequential.looks import looked_at, next_look
 
-__all__ = ["winner_certain", "winner_votes_needed"]
+__all__ = ["IdentifyTopClass", "TopClass", "TopClassTest", "top_class_certain"]
+
+Table = Int[np.ndarray, "rows classes"]
+Counts = Int[np.ndarray, " rows"]
+Flags = Bool[np.ndarray, " rows"]
 
 
-def winner_certain(votes: Votes, alpha: float) -> Bool[np.ndarray, "*batch"]:
+@dataclass(frozen=True)
+class IdentifyTopClass(StoppingRule):
+    """Stop when the class with most votes is certain to be the most probable one (`top_class_certain`), radius 0.
+
+    Args:
+        alpha: probability, per image, that a class is named which is not the most probable one.
+        max_samples: votes per image at most; only near-ties need many.
+
+    Raises:
+        InvalidInputError: alpha outside (0, 1), or max_samples no integer of at least 1.
+
+    Example:
+        >>> from noiseproof.noises import Gaussian
+        >>> IdentifyTopClass(alpha=0.001).under(Gaussian(0.25)).votes_needed(num_classes=10)
+        13
+    """
+
+    max_samples: int = field(default=10_000, kw_only=True)
+
+    def under(self, noise: Noise) -> "TopClassTest":  # noqa: ARG002 - the same under every noise
+        """Return the test; it is the same under every noise."""
+        return TopClassTest(TopClass(self.alpha, self.max_samples))
+
+    def spec(self) -> dict[str, Any]:
+        """Return alpha and the most samples."""
+        return {"winner": True, "alpha": self.alpha, "cap": self.max_samples}
+
+
+@dataclass(frozen=True)
+class TopClassTest(SequentialTest):
+    """`IdentifyTopClass` under a noise."""
+
+    criterion: "TopClass"
+
+    def certify(self, votes: Table) -> Certified:
+        """Return the class with most votes where it is certain, with radius 0; nothing is said of probabilities."""
+        outcome = self.criterion.outcomes(votes)
+        return Certified(
+            prediction=np.where(outcome[:, 0] == CERTIFIED, votes.argmax(-1), ABSTAIN),
+            radius=np.zeros(len(votes)),
+            p1_lower=np.zeros(len(votes)),
+            p2_upper=np.ones(len(votes)),
+            votes=votes,
+            selection_votes=None,
+            outcome=outcome,
+        )
+
+
+@dataclass(frozen=True)
+class TopClass(Criterion):
+    """Is the class with most votes the most probable one (`top_class_certain`)?
+
+    Args:
+        alpha: probability of naming a class that is not most probable, per image.
+        max_samples: votes per image at most.
+    """
+
+    alpha: float
+    max_samples: int
+
+    def __post_init__(self) -> None:
+        require_alpha(self.alpha)
+        require_max_samples(self.max_samples)
+
+    def certain(self, votes: Table) -> Flags:
+        """Whether the class with most votes is certain."""
+        ordered = np.partition(votes, -2, axis=-1)
+        winner, runner_up = ordered[..., -1], ordered[..., -2]
+        # necessary, and quick: the winner against the runner-up alone
+        found: Flags = runner_up <= self._pair(votes).most(winner + runner_up)
+        found[found] = top_class_certain(votes[found], self.alpha)
+        return found
+
+    def outcomes(self, votes: Table) -> Int[np.ndarray, "rows 1"]:
+        """Return CERTIFIED where the class with most votes is certain, else UNDECIDED."""
+        return np.where(self.certain(votes), CERTIFIED, UNDECIDED)[:, None]
+
+    def ended(self, votes: Table) -> Flags:
+        """Whether the winner is certain at a look, or the cap is reached."""
+        n = votes.sum(-1)
+        found = looked_at(n)
+        found[found] = self.certain(votes[found])
+        return np.asarray(found | (n >= self.max_samples))
+
+    def pending(self, votes: Table) -> Counts:
+        """Return the votes up to the next look at which the winner could be certain."""
+        ordered = np.partition(votes, -2, axis=-1)
+        pair = ordered[..., -1] + ordered[..., -2]
+        n = votes.sum(-1)
+        soonest = n + np.maximum(self._pair(votes).first(ordered[..., -2]) - pair, 1)
+        return np.asarray(np.clip(next_look(soonest) - n, 1, np.maximum(self.max_samples - n, 1)))
+
+    def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
+        """Estimate from the difference of the two shares."""
+        n = np.maximum(votes.sum(-1), 1)
+        ordered = np.partition(votes, -2, axis=-1) / n[:, None]
+        gap = np.maximum(ordered[..., -1] - ordered[..., -2], 1e-6)
+        left = -2.0 * math.log(self.alpha) * (ordered[..., -1] + ordered[..., -2]) / gap**2 - n
+        return np.asarray(np.clip(left, 1.0, np.maximum(self.max_samples - n, 1)))
+
+    def _pair(self, votes: Table) -> Boundary:
+        """The boundary of winner and runner-up alone."""
+        return self._pairs[votes.shape[-1] == 2]
+
+    @cached_property
+    def _pairs(self) -> tuple[Boundary, Boundary]:
+        """For more classes than two, and for two."""
+        more, two = (Boundary(0.5, 0.5, math.log(factor / self.alpha), None) for factor in (2.0, 1.0))
+        return more, two
+
+
+def top_class_certain(votes: Votes, alpha: float) -> Bool[np.ndarray, "*batch"]:
     """Whether argmax_j N_j is certain to be a most probable class: with probability >= 1 - alpha no other is ever named.
 
     With W(A, f) = W(A, f; 1/2) of `jeffreys`, winner i, runner-up r and k classes, it is certain when
@@ -50,14 +180,3 @@ def winner_certain(votes: Votes, alpha: float) -> Bool[np.ndarray, "*batch"]:
     pairs = logsumexp(rounded_down(rivals, against, 0.5), axis=-1) - math.log(k - 1)
     majority = rounded_down(winner, np.asarray(votes.sum(-1) - winner), 0.5)
     return np.asarray(np.maximum(pairs, majority) >= math.log(2.0 / alpha))
-
-
-def winner_votes_needed(alpha: float, num_classes: int) -> int:
-    """Return the smallest n for which unanimous votes are certain."""
-    n = 1
-    votes = np.zeros(num_classes, dtype=np.int64)
-    while True:
-        votes[0] = n
-        if winner_certain(votes, alpha):
-            return n
-        n += 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 from scipy.stats import binom
+from sequential_rules import JeffreysTest, first_certifying
 
 from mutation import fails, mutated
 from noiseproof.bounds import Interval, clopper_pearson_lower
@@ -18,24 +19,22 @@ from noiseproof.sequential import (
     FUTILE,
     UNDECIDED,
     AnytimeSinglePhase,
+    Criterion,
     Exceeds,
-    Goal,
-    IdentifyTopClass,
-    JeffreysRule,
     Level,
-    WithinPrecision,
-    first_certifying,
+    RelativeError,
+    TopClass,
     first_reaching,
     fit_prior,
     log_threshold,
     lower_bound,
-    winner_certain,
+    top_class_certain,
 )
 from noiseproof.sequential import (
     exceeds as rules,
 )
 from noiseproof.sequential.e_process import rounded_down
-from noiseproof.sequential.goal import looked_at, next_look
+from noiseproof.sequential.looks import looked_at, next_look
 from sequential.test_every_class import Claims, cases_near, ever_wrong, leader
 
 SIGMA, TWO_SIGMA = float(ndtr(1.0)), float(ndtr(2.0))
@@ -79,7 +78,7 @@ def test_decisions_vote_by_vote(p0: float, alpha: float, beta: float) -> None:
     futile = rounded_down(f, A, 1 - p0, q0=p0) >= -math.log(beta)
     assert not (sure & futile).any()
     np.testing.assert_array_equal(goal.outcomes(votes)[:, 0], np.where(sure, CERTIFIED, np.where(futile, FUTILE, 0)))
-    rule = JeffreysRule(p0, alpha, every_class=True, beta=beta, cap=200)
+    rule = JeffreysTest(p0, alpha, every_class=True, beta=beta, cap=200)
     np.testing.assert_array_equal(goal.ended(votes), rule.decide(A, A + f) != UNDECIDED)
 
 
@@ -99,7 +98,7 @@ def test_levels_keep_their_own_digits() -> None:
     """1 - p0 = 1e-12 is not what is left of a p0 in double precision."""
     goal = Exceeds((Level(1.0 - 1e-12, 1e-12),), 0.001, 0.001, 10**14)
     needed = int(first_reaching(1.0 - 1e-12, math.log(1000), np.array([0]), q0=1e-12)[0])
-    assert goal.votes_needed() == needed
+    assert goal.votes_needed(2) == needed
     assert abs(first_certifying(1.0 - 1e-12, 0.001, np.array([0]))[0] / needed - 1) > 1e-5
 
 
@@ -108,10 +107,9 @@ def test_what_is_learned_from_other_images() -> None:
     prior = fit_prior(rng.binomial(300, 0.9, 200), np.full(200, 300))
     goal = Exceeds((Level(SIGMA, 1 - SIGMA),), 0.01, 0.01, 200, prior)
     votes, A, f = all_pairs(200)
-    rule = JeffreysRule(SIGMA, 0.01, every_class=True, beta=0.01, cap=200, prior=prior)
+    rule = JeffreysTest(SIGMA, 0.01, every_class=True, beta=0.01, cap=200, prior=prior)
     np.testing.assert_array_equal(goal.ended(votes), rule.decide(A, A + f) != UNDECIDED)
-    assert goal.spec()["prior"] == prior.plain()
-    assert goal.votes_needed() != exceeds(SIGMA, alpha=0.01).votes_needed()
+    assert goal.votes_needed(2) != exceeds(SIGMA, alpha=0.01).votes_needed(2)
     with pytest.raises(InvalidInputError, match="prior must be with one radius; got 2 radii"):
         Exceeds((Level(0.5, 0.5), Level(SIGMA, 1 - SIGMA)), 0.01, 0.01, 200, prior)
 
@@ -120,7 +118,7 @@ def test_far_out() -> None:
     """Numbers are tabulated as they are asked for, in no particular order."""
     goal = exceeds(0.6, SIGMA, alpha=0.001, beta=0.01)
     rng = np.random.default_rng(0)
-    sure = goal._ladders[0][0]
+    sure = goal._boundaries[0][0]
     failures = np.arange(6000)
     first = sure.first(failures)
     np.testing.assert_array_equal(first, first_certifying(0.6, 0.001, failures, every_class=True))
@@ -134,7 +132,7 @@ def test_far_out() -> None:
     A = np.maximum(A, n - A)
     outcomes = goal.outcomes(np.stack([n - A, A], axis=-1))
     assert set(outcomes.ravel()) == {CERTIFIED, UNDECIDED, FUTILE}
-    rule = JeffreysRule(0.6, 0.001, every_class=True, beta=0.01)
+    rule = JeffreysTest(0.6, 0.001, every_class=True, beta=0.01)
     np.testing.assert_array_equal(outcomes[:, 0], rule.decide(A, n))
 
 
@@ -242,9 +240,9 @@ def test_what_could_be_certified_is_rarely_given_up(levels: tuple[float, ...], r
 # ---- when it ends ----------------------------------------------------------------------------------------------------
 
 
-def least_votes(goal: Goal, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def least_votes(goal: Criterion, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """All votes at which sampling goes on, and in how many more it can end, by all continuations."""
-    votes = np.concatenate([all_votes(n, classes) for n in range(goal.cap, -1, -1)])
+    votes = np.concatenate([all_votes(n, classes) for n in range(goal.max_samples, -1, -1)])
     ended = goal.ended(votes)
     least: dict[tuple[int, ...], int] = {}
     for row, out in zip(votes.tolist(), ended, strict=True):
@@ -254,16 +252,16 @@ def least_votes(goal: Goal, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return open_, np.array([least[tuple(row)] for row in open_.tolist()])
 
 
-SMALL: dict[str, tuple[Goal, int]] = {
+SMALL: dict[str, tuple[Criterion, int]] = {
     "one level": (exceeds(0.6, alpha=0.2, beta=0.2, cap=40), 3),
     "no giving up": (exceeds(0.6, alpha=0.2, beta=1e-9, cap=34), 3),
     "two classes": (exceeds(SIGMA, alpha=0.2, beta=0.2, cap=80), 2),
     "several levels": (exceeds(0.5, 0.6, SIGMA, alpha=0.3, beta=0.3, cap=40), 3),
     "a level out of reach": (exceeds(0.5, TWO_SIGMA, alpha=0.3, beta=0.05, cap=30), 3),
-    "winner of two": (IdentifyTopClass(0.1, 90, 2), 2),
-    "winner of three": (IdentifyTopClass(0.3, 34, 3), 3),
-    "precision": (WithinPrecision(0.5, 0.2, 0.2, 30, RADIUS), 3),
-    "precision of two": (WithinPrecision(0.4, 0.2, 0.2, 80, RADIUS), 2),
+    "winner of two": (TopClass(0.1, 90), 2),
+    "winner of three": (TopClass(0.3, 34), 3),
+    "precision": (RelativeError(0.5, 0.2, 0.2, 30, RADIUS), 3),
+    "precision of two": (RelativeError(0.4, 0.2, 0.2, 80, RADIUS), 2),
 }
 
 
@@ -284,23 +282,23 @@ def test_sampling_never_ends_before_what_is_pending(name: str) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_estimates_are_numbers_of_votes(name: str) -> None:
     goal, classes = SMALL[name]
-    for n in (0, 1, 7, goal.cap - 1, goal.cap):
+    for n in (0, 1, 7, goal.max_samples - 1, goal.max_samples):
         votes = all_votes(n, classes)
         distance = goal.distance(votes)
         assert (distance >= 1).all()
-        assert (distance <= max(goal.cap - n, 1)).all()
+        assert (distance <= max(goal.max_samples - n, 1)).all()
         assert (goal.pending(votes) >= 1).all()
-        assert goal.ended(votes).all() or n < goal.cap
+        assert goal.ended(votes).all() or n < goal.max_samples
         assert not goal.ended(votes).any() or n > 1
 
 
 def test_clear_images_come_first() -> None:
     """Of a level out of reach nothing is to be expected: it does not make an image a long one."""
     votes = np.array([[30, 10, 10], [28, 12, 10], [26, 14, 10]])
-    for goal in (exceeds(0.5, cap=5000), IdentifyTopClass(0.001, 5000, 3)):
+    for goal in (exceeds(0.5, cap=5000), TopClass(0.001, 5000)):
         distance = goal.distance(votes)
         assert (np.diff(distance) > 0).all(), goal
-    goal = WithinPrecision(0.1, 0.01, 0.01, 5000, RADIUS)
+    goal = RelativeError(0.1, 0.01, 0.01, 5000, RADIUS)
     reachable, both = exceeds(0.6, cap=1000), exceeds(0.6, TWO_SIGMA, beta=1e-60, cap=1000)
     votes = np.array([[150, 50, 0]])
     assert both.outcomes(votes)[0, 1] == UNDECIDED
@@ -322,7 +320,7 @@ def test_hopeless_images_end_before_the_cap() -> None:
 
 def test_a_cap_below_what_is_needed_ends_at_once() -> None:
     goal = exceeds(SIGMA, cap=46)
-    assert goal.votes_needed() == 47
+    assert goal.votes_needed(2) == 47
     assert goal.ended(np.zeros((1, 3), dtype=np.int64)).all()
     assert not exceeds(SIGMA, cap=47).ended(np.zeros((1, 3), dtype=np.int64)).any()
 
@@ -335,7 +333,7 @@ def test_a_level_far_out_of_reach_costs_nothing() -> None:
     for question in ("ended", "pending", "distance"):
         np.testing.assert_array_equal(getattr(goal, question)(votes), getattr(alone, question)(votes))
     assert goal.ended(votes).tolist() == [True, False, True, False, False]
-    assert len(goal._ladders[1][0]._steps) == 64
+    assert len(goal._boundaries[1][0]._steps) == 64
 
 
 # ---- looks -----------------------------------------------------------------------------------------------------------
@@ -380,26 +378,26 @@ def test_grid_of_looks() -> None:
 def test_quick_test_excludes_no_winner(alpha: float) -> None:
     rng = np.random.default_rng(0)
     for k in (2, 3, 10):
-        goal = IdentifyTopClass(alpha, 10**6, k)
+        goal = TopClass(alpha, 10**6)
         n = rng.integers(1, 400, 4000)
         tables = [rng.multinomial(n, share) for share in rng.dirichlet(np.ones(k), 5)]
         tables += [all_votes(look, k) for look in (1, 7, 30)] if k < 4 else []
         named = 0
         for votes in tables:
             found = goal.certain(votes)
-            np.testing.assert_array_equal(found, winner_certain(votes, alpha))
+            np.testing.assert_array_equal(found, top_class_certain(votes, alpha))
             named += found.sum()
             n_ = votes.sum(-1)
             np.testing.assert_array_equal(goal.ended(votes), found & (next_look(n_) == n_))
         assert 0 < named < sum(map(len, tables))
     assert goal.ended(np.zeros((2, k), dtype=np.int64)).tolist() == [False, False]
-    assert IdentifyTopClass(alpha, 20, 3).ended(np.array([[7, 7, 6], [7, 6, 6]])).tolist() == [True, False]
+    assert TopClass(alpha, 20).ended(np.array([[7, 7, 6], [7, 6, 6]])).tolist() == [True, False]
 
 
 # ---- a radius to some precision --------------------------------------------------------------------------------------
 
 
-PRECISION = WithinPrecision(0.6, 0.2, 0.05, 400, RADIUS)
+PRECISION = RelativeError(0.6, 0.2, 0.05, 400, RADIUS)
 LOOKS = [n for n in range(1, 400) if looked_at(np.array([n]))[0]] + [400]
 
 
@@ -413,8 +411,8 @@ def looks_at_precision() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray
 
 def test_precision_is_reached_where_it_ends() -> None:
     votes, ended, lower, upper = looks_at_precision()
-    precise = RADIUS(lower, 1 - lower) >= (1 - PRECISION.precision) * RADIUS(upper, 1 - upper)
-    np.testing.assert_array_equal(ended, precise | (votes.sum(-1) == PRECISION.cap))
+    precise = RADIUS(lower, 1 - lower) >= (1 - PRECISION.rtol) * RADIUS(upper, 1 - upper)
+    np.testing.assert_array_equal(ended, precise | (votes.sum(-1) == PRECISION.max_samples))
     assert ended[upper <= 0.5].all()
     between = np.concatenate([all_votes(n, 2) for n in range(1, 400) if n not in LOOKS])
     assert not PRECISION.ended(between).any()
@@ -431,8 +429,8 @@ def test_radius_where_it_stops_is_rarely_too_long(p: float) -> None:
         state = np.convolve(state, binom.pmf(np.arange(n - before + 1), n - before, p))  # by votes for the first class
         before, true = n, truth[votes.argmax(-1)]
         wrong += state[ended & (lower > 0.5) & (lower > true)].sum()
-        if n < PRECISION.cap:
-            short = RADIUS(lower, 1 - lower) < (1 - PRECISION.precision) * RADIUS(true, 1 - true)
+        if n < PRECISION.max_samples:
+            short = RADIUS(lower, 1 - lower) < (1 - PRECISION.rtol) * RADIUS(true, 1 - true)
             imprecise += state[ended & short].sum()
         else:
             capped = state.sum()
@@ -444,9 +442,9 @@ def test_radius_where_it_stops_is_rarely_too_long(p: float) -> None:
 
 
 def test_precision_outcomes() -> None:
-    goal = WithinPrecision(0.1, 0.001, 0.001, 10_000, RADIUS)
+    goal = RelativeError(0.1, 0.001, 0.001, 10_000, RADIUS)
     votes = np.array([[0, 0, 0], [1, 0, 0], [90, 5, 5], [20, 20, 20], [200, 200, 200]])
-    assert goal.outcomes(votes).tolist() == [UNDECIDED, UNDECIDED, CERTIFIED, UNDECIDED, FUTILE]
+    assert goal.outcomes(votes).tolist() == [[UNDECIDED], [UNDECIDED], [CERTIFIED], [UNDECIDED], [FUTILE]]
     assert goal.statement(votes).p1_lower[0] == 0
     assert goal.ended(votes).tolist() == [False, False, False, False, False]
     hopeless = np.array([[200, 200, 200 + extra] for extra in range(12)])
@@ -468,11 +466,11 @@ def test_precision_outcomes() -> None:
         ({"levels": (Level(0.6, 0.4), Level(0.6, 0.4))}, "Name every radius once"),
         ({"alpha": 1.0}, "alpha must be"),
         ({"beta": 0.0}, "beta must be"),
-        ({"cap": 0}, "cap must be an integer >= 1"),
+        ({"max_samples": 0}, "max_samples must be an integer >= 1"),
     ],
 )
 def test_arguments_outside_their_domain(change: dict[str, object], match: str) -> None:
-    good: dict[str, object] = {"levels": (Level(0.6, 0.4),), "alpha": 0.1, "beta": 0.1, "cap": 10}
+    good: dict[str, object] = {"levels": (Level(0.6, 0.4),), "alpha": 0.1, "beta": 0.1, "max_samples": 10}
     with pytest.raises(InvalidInputError, match=match):
         Exceeds(**good | change)  # type: ignore[arg-type]
 
@@ -481,16 +479,16 @@ def test_other_arguments_outside_their_domain() -> None:
     for p0 in (0.4, 1.0, float("nan")):
         with pytest.raises(InvalidInputError, match="p0 must be"):
             Level(p0, 1 - p0)
-    for precision in (0.0, 1.0, -0.1, float("nan")):
-        with pytest.raises(InvalidInputError, match="precision must be"):
-            WithinPrecision(precision, 0.1, 0.1, 10, RADIUS)
+    for rtol in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(InvalidInputError, match="rtol must be"):
+            RelativeError(rtol, 0.1, 0.1, 10, RADIUS)
     for alpha, cap in ((0.0, 10), (0.1, 0)):
         with pytest.raises(InvalidInputError):
-            WithinPrecision(0.1, alpha, 0.1, cap, RADIUS)
+            RelativeError(0.1, alpha, 0.1, cap, RADIUS)
         with pytest.raises(InvalidInputError, match="beta must be"):
-            WithinPrecision(0.1, 0.1, 1.0, 10, RADIUS)
+            RelativeError(0.1, 0.1, 1.0, 10, RADIUS)
         with pytest.raises(InvalidInputError):
-            IdentifyTopClass(alpha, cap, 3)
+            TopClass(alpha, cap)
 
 
 # ---- mutants: each must fail a test above ----------------------------------------------------------------------------
@@ -525,7 +523,7 @@ def test_a_class_chosen_by_votes_to_come_is_caught(monkeypatch: pytest.MonkeyPat
         most = votes[:, votes[-1].argmax()]
         return most, votes.sum(-1) - most
 
-    monkeypatch.setattr(rules, "_leader", ahead)
+    monkeypatch.setattr(rules, "leader_and_rest", ahead)
     with pytest.raises(AssertionError):
         test_decisions_vote_by_vote(0.6, 0.05, 0.3)
 
@@ -538,12 +536,12 @@ def test_evidence_of_futility_that_certifies_is_caught(monkeypatch: pytest.Monke
 
 def test_each_level_with_its_own_threshold_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """What suffices at a higher level alone is less than what several levels at once take."""
-    ladders = mutated(
-        Exceeds.__dict__["_ladders"].func,
-        "_Ladder(level.p0, level.q0, self._threshold, self.prior)",
-        "_Ladder(level.p0, level.q0, log_threshold(level.p0, self.alpha, every_class=True), self.prior)",
+    boundaries = mutated(
+        Exceeds.__dict__["_boundaries"].func,
+        "Boundary(level.p0, level.q0, self._threshold, self.prior)",
+        "Boundary(level.p0, level.q0, log_threshold(level.p0, self.alpha, every_class=True), self.prior)",
     )
-    monkeypatch.setattr(Exceeds, "_ladders", property(ladders))
+    monkeypatch.setattr(Exceeds, "_boundaries", property(boundaries))
     with pytest.raises(AssertionError):
         test_several_radii_share_the_threshold_of_the_smallest()
 
@@ -569,8 +567,8 @@ def test_hope_beyond_the_cap_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_quick_test_that_is_not_necessary_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = mutated(IdentifyTopClass.__dict__["_pair"].func, "else 2.0", "else 2.0 * (self.num_classes - 1)")
-    monkeypatch.setattr(IdentifyTopClass, "_pair", property(pair))
+    pairs = mutated(vars(TopClass)["_pairs"].func, "in (2.0, 1.0)", "in (4.0, 1.0)")
+    monkeypatch.setattr(TopClass, "_pairs", property(pairs))
     with pytest.raises(AssertionError):
         test_quick_test_excludes_no_winner(0.3)
 

@@ -1,5 +1,6 @@
 """From radii to levels, from votes that stopped to certificates, and `certify` with a radius or a precision."""
 
+import copy
 import fractions
 import inspect
 import json
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
+from sequential_rules import first_certifying
 
 import noiseproof as npf
 from mutation import fails, mutated
-from noiseproof.bounds import TwoPhase
+from noiseproof import smoothing
 from noiseproof.certificates import (
     Certificate,
     FDivergence,
@@ -33,17 +35,25 @@ from noiseproof.sequential import (
     CERTIFIED,
     FUTILE,
     UNDECIDED,
+    CertifyRadii,
+    EstimateRadius,
     IdentifyTopClass,
-    first_certifying,
+    Level,
+    RadiiTest,
+    SharedBudget,
+    StoppingRule,
     first_reaching,
     fit_prior,
+    level,
     log_threshold,
+    rule_from,
+    top_class_certain,
 )
 from noiseproof.sequential import certify_radii as stopping
 from noiseproof.sequential import (
     exceeds as rules,
 )
-from noiseproof.sequential.certify_radii import DecideRadii, KnowRadius, level, procedure_from, required_radii
+from noiseproof.sequential.certify_radii import required_radii
 
 SIGMA = 0.25
 GREY = np.full((1, 2), 0.5, dtype=np.float32)
@@ -117,7 +127,7 @@ def test_levels_of_looser_certificates_are_higher() -> None:
 
 
 def test_no_radius_at_all() -> None:
-    assert level(Gaussian(1.0), 0.0) == stopping.Level(0.5, 0.5)
+    assert level(Gaussian(1.0), 0.0) == Level(0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +171,7 @@ def test_radii_as_they_are_given() -> None:
         [[0.1, 0.2], [0.3]],
         True,
     ):
-        with pytest.raises(InvalidInputError, match="radius must be"):
+        with pytest.raises(InvalidInputError, match="radii must be"):
             plain(bad)
 
 
@@ -178,23 +188,23 @@ def test_radii_as_they_are_given() -> None:
 )
 def test_first_certifying_numbers_of_votes(r: float, fixed: list[int]) -> None:
     """`fixed`: of a class that was fixed before. For whichever class leads, the same or the next number."""
-    procedure = DecideRadii(Gaussian(1.0), r, alpha=0.001)
+    test = CertifyRadii(r).under(Gaussian(1.0))
     expected = first_certifying(float(ndtr(r)), 0.001, np.arange(6), every_class=True).tolist()
     n = np.arange(1, 900)
     for f, (first, other) in enumerate(zip(expected, fixed, strict=True)):
         votes = np.stack([np.maximum(n - f, 0), np.full_like(n, f), np.zeros_like(n)], axis=-1)[n > 2 * f]
-        found = procedure.read(votes)
+        found = test.certify(votes)
         assert votes.sum(-1)[found.prediction == 0].min() == first
         assert first - other in {0, 1}
         assert (found.radius == np.where(found.prediction == 0, r, 0.0)).all()
-    assert procedure.votes_needed(3) == expected[0]
+    assert test.votes_needed(3) == expected[0]
     assert expected == fixed or r == 0.5
 
 
 @pytest.mark.parametrize("r", [0.5, 1.0, 2.0])
 def test_a_constant_classifier_is_certified_as_soon_as_can_be(r: float) -> None:
     constant = npf.SmoothedClassifier(lambda x: np.full(len(x), 2), Gaussian(SIGMA), 4, batch_size=100)
-    found = constant.certify(np.repeat(GREY, 3, axis=0), radius=r * SIGMA)
+    found = constant.certify(np.repeat(GREY, 3, axis=0), stop=CertifyRadii(r * SIGMA))
     needed = int(first_certifying(float(ndtr(r)), 0.001, np.array([0]), every_class=True)[0])
     assert found.votes.tolist() == [[0, 0, needed, 0]] * 3
     assert found.prediction.tolist() == [2, 2, 2]
@@ -205,15 +215,16 @@ def test_a_constant_classifier_is_certified_as_soon_as_can_be(r: float) -> None:
 def test_too_few_samples_say_how_many_are_needed() -> None:
     no = npf.SmoothedClassifier(never, Gaussian(1.0), 10)
     far = int(first_reaching(float(ndtr(6.5)), math.log(1000), np.array([0]), q0=float(ndtr(-6.5)))[0])
-    for asked, needed in (({"radius": 1.0}, 47), ({"radius": [2.0, 1.0]}, 47), ({"radius": 6.5}, far)):
-        with pytest.raises(InvalidInputError, match="samples must be at least") as error:
-            no.certify(GREY, samples=46, **asked)  # type: ignore[arg-type]
+    for radii, needed in ((1.0, 47), ([2.0, 1.0], 47), (6.5, far)):
+        with pytest.raises(InvalidInputError, match="max_samples must be at least") as error:
+            no.certify(GREY, stop=CertifyRadii(radii, max_samples=46))
         assert int(error.value.required.split()[2]) == pytest.approx(needed, rel=1e-4)
-    needed = KnowRadius(Gaussian(1.0), 0.1, alpha=0.001).votes_needed(10)
-    with pytest.raises(InvalidInputError, match=f"samples must be at least {needed} at alpha"):
-        no.certify(GREY, precision=0.1, samples=needed - 1)
+    test = EstimateRadius(0.1).under(Gaussian(1.0))
+    needed = test.votes_needed(10)
+    with pytest.raises(InvalidInputError, match=f"max_samples must be at least {needed} at alpha"):
+        no.certify(GREY, stop=EstimateRadius(0.1, max_samples=needed - 1))
     votes = np.array([[needed - 1, 0], [needed, 0]])
-    assert KnowRadius(Gaussian(1.0), 0.1, alpha=0.001).read(votes).prediction.tolist() == [npf.ABSTAIN, 0]
+    assert test.certify(votes).prediction.tolist() == [npf.ABSTAIN, 0]
 
 
 # ---- certificates that do not lie ------------------------------------------------------------------------------------
@@ -224,7 +235,7 @@ def test_radii_beyond_the_truth_are_rarely_certified(radii: tuple[float, ...]) -
     """400 images whose radius is just below one that is asked for, alpha = .05: some are certified there, no more."""
     runs, alpha = 400, 0.05
     images = np.repeat(GREY, runs, axis=0)
-    found = smoothed(0.1 * (1 - 1e-9)).certify(images, radius=radii, alpha=alpha, samples=150)
+    found = smoothed(0.1 * (1 - 1e-9)).certify(images, stop=CertifyRadii(radii, alpha=alpha, max_samples=150))
     wrong = (found.radius >= 0.1).mean()
     assert 0.2 * alpha < wrong <= alpha + 4 * math.sqrt(alpha / runs)
     assert (found.prediction[found.radius > 0] == 1).mean() >= 1 - alpha
@@ -232,7 +243,7 @@ def test_radii_beyond_the_truth_are_rarely_certified(radii: tuple[float, ...]) -
 
 def test_radii_within_the_truth_are_certified() -> None:
     images = np.repeat(GREY, 100, axis=0)
-    found = smoothed(0.3).certify(images, radius=[0.05, 0.15, 0.6], beta=0.01, samples=1000)
+    found = smoothed(0.3).certify(images, stop=CertifyRadii([0.05, 0.15, 0.6], beta=0.01, max_samples=1000))
     assert (found.radius == 0.15).mean() >= 0.97
     assert (found.prediction == 1).mean() >= 0.97
     assert found.outcome is not None
@@ -242,19 +253,21 @@ def test_radii_within_the_truth_are_certified() -> None:
 
 
 def test_a_coin_is_given_up() -> None:
-    found = smoothed(0.0).certify(np.repeat(GREY, 100, axis=0), radius=0.25, beta=0.01)
+    found = smoothed(0.0).certify(np.repeat(GREY, 100, axis=0), stop=CertifyRadii(0.25, beta=0.01))
     assert found.outcome is not None
     assert (found.outcome == FUTILE).mean() > 0.97
     assert np.median(found.votes.sum(-1)) < 60
 
 
-def test_radius_to_a_precision() -> None:
-    margin, runs, alpha, precision = 0.3, 40, 0.05, 0.5
-    found = smoothed(margin).certify(np.repeat(GREY, runs, axis=0), precision=precision, alpha=alpha, samples=3000)
+def test_radius_to_a_relative_error() -> None:
+    margin, runs, alpha, rtol = 0.3, 40, 0.05, 0.5
+    found = smoothed(margin).certify(
+        np.repeat(GREY, runs, axis=0), stop=EstimateRadius(rtol, alpha=alpha, max_samples=3000)
+    )
     assert (found.radius > margin).mean() <= alpha + 4 * math.sqrt(alpha / runs)
     n = found.votes.sum(-1)
     stopped = n < 3000
-    assert (found.radius[stopped] >= (1 - precision) * margin).mean() >= 0.99
+    assert (found.radius[stopped] >= (1 - rtol) * margin).mean() >= 0.99
     assert stopped.mean() > 0.9
     assert np.median(n) < 700
     np.testing.assert_array_equal(found.radius, NeymanPearson().radius(Gaussian(SIGMA), found.p1_lower, found.p2_upper))
@@ -270,21 +283,21 @@ def test_what_is_returned_fits_together(certificate: Certificate) -> None:
     votes[:9] = 80
     votes[9] = 0
     noise, radii = Gaussian(1.0), np.array([0.0, 0.3, 1.0, 1.5])
-    procedure = DecideRadii(noise, radii.tolist()[::-1], alpha=0.01, certificate=certificate)
-    assert procedure.radii == tuple(radii)
-    found = procedure.read(votes)
+    test = CertifyRadii(radii.tolist()[::-1], alpha=0.01, certificate=certificate).under(noise)
+    assert test.radii == tuple(radii)
+    found = test.certify(votes)
     assert found.outcome is not None
     count = (found.outcome == CERTIFIED).sum(-1)
     assert (np.diff(found.outcome, axis=1) <= 0).all()
     assert set(count) == {0, 1, 2, 3, 4}
     np.testing.assert_array_equal(found.radius, np.concatenate([[0.0], radii])[count])
     np.testing.assert_array_equal(found.prediction, np.where(count > 0, votes.argmax(-1), npf.ABSTAIN))
-    levels = np.array([0.0, *(each.p0 for each in procedure.goal.levels)])
+    levels = np.array([0.0, *(each.p0 for each in test.levels)])
     np.testing.assert_array_equal(found.p1_lower, levels[count])
     assert (certificate.radius(noise, found.p1_lower, found.p2_upper) >= found.radius).all()
     np.testing.assert_array_equal(found.votes, votes)
     assert found.selection_votes is None
-    know = KnowRadius(noise, 0.2, alpha=0.01, certificate=certificate).read(votes)
+    know = EstimateRadius(0.2, alpha=0.01, certificate=certificate).under(noise).certify(votes)
     assert know.outcome is not None
     np.testing.assert_array_equal(know.outcome[:, 0] == CERTIFIED, know.prediction != npf.ABSTAIN)
     np.testing.assert_array_equal(know.radius > 0, know.prediction != npf.ABSTAIN)
@@ -298,23 +311,27 @@ def test_what_is_returned_fits_together(certificate: Certificate) -> None:
 # ---- the ways to ask -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", [{"radius": [0.1, 0.2]}, {"precision": 0.7}, {"radius": 0.2, "budget": 500}])
-def test_certificates_do_not_depend_on_batches(asked: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "stop",
+    [
+        CertifyRadii([0.1, 0.2], alpha=0.05, max_samples=300),
+        EstimateRadius(0.7, alpha=0.05, max_samples=300),
+        SharedBudget(CertifyRadii(0.2, alpha=0.05, max_samples=300), 500),
+    ],
+)
+def test_certificates_do_not_depend_on_batches(stop: StoppingRule) -> None:
     images = np.linspace(0.3, 0.8, 5, dtype=np.float32)[:, None]
-    found = [
-        smoothed(0.0, batch_size=size).certify(images, alpha=0.05, samples=300, seed=3, **asked)  # type: ignore[arg-type]
-        for size in (40, 250)
-    ]
+    found = [smoothed(0.0, batch_size=size).certify(images, stop=stop, seed=3) for size in (40, 250)]
     for name in ("prediction", "radius", "p1_lower", "p2_upper", "votes", "outcome"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
     assert len(np.unique(found[0].votes.sum(-1))) > 3
-    assert found[0].votes.sum() <= asked.get("budget", 10**9)
+    assert found[0].votes.sum() <= (stop.samples if isinstance(stop, SharedBudget) else 10**9)
 
 
 def test_a_budget_that_reaches_few_images() -> None:
-    """An image without a vote abstains, whatever was asked for."""
-    for asked in ({"radius": 0.2}, {"precision": 0.2}):
-        found = smoothed(0.4).certify(np.repeat(GREY, 3, axis=0), budget=70, **asked)  # type: ignore[arg-type]
+    """An image without a vote abstains, whatever the rule."""
+    for rule in (CertifyRadii(0.2), EstimateRadius(0.2)):
+        found = smoothed(0.4).certify(np.repeat(GREY, 3, axis=0), stop=SharedBudget(rule, 70))
         assert found.votes.sum() == 70
         assert found.votes.sum(-1)[2] == 0
         assert found.prediction[2] == npf.ABSTAIN
@@ -324,8 +341,8 @@ def test_a_budget_that_reaches_few_images() -> None:
 
 
 def test_no_images_at_all() -> None:
-    for asked in ({"radius": [0.1, 0.2]}, {"precision": 0.2}):
-        found = smoothed(0.4).certify(GREY[:0], **asked)  # type: ignore[arg-type]
+    for rule in (CertifyRadii([0.1, 0.2]), EstimateRadius(0.2)):
+        found = smoothed(0.4).certify(GREY[:0], stop=rule)
         assert found.radius.shape == (0,)
         assert found.outcome is not None
         assert len(found.outcome) == 0
@@ -338,9 +355,13 @@ def test_predictions_stop_when_they_are_certain() -> None:
     classifier = smoothed(0.0, batch_size=16)
     labels = classifier.predict(images, samples=400, alpha=0.01, progress=drawn.append)
     assert labels.tolist()[:3] == [0, npf.ABSTAIN, 1]
-    goal = IdentifyTopClass(0.01, 400, 2)
-    votes = classifier.count_until(images, goal)
-    np.testing.assert_array_equal(labels, np.where(goal.certain(votes), votes.argmax(-1), npf.ABSTAIN))
+    found = classifier.certify(images, stop=IdentifyTopClass(alpha=0.01, max_samples=400))
+    votes = found.votes
+    np.testing.assert_array_equal(labels, np.where(top_class_certain(votes, 0.01), votes.argmax(-1), npf.ABSTAIN))
+    np.testing.assert_array_equal(labels, found.prediction)
+    assert found.outcome is not None
+    np.testing.assert_array_equal(found.outcome[:, 0] == CERTIFIED, labels != npf.ABSTAIN)
+    assert (found.radius == 0).all()
     assert votes.sum(-1)[2] < 20
     assert votes.sum(-1)[1] == 400
     assert sum(drawn) < 1.1 * votes.sum()
@@ -350,37 +371,63 @@ PRIOR = fit_prior(np.array([90, 80]), np.array([100, 100]))
 
 
 @pytest.mark.parametrize(
-    ("asked", "match"),
+    ("rule", "match"),
     [
-        ({"radius": 0.1, "precision": 0.1}, "radius and precision must be one of them"),
-        ({"radius": 0.1, "bound": TwoPhase()}, "bound must be left out"),
-        ({"precision": 0.1, "bound": TwoPhase()}, "bound must be left out"),
-        ({"budget": 100}, "budget must be given with radius or precision"),
-        ({"prior": PRIOR}, "prior must be given with radius"),
-        ({"precision": 0.1, "prior": PRIOR}, "prior must be given with radius"),
-        ({"radius": [0.1, 0.2], "prior": PRIOR}, "prior must be with one radius"),
-        ({"radius": []}, "radius must be a number"),
-        ({"radius": -1.0}, "radius must be >= 0"),
-        ({"radius": [0.1, 0.1]}, "each named once"),
-        ({"radius": 100.0}, "radius must be less than"),
-        ({"radius": 0.1, "certificate": Theorem3()}, "noise must be Laplace"),
-        ({"precision": 0.1, "certificate": Theorem3()}, "noise must be Laplace"),
-        ({"precision": 1.0}, "precision must be in"),
-        ({"precision": 0.0}, "precision must be in"),
-        ({"radius": 0.1, "alpha": 0.0}, "alpha must be"),
-        ({"precision": 0.1, "alpha": 1.0}, "alpha must be"),
-        ({"radius": 0.1, "beta": 1.0}, "beta must be"),
-        ({"radius": 0.1, "samples": 0}, "samples must be an integer >= 1"),
-        ({"precision": 0.1, "samples": 0}, "samples must be an integer >= 1"),
-        ({"radius": 0.1, "budget": 0}, "budget must be an integer >= 1"),
-        ({"radius": 0.1, "seed": -1}, "seed must be"),
-        ({"beta": 0.1}, "beta must be given with radius"),
-        ({"radius": 0.1, "indices": [1, 1]}, "indices must be one for each"),
+        (lambda: CertifyRadii([0.1, 0.2], prior=PRIOR), "prior must be with one radius"),
+        (lambda: CertifyRadii([]), "radii must be a number"),
+        (lambda: CertifyRadii(-1.0), "radii must be >= 0"),
+        (lambda: CertifyRadii([0.1, 0.1]), "each named once"),
+        (lambda: CertifyRadii(0.1, alpha=0.0), "alpha must be"),
+        (lambda: CertifyRadii(0.1, beta=1.0), "beta must be"),
+        (lambda: CertifyRadii(0.1, max_samples=0), "max_samples must be an integer >= 1"),
+        (lambda: EstimateRadius(1.0), "rtol must be in"),
+        (lambda: EstimateRadius(0.0), "rtol must be in"),
+        (lambda: EstimateRadius(0.1, alpha=1.0), "alpha must be"),
+        (lambda: EstimateRadius(0.1, beta=0.0), "beta must be"),
+        (lambda: EstimateRadius(0.1, max_samples=0), "max_samples must be an integer >= 1"),
+        (lambda: IdentifyTopClass(alpha=0.0), "alpha must be"),
+        (lambda: SharedBudget(CertifyRadii(0.1), 0), "samples must be an integer >= 1"),
+        (lambda: npf.FixedSamples(0), "samples must be an integer >= 1"),
+        (lambda: npf.FixedSamples(alpha=1.0), "alpha must be"),
     ],
 )
-def test_options_that_do_not_go_together(asked: dict[str, object], match: str) -> None:
+def test_settings_outside_their_domain(rule: Callable[[], object], match: str) -> None:
+    with pytest.raises(InvalidInputError, match=match):
+        rule()
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"stop": CertifyRadii(100.0)}, "radius must be less than"),
+        ({"stop": CertifyRadii(0.1, certificate=Theorem3())}, "noise must be Laplace"),
+        ({"stop": EstimateRadius(0.1, certificate=Theorem3())}, "noise must be Laplace"),
+        ({"stop": CertifyRadii(0.1), "seed": -1}, "seed must be"),
+        ({"stop": CertifyRadii(0.1), "indices": [1, 1]}, "indices must be one for each"),
+        ({"stop": CertifyRadii(0.1), "samples": 100}, "samples must be left out beside stop"),
+        ({"stop": EstimateRadius(0.1), "alpha": 0.01}, "alpha must be left out beside stop"),
+        ({"stop": npf.FixedSamples(100), "samples": 200}, "samples must be left out beside stop"),
+    ],
+)
+def test_what_certify_refuses_before_it_samples(asked: dict[str, object], match: str) -> None:
     with pytest.raises(InvalidInputError, match=match):
         npf.SmoothedClassifier(never, Gaussian(1.0), 2).certify(GREY, **asked)  # type: ignore[arg-type]
+
+
+def test_parts_that_are_none() -> None:
+    """What is no stopping rule, bound or certificate is named, with one that is."""
+    fixed = npf.FixedSamples(10)  # types are not checked where users call it
+    with pytest.raises(InvalidInputError, match=r"stop must be a stopping rule, such as CertifyRadii.*got 0.5"):
+        inspect.unwrap(smoothing._rule)(0.5, None, None)
+    for name in ("bound", "certificate"):
+        broken = copy.copy(fixed)
+        object.__setattr__(broken, name, "a")
+        with pytest.raises(InvalidInputError, match=f"{name} must be an object, such as .*got 'a'"):
+            inspect.unwrap(npf.FixedSamples.__post_init__)(broken)
+
+
+def test_certify_has_few_parameters() -> None:
+    assert len(inspect.signature(inspect.unwrap(npf.SmoothedClassifier.certify)).parameters) <= 9
 
 
 # ---- records ---------------------------------------------------------------------------------------------------------
@@ -391,28 +438,37 @@ def test_options_that_do_not_go_together(asked: dict[str, object], match: str) -
     [*EVERY, (Gaussian(0.5), FDivergence(RenyiOrder(3.0))), (Gaussian(0.5), Renyi(min_order=1.0))],
     ids=str,
 )
-def test_procedures_are_read_back(noise: Noise, certificate: Certificate) -> None:
-    decide = DecideRadii(noise, [0.3, 0.1], alpha=0.01, beta=0.02, cap=500, certificate=certificate)
-    know = KnowRadius(noise, 0.1, alpha=0.01, beta=0.02, cap=500, certificate=certificate)
-    prior = DecideRadii(noise, 0.3, alpha=0.01, certificate=certificate, prior=PRIOR)
-    for procedure in (decide, know, prior):
-        spec = procedure.spec()
-        again = procedure_from(noise, json.loads(json.dumps(spec)))
-        assert type(again) is type(procedure)
-        assert again.spec() == spec
-        if isinstance(again, DecideRadii) and isinstance(procedure, DecideRadii):
-            assert again.goal == procedure.goal
-            assert (again.radii, again.certificate) == (procedure.radii, certificate)
-        if isinstance(again, KnowRadius):
-            assert (again.noise, again.certificate, again.goal.cap) == (noise, certificate, 500)
+def test_rules_are_read_back(noise: Noise, certificate: Certificate) -> None:
+    settings = {"alpha": 0.01, "beta": 0.02, "max_samples": 500, "certificate": certificate}
+    for rule in (
+        CertifyRadii([0.3, 0.1], **settings),  # type: ignore[arg-type]
+        EstimateRadius(0.1, **settings),  # type: ignore[arg-type]
+        CertifyRadii(0.3, alpha=0.01, certificate=certificate, prior=PRIOR),
+    ):
+        again = rule_from(json.loads(json.dumps(rule.spec())))
+        assert again == rule
+        assert again.spec() == rule.spec()
+        if isinstance(rule, CertifyRadii):
+            assert again.under(noise) == rule.under(noise)
+
+
+def test_the_keys_of_records() -> None:
+    """Records on disk have these."""
+    common = {"alpha": 0.01, "beta": 0.001, "cap": 100_000, "certificate": {"name": "NeymanPearson"}}
+    assert CertifyRadii([0.3, 0.1], alpha=0.01).spec() == common | {"radii": [0.1, 0.3]}
+    assert EstimateRadius(0.2, alpha=0.01).spec() == common | {"precision": 0.2}
+    with pytest.raises(InvalidInputError, match="stop must be without a shared budget, for a record"):
+        SharedBudget(CertifyRadii(0.1), 100).spec()
 
 
 def test_certificates_that_a_record_cannot_name() -> None:
     class Longer(NeymanPearson):
         """Somebody's own."""
 
-    with pytest.raises(InvalidInputError, match=r"certificate must be made of .*NeymanPearson.*add yours"):
-        DecideRadii(Gaussian(1.0), 0.1, alpha=0.01, certificate=Longer()).spec()
+    with pytest.raises(
+        InvalidInputError, match=r"certificate must be one of noiseproof.certificates, for a record.*add yours"
+    ):
+        CertifyRadii(0.1, certificate=Longer()).spec()
 
 
 @pytest.mark.parametrize(
@@ -439,17 +495,17 @@ def test_certificates_that_a_record_cannot_name() -> None:
     ids=str,
 )
 def test_damaged_records(change: dict[str, object]) -> None:
-    spec = DecideRadii(Gaussian(1.0), 0.1, alpha=0.01).spec()
+    spec = CertifyRadii(0.1, alpha=0.01).spec()
     with pytest.raises(InvalidInputError):
-        procedure_from(Gaussian(1.0), spec | change)
+        rule_from(spec | change).under(Gaussian(1.0))
 
 
 @pytest.mark.parametrize("name", ["radii", "alpha", "beta", "cap", "certificate"])
 def test_incomplete_records(name: str) -> None:
-    spec = DecideRadii(Gaussian(1.0), 0.1, alpha=0.01).spec()
+    spec = CertifyRadii(0.1, alpha=0.01).spec()
     del spec[name]
     with pytest.raises(InvalidInputError, match=f"procedure must be .*{name}"):
-        procedure_from(Gaussian(1.0), spec)
+        rule_from(spec)
 
 
 # ---- mutants: each must fail a test above ----------------------------------------------------------------------------
@@ -486,7 +542,7 @@ def test_a_level_of_half_the_radius_is_caught(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_largest_radius_whatever_was_certified_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        DecideRadii, "read", mutated(DecideRadii.read, "np.maximum(count - 1, 0)", "np.maximum(count, 1) * 0 - 1")
+        RadiiTest, "certify", mutated(RadiiTest.certify, "np.maximum(count - 1, 0)", "np.maximum(count, 1) * 0 - 1")
     )
     with pytest.raises(AssertionError):
         test_what_is_returned_fits_together(NeymanPearson())

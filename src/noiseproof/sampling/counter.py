@@ -1,0 +1,187 @@
+"""Lines 1 to 5 of Algorithm 1 for one classifier and one noise: what `SmoothedClassifier` and runs count votes with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.classifiers.batching import BatchSize, default_batch_size
+from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
+from noiseproof.errors import OutOfMemoryError, require_count
+from noiseproof.noises import Noise
+from noiseproof.randomness import Phase, require_seed
+from noiseproof.sampling import sampler_for
+from noiseproof.sampling.counts import Progress, count_votes
+from noiseproof.sampling.scheduler import Scheduler, Turns
+from noiseproof.sequential import Criterion
+from noiseproof.storage.stopwatch import Stopwatch
+
+__all__ = ["VoteCounter"]
+
+_TRIED = 16
+"""Images that the classifier is tried on before votes are counted."""
+
+Table = Int[np.ndarray, "images classes"]
+
+
+class VoteCounter:
+    """Counts the votes of a classifier under a noise: a fixed number for each image, or until a criterion ends them.
+
+    Before the first votes on images of a shape, the classifier is tried on a few of them (`BaseClassifier.probe`). When
+    memory runs out, the batch size is halved and kept.
+
+    Args:
+        classifier: f.
+        noise: added to every pixel.
+        batch_size: images per call of f; None chooses by image size. It never changes the noise.
+    """
+
+    def __init__(self, classifier: BaseClassifier, noise: Noise, batch_size: int | None = None) -> None:
+        if batch_size is not None:
+            require_count("batch_size", batch_size, 1, "Leave it out to have it chosen by image size.")
+        self.classifier, self.noise, self.batch_size = classifier, noise, batch_size
+        self._tried_on: tuple[object, ...] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler.
+
+        That of NumPy images, which is what data sets give: a plain function is fed those on the CPU.
+        """
+        runner = self.classifier.reading("numpy").runner
+        return runner.settings() | {"sampler": sampler_for(runner.device).name}
+
+    def batch_size_for(self, shape: Sequence[int]) -> int:
+        """Return how many images of a shape go through f at once."""
+        return self.classifier.runner.batch_size or self.batch_size or default_batch_size(shape, self.classifier.device)
+
+    def try_out(self, images: Images) -> int:
+        """Try the classifier on a few images, and return the batch size that fits the memory; counting does it by itself.
+
+        Raises:
+            ClassifierError: it raised, returned no scores or labels, or depends on its batch: see `BaseClassifier.probe`.
+            OutOfMemoryError: not even a batch of one image fits.
+        """
+        pixels, classifier = as_pixels(images), self._reading(images)
+        return self._tried(classifier, pixels.to(classifier.device)).images
+
+    def count(
+        self,
+        images: Images,
+        samples: Mapping[Phase, int],
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> dict[Phase, Table]:
+        """Count a fixed number of votes of each phase, all phases together, so that batches stay full.
+
+        Args:
+            images: (images, *shape), float, finite, in [0, 1]; torch or NumPy.
+            samples: votes per image of each phase; phases share no noise.
+            seed: key of the noise.
+            indices: the key of each image's noise; None numbers them from 0.
+            progress: called with the number of votes added.
+            stopwatch: charged with the stages noise, network and counting.
+
+        Raises:
+            InvalidInputError: an argument outside its domain.
+            ClassifierError: the classifier raised, or returned NaN or the wrong shape.
+            OutOfMemoryError: not even a batch of one image fits the memory.
+        """
+        pixels = as_pixels(images)
+        for number in samples.values():
+            require_count("samples", number, 1, "At least one vote is needed.")
+        keys, classifier = as_indices(indices, len(pixels)), self._reading(images)
+        sampler = sampler_for(classifier.device)(self.noise, seed)
+        if len(pixels) == 0:
+            return {phase: np.zeros((0, classifier.num_classes), dtype=np.int64) for phase in samples}
+        on_device = pixels.to(classifier.device)
+        # 1-4: for i in [n], add noise to each pixel of x and apply the classifier; 5: count the answers
+        return count_votes(
+            classifier,
+            on_device,
+            sampler,
+            num_classes=classifier.num_classes,
+            samples=samples,
+            indices=keys,
+            batch=self._tried(classifier, on_device),
+            channels_last=classifier.runner.channels_last,
+            progress=progress,
+            stopwatch=stopwatch,
+        )
+
+    def count_until(
+        self,
+        images: Images,
+        criterion: Criterion,
+        *,
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        turns: Turns | None = None,
+    ) -> Table:
+        """Count the votes of every image up to its stopping time; other arguments and errors as `count`.
+
+        Args:
+            images: as `count`.
+            criterion: when the votes of an image suffice.
+            seed: as `count`.
+            indices: as `count`.
+            progress: called with the number of votes drawn; those drawn beyond the stopping time are not returned.
+            turns: see `Scheduler.count`; None samples all images together, each to its end.
+        """
+        pixels = as_pixels(images)
+        keys = as_indices(indices, len(pixels))
+        require_seed(seed)
+        if len(pixels) == 0:
+            return np.zeros((0, self.classifier.num_classes), dtype=np.int64)
+        scheduler = self.scheduler(images, criterion, seed=seed, progress=progress)
+        return scheduler.count(pixels.to(scheduler.device), keys, **({} if turns is None else {"turns": turns}))
+
+    def scheduler(
+        self,
+        images: Images,
+        criterion: Criterion,
+        *,
+        seed: int = 0,
+        progress: Progress | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> Scheduler:
+        """Return what samples images like these until a criterion ends them, after trying the classifier on them."""
+        pixels, classifier = as_pixels(images), self._reading(images)
+        return Scheduler(
+            classifier,
+            sampler_for(classifier.device)(self.noise, seed),
+            criterion,
+            num_classes=classifier.num_classes,
+            batch=self._tried(classifier, pixels.to(classifier.device)),
+            channels_last=classifier.runner.channels_last,
+            device=classifier.device,
+            progress=progress,
+            stopwatch=stopwatch,
+        )
+
+    def _reading(self, images: Images) -> BaseClassifier:
+        return self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
+
+    def _tried(self, classifier: BaseClassifier, images: Tensor) -> BatchSize:
+        """Return a batch size at which the classifier passed `BaseClassifier.probe` on images of this shape and kind."""
+        shape, kind = images.shape[1:], classifier.runner.kind
+        batch = BatchSize(
+            self.batch_size_for(shape), fixed=classifier.runner.batch_size is not None, told=self._keep_batch_size
+        )
+        while self._tried_on != (kind, *shape):
+            try:
+                classifier.probe(images[:_TRIED], batch.images)
+            except OutOfMemoryError as error:
+                batch.halve(error)
+            else:
+                self._tried_on = (kind, *shape)
+        return batch
+
+    def _keep_batch_size(self, images: int) -> None:
+        self.batch_size = images

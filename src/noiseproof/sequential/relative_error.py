@@ -1,0 +1,110 @@
+"""Is the radius known to a relative error?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from noiseproof.bounds.base import Interval, require_alpha
+from noiseproof.errors import InvalidInputError
+from noiseproof.sequential.base import (
+    CERTIFIED,
+    FUTILE,
+    UNDECIDED,
+    Criterion,
+    leader_and_rest,
+    require_beta,
+    require_max_samples,
+)
+from noiseproof.sequential.confidence_sequence import AnytimeSinglePhase, lower_bound
+from noiseproof.sequential.looks import looked_at, next_look
+
+__all__ = ["RelativeError", "require_rtol"]
+
+Table = Int[np.ndarray, "rows classes"]
+Counts = Int[np.ndarray, " rows"]
+Flags = Bool[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True)
+class RelativeError(Criterion):
+    """The radius to a relative error: R(p1_lower) >= (1 - rtol) R(p1_upper).
+
+        p1_lower: `AnytimeSinglePhase` at alpha;   p1_upper = 1 - L(f, n) at beta, the mirrored confidence sequence.
+    It ends also where p1_upper <= 1/2: that class cannot be certified. An image whose votes are unanimous has p1_upper
+    close to 1 and never gets there: it goes on to the cap, gaining radius.
+
+    Args:
+        rtol: relative error, in (0, 1).
+        alpha: probability that a radius is too long, at any moment, per image.
+        beta: probability that p1_upper is ever too small; it never touches alpha.
+        max_samples: votes per image at most.
+        radius: from (lower bounds of p1, upper bounds of the rest) to radii, not decreasing in the first.
+    """
+
+    rtol: float
+    alpha: float
+    beta: float
+    max_samples: int
+    radius: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+    def __post_init__(self) -> None:
+        require_alpha(self.alpha)
+        require_beta(self.beta)
+        require_max_samples(self.max_samples)
+        require_rtol(self.rtol)
+
+    def statement(self, votes: Table) -> Interval:
+        """Return what the votes prove: `AnytimeSinglePhase`, and of an image without votes nothing."""
+        return AnytimeSinglePhase().interval(votes, None, self.alpha)
+
+    def outcomes(self, votes: Table) -> Int[np.ndarray, "rows 1"]:
+        """Return CERTIFIED where some radius is, FUTILE where none can be, else UNDECIDED."""
+        leader, failures = leader_and_rest(votes)
+        hopeless = lower_bound(failures, leader + failures, self.beta) >= 0.5
+        sure = self.statement(votes).p1_lower > 0.5
+        return np.where(sure, CERTIFIED, np.where(hopeless, FUTILE, UNDECIDED))[:, None]
+
+    def ended(self, votes: Table) -> Flags:
+        """Whether the radius is known to that error, or will not be certified, at a look; or the cap is reached."""
+        n = votes.sum(-1)
+        looked = looked_at(n)
+        found = looked.copy()
+        if looked.any():
+            found[looked] = self._known(votes[looked])
+        return np.asarray(found | (n >= self.max_samples))
+
+    def pending(self, votes: Table) -> Counts:
+        """Return the votes up to the next look."""
+        n = votes.sum(-1)
+        return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.max_samples - n, 1)))
+
+    def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
+        """Estimate by widths that shrink as 1 / sqrt(n)."""
+        n = np.maximum(votes.sum(-1), 1)
+        lower, upper = self._radii(votes)
+        width = 1.0 - lower / np.maximum(upper, 1e-300)
+        left = n * ((width / self.rtol) ** 2 - 1.0)
+        return np.asarray(np.clip(left, 1.0, np.maximum(self.max_samples - n, 1)))
+
+    def _known(self, votes: Table) -> Flags:
+        lower, upper = self._radii(votes)
+        return np.asarray(lower >= (1.0 - self.rtol) * upper)
+
+    def _radii(self, votes: Table) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
+        found = self.statement(votes)
+        leader, failures = leader_and_rest(votes)
+        rest = lower_bound(failures, leader + failures, self.beta)  # of 1 - p1: 0 as long as there is no failure
+        return self.radius(found.p1_lower, found.p2_upper), self.radius(1.0 - rest, rest)
+
+
+def require_rtol(rtol: float) -> None:
+    """Raise `InvalidInputError` unless rtol is in (0, 1)."""
+    if not 0.0 < rtol < 1.0:
+        raise InvalidInputError(
+            "rtol",
+            required="in (0, 1): the part of the radius that may be missing",
+            got=repr(rtol),
+            remedy="0.05 is 5 per cent.",
+        )
