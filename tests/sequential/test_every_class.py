@@ -190,6 +190,19 @@ def test_a_wrong_winner_is_never_certain(alpha: float) -> None:
     assert ever_wrong(winner(alpha), TIES, 60).max() <= alpha
 
 
+@pytest.mark.parametrize("classes", [10, 30, 100])
+def test_a_wrong_winner_is_rarely_certain_among_many_classes(classes: int) -> None:
+    """All are about equally probable, so that nearly every name is wrong; the pairs must pay for the number of classes."""
+    alpha, runs, looks = 0.3, 400, np.arange(1, 61)
+    chances = np.full(classes, 1.0 / classes) + 1e-9 * (np.arange(classes) == 0)
+    drawn = np.random.default_rng(classes).choice(classes, size=(runs, looks[-1]), p=chances / chances.sum())
+    wrong = np.zeros(runs, dtype=bool)
+    for look in looks:
+        votes = np.apply_along_axis(np.bincount, 1, drawn[:, :look], minlength=classes)
+        wrong |= winner_certain(votes, alpha) & (votes.argmax(-1) != 0)
+    assert wrong.mean() <= alpha
+
+
 def test_wrong_winners_of_two_classes() -> None:
     """k = 2: at a near tie the error is that of one test of p = 1/2, below alpha and near it."""
     alpha = 0.05
