@@ -4,20 +4,25 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint check format reproduce-quick clean
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: demo test test-slow lint check format reproduce-quick clean
 
 demo: $(STAMP)  ## train, certify and report on embedded real data
 	$(BIN)/noiseproof demo
 
-test: $(STAMP)  ## the whole test suite
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: $(STAMP)  ## the tests, in minutes
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)  ## those that need longer: many kills, whole reproductions, large studies of coverage
+	$(PYTEST) -m slow
 
 lint: $(STAMP)  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test  ## what CI runs
+check: lint test test-slow  ## what CI runs
 
 format: $(STAMP)  ## rewrite the code in the house's format
 	$(BIN)/ruff format .

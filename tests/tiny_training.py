@@ -14,7 +14,7 @@ from noiseproof.noises import Gaussian
 from noiseproof.objectives import Stability
 from noiseproof.training import BatchReport, TrainingSettings
 
-__all__ = ["NETWORKS", "QUIET", "StopHereError", "images", "register", "stop_at", "tiny"]
+__all__ = ["EVERYTHING", "NETWORKS", "QUIET", "StopHereError", "images", "register", "stop_at", "tiny"]
 
 _PATHS = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
 QUIET = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": _PATHS}
@@ -42,6 +42,18 @@ NETWORKS = {
     "tiny-dropout": lambda: _network(dropout=True, normalised=False),
     "tiny-normalised": lambda: _network(dropout=True, normalised=True),
 }
+
+
+EVERYTHING: dict[str, Any] = {
+    "model": "tiny-normalised",
+    "average": 0.9,
+    "clip": 0.5,
+    "warmup_epochs": 0.7,
+    "ramp_epochs": 2.5,
+    "weight_decay": 1e-3,
+    "augment": "flip-crop",
+}
+"""All at once that a training can be told."""
 
 
 def register() -> None:

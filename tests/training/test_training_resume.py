@@ -19,18 +19,9 @@ from noiseproof.models.registry import MODELS
 from noiseproof.objectives import TRADES, GaussianAugmentation, Natural
 from noiseproof.training import CHECKPOINT, LOG, loop, train
 from noiseproof.training.state import Folder
-from tiny_training import NETWORKS, QUIET, StopHereError, images, stop_at, tiny
+from tiny_training import EVERYTHING, NETWORKS, QUIET, StopHereError, images, stop_at, tiny
 
 STATE = "training-state.safetensors"
-EVERYTHING: dict[str, Any] = {
-    "model": "tiny-normalised",
-    "average": 0.9,
-    "clip": 0.5,
-    "warmup_epochs": 0.7,
-    "ramp_epochs": 2.5,
-    "weight_decay": 1e-3,
-    "augment": "flip-crop",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -108,9 +99,9 @@ def test_killed_by_the_system(tmp_path: Path) -> None:
     whole = train(settings, images(), tmp_path / "whole")
     script = (
         "import sys, torch; from pathlib import Path; import tiny_training as t; from noiseproof.training import loop\n"
-        "t.register(); torch.set_num_threads(1); loop._SAVE_EVERY = 0.0; from test_training_resume import EVERYTHING\n"
+        "t.register(); torch.set_num_threads(1); loop._SAVE_EVERY = 0.0\n"
         "say = lambda report: print(report.epoch, report.batch, flush=True)\n"
-        "loop.train(t.tiny(**EVERYTHING), t.images(), Path(sys.argv[1]), on_batch=say)\n"
+        "loop.train(t.tiny(**t.EVERYTHING), t.images(), Path(sys.argv[1]), on_batch=say)\n"
     )
     folder = tmp_path / "killed"
     for count in (3, 2):
