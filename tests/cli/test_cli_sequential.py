@@ -194,7 +194,7 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
         (["--beta", 0.01], "--beta must be left out"),
         (["--radius", "0.1", "--beta", 1.5], "beta must be a probability"),
         (["--radius", "0.1", "--samples", 5], "samples must be at least"),
-        (["--within", 1.5], "precision must be in"),
+        (["--within", 1.5], "rtol must be in"),
         (["--within", 0.1, "--runner-up"], "--runner-up must be left out with no --radius"),
         (["--runner-up"], "--runner-up must be left out with no --radius"),
         (["--radius", "0.1", "--runner-up", "--certificate", "renyi"], "certificate must be NeymanPearson()"),

@@ -199,7 +199,7 @@ def test_a_wrong_winner_is_rarely_certain_among_many_classes(classes: int) -> No
     wrong = np.zeros(runs, dtype=bool)
     for look in looks:
         votes = np.apply_along_axis(np.bincount, 1, drawn[:, :look], minlength=classes)
-        wrong |= winner_certain(votes, alpha) & (votes.argmax(-1) != 0)
+        wrong |= top_class_certain(votes, alpha) & (votes.argmax(-1) != 0)
     assert wrong.mean() <= alpha
 
 
