@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
 from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError
@@ -54,6 +54,26 @@ def test_a_majority_that_was_proven_and_is_lost_to_several_classes_contradicts()
     assert judge_audit(*arguments, alpha=0.001, majority=False).contradictions == ()
 
 
+@pytest.mark.parametrize("majority", [True, False])
+@pytest.mark.parametrize("chances", [(0.5, 0.5), (0.5, 0.25, 0.25), (0.4, 0.35, 0.25)])
+def test_a_right_certificate_is_contradicted_no_more_often_than_its_level(
+    chances: tuple[float, ...], majority: bool
+) -> None:
+    """By the exact law of the votes on a point, at probabilities where the certified class is only just right."""
+    n, likely = 60, np.array(chances)
+    tables = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)])
+    if len(likely) == 2:
+        tables = tables[tables[:, 2] == 0, :2]
+    law = multinomial.pmf(tables, n, likely)
+    rows = len(tables)
+    found = judge_audit(
+        np.zeros(rows, dtype=np.int64), np.ones(rows), np.arange(rows), tables, alpha=0.001,
+        majority=majority and chances[0] >= 0.5,
+    )  # fmt: skip
+    assert law.sum() == pytest.approx(1.0)
+    assert law[list(found.contradictions)].sum() <= 2 * VERDICT_ALPHA
+
+
 @pytest.mark.parametrize(("images", "alpha"), [(500, 0.001), (10_000, 0.001), (500, 0.05)])
 def test_valid_certificates_fail_one_audit_in_a_hundred_at_most(images: int, alpha: float) -> None:
     """The level of the test, by the exact law of the contradictions; one more than the last pass does fail."""
@@ -70,12 +90,13 @@ def test_certificates_that_are_seldom_issued_and_then_often_wrong_are_still_vali
     for _ in range(50):
         own = generator.binomial(100, 0.49, 1000)
         certified = binom.sf(own - 1, 100, 0.5) <= 0.05  # Clopper-Pearson's lower bound is at least one half
-        votes = np.stack([generator.binomial(10_000, 0.49, 1000), np.zeros(1000, dtype=np.int64)], 1)
-        votes[:, 1] = 10_000 - votes[:, 0]
+        votes = np.stack([generator.binomial(100_000, 0.49, 1000), np.zeros(1000, dtype=np.int64)], 1)
+        votes[:, 1] = 100_000 - votes[:, 0]
         prediction = np.where(certified, 0, ABSTAIN)
         radius = certified.astype(np.float64)
         result = judge_audit(prediction, radius, np.arange(1000), votes, alpha=0.05, majority=True)
         assert result.attacked < 100
+        assert len(result.contradictions) > 0.5 * result.attacked, "votes enough to see that most are wrong"
         failures += not result.passed
     assert failures <= 3
 

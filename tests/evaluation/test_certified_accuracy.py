@@ -95,3 +95,12 @@ def test_population_bound_covers_the_draw_of_the_images_and_failed_certificates(
     assert missed <= rho
     assert missed > 0.001, "a bound that never fails would be giving power away"
     assert (bounds < claimed / images).all()
+
+
+def test_population_bound_holds_where_failed_certificates_outnumber_chance() -> None:
+    """Of 2000 images, 30 % robust, 70 more count as certified: four standard deviations of the robust ones."""
+    rng, truth, images, alpha, rho, runs = np.random.default_rng(0), 0.3, 2000, 0.05, 0.1, 5000
+    robust = rng.binomial(images, truth, runs)
+    claimed = robust + rng.binomial(images - robust, alpha)
+    assert (population_lower_bound(claimed, images, alpha, rho) > truth).mean() <= rho
+    assert (population_lower_bound(claimed, images, 1e-9, rho) > truth).mean() > rho, "failures would matter"
