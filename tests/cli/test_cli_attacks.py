@@ -14,11 +14,14 @@ from jaxtyping import Float
 from typer.testing import CliRunner
 
 from noiseproof import cli
+from noiseproof.attacks import PGD, AttackLoss, RandomSearch
 from noiseproof.certificates import NeymanPearson
 from noiseproof.cli.console import console
-from noiseproof.errors import NoiseproofError, RunError
-from noiseproof.experiments import attack_figures, attacked, ladder
+from noiseproof.errors import NoiseproofError
+from noiseproof.experiments import attack_figures, attacked
+from noiseproof.experiments.recipes import Missing
 from noiseproof.noises import Noise
+from noiseproof.reports import ladder
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 from noiseproof.runs.attack_records import AttackRecord
 
@@ -206,7 +209,7 @@ def test_another_engine_than_the_certified_one_is_told(
     assert other_engine(tmp_path / "stn", record) is None
     assert other_engine(tmp_path / "nothing", other) is None
     monkeypatch.setattr(attack_figures, "other_engine", lambda *_: told)
-    ((panel,), _) = attack_figures.compute(small_figure("margin"), tmp_path)
+    (panel,) = small_figure("margin").compute(tmp_path).panels
     assert [area.name for area in panel.certified] == ["STN (4, in another engine)"]
 
 
@@ -415,12 +418,12 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     assert "no longer falling within the error" in shown.stdout
 
 
-def small_figure(loss: str) -> attack_figures.AttackFigure:
+def small_figure(loss: AttackLoss) -> attack_figures.AttackFigure:
     """A figure of two curves, of one and of two attacks on the network of these tests."""
-    digits = attacked.Defender("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
-    settings = (f"loss={loss}", "draws=4", "steps=5")
-    one = attacked.Cell(digits, "pgd", "l2", settings, every=150, sizes="0.5", votes=50)
-    other = attacked.Cell(digits, "random", "l2", every=150, sizes="0.5", votes=50)
+    digits = attacked.Defence("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
+    few: dict[str, Any] = {"every": 150, "epsilons": (0.5,), "samples": 50}
+    one = attacked.Attacked(digits, PGD(loss=loss, draws=4, steps=5), "l2", **few)
+    other = attacked.Attacked(digits, RandomSearch(), "l2", **few)
     curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
     return attack_figures.AttackFigure("figure6", [attack_figures.Plot("digits", "l2", curves)], [(digits, 0)])
 
@@ -428,7 +431,7 @@ def small_figure(loss: str) -> attack_figures.AttackFigure:
 def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("margin"))
+    monkeypatch.setattr(attack_figures, "FIGURE6", small_figure("margin"))
     records, out = tmp_path / "records", tmp_path / "out"
     empty = noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)
     assert len(empty["missing"]) == 3  # two attacks, though three times wanted, and the certificates
@@ -441,7 +444,7 @@ def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
     assert [curve["curve"] for curve in curves] == ["PGD (4)", "both (4, 1 of 2 attacks)"]
     assert curves[0]["robust"] == curves[1]["robust"]
     assert (out / "figure6.png").stat().st_size > 10_000
-    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("log_mean"))
+    monkeypatch.setattr(attack_figures, "FIGURE6", small_figure("log_mean"))
     assert len(noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)["missing"]) == 3
 
 
@@ -450,11 +453,13 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
     place = tmp_path / "stn" / "pgd-margin-l2"
     options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
     noiseproof("attack", run, *options, "--out", place)
-    panels, missing = attack_figures.compute(figure, tmp_path)
+    result = figure.compute(tmp_path)
+    panels, missing = result.panels, result.missing
     assert panels[0].certified == []
     assert any("certify" in each.command for each in missing)
     noiseproof("certify", tmp_path / "stn", *network, "--samples", 500, "--every", 50)
-    panels, missing = attack_figures.compute(figure, tmp_path)
+    result = figure.compute(tmp_path)
+    panels, missing = result.panels, result.missing
     (area,) = panels[0].certified
     assert not any("certify" in each.command for each in missing)
     expected = certified_beside(tmp_path / "stn", AttackRecord.open(place), area.radii)
@@ -466,22 +471,23 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
     other = tmp_path / "others" / "stn"
     noiseproof("attack", plain, "--sigma", 0.25, *options, "--out", other / "pgd-margin-l2")
     noiseproof("certify", other, *network, "--samples", 500, "--every", 50)
-    panels, missing = attack_figures.compute(figure, tmp_path / "others")
+    panels = figure.compute(tmp_path / "others").panels
     assert panels[0].certified == [], "another network of the same name"
 
 
 def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
-    digits = attacked.Defender("stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599)
-    one = attacked.Cell(digits, "pgd", "l2", ("loss=margin", "draws=4", "steps=5"), every=150, sizes="0.5")
+    digits = attacked.Defence("stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599)
+    one = attacked.Attacked(digits, PGD(loss="margin", draws=4, steps=5), "l2", every=150, epsilons=(0.5,))
     options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50, "--precision", "fp32"]
     noiseproof("attack", run, *options, "--out", tmp_path / one.folder)
-    with pytest.raises(RunError, match="with precision bf16"):
-        one.read(tmp_path)
+    found = one.find(tmp_path)
+    assert isinstance(found, Missing)
+    assert "with precision bf16" in found.why
     assert "--precision bf16" in one.command(tmp_path)
 
 
 def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(attack_figures.FIGURES, "figure6", small_figure("margin"))
+    monkeypatch.setattr(attack_figures, "FIGURE6", small_figure("margin"))
     place = tmp_path / "stn" / "pgd-margin-l2"
     noiseproof("attack", run, *FAST, "--every", 150, "--sizes", "0.5", "--votes", 50, "--out", place)
     found = noiseproof("reproduce", "figure6", "--records", tmp_path, "--out", tmp_path / "out", code=1)
@@ -512,14 +518,15 @@ def test_missing_records_come_with_commands_that_parse() -> None:
     """Every command of every figure names an attack, a norm and settings that exist."""
     from noiseproof.cli import names
 
-    for figure in attack_figures.FIGURES.values():
+    for figure in (attack_figures.FIGURE3, attack_figures.FIGURE4, attack_figures.FIGURE6):
         for plot in figure.plots:
-            for cell in (cell for _, cells, _, _ in plot.curves for cell in cells):
-                attack = names.attack(names.AttackName(cell.attack), cell.changes)
+            for one in (one for _, recipes, _, _ in plot.curves for one in recipes):
+                attack = names.attack(names.AttackName(one.name), one.changes)
+                assert attack == one.attack
                 attack.require_norm(plot.norm)
-                assert (cell.norm, cell.defender.data) == (plot.norm, plot.data)
-                command = cell.command(Path("runs"))
+                assert (one.norm, one.defence.data) == (plot.norm, plot.data)
+                command = one.command(Path("runs"))
                 assert "--out runs/" in command
-                precision = cell.defender.precision
+                precision = one.defence.precision
                 assert (f"--precision {precision}" in command) == (precision != "auto"), "that of the certificates"
-                assert (precision != "auto") == (not cell.defender.name.endswith("-linf"))
+                assert (precision != "auto") == (not one.defence.name.endswith("-linf"))

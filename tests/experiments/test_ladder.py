@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from noiseproof.cli import app, names
 from noiseproof.evaluation.robust_accuracy import Verdict
-from noiseproof.experiments import ladder_figure
-from noiseproof.experiments.attacked import Cell
-from noiseproof.experiments.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
+from noiseproof.experiments import ladder as ladder_figure
+from noiseproof.experiments.attacked import Attacked
+from noiseproof.experiments.ladder import LADDER, FoundLadder
+from noiseproof.experiments.recipes import Missing
+from noiseproof.reports.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
 from noiseproof.runs.attack_records import AttackRecord
 
 IMAGES = 200
@@ -158,7 +160,8 @@ def _records(tmp_path: Path) -> Path:
 
 
 def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(records: Path) -> None:
-    found, missing, read = ladder_figure.compute(records)
+    result = LADDER.compute(records)
+    found, missing, read = result.ladder, result.missing, result.sources
     assert found is not None
     assert failed(found) == []
     assert not any(rung.falling for rung in found.plateau())
@@ -170,13 +173,14 @@ def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(re
         assert found.robust(name) == pytest.approx(float((verdicts == Verdict.RIGHT).all(0).mean()))
     assert not missing
     assert found.verdicts.keys() >= {*SLOW, "margin", "auto-attack", "transfer-mnist-natural", "unbounded"}
-    paths = ladder_figure.write(found, {"x": "y"}, records / "out")
+    gone = replace(result, missing=[Missing("x", "y")])
+    paths = LADDER.write(gone, records / "out")
     assert [path.name for path in paths] == ["ladder.png", "ladder.svg", "ladder.json"]
     assert json.loads(paths[-1].read_text())["missing"] == {"x": "y"}
 
 
 def test_of_slow_attacks_the_images_and_the_size_that_both_have_are_compared(records: Path) -> None:
-    found, *_ = ladder_figure.compute(records)
+    found = LADDER.compute(records).ladder
     assert found is not None
     for name in SLOW:
         record = AttackRecord.open(records / f"mnist/stn-0.7/{name}-l2")
@@ -205,7 +209,8 @@ def test_an_attack_on_some_images_is_compared_on_them_alone() -> None:
 def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Path) -> None:
     shutil.rmtree(records / ladder_figure.FOLDER / "random")
     shutil.rmtree(records / "mnist/stn-0.7/boundary-l2")
-    found, missing, _ = ladder_figure.compute(records)
+    result = LADDER.compute(records)
+    found, missing = result.ladder, result.missing
     assert found is not None
     assert not found.verdicts.keys() & {"random", "boundary"}
     assert {each.what for each in missing} == {"random", "boundary"}
@@ -213,21 +218,22 @@ def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Pat
     assert "--attack random" in commands["random"]
     assert "--attack boundary" in commands["boundary"]
     shutil.rmtree(records / ladder_figure.FOLDER / "pgd-draws4-steps20")
-    assert ladder_figure.compute(records)[0] is None
+    assert LADDER.compute(records).ladder is None
 
 
 def test_rungs_of_two_engines_are_no_ladder(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = Cell.read
+    read = Attacked.read
 
-    def elsewhere(cell: Cell, folder: Path) -> AttackRecord | None:
-        found = read(cell, folder)
-        if found is None or cell.place != f"{ladder_figure.FOLDER}/pgd-draws4-steps20":
+    def elsewhere(recipe: Attacked, folder: Path) -> AttackRecord:
+        found = read(recipe, folder)
+        if recipe.place != f"{ladder_figure.FOLDER}/pgd-draws4-steps20":
             return found
         engine = dict(found.settings.engine) | {"device": "cpu"}
         return replace(found, settings=replace(found.settings, engine=engine))
 
-    monkeypatch.setattr(Cell, "read", elsewhere)
-    found, missing, _ = ladder_figure.compute(records)
+    monkeypatch.setattr(Attacked, "read", elsewhere)
+    result = LADDER.compute(records)
+    found, missing = result.ladder, result.missing
     assert found is None
     assert [each.what for each in missing] == ["pgd-draws4-steps20"]
     assert "in another engine" in missing[0].why
@@ -236,17 +242,17 @@ def test_rungs_of_two_engines_are_no_ladder(records: Path, monkeypatch: pytest.M
 def test_the_commands_make_what_is_missing(records: Path, tmp_path: Path) -> None:
     """Of a folder with nothing one command makes all; beside records of any engine each has its own."""
     empty = tmp_path / "empty"
-    _, missing, _ = ladder_figure.compute(empty)
-    assert {each.command for each in missing if each.what not in SLOW} == {ladder_figure.command(empty)}
+    missing = LADDER.compute(empty).missing
+    (command,) = {each.command for each in missing if each.what not in SLOW}
     group = typer.main.get_command(app)
-    ladder_options = shlex.split(ladder_figure.command(empty))[2:]
+    ladder_options = shlex.split(command)[2:]
     made = group.commands["ladder"].make_context("ladder", ladder_options).params  # type: ignore[attr-defined]
     assert (made["size"], made["limit"], made["decisions"]) == (ladder_figure.SIZE, 100, False)
 
     wanted = {path.name: AttackRecord.open(path) for path in (records / ladder_figure.FOLDER).iterdir()}
     shutil.rmtree(records / ladder_figure.FOLDER)
     (records / ladder_figure.FOLDER).mkdir()
-    commands = {each.what: each.command for each in ladder_figure.compute(records)[1] if each.what not in SLOW}
+    commands = {each.what: each.command for each in LADDER.compute(records).missing if each.what not in SLOW}
     assert commands.keys() == wanted.keys()
     for name, record in wanted.items():
         _, verb, *options = shlex.split(commands[name])
@@ -282,7 +288,8 @@ def test_a_record_of_something_else_is_no_rung(change: object, said: str, record
     content = json.loads(file.read_text())
     change(content["settings"])  # type: ignore[operator]
     file.write_text(json.dumps(content))
-    found, missing, _ = ladder_figure.compute(records)
+    result = LADDER.compute(records)
+    found, missing = result.ladder, result.missing
     assert found is None
     assert [said in each.why for each in missing if each.what == "pgd-draws4-steps20"] == [True]
 
@@ -300,14 +307,14 @@ def test_the_command_shows_the_checks_and_fails_with_them(
     assert "random" in shown
     code, shown = reproduced("--json")
     assert (code, json.loads(shown)["sound"]) == (0, True)
-    sound = ladder_figure.compute(records)[0]
+    sound = LADDER.compute(records).ladder
     assert sound is not None
     broken = replace(sound, verdicts={**sound.verdicts, "random": np.full(100, int(Verdict.WRONG))})
-    monkeypatch.setattr(ladder_figure, "compute", lambda _: (broken, [], []))
+    monkeypatch.setattr(type(LADDER), "compute", lambda *_: FoundLadder(ladder=broken, missing=[], sources={}))
     code, shown = reproduced()
     assert code == 1
     assert "fails" in shown
     code, shown = reproduced("--json")
     assert (code, json.loads(shown)["sound"]) == (1, False)
-    monkeypatch.setattr(ladder_figure, "compute", lambda _: (None, [], []))
+    monkeypatch.setattr(type(LADDER), "compute", lambda *_: FoundLadder(ladder=None, missing=[], sources={}))
     assert reproduced()[0] == 1

@@ -8,7 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from noiseproof.experiments import runs
+from noiseproof.experiments.networks import Network
+from noiseproof.experiments.votes import find_runs
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
@@ -41,7 +42,7 @@ def test_they_are_what_their_folders_say() -> None:
         ("ensemble-early", 0.55, 1),
     ):  # fmt: skip
         trained = 0.6 if kind in {"smoothadv-long", "ensemble-early"} else None
-        found, missing = runs.read_runs(runs.Network("mnist", kind, sigma, tuple(range(seeds)), trained), RECORDS)
+        found, missing = find_runs(Network("mnist", kind, sigma, tuple(range(seeds)), trained), RECORDS)
         assert len(found) == seeds
         assert not missing
         assert len(found[0].votes.index) == 1000

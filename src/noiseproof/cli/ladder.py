@@ -26,7 +26,7 @@ from noiseproof.cli.console import (
 from noiseproof.cli.engine import PrecisionName
 
 if TYPE_CHECKING:
-    from noiseproof.experiments.ladder import Ladder
+    from noiseproof.reports.ladder import Ladder
 
 __all__ = ["ladder", "ladder_table"]
 
@@ -70,7 +70,7 @@ def ladder(
     from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
     from noiseproof.cli.subject import DataChoice
     from noiseproof.errors import InvalidInputError, require_count
-    from noiseproof.experiments.ladder import Ladder, controls, grid, unbounded
+    from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
     from noiseproof.runs.attack import require_sizes
 
     require_sizes([size])

@@ -1,35 +1,26 @@
 """`noiseproof reproduce`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from noiseproof.cli.console import JsonOption, console, messages, print_json, say
-from noiseproof.cli.ladder import ladder_table
+from noiseproof.cli.console import JsonOption, console, messages, print_json, resumable, say
+from noiseproof.experiments import FIGURES
 
 if TYPE_CHECKING:
-    from noiseproof.experiments.runs import Missing
+    from noiseproof.experiments.figure import Figure
+    from noiseproof.experiments.figure import Table as PlainTable
+    from noiseproof.experiments.recipes import Missing
 
 __all__ = ["FigureName", "reproduce"]
 
-
-class FigureName(StrEnum):
-    """Figures and tables of the paper that can be reproduced so far."""
-
-    table1 = "table1"
-    figure1 = "figure1"
-    figure3 = "figure3"
-    figure4 = "figure4"
-    figure5 = "figure5"
-    figure6 = "figure6"
-    ladder = "ladder"
-    all = "all"
+FigureName = StrEnum("FigureName", {name: name for name in FIGURES})  # type: ignore[misc]
 
 
 def reproduce(
@@ -38,6 +29,9 @@ def reproduce(
     records: Annotated[
         Path, typer.Option(help="Folder with the records: mnist/stn-0.7 and so on. figure5 needs none.")
     ] = Path("runs"),
+    make: Annotated[
+        bool, typer.Option("--make", help="First make what is missing, step by step. Run again, it goes on.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Make a figure or table of the paper anew, and say which of its claims hold.
@@ -48,163 +42,70 @@ def reproduce(
     bound beside them. figure6: MNIST, one defence against every kind of attack. ladder: whether these attacks find what
     there is to find; exit code 1 if a check fails. all: everything, with one HTML page.
 
-    All but figure5 are made from records; what is missing is named, with the command that makes it.
+    All but figure5 are made from records; what is missing is named, with the command that makes it, or made by --make.
     """
-    if figure is FigureName.table1:
-        _table1(records, out, json=json)
-    elif figure is FigureName.figure1:
-        _figure1(records, out, json=json)
-    elif figure is FigureName.figure5:
-        _figure5(out, json=json)
-    elif figure is FigureName.ladder:
-        _ladder(records, out, json=json)
-    elif figure is FigureName.all:
-        _all(records, out, json=json)
-    else:
-        _attacked(figure, records, out, json=json)
+    from noiseproof.experiments import load_figure
 
-
-def _table1(records: Path, out: Path, *, json: bool) -> None:
-    from noiseproof.experiments import table1
-
-    found = table1.compute(records)
-    paths = table1.write(found, out) if found.measured else []
+    chosen = load_figure(figure.value)
+    if make:
+        _make(chosen, records)
+    found = chosen.compute(records)
+    paths = chosen.write(found, out)
     if json:
-        _as_json("table1", found.missing, paths)
+        commands = [each.command for each in found.missing if each.steps]
+        content = {"figure": figure.value, "missing": commands, "why": [each.plain() for each in found.missing]}
+        print_json(content | {"files": [str(path) for path in paths]} | chosen.told(found))
     else:
-        table = Table(title="table1", title_justify="left", box=SIMPLE_HEAD)
-        table.add_column("")
-        for heading in ("MNIST, robust", "MNIST, natural", "CIFAR-10, robust", "CIFAR-10, natural"):
-            table.add_column(heading, justify="right")
-        for row in found.rows:
-            table.add_row(f"[bold]{escape(row.model)}[/]")
-            for key, texts in table1.lines(row):
-                table.add_row(key, *texts)
-        console.print(table)
-        for key, text in table1.LINES.items():
-            console.print(f"{key}: {text.removeprefix(f'{key}: ')}", highlight=False)
+        for table in chosen.tables(found):
+            _show(table)
         _say_made(paths, found.missing)
-    if not found.measured:
+    if not (paths and chosen.sound(found)):
         raise typer.Exit(1)
 
 
-def _figure1(records: Path, out: Path, *, json: bool) -> None:
-    from noiseproof.experiments import figure1
+def _make(figure: "Figure[Any]", records: Path) -> None:
+    """Run what is missing, after the time that each step is likely to take is printed."""
+    from noiseproof.experiments.make import estimate, make, planned, run_step
 
-    found = figure1.compute(records)
-    drawn = bool(found.curves) or found.attacked is not None
-    paths = figure1.write(found, out) if drawn else []
-    if json:
-        _as_json("figure1", found.missing, paths)
-    else:
-        for data in dict.fromkeys(curve.data for curve in found.curves):
-            for key, procedure in {**figure1.PROCEDURES, "printed": "as printed"}.items():
-                table = Table(
-                    title=f"figure1, {data}, lower bounds (%); {procedure}", title_justify="left", box=SIMPLE_HEAD
-                )
-                table.add_column("radius")
-                for radius in figure1.TABLE_RADII[data]:
-                    table.add_column(f"{radius:.4g}", justify="right")
-                for own, name, texts in figure1.lines(found, data):
-                    if own == key:
-                        table.add_row(name, *texts)
-                console.print(table)
-        _say_made(paths, found.missing)
-    if not drawn:
-        raise typer.Exit(1)
+    steps = planned(figure.compute(records).missing)
+    estimates = [estimate(step, records) for step in steps]
+    for number, (step, each) in enumerate(zip(steps, estimates, strict=True), start=1):
+        time = "unknown time" if each.seconds is None else f"about {_duration(each.seconds)}"
+        messages.print(f"{number}. {time} ({escape(each.basis)}): {escape(str(step))}", soft_wrap=True, highlight=False)
+    known = [each.seconds for each in estimates if each.seconds is not None]
+    if steps:
+        unknown = f", and {len(steps) - len(known)} of unknown time" if len(known) < len(steps) else ""
+        say(f"{len(steps)} steps, about {_duration(sum(known))} in all{unknown}.")
+    with resumable("The steps that ended are kept, and the one that was stopped goes on."):
+        make(figure, records, run_step)
 
 
-def _all(records: Path, out: Path, *, json: bool) -> None:
-    from noiseproof.experiments import reproduction
-
-    found = reproduction.compute(records)
-    paths = reproduction.write(found, out)
-    if json:
-        _as_json("all", found.missing, paths)
-        return
-    for each in found.missing:
-        if not each.command:
-            messages.print(f"[yellow]Missing:[/] {escape(f'{each.what}: {each.why}')}", soft_wrap=True, highlight=False)
-    _say_made(paths[:1], found.missing)
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
-def _as_json(name: str, missing: "Sequence[Missing]", paths: Iterable[Path], **more: object) -> None:
-    commands = [each.command for each in missing if each.command]
-    why = [{"what": each.what, "why": each.why, "command": each.command} for each in missing]
-    print_json({"figure": name, "missing": commands, "why": why, "files": [str(path) for path in paths]} | more)
+def _show(plain: "PlainTable") -> None:
+    table = Table(title=escape(plain.title), title_justify="left", box=SIMPLE_HEAD)
+    for number, heading in enumerate(plain.headings):
+        table.add_column(escape(heading), justify="left" if number == 0 or not plain.numeric else "right")
+    for row in plain.rows:
+        table.add_row(*([f"[bold]{escape(row[0])}[/]"] if len(row) == 1 else map(escape, row)))
+    console.print(table)
+    for note in plain.notes:
+        console.print(escape(note), highlight=False)
 
 
-def _say_made(paths: Sequence[Path], missing: "Sequence[Missing]") -> None:
+def _say_made(paths: Sequence[Path], missing: Sequence["Missing"]) -> None:
     if paths:
         say("Wrote " + ", ".join(escape(str(path)) for path in paths))
     for each in missing:
-        if each.command and not each.why.startswith("not there"):
+        if not each.why.startswith("not there") or not each.steps:
             messages.print(f"[yellow]{escape(each.what)}:[/] {escape(each.why)}", soft_wrap=True, highlight=False)
-    _say_missing(each.command for each in missing if each.command)
-
-
-def _say_missing(commands: Iterable[str]) -> None:
-    for command in dict.fromkeys(commands):
+    for command in dict.fromkeys(each.command for each in missing if each.steps):
         messages.print(f"[yellow]Missing:[/] {escape(command)}", soft_wrap=True, highlight=False)
-
-
-def _figure5(out: Path, *, json: bool) -> None:
-    from noiseproof.experiments import figure5
-
-    result = figure5.compute()
-    paths = figure5.write(result, out)
-    if json:
-        claims = [{"claim": c.text, "share": c.share, "counterexample": c.counterexample} for c in result.claims]
-        print_json({"figure": "figure5", "claims": claims, "files": [str(path) for path in paths]})
-        return
-    table = Table(title="figure5: the paper's claims", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("claim")
-    table.add_column("holds on", justify="right", no_wrap=True)
-    table.add_column("fails most at", justify="right")
-    for claim in result.claims:
-        example = claim.counterexample
-        where = "nowhere" if example is None else "p = ({:.3f}, {:.3f}): {:.3f} against {:.3f}".format(*example)
-        table.add_row(claim.text, f"{100 * claim.share:.1f} %", where)
-    console.print(table)
-    say("Wrote " + ", ".join(str(path) for path in paths))
-
-
-def _ladder(records: Path, out: Path, *, json: bool) -> None:
-    from noiseproof.experiments import ladder_figure
-
-    found, missing, _ = ladder_figure.compute(records)
-    paths = ladder_figure.write(found, {each.what: each.why for each in missing}, out) if found else []
-    sound = found is not None and all(check.passed for check in found.checks())
-    if json:
-        _as_json("ladder", missing, paths, sound=sound)
-    else:
-        if found:
-            images = len(ladder_figure.IMAGES)
-            console.print(ladder_table(found, f"ladder: MNIST, {images} images, {found.norm} {found.size:g}"))
-        if missing:
-            say("Without " + ", ".join(escape(each.what) for each in missing))
-        _say_made(paths, missing)
-    if not sound:
-        raise typer.Exit(1)
-
-
-def _attacked(figure: FigureName, records: Path, out: Path, *, json: bool) -> None:
-    from noiseproof.experiments import attack_figures
-
-    panels, missing = attack_figures.compute(attack_figures.FIGURES[figure.value], records)
-    paths = attack_figures.write(figure.value, panels, out) if panels else []
-    if json:
-        _as_json(figure.value, missing, paths)
-    else:
-        for panel in panels:
-            sizes = [f"{size:g}" for size in panel.curves[0].sizes]
-            table = Table(title=f"{figure.value}: {panel.title}, still right", title_justify="left", box=SIMPLE_HEAD)
-            table.add_column("attack (images)")
-            for size in sizes:
-                table.add_column(size, justify="right", no_wrap=True)
-            for curve in panel.curves:
-                table.add_row(curve.name, *(f"{100 * share:.1f}" for share in curve.robust))
-            console.print(table)
-        _say_made(paths, missing)
-    if not panels:
-        raise typer.Exit(1)

@@ -1,3 +1,28 @@
-"""The paper's figures and tables, a file each: settings in, records and pictures out."""
+"""The paper's figures and tables, one small file each; recipes say of which records they are made."""
 
-__all__: list[str] = []
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noiseproof.experiments.figure import Figure
+
+__all__ = ["FIGURES", "load_figure"]
+
+FIGURES = {
+    "table1": "table1:TABLE1",
+    "figure1": "figure1:FIGURE1",
+    "figure3": "attack_figures:FIGURE3",
+    "figure4": "attack_figures:FIGURE4",
+    "figure5": "figure5:FIGURE5",
+    "figure6": "attack_figures:FIGURE6",
+    "ladder": "ladder:LADDER",
+    "all": "page:PAGE",
+}
+"""Where they are, by the names that the command line takes."""
+
+
+def load_figure(name: str) -> "Figure[Any]":
+    """Return a figure by its name in `FIGURES`."""
+    module, _, attribute = FIGURES[name].partition(":")
+    found: Figure[Any] = getattr(import_module(module if "." in module else f"{__name__}.{module}"), attribute)
+    return found

@@ -10,59 +10,52 @@ with its command; the curve of the others says that it is theirs alone ("1 of 2 
 be too much.
 """
 
-import json
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from noiseproof.attacks import BoundaryAttack, CarliniWagner, HopSkipJump, RandomSearch
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments.attacked import (
     FEW,
     MADRY,
     NATURAL,
-    NOT_THERE,
     RELEASED,
     STN_05,
     STN_07,
     TRADES,
-    Cell,
-    Defender,
+    Attacked,
+    Certified,
+    Defence,
+    find_worst,
     transferred,
     white_box,
 )
-from noiseproof.experiments.runs import Missing
-from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
-from noiseproof.reports.curves import figure_png, figure_svg
+from noiseproof.experiments.figure import Figure, Result, Table, drawn
+from noiseproof.experiments.recipes import NOT_THERE, Missing
+from noiseproof.perturbations.norms import Norm
+from noiseproof.reports.attacked import certified_beside, other_engine
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord
-from noiseproof.runs.records import Record
-from noiseproof.storage.files import write_atomically
 
-__all__ = ["FIGURES", "AttackFigure", "Curve", "Plot", "compute", "draw", "write"]
+__all__ = ["FIGURE3", "FIGURE4", "FIGURE6", "AttackFigure", "Curve", "Plot", "UnderAttack"]
+
 _DATA_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 _NORM_TITLES = {"l2": "ℓ2", "linf": "ℓ∞"}
 
-Curve = tuple[str, tuple[Cell, ...], int, bool]
+Curve = tuple[str, tuple[Attacked, ...], int, bool]
 """Title, records whose worst case it is, colour, dashed."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A panel of a figure, as it is planned.
-
-    Attributes:
-        data: the data set.
-        norm: of the attacks.
-        curves: that it has where their records are there.
-    """
+    """A panel of a figure, as it is planned: the curves that it has where their records are there."""
 
     data: str
-    norm: str
+    norm: Norm
     curves: list[Curve]
 
     @property
@@ -71,166 +64,144 @@ class Plot:
         return f"{_DATA_TITLES.get(self.data, self.data)} ({_NORM_TITLES[self.norm]})"
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnderAttack(Result):
+    """A figure's panels, those that have a curve."""
+
+    panels: list[Panel]
+
+
 @dataclass(frozen=True)
-class AttackFigure:
+class AttackFigure(Figure[UnderAttack]):
     """A figure of the paper.
 
     Attributes:
         name: figure3, figure4 or figure6.
         plots: its panels.
-        certified: (defender, colour): whose certified accuracy is drawn beneath.
+        certified: (defence, colour): whose certified accuracy is drawn beneath.
     """
 
     name: str
     plots: list[Plot]
-    certified: list[tuple[Defender, int]]
+    certified: list[tuple[Defence, int]]
 
     @property
-    def cells(self) -> list[Cell]:
-        """All records that it is made of."""
-        return [cell for plot in self.plots for _, cells, _, _ in plot.curves for cell in cells]
+    def recipes(self) -> list[Attacked]:
+        """All records of attacks that it is made of."""
+        return [recipe for plot in self.plots for _, recipes, _, _ in plot.curves for recipe in recipes]
+
+    def compute(self, records: Path) -> UnderAttack:
+        """Return the panels from the records there are."""
+        panels: list[Panel] = []
+        missing: dict[str, Missing] = {}
+        sources: dict[str, Any] = {}
+        for plot in self.plots:
+            curves: list[RobustCurve] = []
+            attacked: dict[Defence, AttackRecord] = {}
+            for title, recipes, colour, dashed in plot.curves:
+                worst, found, gone = find_worst(recipes, records)
+                missing |= {each.command: each for each in gone}
+                sources |= {str(record.path): record for record in found}
+                if worst is None:
+                    continue
+                name = f"{title} ({worst.images}" + (f", {len(found)} of {len(recipes)} attacks)" if gone else ")")
+                curves.append(RobustCurve(name, worst.sizes, worst.robust, worst.low, worst.high, colour, dashed))
+                attacked.setdefault(recipes[0].defence, found[0])
+            areas = []
+            for defence, colour in self.certified:
+                if defence.data == plot.data:
+                    area = _certified(Certified(defence), colour, attacked.get(defence), records)
+                    if isinstance(area, CertifiedCurve):
+                        areas.append(area)
+                    elif area is not None:
+                        missing[area.command] = area
+            panels += [Panel(plot.title, plot.norm, curves, areas)] if curves else []
+        return UnderAttack(panels=panels, missing=list(missing.values()), sources=sources)
+
+    def files(self, found: UnderAttack) -> dict[str, bytes]:
+        """Draw the panels side by side, as the paper does; more than two of them below each other, two by two."""
+        numbers: list[dict[str, Any]] = [
+            {
+                "panel": panel.title,
+                "curve": curve.name,
+                **{key: getattr(curve, key).round(6).tolist() for key in ("sizes", "robust", "low", "high")},
+            }
+            for panel in found.panels
+            for curve in panel.curves
+        ]
+        return drawn(self.name, draw_robustness(found.panels), numbers) if found.panels else {}
+
+    def tables(self, found: UnderAttack) -> list[Table]:
+        """Return a table for each panel."""
+        return [
+            Table(
+                f"{self.name}: {panel.title}, still right",
+                ["attack (images)", *(f"{size:g}" for size in panel.curves[0].sizes)],
+                [[curve.name, *(f"{100 * share:.1f}" for share in curve.robust)] for curve in panel.curves],
+            )
+            for panel in found.panels
+        ]
 
 
-def _figure3(norm: str) -> list[Curve]:
-    defenders = (STN_07, TRADES, MADRY, NATURAL)
-    white = [(f"{one.title}, white-box", white_box(one, norm), colour, False) for colour, one in enumerate(defenders)]
+def _certified(
+    recipe: Certified, colour: int, attack: AttackRecord | None, records: Path
+) -> CertifiedCurve | Missing | None:
+    """Return what is certified of a defence for the images of an attack on it; None where nothing of it is drawn."""
+    run, defence = records / recipe.folder, recipe.defence
+    if attack is None:
+        return None if (run / recipe.configuration).exists() else recipe.missing(records, NOT_THERE)
+    sizes = np.linspace(0.0, max(attack.settings.sizes), 301)
+    try:
+        accuracy = certified_beside(run, attack, sizes)
+    except NoiseproofError as error:
+        return recipe.missing(records, str(error))
+    if accuracy is None:
+        return recipe.missing(records, "not there, or not of what is attacked")
+    images = str(len(attack.read_verdicts())) + (", in another engine" if other_engine(run, attack) else "")
+    return CertifiedCurve(f"{defence.title} ({images})", sizes, accuracy, colour)
+
+
+def _figure3(norm: Norm) -> list[Curve]:
+    defences = (STN_07, TRADES, MADRY, NATURAL)
+    white = [(f"{one.title}, white-box", white_box(one, norm), colour, False) for colour, one in enumerate(defences)]
     black = [
         (f"{one.title}, from Madry's", transferred(one, MADRY, norm), colour, True)
-        for colour, one in enumerate(defenders)
+        for colour, one in enumerate(defences)
         if one is not MADRY
     ]
     return white + black
 
 
-def _figure4(norm: str) -> list[Curve]:
-    return [
-        (one.title, white_box(one, norm), colour, False) for colour, one in ((3, NATURAL), (4, STN_05), (0, STN_07))
-    ]
-
-
-def _figure6(norm: str) -> list[Curve]:
-    decisions: list[Curve] = [("HopSkipJump", (Cell(STN_07, "hop-skip-jump", norm, every=FEW),), 4, True)]
-    if norm == "l2":
-        decisions.insert(0, ("Boundary", (Cell(STN_07, "boundary", norm, every=FEW),), 2, True))
-        decisions.insert(0, ("Carlini-Wagner", (Cell(STN_07, "carlini-wagner", norm, every=FEW),), 1, False))
-    return [
-        ("PGD, two losses", white_box(STN_07, norm), 0, False),
-        *decisions,
-        ("from Madry's model", transferred(STN_07, MADRY, norm), 5, True),
-        ("from the undefended model", transferred(STN_07, NATURAL, norm), 3, True),
-        ("random search", (Cell(STN_07, "random", norm),), 6, True),
-    ]
-
-
-_NORMS = ("l2", "linf")
-
-
-def _plots(data: str, curves: Callable[[str], list[Curve]]) -> list[Plot]:
-    return [Plot(data, norm, curves(norm)) for norm in _NORMS]
-
-
-def _released(norm: str) -> list[Curve]:
+def _released(norm: Norm) -> list[Curve]:
     return [(f"{RELEASED.title}, white-box", white_box(RELEASED, norm), 0, False)]
 
 
-FIGURES = {
-    "figure3": AttackFigure(
-        "figure3", [*_plots("mnist", _figure3), *_plots("cifar10", _released)], [(STN_07, 0), (RELEASED, 0)]
-    ),
-    "figure4": AttackFigure("figure4", _plots("mnist", _figure4), [(STN_05, 4), (STN_07, 0)]),
-    "figure6": AttackFigure("figure6", _plots("mnist", _figure6), [(STN_07, 0)]),
-}
-"""The figures by name."""
+def _figure4(norm: Norm) -> list[Curve]:
+    defences = ((3, NATURAL), (4, STN_05), (0, STN_07))
+    return [(one.title, white_box(one, norm), colour, False) for colour, one in defences]
 
 
-def compute(figure: AttackFigure, records: Path) -> tuple[list[Panel], list[Missing]]:
-    """Return the panels of a figure from the records there are, and what is missing, with the commands that make it.
-
-    A record that is damaged, unfinished or of another attack than its folder says is missing, and spoils no other curve.
-    """
-    panels: list[Panel] = []
-    missing: dict[str, Missing] = {}
-    for plot in figure.plots:
-        drawn: list[RobustCurve] = []
-        attacked: dict[Defender, AttackRecord] = {}
-        for title, cells, colour, dashed in plot.curves:
-            found, gone = _read(cells, records)
-            missing |= {each.command: each for each in gone}
-            if not found:
-                continue
-            worst = worst_case(found)
-            name = f"{title} ({worst.images}" + (f", {len(found)} of {len(cells)} attacks)" if gone else ")")
-            drawn.append(RobustCurve(name, worst.sizes, worst.robust, worst.low, worst.high, colour, dashed))
-            attacked.setdefault(cells[0].defender, found[0])
-        areas = []
-        for defender, colour in figure.certified:
-            if defender.data != plot.data:
-                continue
-            run, attack = records / defender.name, attacked.get(defender)
-            command = shlex.join(["noiseproof", "certify", str(run), *defender.options, "--every", "10"])
-            try:
-                area = None if attack is None else _certified(run, defender, colour, attack)
-                why = NOT_THERE
-            except NoiseproofError as error:
-                area, why = None, str(error)
-            if area is not None:
-                areas.append(area)
-            elif attack is not None or not (run / Record.configuration).exists():
-                missing[command] = Missing("what is certified", why, command)
-        if drawn:
-            panels.append(Panel(plot.title, plot.norm, drawn, areas))
-    return panels, list(missing.values())
-
-
-def _read(cells: Sequence[Cell], records: Path) -> tuple[list[AttackRecord], list[Missing]]:
-    """Read the records of a curve, and name those that cannot be used."""
-    found: list[AttackRecord] = []
-    gone: list[Missing] = []
-    for cell in cells:
-        try:
-            record = cell.read(records)
-            if record is not None:
-                worst_case([*found, record])  # of the same images and sizes as those before
-                found.append(record)
-            else:
-                gone.append(Missing(cell.folder, NOT_THERE, cell.command(records)))
-        except NoiseproofError as error:
-            gone.append(Missing(cell.folder, str(error), cell.command(records)))
-    return found, gone
-
-
-def _certified(run: Path, defender: Defender, colour: int, attack: AttackRecord) -> CertifiedCurve | None:
-    """What is proven of a defence for the images of an attack on it, or None."""
-    sizes = np.linspace(0.0, max(attack.settings.sizes), 301)
-    accuracy = certified_beside(run, attack, sizes)
-    if accuracy is None:
-        return None
-    images = str(len(attack.read_verdicts())) + (", in another engine" if other_engine(run, attack) else "")
-    return CertifiedCurve(f"{defender.title} ({images})", sizes, accuracy, colour)
-
-
-def draw(panels: Sequence[Panel]) -> Figure:
-    """Draw the panels side by side, as the paper does; more than two of them below each other, two by two."""
-    return draw_robustness(panels)
-
-
-def write(name: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
-    """Write NAME.png, NAME.svg and NAME.json, the numbers, and return their paths."""
-    figure = draw(panels)
-    numbers: list[dict[str, Any]] = [
-        {
-            "panel": panel.title,
-            "curve": curve.name,
-            **{key: getattr(curve, key).round(6).tolist() for key in ("sizes", "robust", "low", "high")},
-        }
-        for panel in panels
-        for curve in panel.curves
+def _figure6(norm: Norm) -> list[Curve]:
+    slow: list[Curve] = [("HopSkipJump", (Attacked(STN_07, HopSkipJump(), norm, every=FEW),), 4, True)]
+    if norm == "l2":
+        slow.insert(0, ("Boundary", (Attacked(STN_07, BoundaryAttack(), norm, every=FEW),), 2, True))
+        slow.insert(0, ("Carlini-Wagner", (Attacked(STN_07, CarliniWagner(), norm, every=FEW),), 1, False))
+    return [
+        ("PGD, two losses", white_box(STN_07, norm), 0, False),
+        *slow,
+        ("from Madry's model", transferred(STN_07, MADRY, norm), 5, True),
+        ("from the undefended model", transferred(STN_07, NATURAL, norm), 3, True),
+        ("random search", (Attacked(STN_07, RandomSearch(), norm),), 6, True),
     ]
-    files = {
-        f"{name}.png": figure_png(figure),
-        f"{name}.svg": figure_svg(figure).encode(),
-        f"{name}.json": json.dumps(numbers, indent=1).encode(),
-    }
-    for file, content in files.items():
-        write_atomically(folder / file, content)
-    return [folder / file for file in files]
+
+
+def _plots(data: str, curves: Callable[[Norm], list[Curve]]) -> list[Plot]:
+    norms: tuple[Norm, ...] = ("l2", "linf")
+    return [Plot(data, norm, curves(norm)) for norm in norms]
+
+
+FIGURE3 = AttackFigure(
+    "figure3", [*_plots("mnist", _figure3), *_plots("cifar10", _released)], [(STN_07, 0), (RELEASED, 0)]
+)
+FIGURE4 = AttackFigure("figure4", _plots("mnist", _figure4), [(STN_05, 4), (STN_07, 0)])
+FIGURE6 = AttackFigure("figure6", _plots("mnist", _figure6), [(STN_07, 0)])

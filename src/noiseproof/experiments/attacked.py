@@ -1,49 +1,42 @@
-"""Defences that the paper's figures attack, and the records of the attacks on them.
+"""Defences that the paper's figures attack, and the recipe of an attack on one of them.
 
 Every curve of figures 3, 4 and 6 is the worst case of one or several such records, image by image. Beside a network
 without noise stand several attacks, since one alone is often misled (Schott et al. 2019; Tramèr et al. 2020).
 """
 
-import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseproof import attacks
-from noiseproof.attacks import Attack
-from noiseproof.errors import RunError
-from noiseproof.experiments.runs import CIFAR_SIGMA, RELEASED_DIGEST
+from noiseproof.attacks import PGD, Attack, HopSkipJump, RandomisedAutoAttack
+from noiseproof.attacks.registry import ATTACKS
+from noiseproof.errors import NoiseproofError
+from noiseproof.evaluation.robust_accuracy import RobustSummary
+from noiseproof.experiments.networks import CIFAR_SIGMA, RELEASED_DIGEST, RELEASED_MODEL, RELEASED_OPTIONS
+from noiseproof.experiments.recipes import Missing, Recipe, Step, require, require_whole
 from noiseproof.noises import Gaussian
+from noiseproof.perturbations.norms import Norm
+from noiseproof.plugins.spec import settings_of
+from noiseproof.reports.attacked import worst_case
 from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.records import Record
 
 __all__ = [
-    "CLASSES",
     "FEW",
     "MADRY",
     "NATURAL",
-    "NOT_THERE",
     "RELEASED",
     "STN_05",
     "STN_07",
     "TRADES",
-    "Cell",
-    "Defender",
+    "Attacked",
+    "Certified",
+    "Defence",
+    "find_worst",
     "transferred",
     "white_box",
 ]
-
-CLASSES = {
-    "pgd": "PGD",
-    "auto-attack": "RandomisedAutoAttack",
-    "carlini-wagner": "CarliniWagner",
-    "boundary": "BoundaryAttack",
-    "hop-skip-jump": "HopSkipJump",
-    "random": "RandomSearch",
-}
-"""What records call the attacks, by `--attack`."""
-
-NOT_THERE = "not there, or not all of it"
 
 _LEVEL = 0.001
 """At which votes decide; else the classifier abstains."""
@@ -51,16 +44,21 @@ _LEVEL = 0.001
 FEW = 200
 """Images apart, where an attack on one costs ten seconds to half a minute."""
 
-_SIZES = {
-    ("mnist", "l2"): "0.5,1,1.5,2,2.5,3",
-    ("mnist", "linf"): "0.05,0.1,0.15,0.2,0.25,0.3",
-    ("cifar10", "l2"): "0.25,0.5,1",
-    ("cifar10", "linf"): "0.01,0.02,0.03",
+_EPSILONS = {
+    ("mnist", "l2"): (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
+    ("mnist", "linf"): (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+    ("cifar10", "l2"): (0.25, 0.5, 1.0),
+    ("cifar10", "linf"): (0.01, 0.02, 0.03),
 }
+
+_SECONDS = {"carlini-wagner": 30.0, "boundary": 920.0, "hop-skip-jump": 160.0}
+"""That an attack takes on an H100, where it is not `_USUAL`."""
+
+_USUAL = 60.0
 
 
 @dataclass(frozen=True)
-class Defender:
+class Defence:
     """A classifier of the figures.
 
     Attributes:
@@ -73,7 +71,7 @@ class Defender:
             be attacked, so attacks take and judge float32, and what is certified is drawn as of another engine.
         data: the data set.
         images: of its test split.
-        weights: what `--weights` takes, where `model` is a factory; then data and sigma are named too.
+        naming: further options of every command about it.
         digest: of the weights, where the name of the model does not tell them.
     """
 
@@ -84,142 +82,160 @@ class Defender:
     precision: str = "auto"
     data: str = "mnist"
     images: int = 10_000
-    weights: str = ""
+    naming: tuple[str, ...] = ()
     digest: str = ""
 
     @property
     def options(self) -> list[str]:
         """The options of every command about it."""
-        given = ["--weights", self.weights, "--data", self.data, "--sigma", repr(self.sigma)] if self.weights else []
         precision = [] if self.precision == "auto" else ["--precision", self.precision]
-        return ["--model", self.model, *given, *precision]
+        return ["--model", self.model, *self.naming, *precision]
 
 
-STN_07 = Defender("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", 0.7, "bf16")
-STN_05 = Defender("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", 0.5, "bf16")
-TRADES = Defender("mnist/trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
-MADRY = Defender("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
-NATURAL = Defender("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural", precision="bf16")
-RELEASED = Defender(
+STN_07 = Defence("mnist/stn-0.7", "STN, sigma 0.7", "zoo:mnist-stn-0.7", 0.7, "bf16")
+STN_05 = Defence("mnist/stn-0.5", "STN, sigma 0.5", "zoo:mnist-stn-0.5", 0.5, "bf16")
+TRADES = Defence("mnist/trades-linf", "TRADES (ℓ∞ 0.3)", "zoo:mnist-trades-linf")
+MADRY = Defence("mnist/madry-linf", "Madry (ℓ∞ 0.3)", "zoo:mnist-madry-linf")
+NATURAL = Defence("mnist/natural", "undefended (sigma 0)", "zoo:mnist-natural", precision="bf16")
+RELEASED = Defence(
     "cifar10/stn-released",
     "released STN, sigma 100/255",
-    "noiseproof.models:PaperCIFAR",
+    RELEASED_MODEL,
     CIFAR_SIGMA,
     "fp32",
     data="cifar10",
-    weights="model_cifar10",
+    naming=RELEASED_OPTIONS,
     digest=RELEASED_DIGEST,
 )
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One record: a defence under an attack.
+class Certified(Recipe[Record]):
+    """What is certified of a defence, to be drawn beneath attacks on it; whether it fits them is asked there."""
 
-    Attributes:
-        defender: which.
-        attack: as `--attack`.
-        norm: as `--norm`.
-        changes: as `--set`.
-        source: of a transfer, or None.
-        every: of the 10 000 test images.
-        sizes: as `--sizes`.
-        votes: by which points must have been judged, at the least, where there is noise.
-        place: of its record, below the folder of records, where that does not follow from the others.
-    """
+    defence: Defence
 
-    defender: Defender
-    attack: str
-    norm: str
-    changes: tuple[str, ...] = ()
-    source: Defender | None = None
-    every: int = 20
-    sizes: str = ""
-    votes: int = 1000
-    place: str = ""
+    configuration = Record.configuration
+    title = "what is certified"
 
     @property
     def folder(self) -> str:
-        """Where its record lies, below the folder of records."""
+        """That of the defence."""
+        return self.defence.name
+
+    def steps(self, records: Path) -> list[Step]:
+        """Certify."""
+        run = records / self.folder
+        command = ("noiseproof", "certify", str(run), *self.defence.options, "--every", "10")
+        return [Step(command, run, cost=(60.0, "an H100"))]
+
+    def read(self, path: Path) -> Record:
+        """Read any record of votes."""
+        return Record.open(path)
+
+
+@dataclass(frozen=True)
+class Attacked(Recipe[AttackRecord]):
+    """A defence under an attack.
+
+    Attributes:
+        defence: which.
+        attack: with its settings.
+        norm: in which it is measured.
+        source: the network that is attacked in place of the defence, of a transfer.
+        every: of the test images.
+        epsilons: sizes of the attack; none takes those of the data set and the norm.
+        samples: by which points must have been judged, at the least, where there is noise.
+        place: of its record, below the folder of records, where that does not follow from the others.
+    """
+
+    defence: Defence
+    attack: Attack
+    norm: Norm
+    source: Defence | None = None
+    every: int = 20
+    epsilons: tuple[float, ...] = ()
+    samples: int = 1000
+    place: str = ""
+
+    configuration = AttackRecord.configuration
+
+    @property
+    def name(self) -> str:
+        """What `--attack` takes."""
+        return next(name for name in ATTACKS if ATTACKS[name] is type(self.attack))
+
+    @property
+    def title(self) -> str:
+        """Its folder."""
+        return self.folder
+
+    @property
+    def folder(self) -> str:
+        """In that of the defence, named by the attack."""
         if self.place:
             return self.place
         transfer = "" if self.source is None else f"transfer-{Path(self.source.name).name}-"
-        loss = "".join(f"-{change.removeprefix('loss=')}" for change in self.changes if change.startswith("loss="))
-        return f"{self.defender.name}/{transfer}{self.attack}{loss}-{self.norm}"
+        loss = f"-{self.attack.loss}" if isinstance(self.attack, PGD) else ""
+        return f"{self.defence.name}/{transfer}{self.name}{loss}-{self.norm}"
 
     @property
-    def wanted_sizes(self) -> str:
-        """Its sizes, by default those of its norm."""
-        return self.sizes or _SIZES[self.defender.data, self.norm]
+    def sizes(self) -> tuple[float, ...]:
+        """Its epsilons, by default those of the data set and the norm."""
+        return self.epsilons or _EPSILONS[self.defence.data, self.norm]
 
-    def command(self, records: Path) -> str:
-        """Return the command that makes its record."""
-        parts = ["noiseproof", "attack", str(records / self.defender.name), *self.defender.options]
-        parts += [
-            "--attack",
-            self.attack,
-            "--norm",
-            self.norm,
-            "--sizes",
-            self.wanted_sizes,
-            "--every",
-            str(self.every),
-        ]
-        parts += [part for change in self.changes for part in ("--set", change)]
-        parts += [] if self.source is None else ["--source", self.source.model]
-        return shlex.join([*parts, "--out", str(records / self.folder)])
+    @property
+    def changes(self) -> list[str]:
+        """What differs from the attack's defaults, as `--set` takes it."""
+        usual, names = type(self.attack)(), [part.name for part in settings_of(self.attack)]
+        pairs = [(name, getattr(self.attack, name)) for name in names]
+        return [f"{name}={_as_text(value)}" for name, value in pairs if value != getattr(usual, name)]
 
-    def read(self, records: Path) -> AttackRecord | None:
-        """Return its record; None where there is none, or it is not finished.
+    def steps(self, records: Path) -> list[Step]:
+        """Attack."""
+        command = ["noiseproof", "attack", str(records / self.defence.name), *self.defence.options]
+        command += ["--attack", self.name, "--norm", self.norm, "--every", str(self.every)]
+        command += ["--sizes", ",".join(repr(size).removesuffix(".0") for size in self.sizes)]
+        command += [part for change in self.changes for part in ("--set", change)]
+        command += [] if self.source is None else ["--source", self.source.model]
+        place = records / self.folder
+        return [Step((*command, "--out", str(place)), place, self._cost())]
 
-        Raises:
-            RunError: the folder holds another attack, or a damaged one.
-        """
-        path = records / self.folder
-        if not (path / AttackRecord.configuration).exists():
-            return None
+    def read(self, path: Path) -> AttackRecord:
+        """Read the record of this attack on this defence."""
         record = AttackRecord.open(path)
-        settings = record.settings
+        require(path, self._facts(record))
+        require_whole(record)
+        return record
+
+    def _facts(self, record: AttackRecord) -> Iterator[tuple[str, object, object]]:
+        settings, defence = record.settings, self.defence
         spec = dict(settings.attack.get("attack", settings.attack))
-        wanted = [float(size) for size in self.wanted_sizes.split(",")]
-        ran, wanted_precision = settings.engine.get("precision"), self.defender.precision
-        changes = {name: value for name, _, value in (change.partition("=") for change in self.changes)}
-        changed = {name: str(value) for name, value in spec.items() if name != "name"}
-        noise = None if self.defender.sigma is None else Gaussian(self.defender.sigma).spec()
-        images, votes = range(0, self.defender.images, self.every), 0 if noise is None else self.votes
-        for what, required, got in (
-            ("model", self.defender.model, settings.model["name"]),
-            ("weights", self.defender.digest or settings.model["digest"], settings.model["digest"]),
-            ("precision", ran if wanted_precision == "auto" else wanted_precision, ran),
-            ("norm", self.norm, settings.norm),
-            ("sizes", [0.0, *wanted], list(settings.sizes)),
-            ("every", self.every, settings.step),
-            ("attack", CLASSES[self.attack], spec.get("name")),
-            ("source", None if self.source is None else self.source.model, _source(settings.attack)),
-            ("settings", {name: str(value) for name, value in self._defaults().items()} | changes, changed),
-            ("noise", noise, None if settings.noise is None else dict(settings.noise)),
-            ("data", (self.defender.data, "test"), (settings.data.get("name"), settings.data.get("split"))),
-            ("images", list(images), list(settings.indices)),
-            ("votes, at least", max(votes, settings.samples), settings.samples),
-            ("level", _LEVEL, settings.alpha),
-            ("limits", None, settings.limits),
-        ):
-            if required != got:
-                raise RunError(
-                    str(path),
-                    required=f"the record of this curve, with {what} {required}",
-                    got=got,
-                    remedy=f"Move it away, and make it: {self.command(records)}",
-                )
-        return None if record.missing()[0] else record
+        wanted, ran = self.attack.spec(), settings.engine.get("precision")
+        noise = None if defence.sigma is None else Gaussian(defence.sigma).spec()
+        samples = 0 if noise is None else self.samples
+        yield "model", defence.model, settings.model["name"]
+        yield "weights", defence.digest or settings.model["digest"], settings.model["digest"]
+        yield "precision", ran if defence.precision == "auto" else defence.precision, ran
+        yield "norm", self.norm, settings.norm
+        yield "sizes", [0.0, *self.sizes], list(settings.sizes)
+        yield "every", self.every, settings.step
+        yield "attack", wanted.pop("name"), spec.pop("name", None)
+        yield "source", None if self.source is None else self.source.model, _source(settings.attack)
+        yield "settings", wanted, spec
+        yield "noise", noise, None if settings.noise is None else dict(settings.noise)
+        yield "data", (defence.data, "test"), (settings.data.get("name"), settings.data.get("split"))
+        yield "images", list(range(0, defence.images, self.every)), list(settings.indices)
+        yield "votes, at least", max(samples, settings.samples), settings.samples
+        yield "level", _LEVEL, settings.alpha
+        yield "limits", None, settings.limits
 
-    def _defaults(self) -> dict[str, Any]:
-        """Return the settings of the attack that `--set` does not change."""
-        made: Attack = getattr(attacks, CLASSES[self.attack])()
-        return {name: value for name, value in made.spec().items() if name != "name"}
+    def _cost(self) -> tuple[float, str] | None:
+        """None of CIFAR-10, which has no record of an H100."""
+        return (_SECONDS.get(self.name, _USUAL), "an H100") if self.defence.data == "mnist" else None
 
 
-def white_box(defender: Defender, norm: str) -> tuple[Cell, ...]:
+def white_box(defence: Defence, norm: Norm) -> tuple[Attacked, ...]:
     """Return the attacks whose worst case is a white-box curve.
 
     Against noise PGD by two losses with 16 draws and 40 steps; half of both for the large network of CIFAR-10, on fewer
@@ -227,27 +243,46 @@ def white_box(defender: Defender, norm: str) -> tuple[Cell, ...]:
     and in l_2, where gradients of networks trained in l_inf are known to mislead, more restarts and HopSkipJump. What is
     undefended needs no restarts.
     """
-    if defender == RELEASED:
-        return tuple(
-            Cell(defender, "pgd", norm, (f"loss={loss}", "draws=8", "steps=20"), every=FEW)
-            for loss in ("log_mean", "margin")
-        )
-    if defender in {STN_07, STN_05}:
-        return tuple(
-            Cell(defender, "pgd", norm, (f"loss={loss}", "draws=16", "steps=40")) for loss in ("log_mean", "margin")
-        )
-    restarts = 1 if defender == NATURAL else 5 if norm == "l2" else 2
-    settings = ("steps=100", f"restarts={restarts}")
-    cells = [Cell(defender, "pgd", norm, (f"loss={loss}", *settings)) for loss in ("log_mean", "margin")]
-    cells.append(Cell(defender, "auto-attack", norm))
-    if norm == "l2" and defender in {TRADES, MADRY}:
-        cells.append(Cell(defender, "hop-skip-jump", norm))
-    return tuple(cells)
+    if defence == RELEASED:
+        attacks: list[Attack] = [PGD(loss="log_mean", draws=8, steps=20), PGD(loss="margin", draws=8, steps=20)]
+        return tuple(Attacked(defence, attack, norm, every=FEW) for attack in attacks)
+    if defence.sigma is not None:
+        attacks = [PGD(loss="log_mean", draws=16, steps=40), PGD(loss="margin", draws=16, steps=40)]
+    else:
+        restarts = 1 if defence == NATURAL else 5 if norm == "l2" else 2
+        attacks = [PGD(loss="log_mean", steps=100, restarts=restarts), PGD(loss="margin", steps=100, restarts=restarts)]
+        attacks.append(RandomisedAutoAttack())
+        attacks += [HopSkipJump()] if norm == "l2" and defence in {TRADES, MADRY} else []
+    return tuple(Attacked(defence, attack, norm) for attack in attacks)
 
 
-def transferred(defender: Defender, source: Defender, norm: str) -> tuple[Cell, ...]:
+def transferred(defence: Defence, source: Defence, norm: Norm) -> tuple[Attacked, ...]:
     """Return the attack on another network whose points are given to this one."""
-    return (Cell(defender, "pgd", norm, ("loss=margin", "steps=100"), source),)
+    return (Attacked(defence, PGD(loss="margin", steps=100), norm, source),)
+
+
+def find_worst(
+    recipes: Sequence[Attacked], records: Path
+) -> tuple[RobustSummary | None, list[AttackRecord], list[Missing]]:
+    """Return the worst case of the records that are there, these records, and what is missing of the others."""
+    found: list[AttackRecord] = []
+    missing: list[Missing] = []
+    worst: RobustSummary | None = None
+    for recipe in recipes:
+        record = recipe.find(records)
+        if isinstance(record, Missing):
+            missing.append(record)
+            continue
+        try:
+            worst = worst_case([*found, record])  # of the same images and sizes as those before
+            found.append(record)
+        except NoiseproofError as error:
+            missing.append(recipe.missing(records, str(error), blocked=True))
+    return worst, found, missing
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _source(attack: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,5 @@
 """Figure 5 and appendix A of the paper: Rényi against PixelDP over the probability simplex, and what of it is true."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +8,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
+from noiseproof.experiments.figure import Figure, Result, Table, drawn
 from noiseproof.noises import Gaussian
-from noiseproof.reports.curves import figure_png, figure_svg
-from noiseproof.storage.files import write_atomically
 
-__all__ = ["Claim", "Figure5", "compute", "draw", "write"]
+__all__ = ["FIGURE5", "Claim", "Figure5", "Surfaces", "draw"]
 
-CERTIFICATES: dict[str, Certificate] = {
+_CERTIFICATES: dict[str, Certificate] = {
     "Rényi (the paper)": Renyi(),
     "PixelDP, e <= 1 (valid)": PixelDP(),
     "PixelDP, analytic mechanism": AnalyticPixelDP(),
@@ -44,8 +42,8 @@ class Claim:
     counterexample: tuple[float, float, float, float] | None
 
 
-@dataclass(frozen=True)
-class Figure5:
+@dataclass(frozen=True, kw_only=True)
+class Surfaces(Result):
     """All radii, in units of sigma, on a grid of the simplex p1 >= p2 >= 0, 0.2 <= p1 + p2 <= 1.
 
     Attributes:
@@ -61,26 +59,67 @@ class Figure5:
     claims: list[Claim]
 
 
-def compute(steps: int = 100) -> Figure5:
-    """Evaluate every certificate on a grid of `steps` by `steps` points."""
-    p1, p2 = np.meshgrid(np.linspace(0.01, _LARGEST, steps), np.linspace(0.0005, 0.5, steps))
-    inside = (p1 > p2) & (p1 + p2 <= 1.0) & (p1 + p2 >= 0.2)
-    radii = {}
-    for name, certificate in CERTIFICATES.items():
-        surface = np.full(p1.shape, np.nan)
-        surface[inside] = certificate.radius(Gaussian(sigma=1.0), p1[inside], p2[inside])
-        radii[name] = surface
-    renyi, classical, analytic, _ = (radii[name][inside] for name in CERTIFICATES)
-    points = p1[inside], p2[inside]
-    claims = [
-        _claim(f"{claim} {rival}", holds, renyi, other, points)
-        for rival, other in (("PixelDP with e <= 1", classical), ("PixelDP with the analytic mechanism", analytic))
-        for claim, holds in (
-            ("Rényi is strictly higher than", lambda ours, theirs: ours > theirs),
-            ("Rényi is more than twice as high as", lambda ours, theirs: ours > 2.0 * theirs),
-        )
-    ]
-    return Figure5(p1, p2, radii, claims)
+@dataclass(frozen=True)
+class Figure5(Figure[Surfaces]):
+    """The figure, which needs no records.
+
+    Attributes:
+        steps: every certificate is evaluated on a grid of `steps` by `steps` points.
+    """
+
+    steps: int = 100
+
+    name = "figure5"
+
+    def compute(self, records: Path) -> Surfaces:  # noqa: ARG002 - it needs none
+        """Evaluate every certificate on the grid."""
+        p1, p2 = np.meshgrid(np.linspace(0.01, _LARGEST, self.steps), np.linspace(0.0005, 0.5, self.steps))
+        inside = (p1 > p2) & (p1 + p2 <= 1.0) & (p1 + p2 >= 0.2)
+        radii = {}
+        for name, certificate in _CERTIFICATES.items():
+            surface = np.full(p1.shape, np.nan)
+            surface[inside] = certificate.radius(Gaussian(sigma=1.0), p1[inside], p2[inside])
+            radii[name] = surface
+        renyi, classical, analytic, _ = (radii[name][inside] for name in _CERTIFICATES)
+        points = p1[inside], p2[inside]
+        claims = [
+            _claim(f"{claim} {rival}", holds, renyi, other, points)
+            for rival, other in (("PixelDP with e <= 1", classical), ("PixelDP with the analytic mechanism", analytic))
+            for claim, holds in (
+                ("Rényi is strictly higher than", lambda ours, theirs: ours > theirs),
+                ("Rényi is more than twice as high as", lambda ours, theirs: ours > 2.0 * theirs),
+            )
+        ]
+        return Surfaces(p1=p1, p2=p2, radii=radii, claims=claims, missing=[], sources={})
+
+    def files(self, found: Surfaces) -> dict[str, bytes]:
+        """Return the picture, with claims and grid."""
+        grid = {"p1": found.p1[0].tolist(), "p2": found.p2[:, 0].tolist()}
+        surfaces = {name: np.round(np.nan_to_num(each, nan=-1.0), 9).tolist() for name, each in found.radii.items()}
+        numbers = self.told(found) | {"grid": grid, "radii (-1: outside)": surfaces}
+        return drawn(self.name, draw(found), numbers, indent=None)
+
+    def tables(self, found: Surfaces) -> list[Table]:
+        """Return the claims."""
+        where = "p = ({:.3f}, {:.3f}): {:.3f} against {:.3f}"
+        rows = [
+            (
+                claim.text,
+                f"{100 * claim.share:.1f} %",
+                where.format(*claim.counterexample) if claim.counterexample else "nowhere",
+            )
+            for claim in found.claims
+        ]
+        return [Table("figure5: the paper's claims", ("claim", "holds on", "fails most at"), rows)]
+
+    def told(self, found: Surfaces) -> dict[str, Any]:
+        """Return the claims."""
+        return {
+            "claims": [{"claim": c.text, "share": c.share, "counterexample": c.counterexample} for c in found.claims]
+        }
+
+
+FIGURE5 = Figure5()
 
 
 def _claim(
@@ -98,9 +137,9 @@ def _claim(
     return Claim(text, float(true.mean()), example)
 
 
-def draw(result: Figure5) -> Figure:
+def draw(result: Surfaces) -> Drawing:
     """Draw the surfaces, as the paper does, and two slices that can be read."""
-    figure = Figure(figsize=(13.0, 4.6), layout="constrained")
+    figure = Drawing(figsize=(13.0, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot(1, 3, 1, projection="3d")
     # Every second point is as fine as can be seen. Triangles, as the region is convex: plot_surface drops corners that
@@ -120,7 +159,7 @@ def draw(result: Figure5) -> Figure:
     ]
     for position, title, first, second in slices:
         panel = figure.add_subplot(1, 3, position)
-        for (name, certificate), colour in zip(CERTIFICATES.items(), _COLOURS, strict=True):
+        for (name, certificate), colour in zip(_CERTIFICATES.items(), _COLOURS, strict=True):
             radii = certificate.radius(Gaussian(sigma=1.0), first, np.full(first.shape, second))
             panel.plot(first, radii, color=colour, label=name, linestyle="--" if "tight" in name else "-")
         panel.set(title=title, xlabel="p1", ylabel="radius / sigma")
@@ -129,20 +168,3 @@ def draw(result: Figure5) -> Figure:
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, fontsize=8)
     return figure
-
-
-def write(result: Figure5, folder: Path) -> list[Path]:
-    """Write figure5.png, figure5.svg and figure5.json (claims and grid) and return their paths."""
-    figure = draw(result)
-    grid = {"p1": result.p1[0].tolist(), "p2": result.p2[:, 0].tolist()}
-    surfaces = {name: np.round(np.nan_to_num(surface, nan=-1.0), 9).tolist() for name, surface in result.radii.items()}
-    claims = [{"claim": c.text, "share": c.share, "counterexample": c.counterexample} for c in result.claims]
-    content = {"claims": claims, "grid": grid, "radii (-1: outside)": surfaces}
-    files = {
-        "figure5.png": figure_png(figure),
-        "figure5.svg": figure_svg(figure).encode(),
-        "figure5.json": json.dumps(content).encode(),
-    }
-    for name, data in files.items():
-        write_atomically(folder / name, data)
-    return [folder / name for name in files]

@@ -1,296 +1,142 @@
-"""The sanity ladder: does an attack gain by draws, steps and restarts up to a plateau, and is it the strongest there is?
+"""The sanity ladder on MNIST, from records: does the evaluation of figures 3, 4 and 6 find what there is to find?
 
-What a sceptical reader of a robust accuracy asks for (Athalye et al. 2018; Carlini et al. 2019; Tramèr et al. 2020). All
-from records of attacks on the same images at one size, and one without bound.
+`noiseproof ladder` makes the records, and draws them itself; here they are read again, whoever made them. The rungs, all
+judged in one engine, and the attack without bound have to be there; of the attacks that must not be stronger, those that
+are missing are named. These and the attack without bound may have run elsewhere: rounding hardly moves a verdict, and
+each record says what it ran in. The slow ones, Carlini-Wagner and the attacks on decisions, are figure 6's, on some of the
+images.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from scipy.stats import binom, binomtest
 
-from noiseproof.attacks import (
-    PGD,
-    Attack,
-    BoundaryAttack,
-    CarliniWagner,
-    HopSkipJump,
-    RandomisedAutoAttack,
-    RandomSearch,
-)
-from noiseproof.errors import RunError
-from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts, worst_so_far
-from noiseproof.perturbations.norms import ORDERS, Norm
+from noiseproof.attacks import PGD
+from noiseproof.evaluation.robust_accuracy import worst_so_far
+from noiseproof.experiments.attack_figures import FIGURE6
+from noiseproof.experiments.attacked import MADRY, NATURAL, STN_07, Attacked
+from noiseproof.experiments.figure import Figure, Result, Table, drawn
+from noiseproof.experiments.recipes import Missing, Step
 from noiseproof.reports.attacked import found_verdicts
-from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
+from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
 from noiseproof.runs.attack_records import AttackRecord
-from noiseproof.storage.files import write_atomically
 
-__all__ = ["DRAWS", "RESTARTS", "STEPS", "Check", "Ladder", "LastRung", "controls", "grid", "unbounded"]
+__all__ = ["FOLDER", "IMAGES", "LADDER", "SIZE", "FoundLadder"]
 
-DRAWS, STEPS, RESTARTS = (1, 4, 16, 64), (10, 20, 50, 100), (1, 2, 4)
-"""The rungs: noisy copies for each gradient, steps, ascents from different points."""
+FOLDER = "mnist/stn-0.7/ladder-l2"
+SIZE = 2.0
+"""Of the attacks, in l2: a little more than half of the images withstand the white-box ones of figure 3."""
 
-_MIDDLE = (16, 50)
-"""Draws and steps at which restarts and the attack without bound are tried."""
+IMAGES = range(0, 10_000, 100)
+_PIXELS = 28 * 28
 
-_LEVEL = 0.01
-"""Level of each comparison; of several, divided by their number."""
+_ANYWHERE = replace(STN_07, precision="auto")
+"""The defence of what may have run in another precision than the rungs."""
 
-_TAIL = 0.025
-"""Of each end of an interval of 95 %: the error within which a plateau is one."""
-
-
-def grid() -> dict[str, Attack]:
-    """Return the rungs of PGD by name: draws times steps, and restarts."""
-    rungs: dict[str, Attack] = {
-        f"pgd-draws{draws}-steps{steps}": PGD(draws=draws, steps=steps) for draws in DRAWS for steps in STEPS
-    }
-    draws, steps = _MIDDLE
-    return rungs | {
-        f"pgd-restarts{restarts}": PGD(draws=draws, steps=steps, restarts=restarts) for restarts in RESTARTS[1:]
-    }
+_SOURCES = {f"transfer-{source.model.removeprefix('zoo:')}": source for source in (MADRY, NATURAL)}
+_RUNG = Attacked(STN_07, PGD(), "l2", every=IMAGES.step, epsilons=(SIZE,))
 
 
-def controls(norm: Norm, *, decisions: bool = True) -> dict[str, Attack]:
-    """Return what must not be stronger than the topmost rung: another loss, other algorithms, and less knowledge.
-
-    Args:
-        norm: those that it has not are left out.
-        decisions: whether attacks on decisions and Carlini-Wagner's, the slow ones of the extra `attacks`, are among them.
-    """
-    draws, steps = _MIDDLE
-    fast = {
-        "margin": PGD(loss="margin", draws=draws, steps=steps),
-        "auto-attack": RandomisedAutoAttack(),
-        "random": RandomSearch(),
-    }
-    slow = {"carlini-wagner": CarliniWagner(), "boundary": BoundaryAttack(), "hop-skip-jump": HopSkipJump()}
-    return {name: attack for name, attack in (fast | (slow if decisions else {})).items() if norm in attack.norms}
-
-
-def unbounded(norm: Norm, pixels: int) -> tuple[Attack, float]:
-    """Return an attack without bound and its size, the diameter of the box [0, 1]^pixels: nothing withstands it.
-
-    It starts at the image: a random start in so large a ball is a picture of noise, which no longer needs a gradient.
-    """
-    draws, steps = _MIDDLE
-    return PGD(draws=draws, steps=steps, random_start=False), {
-        "linf": 1.0,
-        "l2": math.sqrt(pixels),
-        "l1": float(pixels),
-    }[norm]
+def _recipes() -> tuple[dict[str, Attacked], dict[str, Attacked], dict[str, Attacked]]:
+    """Return what there is no ladder without; what must not be stronger; and the slow ones of these."""
+    boundless, largest = unbounded("l2", _PIXELS)
+    needed = {name: replace(_RUNG, attack=attack) for name, attack in grid().items()}
+    needed["unbounded"] = replace(_RUNG, defence=_ANYWHERE, attack=boundless, epsilons=(largest,))
+    fast = controls("l2", decisions=False)
+    others = {name: replace(_RUNG, defence=_ANYWHERE, attack=attack) for name, attack in fast.items()}
+    for name, source in _SOURCES.items():
+        others[name] = replace(_RUNG, defence=_ANYWHERE, attack=PGD(steps=100), source=source)
+    needed, others = (
+        {name: replace(recipe, place=f"{FOLDER}/{name}") for name, recipe in each.items()} for each in (needed, others)
+    )
+    names = controls("l2").keys() - fast.keys()
+    slow = {each.name: each for each in FIGURE6.recipes if each.norm == "l2" and each.name in names}
+    return needed, others, slow
 
 
-@dataclass(frozen=True)
-class Check:
-    """A statement that must hold of a sound evaluation, and whether it does.
-
-    Attributes:
-        text: the statement.
-        passed: whether the records are compatible with it.
-        found: the figures.
-    """
-
-    text: str
-    passed: bool
-    found: str
+def _all_at_once(records: Path) -> Step:
+    """Return the command that makes all records but the slow ones, in one engine."""
+    command = ["noiseproof", "ladder", str(records / STN_07.name), *STN_07.options, "--size", f"{SIZE:g}"]
+    command += [part for source in _SOURCES.values() for part in ("--source", source.model)]
+    command += ["--limit", str(len(IMAGES)), "--no-decisions", "--out", str(records / FOLDER)]
+    return Step(tuple(command), records / FOLDER, cost=(137.0, "an H100"))
 
 
-@dataclass(frozen=True)
-class LastRung:
-    """What the last rung gains over the one before, on the same images, and whether that is more than chance.
+@dataclass(frozen=True, kw_only=True)
+class FoundLadder(Result):
+    """The ladder; None without all its rungs."""
 
-    Attributes:
-        what: draws, steps or restarts.
-        before: how many of them the rung before the last has.
-        last: how many the last has.
-        gain: by how much accuracy falls between the two, in shares of the images.
-        most: upper end of the 95 % interval (Clopper-Pearson) of the share that the last rung alone makes wrong: it may
-            gain so much, for the population of the images, whatever was seen.
-        p_value: P(so many images or more fall to the last rung alone), if each that tells them apart is a fair coin.
-    """
-
-    what: str
-    before: int
-    last: int
-    gain: float
-    most: float
-    p_value: float
-
-    @property
-    def falling(self) -> bool:
-        """Whether accuracy still falls by more than its error: the exact sign test at the 2.5 % of one end."""
-        return self.p_value <= _TAIL
-
-    @property
-    def verdict(self) -> str:
-        """The verdict in words; that nothing more is seen falling does not say that nothing more would fall."""
-        return "still falling" if self.falling else "no longer falling within the error"
-
-    def __str__(self) -> str:
-        gains = f"{self.gain:+.1%} gained by {self.before} to {self.last} {self.what}, {self.most:.1%} at most"
-        return f"{self.verdict}: {gains}"
+    ladder: Ladder | None
 
 
-@dataclass(frozen=True)
-class Ladder:
-    """The verdicts of every attack of the ladder on the same images, at its largest size.
+class _SanityLadder(Figure[FoundLadder]):
+    name = "ladder"
 
-    Attributes:
-        verdicts: (images,) of each attack, by name.
-        size: of the attacks.
-        norm: of the size.
-        rows: of an attack that only some of the images were put to, which those are: they alone are compared. Slow
-            attacks are worth fewer images.
-    """
+    def compute(self, records: Path) -> FoundLadder:
+        found: dict[str, AttackRecord] = {}
+        missing: list[Missing] = []
+        begun, rungs = (records / FOLDER).exists(), grid()
+        engine: dict[str, object] = {}
+        needed, others, slow = _recipes()
+        for name, recipe in {**needed, **others, **slow}.items():
+            record = recipe.find(records)
+            if isinstance(record, AttackRecord) and name in rungs:
+                engine = engine or dict(record.settings.engine)
+                if record.settings.engine != engine:
+                    why = f"it ran in another engine than the rungs before it, {engine}"
+                    record = recipe.missing(records, why, blocked=True)
+            if isinstance(record, Missing):
+                steps = record.steps if begun or name in slow else (_all_at_once(records),)
+                missing.append(replace(record, what=name, steps=steps))
+            else:
+                found[name] = record
+        ladder = None
+        if needed.keys() <= found.keys():
+            ladder = Ladder.of({name: record for name, record in found.items() if name not in slow})
+            for name in (name for name in slow if name in found):
+                ladder = _beside(ladder, name, found[name])
+        return FoundLadder(ladder=ladder, missing=missing, sources={str(each.path): each for each in found.values()})
 
-    verdicts: Mapping[str, Int[np.ndarray, " images"]]
-    size: float
-    norm: str
-    rows: Mapping[str, Int[np.ndarray, " some"]] = field(default_factory=dict)
+    def files(self, found: FoundLadder) -> dict[str, bytes]:
+        if (ladder := found.ladder) is None:
+            return {}
+        numbers = {
+            "size": ladder.size,
+            "norm": ladder.norm,
+            "robust": {name: ladder.robust(name) for name in ladder.verdicts},
+            "checks": [{"check": each.text, "passed": each.passed, "found": each.found} for each in ladder.checks()],
+            "plateau": {rung.what: str(rung) for rung in ladder.plateau()},
+            "missing": {each.what: each.why for each in found.missing},
+        }
+        return drawn(self.name, ladder.draw(), numbers)
 
-    @staticmethod
-    def of(records: Mapping[str, AttackRecord]) -> "Ladder":
-        """Read the ladder from records.
-
-        Raises:
-            RunError: one is not complete.
-        """
-        first = next(iter(records.values())).settings
-        for name, record in records.items():
-            left = record.missing()[0]
-            if left:
-                raise RunError(
-                    str(record.path),
-                    required="complete, to be a rung of the ladder",
-                    got=f"{len(left)} shards missing in {name}",
-                    remedy="Run the same command again when the other process has ended.",
-                )
-        found = {name: worst_so_far(found_verdicts(record))[-1] for name, record in records.items()}
-        return Ladder(found, float(first.sizes[-1]), first.norm)
-
-    def robust(self, name: str) -> float:
-        """Return the share of images that withstand an attack."""
-        return float((self.verdicts[name] == Verdict.RIGHT).mean())
-
-    @property
-    def strongest(self) -> str:
-        """The name of the topmost rung: most draws and steps, whatever it found."""
-        return f"pgd-draws{DRAWS[-1]}-steps{STEPS[-1]}"
-
-    def checks(self) -> list[Check]:
-        """Return what must hold: each against chance, by an exact sign test on the images that two attacks tell apart."""
-        checks = [self._monotone("draws", [[f"pgd-draws{d}-steps{s}" for d in DRAWS] for s in STEPS])]
-        checks.append(self._monotone("steps", [[f"pgd-draws{d}-steps{s}" for s in STEPS] for d in DRAWS]))
-        checks.append(self._monotone("restarts", [_by_restarts()]))
-        for name in self.verdicts:
-            if name == "unbounded":
-                wrong = float((self.verdicts[name] == Verdict.WRONG).mean())
-                checks.append(Check("an attack without bound makes every image wrong", wrong == 1.0, _percent(wrong)))
-            elif not name.startswith("pgd-"):
-                checks.append(self._not_stronger(name))
-        return checks
-
-    def plateau(self) -> list[LastRung]:
-        """Return what the last rungs gain: of draws and of steps at the most of the other, and of restarts."""
-        return [
-            self._last_rung("draws", DRAWS, [f"pgd-draws{draws}-steps{STEPS[-1]}" for draws in DRAWS]),
-            self._last_rung("steps", STEPS, [f"pgd-draws{DRAWS[-1]}-steps{steps}" for steps in STEPS]),
-            self._last_rung("restarts", RESTARTS, _by_restarts()),
+    def tables(self, found: FoundLadder) -> list[Table]:
+        if (ladder := found.ladder) is None:
+            return []
+        rows = [["ok" if check.passed else "fails", check.text, check.found] for check in ladder.checks()]
+        rows += [
+            ["falls" if rung.falling else "settled", f"accuracy under more {rung.what} settles", str(rung)]
+            for rung in ladder.plateau()
         ]
+        title = f"ladder: MNIST, {len(IMAGES)} images, {ladder.norm} {ladder.size:g}"
+        return [Table(title, ["", "check", "found"], rows, numeric=False)]
 
-    def _last_rung(self, what: str, rungs: Sequence[int], names: Sequence[str]) -> LastRung:
-        before, last = names[-2:]
-        fallen = int(((self.verdicts[before] == Verdict.RIGHT) & (self.verdicts[last] != Verdict.RIGHT)).sum())
-        most = binomtest(fallen, len(self.verdicts[last])).proportion_ci(1.0 - 2.0 * _TAIL).high
-        gain = self.robust(before) - self.robust(last)
-        return LastRung(what, rungs[-2], rungs[-1], gain, float(most), self._p_value(last, before))
+    def sound(self, found: FoundLadder) -> bool:
+        return found.ladder is not None and all(check.passed for check in found.ladder.checks())
 
-    def _monotone(self, what: str, lines: Sequence[Sequence[str]]) -> Check:
-        """Check that no rung is weaker than one below it, and none than the first of its line, beyond chance."""
-        pairs = [(line[low], line[high]) for line in lines for high in range(len(line)) for low in range(high)]
-        values = {pair: self._p_value(*pair) for pair in pairs}
-        worst = min(values, key=lambda pair: values[pair])
-        passed = values[worst] >= _LEVEL / len(pairs)
-        first, last = lines[-1][0], lines[-1][-1]
-        found = f"{_percent(self.robust(first))} at {first}, {_percent(self.robust(last))} at {last}"
-        if not passed:
-            found += f"; but {worst[1]} leaves more than {worst[0]}, p = {values[worst]:.2g}"
-        return Check(f"more {what} never make the attack weaker", passed, found)
-
-    def _not_stronger(self, name: str) -> Check:
-        value = self._p_value(name, self.strongest)
-        rows = self.rows.get(name)
-        against = self.verdicts[self.strongest] if rows is None else self.verdicts[self.strongest][rows]
-        found = f"{_percent(self.robust(name))} against {_percent(float((against == Verdict.RIGHT).mean()))}"
-        found += "" if rows is None else f", {len(rows)} of the images"
-        return Check(f"{name} is not stronger than PGD with most draws and steps", value >= _LEVEL, found)
-
-    def _p_value(self, weaker: str, stronger: str) -> float:
-        """Return P(so many images or more fall to the weaker alone), if each that tells them apart is a fair coin."""
-        one, other = (self.verdicts[name] != Verdict.RIGHT for name in (weaker, stronger))
-        if (rows := self.rows.get(weaker)) is not None:
-            other = other[rows]
-        alone, apart = int((one & ~other).sum()), int((one ^ other).sum())
-        return float(binom.sf(alone - 1, apart, 0.5))
-
-    def draw(self) -> Figure:
-        """Draw accuracy against steps, a line for each number of draws, and the other attacks beside them as bars."""
-        figure = Figure(figsize=(11.0, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        left, right = figure.subplots(1, 2)
-        for number, draws in enumerate(DRAWS):
-            values = [100 * self.robust(f"pgd-draws{draws}-steps{steps}") for steps in STEPS]
-            label = f"{draws} draw" + ("s" if draws > 1 else "")
-            left.plot(STEPS, values, color=COLOURS[number], marker="o", label=label)
-        top = summarise_verdicts(self.verdicts[self.strongest][None], np.zeros(1))
-        left.axhspan(
-            100 * top.low[0], 100 * top.high[0], color="0.5", alpha=0.12, label="95 % interval of the strongest"
-        )
-        left.set_xscale("log")
-        left.set_xticks(STEPS, [str(steps) for steps in STEPS])
-        left.minorticks_off()
-        left.set_xlabel("steps of PGD")
-        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {NORMS[ORDERS[self.norm]]} (%)")
-        left.legend(frameon=False, fontsize=8)
-        others = [name for name in self.verdicts if not name.startswith("pgd-draws")]
-        bars = [self.strongest, *others]
-        colours = ["#009E73", *("#0072B2" if name.startswith("pgd-") else "#999999" for name in others)]
-        drawn = right.barh(range(len(bars)), [100 * self.robust(name) for name in bars], color=colours)
-        right.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
-        labels = [f"{name} ({len(self.rows[name])} images)" if name in self.rows else name for name in bars]
-        right.set_yticks(range(len(bars)), labels, fontsize=8)
-        right.invert_yaxis()
-        right.set_xlim(0, 108)
-        right.set_xlabel("accuracy under attack (%)")
-        caption = "\n".join(f"Accuracy under more {rung.what} is {rung}" for rung in self.plateau())
-        figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
-        for axes in (left, right):
-            axes.grid(visible=True, color="0.9", linewidth=0.8)
-            axes.set_axisbelow(True)
-            axes.spines[["top", "right"]].set_visible(False)
-        return figure
-
-    def write(self, folder: Path) -> list[Path]:
-        """Write ladder.png and ladder.svg and return their paths."""
-        figure = self.draw()
-        files = {"ladder.png": figure_png(figure), "ladder.svg": figure_svg(figure).encode()}
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-        return [folder / name for name in files]
+    def told(self, found: FoundLadder) -> dict[str, Any]:
+        return {"sound": self.sound(found)}
 
 
-def _by_restarts() -> list[str]:
-    draws, steps = _MIDDLE
-    return [f"pgd-draws{draws}-steps{steps}", *(f"pgd-restarts{restarts}" for restarts in RESTARTS[1:])]
+LADDER = _SanityLadder()
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _beside(ladder: Ladder, name: str, record: AttackRecord) -> Ladder:
+    """Put an attack beside the ladder: its verdicts at the ladder's size, on the images that both have."""
+    own = np.asarray(record.settings.indices)
+    column = list(record.settings.sizes).index(SIZE)
+    verdicts = worst_so_far(found_verdicts(record))[column][np.isin(own, IMAGES)]
+    rows = np.flatnonzero(np.isin(IMAGES, own))
+    return replace(ladder, verdicts={**ladder.verdicts, name: verdicts}, rows={**ladder.rows, name: rows})

@@ -14,19 +14,18 @@ from noiseproof.bounds import Bonferroni, Bound, SinglePhase, TwoPhase, WinnerRu
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
 from noiseproof.evaluation.certified_accuracy import certified_accuracy, failure_allowance
 from noiseproof.experiments.released import released_radius
-from noiseproof.experiments.runs import Run
+from noiseproof.experiments.votes import ALPHA, Run
 from noiseproof.noises import Gaussian
 from noiseproof.reports.analysis import PAPER, TIGHT
+from noiseproof.reports.bands import Spread
 from noiseproof.runs.records import VoteTable, recertify
 
 __all__ = [
-    "ALPHA",
     "BOUNDS",
     "CERTIFICATES",
     "CONFIDENCE",
     "PAPERS_ALPHA",
     "Reach",
-    "Spread",
     "Way",
     "allowance",
     "crossed",
@@ -36,39 +35,13 @@ __all__ = [
     "ways",
 ]
 
-PAPERS_ALPHA, ALPHA = 0.05, 0.001
-"""Failure probability per image: the paper's, and ours."""
+PAPERS_ALPHA = 0.05
+"""Failure probability per image, the paper's."""
 
 CONFIDENCE = 0.95
 """Of our statement about a data set, and of all seeds of one network together."""
 
 Radii = Float[np.ndarray, " radii"]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A value for each seed at each radius.
-
-    Attributes:
-        values: shares of the images.
-    """
-
-    values: Float[np.ndarray, "seeds radii"]
-
-    @property
-    def mean(self) -> Radii:
-        """Mean over the seeds."""
-        return np.asarray(self.values.mean(0))
-
-    @property
-    def least(self) -> Radii:
-        """The least of all seeds."""
-        return np.asarray(self.values.min(0))
-
-    @property
-    def most(self) -> Radii:
-        """The largest of all seeds."""
-        return np.asarray(self.values.max(0))
 
 
 def papers(runs: list[Run], radii: Radii, certificate: Certificate = PAPER.certificate) -> Spread:
@@ -122,7 +95,7 @@ def ways(run: Run, radii: Radii) -> list[Way]:
     The released code draws 100 votes, as many as a selection phase usually has: those are read where it is imitated.
     """
     selection, samples = run.votes.selection_votes, run.record.settings.samples
-    assert selection is not None  # noqa: S101 - `read_runs` asks for them
+    assert selection is not None  # noqa: S101 - the recipe requires them
     few, fewer = replace(run.votes, votes=selection, selection_votes=None), run.record.settings.selection_samples
     text = "the paper's text: Bonferroni, alpha .05, Rényi"
 
@@ -157,7 +130,7 @@ def crossed(run: Run, radius: float) -> list[tuple[str, list[float]]]:
 def _released(run: Run, votes: VoteTable, radii: Radii, passed: float) -> Radii:
     """Return the share right and called robust at each radius by the formula of the released code."""
     noise = run.record.noise
-    assert isinstance(noise, Gaussian)  # noqa: S101 - `read_runs` asks for it
+    assert isinstance(noise, Gaussian)  # noqa: S101 - the recipe requires it
     reached = noise.sigma * released_radius(votes.votes, passed)
     right = votes.votes.argmax(-1) == votes.label
     return np.array([float((right & (reached > radius)).mean()) for radius in radii])

@@ -2,20 +2,21 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from noiseproof.experiments.runs import Run
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.runs.verification import Verified
 from noiseproof.training import LOG
 
-__all__ = ["Source", "sources"]
+__all__ = ["Source", "seconds_of", "sources"]
+
+Known = Record | AttackRecord | SequentialRecord | Verified
 
 _UNKNOWN = "not recorded"
 
@@ -47,14 +48,10 @@ class Source:
     more: Mapping[str, str]
 
 
-def sources(read: Mapping[str, Run | AttackRecord | SequentialRecord | Verified]) -> list[Source]:
-    """Return the records in words, by their folder."""
-    return [
-        _of_verification(path, found)
-        if isinstance(found, Verified)
-        else _of_record(found.record if isinstance(found, Run) else found)
-        for path, found in sorted(read.items())
-    ]
+def sources(read: Mapping[str, Any]) -> list[Source]:
+    """Return the records in words, by their folder: each a record, or what holds one as `record`."""
+    found = ((path, getattr(each, "record", each)) for path, each in sorted(read.items()))
+    return [_of_verification(path, one) if isinstance(one, Verified) else _of_record(one) for path, one in found]
 
 
 def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
@@ -62,7 +59,7 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
     training = about.get("training", {})
     shards = [record.shard_about(shard) for shard in record.shards]
     trained = training.get("settings", {}).get("seed")
-    kinds = {Record: "votes", AttackRecord: "attack", SequentialRecord: "votes that stop"}
+    kinds = {Record: "votes", AttackRecord: "attack", SequentialRecord: "sequential votes"}
     votes = f"up to {settings.procedure['cap']}" if isinstance(settings, SequentialSettings) else str(settings.samples)
     more = {"Command": _command(about), "Network": _words(settings.model), "Noise": _words(settings.noise or {})}
     if isinstance(settings, AttackSettings):
@@ -82,29 +79,33 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
         f"noise {settings.seed}" + ("" if trained is None else f", training {trained}"),
         _machine(about, [str(shard["device"]) for shard in shards if "device" in shard]),
         str(about.get("created", _UNKNOWN)),
-        _seconds(record, shards),
+        seconds_of(record)[0],
         more | {"Versions": _words(about.get("versions", {}))},
     )
 
 
-def _seconds(record: Record | AttackRecord | SequentialRecord, shards: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return what the shards took: their sum where one follows the other.
+def seconds_of(record: Known) -> tuple[float | None, float]:
+    """Return what the shards that are there took, None where one does not say it, and which share of all they are.
 
-    Votes that stop by themselves are drawn for several shards at once, so their times overlap: how long one of them at
-    least was worked on counts.
+    Their sum where one follows the other. Sequential votes are drawn for several shards at once, so their times overlap:
+    how long one of them at least was worked on counts.
     """
-    overlapping = isinstance(record, SequentialRecord)
-    if not all("seconds" in shard and (not overlapping or "written" in shard) for shard in shards):
-        return None
-    times = [float(shard["seconds"]) for shard in shards]
+    if isinstance(record, Verified):
+        return record.about.get("seconds"), 1.0
+    left, _ = record.missing()
+    there = [record.shard_about(shard) for shard in record.shards if shard not in left]
+    share, overlapping = len(there) / len(record.shards), isinstance(record, SequentialRecord)
+    if not all("seconds" in shard and (not overlapping or "written" in shard) for shard in there):
+        return None, share
+    times = [float(shard["seconds"]) for shard in there]
     if not overlapping:
-        return sum(times)
-    ends = [datetime.fromisoformat(shard["written"]).timestamp() for shard in shards]
+        return sum(times), share
+    ends = [datetime.fromisoformat(shard["written"]).timestamp() for shard in there]
     found, until = 0.0, 0.0
     for begin, end in sorted((end - seconds, end) for end, seconds in zip(ends, times, strict=True)):
         found += max(0.0, end - max(begin, until))
         until = max(until, end)
-    return found
+    return found, share
 
 
 def _of_verification(path: str, found: Verified) -> Source:

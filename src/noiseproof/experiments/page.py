@@ -1,0 +1,247 @@
+"""Every table and figure from records, in one folder, with a page that loads nothing.
+
+What the page says of commands, seeds, times and machines is what the records say of themselves. `differences.json` holds
+the sentences on why the print differs, each with the experiment that shows it; the numbers in them are computed here.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noiseproof.experiments import FIGURES, load_figure
+from noiseproof.experiments.figure import Figure, Result, Table, as_json
+from noiseproof.experiments.figure1 import PROCEDURES, TABLE_RADII, Figure1, lines
+from noiseproof.experiments.networks import CIFAR_SIGMA
+from noiseproof.experiments.readings import CERTIFICATES, Reach, Way, crossed, ours, reach, ways
+from noiseproof.experiments.recipes import Missing
+from noiseproof.experiments.table1 import LINES, RADII, WRITTEN, Table1
+from noiseproof.experiments.table1 import lines as table_lines
+from noiseproof.experiments.votes import Run
+from noiseproof.reports.analysis import percent_down
+from noiseproof.reports.page import render
+from noiseproof.reports.sources import sources
+
+__all__ = ["PAGE", "Page", "Reading"]
+
+_TITLES = {"table1": "Table 1", "ladder": "The ladder"} | {f"figure{n}": f"Figure {n}" for n in (1, 3, 4, 5, 6)}
+
+_ATTACKED = {
+    "figure3": "Figure 3: defences against white-box attacks and attacks transferred from Madry's model",
+    "figure4": "Figure 4: stability training at several sigma",
+    "figure6": "Figure 6: one defence against every kind of attack",
+}
+
+_PRINTED_SIGMAS = (0.7, CIFAR_SIGMA)
+"""Of the networks whose certified accuracy the paper prints."""
+
+_NONE = "no experiment in this package yet"
+_NEVER = [
+    Missing("Figure 2, ImageNet", "no network and no record: ImageNet is not at hand"),
+    Missing("Figure 1, CIFAR-10: other sigma than 100/255, TRADES under PGD", _NONE),
+    Missing("Figure 3, CIFAR-10: TRADES, and what is transferred from Madry's", _NONE),
+    Missing("Figure 4, CIFAR-10 panels", _NONE),
+    Missing("Figure 7, CIFAR-10", _NONE),
+]
+"""What the package has no experiment for."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The votes of one network, read in several ways.
+
+    Attributes:
+        run: of the first of its seeds that is there.
+        ways: from the released code's to ours.
+        crossed: every bound with every certificate at Table 1's radius.
+    """
+
+    run: Run
+    ways: list[Way]
+    crossed: list[tuple[str, list[float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Result):
+    """Everything that the records give.
+
+    Attributes:
+        records: their folder.
+        results: of the figures and tables, by name.
+        readings: the same votes read several ways, by the network's name.
+        reaches: how far unanimous votes reach, for every number of votes.
+        differences: from the print: where, printed, why, experiment, and what it found.
+    """
+
+    records: Path
+    results: Mapping[str, Any]
+    readings: Mapping[str, Reading]
+    reaches: Sequence[Reach]
+    differences: Sequence[Mapping[str, str]]
+
+
+class _Page(Figure[Page]):
+    name = "reproduction"
+
+    def compute(self, records: Path) -> Page:
+        results = {name: load_figure(name).compute(records) for name in FIGURES if name != "all"}
+        missing = [
+            replace(each, what=f"{_TITLES[name]}: {each.what}")
+            for name, result in results.items()
+            for each in result.missing
+        ]
+        read = {path: record for result in results.values() for path, record in result.sources.items()}
+        readings: dict[str, Reading] = {}
+        for run in read.values():
+            if isinstance(run, Run) and run.network.kind in {"stn", "released"}:
+                name, data = f"{run.network.title}, {run.network.data}", run.network.data
+                if name not in readings:
+                    readings[name] = Reading(run, ways(run, TABLE_RADII[data]), crossed(run, RADII[data]))
+        counts = {way.samples for reading in readings.values() for way in reading.ways} | {100}
+        reaches = [reach(samples) for samples in sorted(counts)]
+        return Page(
+            missing=_once([*missing, *_NEVER]),
+            sources=read,
+            records=records,
+            results=results,
+            readings=readings,
+            reaches=reaches,
+            differences=_differences(records, _found(results, readings, reaches)),
+        )
+
+    def files(self, found: Page) -> dict[str, bytes]:
+        made: dict[str, bytes] = {}
+        for name, result in found.results.items():
+            made |= load_figure(name).files(result)
+        pictures = {
+            name.removesuffix(".svg"): base64.b64encode(content).decode()
+            for name, content in made.items()
+            if name.endswith(".svg")
+        }
+        page = render("reproduction.html", **_shown(found, pictures))
+        missing = as_json([each.plain() for each in found.missing])
+        return {"reproduction.html": page.encode(), "missing.json": missing, **made}
+
+    def tables(self, found: Page) -> list[Table]:  # noqa: ARG002 - they stand on the page
+        return []
+
+
+PAGE = _Page()
+
+
+def _once(missing: list[Missing]) -> list[Missing]:
+    """Name what several figures miss once: by its command, with the names of all of them."""
+    found: dict[tuple[str, str], Missing] = {}
+    for each in missing:
+        key = (each.command or each.what, "" if each.command else each.why)
+        before = found.get(key)
+        if before is None:
+            found[key] = each
+        elif each.what not in before.what:
+            found[key] = replace(before, what=f"{before.what}; {each.what}")
+    return list(found.values())
+
+
+def _differences(records: Path, found: Mapping[str, str]) -> list[dict[str, str]]:
+    entries = json.loads(files("noiseproof.experiments").joinpath("differences.json").read_text(encoding="utf-8"))
+    return [
+        entry
+        | {
+            "experiment": entry["experiment"].replace("{records}", str(records)),
+            "found": found.get(entry["id"], "nothing on it in these records" if entry["records"] else ""),
+        }
+        for entry in entries
+    ]
+
+
+def _found(results: Mapping[str, Any], readings: Mapping[str, Reading], reaches: list[Reach]) -> dict[str, str]:
+    """Return what the experiments found, in words, by the difference that they explain."""
+    table, bounds = results["table1"], results["figure1"]
+    read = [(name, reading) for name, reading in readings.items() if reading.run.network.sigma in _PRINTED_SIGMAS]
+    cells = [(row.model, data, kind, cell) for row in table.rows for (data, kind), cell in row.cells.items()]
+    found = {
+        "interval": "; ".join(_interval(name, reading) for name, reading in read),
+        "samples": "; ".join(f"{reach.samples} votes: {reach.papers:.3f} sigma" for reach in reaches),
+        "pixeldp": "; ".join(f"{c.text}: on {100 * c.share:.1f} % of the grid" for c in results["figure5"].claims),
+        "two-numbers": _two_numbers(bounds),
+        "stability": _gain([run for run in bounds.sources.values() if isinstance(run, Run)]),
+        "natural": "; ".join(
+            f"{data}: {100 * cell.paper.mean:.1f} % voted, {cell.printed:.1f} % printed"
+            for model, data, kind, cell in cells
+            if kind == "natural" and cell.paper is not None and model == "STN"
+        ),
+        "verifier": "; ".join(
+            f"{model}, {data}: {100 * cell.verified.mean:.1f} %, {cell.printed:.1f} % printed"
+            for model, data, kind, cell in cells
+            if kind == "robust" and cell.verified is not None
+        ),
+    }
+    return {key: text for key, text in found.items() if text}
+
+
+def _two_numbers(bounds: Figure1) -> str:
+    for curve in bounds.curves:
+        if (curve.name, curve.data) == ("STN, sigma 0.7", "mnist"):
+            at = dict(zip(TABLE_RADII["mnist"].tolist(), curve.table["ours"].mean, strict=True))
+            return f"ours falls from {percent_down(at[1.4])} at 1.4 to {percent_down(at[1.58])} at 1.58"
+    return ""
+
+
+def _gain(runs: list[Run]) -> str:
+    """Return what stability training gains at sigma 0.7, seed by seed, where nothing but the objective differs."""
+    of_mnist = [run for run in runs if run.network.data == "mnist" and run.network.sigma == 0.7]
+    stn, other = ({run.seed: run for run in of_mnist if run.network.kind == kind} for kind in ("stn", "gaussian"))
+    pairs = [(run, other[seed]) for seed, run in stn.items() if seed in other]
+    if not pairs:
+        return ""
+    for one, two in pairs:
+        if unlike := one.differs(two):
+            return f"not comparable: {one.record.path} and {two.record.path} differ in {unlike}"
+    radii = TABLE_RADII["mnist"]
+    first, second = zip(*pairs, strict=True)
+    gains = 100 * (ours(list(first), radii).values - ours(list(second), radii).values)
+    seeds = f"{len(pairs)} seeds, each with the other of its seed" if len(pairs) > 1 else "1 seed"
+    return f"points gained, certified by ours, sigma 0.7, {seeds}: " + ", ".join(
+        f"{gain.mean():+.1f} [{gain.min():+.1f} to {gain.max():+.1f}] at {radius:g}"
+        for radius, gain in zip(radii, gains.T, strict=True)
+    )
+
+
+def _interval(name: str, reading: Reading) -> str:
+    first, second, text = (100 * way.accuracy for way in reading.ways[:3])
+    parts = [
+        f"at {radius:.4g} {first[number]:.1f} % passed .95, {second[number]:.1f} % passed .05, {text[number]:.1f} % by the text"
+        for number, radius in enumerate(TABLE_RADII[reading.run.network.data])
+        if radius in {1.4, 1.58, 36 / 255}
+    ]
+    return f"{name}, {reading.ways[0].samples} votes: " + ", ".join(parts)
+
+
+def _shown(found: Page, pictures: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the page's template shows: texts, and pictures as base64 so that their names inside cannot clash."""
+    table: Table1 = found.results["table1"]
+    bounds: Figure1 = found.results["figure1"]
+    written = {data: [f"{radius:.4g}" for radius in radii] for data, radii in TABLE_RADII.items()}
+    measured = {curve.data for curve in bounds.curves}
+    return {
+        "result": found,
+        "sources": sources(found.sources),
+        "pictures": pictures,
+        "procedures": PROCEDURES | {"printed": "as printed"},
+        "rows": [(row, [(LINES[key], texts) for key, texts in table_lines(row)]) for row in table.rows],
+        "numbers": [
+            (title, written[data], list(lines(bounds, data)))
+            for data, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
+            if data in measured
+        ],
+        "radii": written,
+        "certificates": [type(each).__name__ for each in CERTIFICATES],
+        "crossed_at": WRITTEN,
+        "per_cent": lambda values: [f"{100 * value:.1f}" for value in np.asarray(values)],
+        "attack_titles": _ATTACKED,
+    }

@@ -1,0 +1,80 @@
+"""The recipe of reference [17]: networks that are verified without noise.
+
+DIR/mnist/kw-single    one network
+DIR/mnist/kw-cascade   two, of which the second is for the images that the first does not certify
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from noiseproof.experiments.recipes import Recipe, Step, require
+from noiseproof.runs.verification import FILE, Verified
+from noiseproof.training import CHECKPOINT
+
+__all__ = ["Verification"]
+
+_TRAINING = shlex.split("--ramp-epochs 1 --schedule cosine --batch-size 32 --epochs 2 --seed 0")
+_HOUR = (4000.0, "one core")
+
+
+@dataclass(frozen=True)
+class Verification(Recipe[Verified]):
+    """A network of reference [17], or a cascade of two, verified in l2.
+
+    Attributes:
+        data: the data set.
+        radius: of the perturbation.
+        cascade: whether there are two.
+    """
+
+    data: str
+    radius: float
+    cascade: bool
+
+    configuration = FILE
+
+    @property
+    def title(self) -> str:
+        """As Table 1 calls it."""
+        return f"[17] ({'Cascade' if self.cascade else 'Single'}), {self.data}"
+
+    @property
+    def folder(self) -> str:
+        """Beside those of the networks with noise."""
+        return f"{self.data}/kw-{'cascade' if self.cascade else 'single'}"
+
+    def steps(self, records: Path) -> list[Step]:
+        """Train what is not there yet, and verify.
+
+        CIFAR-10's cascade is the one that the authors released, its stages saved one by one; MNIST's goes on from the
+        single network.
+        """
+        folder, single = records / self.folder, records / self.data / "kw-single"
+        network = f"kw-{self.data.removesuffix('10')}-small"
+        runs = [single] if not self.cascade else [single, folder / "stage2"] if self.data == "mnist" else []
+        steps = []
+        for number, run in enumerate(runs):
+            if not (run / CHECKPOINT).exists():
+                train = ["noiseproof", "train", "--data", self.data, "--model", network, "--objective", "convex-outer"]
+                train += ["--set", f"epsilon={self.radius!r}", *_TRAINING, "--out", str(run)]
+                train += [part for before in runs[:number] for part in ("--after", str(before))]
+                steps.append(Step(tuple(train), run, cost=_HOUR))
+        stages = [str(run / CHECKPOINT) for run in runs] or [f"{network}=stage{number}.pth" for number in range(2)]
+        verify = ["python", "-m", "noiseproof.runs.verification", str(folder), "--data", self.data]
+        verify += ["--radius", repr(self.radius), "--every", "10"]
+        verify += [part for stage in stages for part in ("--stage", stage)]
+        return [*steps, Step(tuple(verify), folder, cost=(60.0, "one core"))]
+
+    def read(self, path: Path) -> Verified:
+        """Read the result of this verification."""
+        found = Verified.read(path)
+        facts: list[tuple[str, object, object]] = [
+            ("data", self.data, found.data.get("name")),
+            ("split", "test", found.data.get("split")),
+            ("norm", "l2", found.norm),
+            ("radius", f"{self.radius:.9g}", f"{found.radius:.9g}"),
+            ("a cascade", self.cascade, len(found.stages) > 1),
+        ]
+        require(path / FILE, facts)
+        return found

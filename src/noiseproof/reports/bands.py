@@ -1,0 +1,109 @@
+"""Lower bounds of accuracy against the radius, of several seeds of training each: lines with bands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from noiseproof.reports.curves import COLOURS
+from noiseproof.reports.robustness import RobustCurve
+
+__all__ = ["BoundCurve", "Printed", "Spread", "draw_bands"]
+
+Radii = Float[np.ndarray, " radii"]
+
+Printed = Sequence[tuple[float, float, str]]
+"""(radius, share, where) of what was printed as numbers."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A value for each seed at each radius.
+
+    Attributes:
+        values: shares of the images.
+    """
+
+    values: Float[np.ndarray, "seeds radii"]
+
+    @property
+    def mean(self) -> Radii:
+        """Mean over the seeds."""
+        return np.asarray(self.values.mean(0))
+
+    @property
+    def least(self) -> Radii:
+        """The least of all seeds."""
+        return np.asarray(self.values.min(0))
+
+    @property
+    def most(self) -> Radii:
+        """The largest of all seeds."""
+        return np.asarray(self.values.max(0))
+
+
+@dataclass(frozen=True)
+class BoundCurve:
+    """Accuracy lower bounds of one defence.
+
+    Attributes:
+        name: for the legend.
+        data: the data set.
+        seeds: of training; none where they are unpublished.
+        images: N.
+        votes: n per image.
+        radii: of the curve.
+        bounds: by procedure, at `radii`; never below 0.
+        table: by procedure, at the radii of a table.
+        colour: one for each sigma.
+        style: of the line.
+    """
+
+    name: str
+    data: str
+    seeds: tuple[int, ...]
+    images: int
+    votes: int
+    radii: Radii
+    bounds: dict[str, Spread]
+    table: dict[str, Spread]
+    colour: int
+    style: str
+
+
+def draw_bands(
+    axes: Axes, curves: Sequence[BoundCurve], procedure: str, attacked: RobustCurve | None, printed: Printed
+) -> None:
+    """Draw the curves by one procedure, what an attack left, and crosses for what was printed."""
+    for curve in curves:
+        spread, colour = curve.bounds[procedure], COLOURS[curve.colour]
+        seeds = {0: "seed unpublished", 1: "1 seed"}.get(len(curve.seeds), f"{len(curve.seeds)} seeds")
+        end = min(int((spread.most > 0.0).sum()) + 1, len(curve.radii))  # down to 0, and no further
+        axes.step(
+            curve.radii[:end],
+            100 * spread.mean[:end],
+            where="pre",
+            color=colour,
+            linestyle=curve.style,
+            linewidth=2 if curve.style == "-" else 1.6,
+            label=f"{curve.name} ({seeds}, {curve.votes} votes)",
+        )
+        if len(curve.seeds) > 1:
+            band = (100 * spread.least[:end], 100 * spread.most[:end])
+            axes.fill_between(curve.radii[:end], *band, step="pre", color=colour, alpha=0.18, linewidth=0)
+    if attacked is not None:
+        sizes, colour = attacked.sizes, COLOURS[attacked.colour]
+        axes.fill_between(sizes, 100 * attacked.low, 100 * attacked.high, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(sizes, 100 * attacked.robust, "-.o", markersize=3.5, color=colour, label=attacked.name)
+    for number, (radius, share, where) in enumerate(printed):
+        label = "printed in the paper, of STN" if number == 0 else None
+        axes.plot(radius, 100 * share, "x", color="black", markersize=8, markeredgewidth=2, linestyle="", label=label)
+        halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.5}
+        axes.annotate(where, (radius, 100 * share), (8, 4), textcoords="offset points", fontsize=8, bbox=halo)
+    axes.set(xlabel="ℓ2 radius (pixels in [0, 1])", ylim=(0, 100))
+    axes.set_xlim(0, max((float(curve.radii[-1]) for curve in curves), default=3.0))
+    axes.grid(visible=True, color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,203 @@
+"""The page with everything, and the command that makes it."""
+
+import json
+import re
+import shlex
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from noiseproof.cli import app
+from noiseproof.experiments import attack_figures, attacked, figure1, table1
+from noiseproof.experiments.page import PAGE
+from noiseproof.reports.sources import sources
+from noiseproof.runs import verification as verified
+from synthetic_records import certified, write_run, write_trades
+
+
+def test_unlike_runs_are_not_compared(tmp_path: Path, quick: None) -> None:
+    write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
+    write_run(tmp_path / "mnist" / "gaussian-0.7", "gaussian", 0.7, trained={"epochs": 6})
+    told = {each["where"]: each["found"] for each in PAGE.compute(tmp_path).differences}
+    assert told["Figure 1: stability training against none"].endswith("gaussian-0.7 differ in training")
+
+
+def test_any_seed_is_read_in_several_ways(tmp_path: Path, quick: None) -> None:
+    write_run(tmp_path / "mnist" / "stn-0.7-seed1", "stn", 0.7, 1)
+    assert [each.run.seed for each in PAGE.compute(tmp_path).readings.values()] == [1]
+
+
+@pytest.mark.slow
+def test_the_page_shows_all_there_is_and_names_the_rest(
+    records: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = PAGE.compute(records)
+    page, *others = PAGE.write(found, tmp_path / "one")
+    text = page.read_text().replace("\u00a0", " ")
+    assert page.name == "reproduction.html"
+    assert not re.search(r"(src|href)=[\"'](?!data:|#)", text), "it must not load anything"
+    assert "url(http" not in text
+    assert "<script" not in text
+    for row in found.results["table1"].rows:
+        for name, texts in table1.lines(row):
+            assert table1.LINES[name] in text.replace("&#39;", "'")
+            assert all(each in text for each in texts)
+    for _, curve_name, texts in figure1.lines(found.results["figure1"], "mnist"):
+        assert curve_name in text.replace("&#39;", "'")
+        assert all(f"<td>{each}</td>" in text for each in texts)
+    for each in found.missing:
+        assert each.command in text.replace("&amp;", "&")
+        assert each.what in text.replace("&#39;", "'")
+    assert "Figure 2, ImageNet" in text
+    for told in ("Test Processor 9", "noise 7, training 2", "noiseproof train --seed 2", "33"):
+        assert told in text, "commands, seeds, machine and seconds (10 + 11 + 12) are the record's own"
+    assert {source.folder for source in sources(found.sources)} == {
+        str(path.parent) for path in records.rglob("record.json")
+    }
+    assert text.count("data:image/svg+xml;base64") == 2, "Figures 1 and 5; the others have no records"
+    assert {path.name for path in others} == {
+        *("missing.json", "table1.json", "figure1.png", "figure1.svg", "figure1.json"),
+        *("figure5.png", "figure5.svg", "figure5.json"),
+    }
+    again, *_ = PAGE.write(PAGE.compute(records), tmp_path / "two")
+    assert again.read_text() == page.read_text(), "equal records, equal page"
+
+
+def test_differences_name_their_experiments_and_what_they_found(
+    records: Path, truth: dict[str, Any], quick: None
+) -> None:
+    found = PAGE.compute(records)
+    assert all(each[key] for each in found.differences for key in ("where", "printed", "why", "experiment"))
+    by_place = {each["where"]: each for each in found.differences}
+    votes, certificates = truth["stn-0.7"]
+    interval = by_place["Figure 1 and Table 1, STN: what is certified"]["found"]
+    assert "100 votes" in interval
+    by_text = 100 * certified(certificates["hundred"], votes.label, 1.4)
+    assert f"{by_text:.1f} % by the text" in interval
+    stability = by_place["Figure 1: stability training against none"]["found"]
+    assert "1 seed:" in stability, "seed 2 has nothing beside it"
+    for radius in figure1.TABLE_RADII["mnist"]:
+        one, two = (
+            certified(truth[place][1]["ours"], truth[place][0].label, radius) for place in ("stn-0.7", "gaussian-0.7")
+        )
+        assert re.search(rf"{re.escape(f'{100 * (one - two):+.1f}')} \[[^]]*\] at {radius:g}", stability)
+    empty = PAGE.compute(records / "nothing")
+    told = {each["where"]: each["found"] for each in empty.differences}
+    assert told["Figure 1: stability training against none"] == "nothing on it in these records"
+    assert told["Table 1, reference [17]"] == "nothing on it in these records"
+    assert "sigma" in told["Figure 1 and Table 1, STN: how far votes reach"], "which needs no record"
+
+
+def figure_of(curves: list[attack_figures.Curve]) -> attack_figures.AttackFigure:
+    return attack_figures.AttackFigure("figure4", [attack_figures.Plot("mnist", "l2", curves)], [])
+
+
+def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = tuple(each for each in attacked.white_box(attacked.TRADES, "l2") if each.name == "pgd")
+    small = figure_of([("TRADES alone", cells, 0, False)])
+    monkeypatch.setattr(attack_figures, "FIGURE4", small)
+    records = tmp_path / "records"
+    for loss in ("log_mean", "margin"):
+        write_trades(records, loss, [1, 3, 7, 7, 3])
+    found = PAGE.compute(records)
+    page, *_ = PAGE.write(found, tmp_path / "out")
+    text = page.read_text()
+    assert text.count("data:image/svg+xml;base64") == 4, "Figures 1, 3, 4 and 5"
+    assert "TRADES (ℓ∞ 0.3), white-box (500, 2 of 4 attacks)" in text
+    row = "<tr><td>TRADES alone (500)</td><td>100.0</td><td>80.0</td><td>80.0</td><td>40.0</td>"
+    assert row in text
+    assert {source.kind for source in sources(found.sources)} == {"attack"}
+    assert "noiseproof attack margin" in text
+    assert not any(each.what.startswith("Figure 4") and each.command for each in found.missing)
+
+
+def test_one_damaged_record_spoils_nothing_else(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (each for each in attacked.white_box(attacked.TRADES, "l2") if each.name == "pgd")
+    curves = [("one", (one,), 0, False), ("other", (other,), 1, False), ("both", (one, other), 2, False)]
+    monkeypatch.setattr(attack_figures, "FIGURE4", figure_of(curves))
+    write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
+    for loss in ("log_mean", "margin"):
+        write_trades(tmp_path, loss, [1, 2])
+    (tmp_path / other.folder / "attack.json").write_text("{")
+    found = PAGE.compute(tmp_path)
+    assert [curve.name for curve in found.results["figure1"].curves] == [
+        "STN, sigma 0.7",
+        "PixelDP's certificate, votes of STN, sigma 0.7",
+    ]
+    (panel,) = found.results["figure4"].panels
+    assert [curve.name for curve in panel.curves] == ["one (500)", "both (500, 1 of 2 attacks)"]
+    (damaged,) = (each for each in found.missing if "configuration of a record" in each.why)
+    assert all(f"Figure {number}: " in damaged.what for number in (1, 3, 4)), "all that it is missing from"
+    assert str(tmp_path / other.folder) in damaged.command
+    page, *_ = PAGE.write(found, tmp_path / "out")
+    assert "configuration of a record" in page.read_text()
+
+
+def noiseproof(*arguments: object, code: int = 0) -> Any:
+    done = CliRunner().invoke(app, [str(each) for each in arguments])
+    trace = "".join(traceback.format_exception(*done.exc_info)) if done.exc_info else ""
+    assert done.exit_code == code, done.output + trace
+    return done
+
+
+@pytest.mark.parametrize("name", ["table1", "figure1"])
+def test_commands_print_what_they_made_and_what_is_missing(records: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    done = noiseproof("reproduce", name, "--records", records, "--out", out)
+    assert "Missing: noiseproof train --data mnist --objective stability --sigma 0.7 --seed 1" in done.stderr
+    assert f"{name}.json" in done.stderr.replace("\n", "")
+    assert "missing" in done.stdout or name == "figure1"
+    told = json.loads(noiseproof("reproduce", name, "--records", records, "--out", out, "--json").stdout)
+    assert told["figure"] == name
+    assert len(told["missing"]) == len([each for each in told["why"] if each["command"]]) > 0
+    assert all(Path(path).is_file() for path in told["files"])
+    empty = noiseproof("reproduce", name, "--records", tmp_path, "--out", tmp_path / "no", code=1)
+    assert "Missing: noiseproof certify" in empty.stderr
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.slow
+def test_everything_from_one_command(records: Path, tmp_path: Path, quick: None) -> None:
+    done = noiseproof("reproduce", "all", "--records", records, "--out", tmp_path)
+    assert "Figure 2, ImageNet" in done.stderr
+    assert done.stderr.count("Missing: noiseproof certify") > 1
+    told = json.loads(noiseproof("reproduce", "all", "--records", records, "--out", tmp_path, "--json").stdout)
+    assert told["files"][0].endswith("reproduction.html")
+    assert len(told["missing"]) == len(set(told["missing"])) > 40
+
+
+def test_commands_for_what_is_missing_parse(tmp_path: Path, quick: None) -> None:
+    found = PAGE.compute(tmp_path).missing
+    group = typer.main.get_command(app)
+    parsed = 0
+    for each in found:
+        for command in each.command.split(" && "):
+            program, *arguments = shlex.split(command) or [""]
+            if program == "noiseproof":
+                name, *options = arguments
+                group.commands[name].make_context(name, options)  # type: ignore[attr-defined]
+                parsed += 1
+            elif program:
+                assert arguments[:2] == ["-m", "noiseproof.runs.verification"]
+                verified.parser().parse_args(arguments[2:])
+                parsed += 1
+    assert parsed > 50
+    (cascade,) = (each.command for each in found if each.what == "Table 1: [17] (Cascade), mnist")
+    single, later, verify = (shlex.split(command) for command in cascade.split(" && "))
+    assert single[-2:] == ["--out", f"{tmp_path}/mnist/kw-single"]
+    assert later[-4:] == ["--out", f"{tmp_path}/mnist/kw-cascade/stage2", "--after", f"{tmp_path}/mnist/kw-single"]
+    assert [verify[place + 1] for place, part in enumerate(verify) if part == "--stage"] == [
+        f"{tmp_path}/mnist/kw-single/checkpoint.safetensors",
+        f"{tmp_path}/mnist/kw-cascade/stage2/checkpoint.safetensors",
+    ]
+    certify = f"noiseproof certify {tmp_path}/mnist/stn-0.7 --model zoo:mnist-stn-0.7 --precision bf16 --every 10"
+    assert [each.what for each in found if each.command == certify] == [
+        (
+            "Table 1: STN, sigma 0.7, mnist, seed 0; Figure 1: STN, sigma 0.7, mnist, seed 0; Figure 3: what is certified; "
+            "Figure 4: what is certified; Figure 6: what is certified"
+        )
+    ]
