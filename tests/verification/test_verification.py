@@ -476,6 +476,21 @@ def test_rounding_is_allowed_for(network: nn.Sequential, shape: tuple[int, ...])
     assert torch.allclose(widened, plain, rtol=0, atol=1e-9)
 
 
+@torch.no_grad()
+def test_the_bounds_of_every_layer_allow_for_rounding() -> None:
+    """In float32, against float64: not the margins alone are widened, but what they rest on."""
+    network, shape = mlp(SIZES[-1]), SIZES[-1][:1]
+    x, _ = images_for(network, 64, shape)
+    network, x = copy.deepcopy(network).float(), x.float()
+    enclose = convex_outer._enclose
+    plain, widened = (enclose(network, x, "l2", 0.1, rounding=rounding).bounds for rounding in (False, True))
+    exact = enclose(network.double(), x.double(), "l2", 0.1, rounding=False).bounds
+    for narrow, wide, true in zip(plain, widened, exact, strict=True):
+        assert (narrow.lower.double() > true.lower).any()
+        assert (wide.lower.double() < true.lower).all()
+        assert (wide.upper.double() > true.upper).all()
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @torch.no_grad()
 def test_a_margin_of_rounding_alone_is_no_certificate(bias: bool) -> None:
