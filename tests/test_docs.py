@@ -21,7 +21,7 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)|^\[[^\]]+\]: (\S+)$", flags=re.MULTILINE)
-WIDE = {"attacks.md", "engine.md", "reproduction.md", "sequential.md"}  # pages that still have longer lines
+WIDE = {"attacks.md", "engine.md", "reproduction.md"}  # pages that still have longer lines
 EXAMPLES = BLOCK.findall(README.read_text())
 
 

@@ -1,4 +1,4 @@
-"""One radius: at how many failures among n votes the evidence decides, truncated Jeffreys or with a fitted prior."""
+"""One level: at how many failures among n votes the evidence reaches a threshold (proof: `boundary.md`)."""
 
 import math
 from collections.abc import Callable
@@ -23,27 +23,14 @@ def log_threshold(p0: float, alpha: float, *, every_class: bool = False, prior: 
 
         c = (2 p0)^-(n_min - 1),   n_min = the smallest n with W(n, 0; p0) >= 1/alpha.
 
-    n_min is the first n at which any class could be certified at all, at the smaller threshold 1/alpha: a lower bound of
-    that for T itself. Then with probability >= 1 - alpha no class with p_j <= p0 is ever certified, for p0 >= 1/2 and
-    any probabilities of any number of classes. W is the evidence that certifies, with its own n_min: the proof is for any
-    weights on q > p0, fixed beforehand.
+    Then with probability >= 1 - alpha no class with p_j <= p0 ever has W >= T, for p0 >= 1/2 and any probabilities of any
+    number of classes. Proof: `boundary.md`.
 
-    Proof. Let g(p) be the probability that a class of probability p ever has W >= T. Summed over first crossings (A, f),
-    g(p) = sum N(A, f) p^A (1-p)^f, N the number of ways to get there.
-    (a) g(p) <= 1/T for p <= p0 (Ville).
-    (b) g(p)/p does not decrease on [0, 1/2]: p^(A-1) (1-p)^f does not as long as A - 1 >= f, and every crossing has
-        A/n > p0 >= 1/2 (`jeffreys`, 3). So g(x) + g(y) <= g(x + y) where x + y <= 1/2, and g(p) <= 2 p g(1/2).
-    (c) g(1/2) <= c/T. At a crossing, a path's probability under 1/2 is exp(-E) times that under p0, with
-        E = A ln(2 p0) + f ln(2 (1 - p0)). Let a(f) be the real A with W(A, f) = T. With the average over the weights
-        times likelihood, da/df = <-ln((1-q)/(1-p0))> / <ln(q/p0)> >= p0/(1-p0), as p0 <ln(q/p0)> + (1-p0)
-        <ln((1-q)/(1-p0))> = -<KL(p0 || q)> <= 0. So A >= a(0) + f p0/(1-p0), and E >= a(0) ln(2 p0) + f KL(p0 || 1/2)
-        / (1-p0) >= (n_min - 1) ln(2 p0). Sum over crossings: g(1/2) <= exp(-min E) g(p0).
-    If some p_B >= 1/2, the others sum to at most 1/2: they are certified with probability <= g(1 - p_B) <= g(1/2) <= c/T
-    (b, c), and B, if wrong at all, <= 1/T (a): together (1 + c)/T = alpha. If all p_j < 1/2: sum g(p_j) <= sum 2 p_j
-    g(1/2) = 2 c/T <= (1 + c)/T.
-
-    The looser c = exp(-n_min KL(p0 || 1/2)) follows from A/n > p0 alone; at r = .5 sigma, alpha = .001 it is .19, ours
-    .0011. At p0 = 1/2, c = 1: with two classes of 1/2 each, both are wrong.
+    Args:
+        p0: in (0, 1), or [1/2, 1) for every class at once.
+        alpha: probability of a wrong certificate.
+        every_class: whether the class is the one with most votes so far, or was fixed before.
+        prior: weights learned from other images, with an n_min of their own.
     """
     plain = -math.log(alpha)
     if not every_class:

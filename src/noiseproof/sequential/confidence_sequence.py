@@ -55,7 +55,7 @@ def lower_bound(successes: Counts, n: Counts, alpha: float) -> Reals:
     """Return L(A, n) = sup {p0: W(A, n - A; p0) >= 1/alpha}, rounded down; 0 for A = 0.
 
     P(p < L(A, n) at any n) <= alpha, and the same for the running maximum of L: p is below L exactly where its own e-process
-    is at 1/alpha or more (`jeffreys`, 1 and 4). Increases with A, and decreases with n at the same A.
+    is at 1/alpha or more (`e_process`, 1 and 4). Increases with A, and decreases with n at the same A.
 
     Args:
         successes: 0 <= A <= n.

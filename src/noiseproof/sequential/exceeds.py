@@ -45,23 +45,18 @@ class Level:
 class Exceeds(Criterion):
     """For every level p0, ascending: is the probability of the class with most votes above it?
 
-        CERTIFIED: W(A, f; p0) >= (1 + c_1)/alpha, with c_1 that of the lowest level (`log_threshold`);
-        FUTILE:  W(f, A; 1 - p0) >= 1/beta, so that p < p0;
+        CERTIFIED: W(A, f; p0) >= T, the threshold of the lowest level (`log_threshold`);
+        FUTILE: W(f, A; 1 - p0) >= 1/beta, so that p < p0;
         UNDECIDED: neither.
-    It ends when no level is undecided that the votes up to the cap could still certify.
 
-    With probability >= 1 - alpha no class is ever certified at a level that its probability does not exceed, at all
-    levels and all moments together. Proof. For p <= p0 <= p0' and A/n > p0', W(p0) >= W(p0') (`jeffreys`, 4), so a
-    class that is ever wrongly certified is so, then, at the lowest level that is >= its p. For the class B with p_B >=
-    1/2, if there is one, that has probability <= 1/T. Every other class has p_j <= 1/2 <= p0_1, all levels, and the
-    lowest level's account of them in `log_threshold` holds: <= c_1/T in sum; without B, 2 c_1/T.
-
-    Several levels cost no more than one. A prior keeps this only for one level, since `jeffreys`, 4 is about its own weights.
+    Sampling ends when no level is undecided that the votes up to `max_samples` could still certify. With probability
+    >= 1 - alpha no class is ever certified at a level that its probability does not exceed, at all levels and all times
+    together; several levels cost no more than one. Proof: `exceeds.md`.
 
     Args:
         levels: ascending.
         alpha: probability of a wrong certificate, per image.
-        beta: probability, per image and level, of giving up although p >= p0; it never touches alpha.
+        beta: probability, per image and level, of FUTILE although p >= p0; it never touches alpha.
         max_samples: votes per image at most.
         prior: weights of the alternatives, learned from other images; for a single level.
     """

@@ -59,18 +59,8 @@ class PairEvidence:
         E = 3/4 W(a, b + o; Phi(t)) + 1/4 mean_{u, lambda} (1 + lambda (1 - c))^a (1 - lambda (s + c))^b (1 - lambda c)^o,
         s = exp(2tu),  c = Phi(t - u) - s Phi(-t - u),  0 <= lambda < 1/(s + c),
 
-    W that of `jeffreys`, the mean over 21 u and 20 lambda.
-
-    1. Under H, at any stopping time E[E] <= 1. H is p_A <= h(p_B) with h(x) = Phi(Phi^-1(x) + 2t), which is concave for
-       t >= 0: h' = exp(-2t (Phi^-1(x) + t)) decreases. s and c are slope and intercept of its tangent at x = Phi(-t - u), so
-       that p_A - s p_B <= c under H, and one vote multiplies by 1 + lambda (p_A - s p_B - c) <= 1 in expectation, with
-       factors that are not negative as c >= h(0) = 0. For W: p_A > Phi(t) would leave p_B < Phi(-t), so H has p_A <= Phi(t).
-    2. E increases with a, decreases with b, and decreases where votes of others become B's: it is smallest for the runner-up.
-    3. E <= 1 where the shares of the votes themselves are in H: the logarithm of each product is n times a mean of
-       logarithms, at most the logarithm of the mean. W: `jeffreys`, 3.
-
-    The products are the likelihood ratios of all alternatives to the nearest point of H in Kullback-Leibler divergence: no
-    others grow faster for a given alternative (Gruenwald, de Heide & Koolen 2024, "Safe testing", for convex H).
+    W is that of `e_process`, the mean over 21 u and 20 lambda. Under H, E[E] <= 1 at any stopping time; E is smallest for
+    the runner-up, and at most 1 where the shares of the votes themselves are in H. Proof: `pairwise.md`, 1 to 3.
 
     Args:
         t: r / sigma >= 0.
@@ -152,16 +142,8 @@ class AheadOfAll(Criterion):
         UNDECIDED: neither.
     It ends when no t is undecided that the votes up to the cap could still certify. Looks are 2 % of the votes apart.
 
-    With probability >= 1 - alpha nothing false is ever certified, at all t and all moments together. Proof. Let A be most
-    probable. If it is the only such class, another is named with probability <= .02 alpha. A itself is certified wrongly at
-    some t only if at the smallest t where that is false, too, and there with some fixed B, for which H holds; E against the
-    runner-up is at most E against B (`PairEvidence`, 2), so that has probability <= .98 alpha (Ville). If A and A' are equally
-    probable, every certificate is false, and any of the two is named with probability <= 2 * .02 alpha, a third <= .02 alpha.
-
-    Giving up an image that could be certified has probability <= beta. Proof. Let B be the class that could; with
-    probability >= 1 - beta all the time p_B is below its upper bound and p_j above its lower one for all j != B. Let A lead and
-    C be the runner-up. A's upper bound is at least B's, with more votes. C's lower bound is at most p_C or, if C = B, at most
-    A's, which has more votes, and so at most p_A. Thus what is compared with 2t is no smaller than the truth.
+    With probability >= 1 - alpha nothing false is ever certified, at all t and all times together. Proof: `pairwise.md`, 4
+    and 5.
 
     Args:
         shifts: t = r / sigma, ascending.

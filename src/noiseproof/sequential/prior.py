@@ -3,35 +3,11 @@
     W(A, f; p0) = s W_Jeffreys(A, f; p0) + (1 - s) sum over q_i > p0 of v_i (q_i/p0)^A ((1-q_i)/(1-p0))^f,
     v_i proportional to w_i / max(KL(q_i || p0), 35/cap),   summing to 1 over q_i > p0,
 
-with points q_i of weight w_i, the share s that stays with truncated Jeffreys, and Jeffreys alone where no q_i > p0.
+with points q_i of weight w_i, the share s that stays with truncated Jeffreys, and Jeffreys alone where no q_i > p0. It is
+valid for one radius, if the weights are fixed before the votes that they judge. Proof: `prior.md`.
 
-Valid, as any weights on q > p0 are that do not depend on the votes they judge: 1, 2 and 3 of `jeffreys` hold for every
-single alternative q > p0, and so for every average of them: a supermartingale from 1 under every p <= p0, increasing in A,
-decreasing in f, above 1 only where A/n > p0. The account of every class at once holds as well (`log_threshold`).
-
-Not valid is 4 of `jeffreys`: the weights change with p0, and what suffices for one p0 need not suffice for a smaller one.
-So a prior is for one radius; for several, certify a radius only together with every smaller one that is asked for.
-
-Why w/KL: an image of probability q costs about (ln(1/alpha) - ln v(q)) / KL(q || p0) votes. Among v that sum to 1 the mean
-cost is least for v in proportion to w/KL: a vote is a vote, and the images near p0 cost most of them. Weights that are the
-frequencies w spend on images that are cheap anyway, and cost more votes than Jeffreys. Alternatives that need more than a
-fifth of the cap (7 / KL votes, for alpha = .001) are not worth more than those: near the cap votes are spent either way.
-
-What it saves is little, as truncated Jeffreys is near the best of all mixtures. Mean of E[min(N, 10 000)] over images with
-p > p0 = Phi(r / sigma), alpha = .001, by dynamic programming; priors of 500 images of 1000 votes (mean, least and most of
-five draws); best: the least found when v was optimised for the true law and this p0. Phi^-1(p) of images: A |.3 N(3, .8^2) +
-.7 N(1, 1)|, B |.85 N(3.2, .7^2) + .15 N(1.5, 1)|, to 4.75.
-
-    images, r/sigma   limit  Jeffreys   v ~ w    fitted (w/KL)             best
-    A .5                410       461   +1.2 %   -6.2 % (-6.4 to -5.8)   -7.7 %
-    A 1                 577       634   +1.9 %   -3.9 % (-4.3 to -3.3)   -5.5 %
-    A 2                1559      1647    +.8 %    -.3 %  (-.9 to  +.5)   -2.3 %
-    B .5                 66        75   +2.5 %   -1.3 % (-2.2 to +1.6)   -3.2 %
-    B 1                 116       130   +1.6 %   -1.3 % (-1.9 to   .0)   -1.8 %
-    B 2                 819       884    +.4 %    -.3 %  (-.6 to  +.1)   -1.5 %
-
-It is a trade: A at .5 saves 18 % for images near p0, and the median image costs 13 % (30 votes become 34). Alike images gain
-most: all with p = .9, r = sigma, 575 votes with Jeffreys, 491 fitted, limit 476.
+It saves up to 6 % of the votes where images are alike, and next to nothing elsewhere: truncated Jeffreys is near the best of
+all mixtures (table in docs/sequential.md). It is a trade: images near p0 cost less, and the median image more.
 
 Sources: Robbins (1970) for mixtures; Kiefer and Wolfowitz (1956), Laird (1978) for the likelihood of a mixing law and EM.
 """
@@ -133,7 +109,7 @@ class FittedPrior:
     def rounded_down(
         self, successes: Counts, failures: Counts, p0: float, *, q0: float | None = None
     ) -> Float[np.ndarray, "..."]:
-        """Compute ln W less what rounding can have added, as `jeffreys.rounded_down`, of which it takes its share.
+        """Compute ln W less what rounding can have added, as `e_process.rounded_down`, of which it takes its share.
 
         With u = ln(q/p0) and d = ln((1-p0)/(1-q)) to 7 and 8 units of rounding (`_ratios`), A u - f d and what is done with
         it to 15 units, 1.7e-15, of A u + f d: A (1 - 2e-15) u - f (1 + 2e-15) d is below it. What weights and sums add is

@@ -32,8 +32,13 @@ class RelativeError(Criterion):
     """The radius to a relative error: R(p1_lower) >= (1 - rtol) R(p1_upper).
 
         p1_lower: `AnytimeSinglePhase` at alpha;   p1_upper = 1 - L(f, n) at beta, the mirrored confidence sequence.
-    It ends also where p1_upper <= 1/2: that class cannot be certified. An image whose votes are unanimous has p1_upper
+
+    Sampling ends also where p1_upper <= 1/2: that class cannot be certified. An image whose votes are unanimous has p1_upper
     close to 1 and never gets there: it goes on to the cap, gaining radius.
+
+    Proof. The statement at the stopping time is one of `AnytimeSinglePhase`, which holds at all times. Of a class fixed
+    beforehand, 1 - p is ever below L(f, n) with probability <= beta (`lower_bound`). L increases with f, and no class has
+    fewer failures than the one with most votes, so p1_upper is at least that bound for every class.
 
     Args:
         rtol: relative error, in (0, 1).

@@ -145,14 +145,14 @@ class TopClass(Criterion):
 def top_class_certain(votes: Votes, alpha: float) -> Bool[np.ndarray, "*batch"]:
     """Whether argmax_j N_j is certain to be a most probable class: with probability >= 1 - alpha no other is ever named.
 
-    With W(A, f) = W(A, f; 1/2) of `jeffreys`, winner i, runner-up r and k classes, it is certain when
+    With W(A, f) = W(A, f; 1/2) of `e_process`, winner i, runner-up r and k classes, it is certain when
 
         k = 2:  W(N_i, N_r) >= 1/alpha;
         k > 2:  W(N_i, n - N_i) >= 2/alpha  (majority),  or  sum over l != r of W(N_l, N_r) / (k - 1) >= 2/alpha  (pairs).
 
     Proof. Let B be a most probable class, i another that is less probable.
     Pairs: for l != B, W(N_l, N_B) changes with votes for l or B only, and such a vote is l's with probability <= 1/2: a
-    supermartingale (`jeffreys`, 1), and so is the average over l != B. It is smallest for the runner-up among all classes
+    supermartingale (`e_process`, 1), and so is the average over l != B. It is smallest for the runner-up among all classes
     in the place of r, so if i != B is named, B's average is at 2/alpha or more: probability <= alpha/2 (alpha at k = 2,
     where only pairs are asked), whatever k. The average over l is what the choice of i by the same votes costs.
     Majority: g(p) of `log_threshold` at p0 = 1/2, T = 2/alpha. If p_B >= 1/2, the others are named with probability
