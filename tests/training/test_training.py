@@ -52,11 +52,13 @@ LEARNERS = (
 def test_every_objective_learns(objective: Objective, digits: data.Dataset, tmp_path: Path) -> None:
     reports: list[EpochReport] = []
     batches: list[BatchReport] = []
-    train(settings(6, objective), digits, tmp_path, on_epoch=reports.append, on_batch=batches.append)
+    train(
+        settings(3, objective, learning_rate=3e-3), digits, tmp_path, on_epoch=reports.append, on_batch=batches.append
+    )
     assert reports[-1].loss < 0.8 * reports[0].loss
     assert reports[-1].accuracy > 0.5
-    assert len(batches) == 6 * 19
-    assert [json.loads(line)["epoch"] for line in (tmp_path / LOG).read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
+    assert len(batches) == 3 * 19
+    assert [json.loads(line)["epoch"] for line in (tmp_path / LOG).read_text().splitlines()] == [1, 2, 3]
 
 
 def test_interrupted_training_ends_with_the_same_weights(digits: data.Dataset, tmp_path: Path) -> None:

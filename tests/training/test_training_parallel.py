@@ -118,6 +118,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path, monkeypatch: pytest.M
         assert sorted(path.name for path in (tmp_path / "two" / name).iterdir()) == [CHECKPOINT, LOG]
 
 
+@pytest.mark.slow
 def test_one_of_the_processes_speaks(tmp_path: Path) -> None:
     ran = torchrun("-m", "noiseproof", "train", "--out", tmp_path / "run", "--epochs", 1, "--device", "cpu")
     assert ran.returncode == 0, ran.stderr

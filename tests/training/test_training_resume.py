@@ -94,7 +94,8 @@ def test_killed_between_the_two_steps_of_a_save(tmp_path: Path, monkeypatch: pyt
     assert model_digest(parts) == model_digest(whole)
 
 
-def test_killed_by_the_system(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [(3,), pytest.param((3, 2, 1), marks=pytest.mark.slow)], ids=["once", "often"])
+def test_killed_by_the_system(kills: tuple[int, ...], tmp_path: Path) -> None:
     settings = tiny(**EVERYTHING)
     whole = train(settings, images(), tmp_path / "whole")
     script = (
@@ -104,7 +105,7 @@ def test_killed_by_the_system(tmp_path: Path) -> None:
         "loop.train(t.tiny(**t.EVERYTHING), t.images(), Path(sys.argv[1]), on_batch=say)\n"
     )
     folder = tmp_path / "killed"
-    for count in (3, 2):
+    for count in kills:
         command = [sys.executable, "-c", script, str(folder)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=QUIET) as process:
             assert process.stdout is not None
