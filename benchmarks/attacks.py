@@ -43,7 +43,7 @@ def compare(precision: str, count: int, steps: int, rounds: int) -> tuple[float,
             torch.autograd.grad(loss, rows)
 
     def attack() -> None:
-        find = PGD(draws=DRAWS, steps=steps).begin(Defence(network, Gaussian(0.7), 10), batch, "l2")
+        find = PGD(eot_samples=DRAWS, steps=steps).begin(Defence(network, Gaussian(0.7), 10), batch, "l2")
         find(sizes, range(count))
 
     bare()

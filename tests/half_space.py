@@ -41,13 +41,15 @@ def images_at(heights: list[float], network: HalfSpace, seed: int = 0) -> tuple[
     return images, (wanted.flatten() < 0).long()
 
 
-def smallest_distances(network: HalfSpace, batch: Batch, noise: Noise | None, draws: int, norm: Norm) -> Tensor:
+def smallest_distances(network: HalfSpace, batch: Batch, noise: Noise | None, eot_samples: int, norm: Norm) -> Tensor:
     """Of the majority of fixed draws z_i, even in number: class 0 up to t = -(the m/2 + 1 smallest of <w, z_i>)."""
     heights = network.heights(batch.images).double()
     if noise is not None:
-        copies = NoisyCopies(noise, draws, torch.device("cpu"), seed=batch.seed, indices=batch.indices, fixed=True)
+        copies = NoisyCopies(
+            noise, eot_samples, torch.device("cpu"), seed=batch.seed, indices=batch.indices, fixed=True
+        )
         moved = (copies(torch.zeros_like(batch.images)) * network.normal).flatten(1).sum(1)
-        heights += moved.view(len(batch), draws).sort(1).values[:, draws // 2].double()
+        heights += moved.view(len(batch), eot_samples).sort(1).values[:, eot_samples // 2].double()
     dual = network.normal.abs().sum() if norm == "linf" else 1.0
     return heights.abs() / dual
 

@@ -108,7 +108,7 @@ def attacked(**options: Any) -> list[np.ndarray]:
     """Points that PGD finds against the noisy network."""
     images, labels, _ = digits()
     batch = Batch(torch.as_tensor(images), torch.as_tensor(labels), list(range(len(images))), 4)
-    find = PGD(draws=4, steps=5, **options).begin(Defence(network(), npf.Gaussian(SIGMA), 10), batch, "l2")
+    find = PGD(eot_samples=4, steps=5, **options).begin(Defence(network(), npf.Gaussian(SIGMA), 10), batch, "l2")
     return [find(torch.full((len(images),), 0.4), list(range(len(images)))).numpy()]
 
 

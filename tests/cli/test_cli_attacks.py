@@ -25,7 +25,7 @@ from noiseproof.reports import ladder
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 from noiseproof.runs.attack_records import AttackRecord
 
-FAST = ["--set", "draws=4", "--set", "steps=5"]
+FAST = ["--set", "eot_samples=4", "--set", "steps=5"]
 
 
 def noiseproof(*arguments: object, code: int = 0) -> Any:
@@ -156,7 +156,7 @@ OF_MINE = ("--data", "digits")
 def test_an_audit_without_gradients_does_not_pass(mine: Path) -> None:
     named = ("--model", "mine_attacked:stairs", *OF_MINE)
     noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
-    options = ("--set", "draws=4", "--set", "steps=3", "--votes", 50)
+    options = ("--set", "eot_samples=4", "--set", "steps=3", "--votes", 50)
     found = noiseproof("audit", mine / "run", *named, *options, code=1)
     assert not found["passed"]
     assert found["unmoved"] == found["attacked"] > 5
@@ -175,7 +175,7 @@ def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
 ) -> None:
     named = ("--model", "mine_attacked:smooth", *OF_MINE)
     noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
-    audit = ("audit", mine / "run", *named, "--set", "draws=4", "--set", "steps=3", "--votes", 50)
+    audit = ("audit", mine / "run", *named, "--set", "eot_samples=4", "--set", "steps=3", "--votes", 50)
     attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
     assert noiseproof(*audit)["passed"]
     assert noiseproof(*attack)["certified"] is not None
@@ -266,11 +266,11 @@ def test_transfer_attacks_the_other_network(run: Path, plain: Path) -> None:
 
 def test_every_attack_runs_by_name(run: Path) -> None:
     quick = {
-        "auto-pgd": ["draws=2", "steps=5"],
-        "auto-attack": ["draws=2", "steps=5"],
-        "carlini-wagner": ["draws=2", "steps=5"],
-        "boundary": ["draws=2", "steps=5"],
-        "hop-skip-jump": ["draws=2", "steps=1"],
+        "auto-pgd": ["eot_samples=2", "steps=5"],
+        "auto-attack": ["eot_samples=2", "steps=5"],
+        "carlini-wagner": ["eot_samples=2", "steps=5"],
+        "boundary": ["eot_samples=2", "steps=5"],
+        "hop-skip-jump": ["eot_samples=2", "steps=1"],
         "random": ["tries=3"],
     }
     for name, changes in quick.items():
@@ -279,7 +279,7 @@ def test_every_attack_runs_by_name(run: Path) -> None:
         assert found["images"] == 2, name
 
 
-STRONG = ["--set", "draws=8", "--set", "steps=15"]
+STRONG = ["--set", "eot_samples=8", "--set", "steps=15"]
 
 
 def boast(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +422,7 @@ def small_figure(loss: AttackLoss) -> attack_figures.AttackFigure:
     """A figure of two curves, of one and of two attacks on the network of these tests."""
     digits = attacked.Defence("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
     few: dict[str, Any] = {"every": 150, "epsilons": (0.5,), "samples": 50}
-    one = attacked.Attacked(digits, PGD(loss=loss, draws=4, steps=5), "l2", **few)
+    one = attacked.Attacked(digits, PGD(loss=loss, eot_samples=4, steps=5), "l2", **few)
     other = attacked.Attacked(digits, RandomSearch(), "l2", **few)
     curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
     return attack_figures.AttackFigure("figure6", [attack_figures.Plot("digits", "l2", curves)], [(digits, 0)])
@@ -477,7 +477,7 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
 
 def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
     digits = attacked.Defence("stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599)
-    one = attacked.Attacked(digits, PGD(loss="margin", draws=4, steps=5), "l2", every=150, epsilons=(0.5,))
+    one = attacked.Attacked(digits, PGD(loss="margin", eot_samples=4, steps=5), "l2", every=150, epsilons=(0.5,))
     options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50, "--precision", "fp32"]
     noiseproof("attack", run, *options, "--out", tmp_path / one.folder)
     found = one.find(tmp_path)

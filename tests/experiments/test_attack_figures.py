@@ -12,7 +12,7 @@ from synthetic_records import RELEASED, write_attack, write_trades
 
 
 def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path) -> None:
-    attack = PGD(loss="margin", draws=8, steps=20)
+    attack = PGD(loss="margin", eot_samples=8, steps=20)
     write_attack(tmp_path, RELEASED_STN, "margin", [1, 2, 3, 4, 4], attack, digest=RELEASED)
     write_trades(tmp_path, "margin", [1, 2])
     found = FIGURE3.compute(tmp_path)

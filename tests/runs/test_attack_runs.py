@@ -53,7 +53,7 @@ def attack_settings(
 
 
 def attacked(path: Path, attack: Attack | None = None, noisy: bool = True, **changes: object) -> AttackRecord:
-    dataset, chosen = halves(), attack or PGD(draws=8, steps=10)
+    dataset, chosen = halves(), attack or PGD(eot_samples=8, steps=10)
     record = AttackRecord.create(path, attack_settings(dataset, chosen, noisy, **changes), {"command": ["test"]})
     attack_into(record, chosen, defence(noisy), dataset)
     return record
@@ -147,7 +147,7 @@ def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="points record"):
         judge_into(record, attacked(tmp_path / "other", alpha=0.01), defence())
     with pytest.raises(RunError, match="the points of this attack"):  # they were not found under these settings
-        attack_into(record, PGD(draws=8, steps=10), defence(), halves())
+        attack_into(record, PGD(eot_samples=8, steps=10), defence(), halves())
     with pytest.raises(RunError, match="samples 4000"):
         judged_again(tmp_path / "again", found, samples=4000)
     with pytest.raises(RunError, match="samples 3000, seed 1; got points None"):
@@ -159,7 +159,7 @@ def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
 
 def test_an_interrupted_attack_goes_on_to_the_same_end(tmp_path: Path) -> None:
     whole = attacked(tmp_path / "whole")
-    dataset, attack = halves(), PGD(draws=8, steps=10)
+    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
     part = AttackRecord.create(tmp_path / "part", whole.settings, {})
 
     class Stop(Exception):  # noqa: N818 - it is no error
@@ -183,7 +183,7 @@ def test_an_interrupted_attack_goes_on_to_the_same_end(tmp_path: Path) -> None:
 
 
 def test_points_are_written_before_the_votes_that_mark_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset, attack = halves(), PGD(draws=8, steps=10)
+    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
     record = AttackRecord.create(tmp_path, attack_settings(dataset, attack), {})
     written: list[str] = []
     real = AttackRecord._write
@@ -241,14 +241,14 @@ def test_other_settings_are_another_record(tmp_path: Path, change: dict[str, obj
     with pytest.raises(RunError, match="noise" if name == "noisy" else "stop" if name == "limit" else name):
         attacked(tmp_path, **change)
     with pytest.raises(RunError, match="attack steps 11"):
-        attacked(tmp_path, PGD(draws=8, steps=11))
+        attacked(tmp_path, PGD(eot_samples=8, steps=11))
 
 
 def test_what_runs_is_what_the_record_says(tmp_path: Path) -> None:
-    dataset, attack = halves(), PGD(draws=8, steps=10)
+    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
     record = AttackRecord.create(tmp_path, attack_settings(dataset, attack), {})
     with pytest.raises(RunError, match="the attack of this attack"):
-        attack_into(record, PGD(draws=9, steps=10), defence(), dataset)
+        attack_into(record, PGD(eot_samples=9, steps=10), defence(), dataset)
     with pytest.raises(RunError, match="the noise of this attack"):
         attack_into(record, attack, defence(noisy=False), dataset)
     other = ArrayDataset("halves", "test", dataset.read(range(5)), dataset.labels[:5], 2)
@@ -265,7 +265,7 @@ class Cheat(Attack):
     follows_gradients: ClassVar[bool] = False
 
     @property
-    def copies(self) -> int:
+    def eot_samples(self) -> int:
         return 1
 
     def begin(self, target: Defence, batch: Batch, norm: Norm) -> Finder:
@@ -307,7 +307,7 @@ def test_a_norm_that_the_attack_has_not_is_refused_before_anything_runs() -> Non
 
 
 def test_transfer_is_recorded_by_its_source(tmp_path: Path) -> None:
-    attack = Transfer(PGD(draws=1, steps=10), Defence(NETWORK, None, 2), "half space abc, no noise")
+    attack = Transfer(PGD(eot_samples=1, steps=10), Defence(NETWORK, None, 2), "half space abc, no noise")
     record = attacked(tmp_path, attack)
     kept = json.loads((tmp_path / "attack.json").read_text())["settings"]["attack"]
     assert kept["attack"]["name"] == "PGD"
@@ -361,7 +361,7 @@ def test_the_worst_so_far_and_of_several_attacks() -> None:
 
 def audited(path: Path, stretch: float, noise: Gaussian = NOISE) -> Audit:
     """Audit tight certificates of half-spaces whose radii are `stretch` times what was proven."""
-    dataset, attack = halves(5), PGD(draws=16, steps=20)
+    dataset, attack = halves(5), PGD(eot_samples=16, steps=20)
     images = dataset.read(range(len(dataset)))
     certified = SmoothedClassifier(NETWORK, noise, 2).certify(images, samples=10_000, alpha=0.001, seed=7)
     limits = Limits(certified.prediction, sizes_within(certified.radius * stretch), {"stretch": stretch})
@@ -386,7 +386,7 @@ def test_a_certificate_half_as_large_again_as_the_truth_is_caught(tmp_path: Path
 
 
 def test_an_image_without_a_certificate_is_left_alone(tmp_path: Path) -> None:
-    dataset, attack = halves(), PGD(draws=8, steps=10)
+    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
     size = np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.5])
     label = np.where(size > 0.0, dataset.labels, ABSTAIN)
     limits = Limits(label, size, {"from": "a test"})

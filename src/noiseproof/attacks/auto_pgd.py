@@ -1,7 +1,7 @@
 """Auto-PGD and AutoAttack's version for randomised classifiers (Croce & Hein 2020, "Reliable evaluation ..")."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -16,6 +16,7 @@ from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.ascent import direction
 from noiseproof.perturbations.norms import Norm, per_image, project, uniform
+from noiseproof.plugins import recorded_as
 
 __all__ = ["AutoLoss", "AutoPGD", "RandomisedAutoAttack", "checkpoints", "logit_ratio"]
 
@@ -47,7 +48,7 @@ class AutoPGD(Attack):
 
     Args:
         loss: what is ascended.
-        draws: m; 20 is AutoAttack's for randomised classifiers.
+        eot_samples: m; 20 is AutoAttack's for randomised classifiers.
         steps: each a pass forward and back of m copies.
 
     Raises:
@@ -55,7 +56,7 @@ class AutoPGD(Attack):
     """
 
     loss: AutoLoss = "log_mean"
-    draws: int = 20
+    eot_samples: int = field(default=20, metadata=recorded_as("draws"))
     steps: int = 100
 
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
@@ -64,17 +65,12 @@ class AutoPGD(Attack):
     def __post_init__(self) -> None:
         if self.loss not in get_args(AutoLoss):
             raise InvalidInputError("loss", required="'log_mean' or 'dlr'", got=repr(self.loss), remedy="Choose one.")
-        _require_counts(self.draws, self.steps)
-
-    @property
-    def copies(self) -> int:
-        """All draws at once."""
-        return self.draws
+        _require_counts(self.eot_samples, self.steps)
 
     def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
-        return _AutoFinder((self.loss,), self.draws, self.steps, defence, batch, norm)
+        return _AutoFinder((self.loss,), self.eot_samples, self.steps, defence, batch, norm)
 
 
 @dataclass(frozen=True)
@@ -90,31 +86,26 @@ class RandomisedAutoAttack(Attack):
     and is then spared the second attack.
 
     Args:
-        draws: m of both; AutoAttack takes 20.
+        eot_samples: m of both; AutoAttack takes 20.
         steps: of each; AutoAttack takes 100.
 
     Raises:
         InvalidInputError: a count below 1. On `begin`: two classes, for which dlr is not defined.
     """
 
-    draws: int = 20
+    eot_samples: int = field(default=20, metadata=recorded_as("draws"))
     steps: int = 100
 
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
     follows_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _require_counts(self.draws, self.steps)
-
-    @property
-    def copies(self) -> int:
-        """All draws at once."""
-        return self.draws
+        _require_counts(self.eot_samples, self.steps)
 
     def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
-        return _AutoFinder(get_args(AutoLoss), self.draws, self.steps, defence, batch, norm)
+        return _AutoFinder(get_args(AutoLoss), self.eot_samples, self.steps, defence, batch, norm)
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -140,7 +131,7 @@ class _AutoFinder(GradientFinder):
     """One ascent after another, each on the images that stand after those before."""
 
     def __init__(
-        self, losses: tuple[AutoLoss, ...], draws: int, steps: int, defence: Defence, batch: Batch, norm: Norm
+        self, losses: tuple[AutoLoss, ...], eot_samples: int, steps: int, defence: Defence, batch: Batch, norm: Norm
     ) -> None:
         if "dlr" in losses and defence.num_classes < 3:
             raise InvalidInputError(
@@ -149,7 +140,7 @@ class _AutoFinder(GradientFinder):
                 got=defence.num_classes,
                 remedy="Take AutoPGD(loss='log_mean') or PGD.",
             )
-        super().__init__(defence, batch, norm, draws=draws, calls=len(losses) * (steps + 1), fixed=False)
+        super().__init__(defence, batch, norm, eot_samples=eot_samples, calls=len(losses) * (steps + 1), fixed=False)
         self.losses = losses
         self.steps = steps
 
@@ -166,7 +157,7 @@ class _AutoFinder(GradientFinder):
     def _ascent(self, problem: Problem, stage: int) -> Iterator[Float[Tensor, "rows *shape"]]:
         """Yield the last iterate, and the best by margin where it is known, else the best by its noisy loss."""
         source = self.batch.source(problem.rows, problem.number * len(self.losses) + stage)
-        points = uniform(problem.images, self.norm, problem.sizes, source)
+        points = uniform(problem.images, self.norm, problem.epsilons, source)
         judged, first = Best(points), stage * (self.steps + 1)
         climb = _Climb(points, *self._evaluate(points, problem, stage, first, judged), problem, self.norm)
         ends = checkpoints(self.steps)
@@ -213,7 +204,7 @@ class _Climb:
         self.points = self.before = points
         self.values, self.gradients = values, gradients
         self.best, self.best_gradient = Best(points, values), Best(gradients, values)
-        self.step: Float64[Tensor, " rows"] = 2.0 * problem.sizes
+        self.step: Float64[Tensor, " rows"] = 2.0 * problem.epsilons
         self.rises = torch.zeros_like(values)
         self.steps = 0  # since the last checkpoint
         self.halved: Bool[Tensor, " rows"] = torch.zeros_like(values, dtype=torch.bool)  # there
@@ -255,7 +246,7 @@ class _Climb:
         self.rises, self.steps = torch.zeros_like(self.rises), 0
 
     def _project(self, points: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows *shape"]:
-        return project(points, self.problem.images, self.norm, self.problem.sizes, exact=True)
+        return project(points, self.problem.images, self.norm, self.problem.epsilons, exact=True)
 
 
 def _loss(
@@ -264,6 +255,6 @@ def _loss(
     return logit_ratio(log_p.logsumexp(1), labels) if loss == "dlr" else attack_loss(log_p, labels, "log_mean")
 
 
-def _require_counts(draws: int, steps: int) -> None:
-    require_count("draws", draws, 1, "AutoAttack takes 20.")
+def _require_counts(eot_samples: int, steps: int) -> None:
+    require_count("eot_samples", eot_samples, 1, "AutoAttack takes 20.")
     require_count("steps", steps, 1, "AutoAttack takes 100.")

@@ -52,15 +52,15 @@ class Attack(ABC):
 
     @property
     @abstractmethod
-    def copies(self) -> int:
-        """Rows that it sends through the network at once for each image."""
+    def eot_samples(self) -> int:
+        """M, samples of noise by which it estimates an expectation: rows of an image in one pass of the network."""
 
     @abstractmethod
     def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Prepare the attack on a batch and return what finds points at epsilons; they must rise from call to call.
 
         A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
-        Finders check their epsilons by `require_lengths`.
+        Finders check their epsilons by `as_epsilons`.
 
         Raises:
             InvalidInputError: a norm or a defence that it does not support.
@@ -115,14 +115,14 @@ class Attack(ABC):
         pixels = pixels.to(defence.device)
         defence.try_out(pixels[:_TRIED])
         levels = wanted if wanted[0] == 0.0 else [0.0, *wanted]
-        together = images_together(pixels.shape[1:], 1 if defence.noise is None else self.copies)
+        together = images_together(pixels.shape[1:], 1 if defence.noise is None else self.eot_samples)
         parts = []
         for first in range(0, len(pixels), together):
             part = slice(first, first + together)
             batch = Batch(pixels[part], classes[part], keys[part], seed)
-            sizes = np.repeat(np.asarray(levels)[:, None], len(batch), axis=1)
+            allowed = np.repeat(np.asarray(levels)[:, None], len(batch), axis=1)
             find = self.begin(defence, batch, norm)
-            parts.append(escalate(find, defence, batch, sizes, norm, samples=samples, alpha=alpha))
+            parts.append(escalate(find, defence, batch, allowed, norm, samples=samples, alpha=alpha))
         return AttackResult(
             torch.cat([part.points for part in parts], 1)[-len(wanted) :],
             *(

@@ -12,7 +12,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.randomness import Phase, RandomSource, require_seed
 from noiseproof.sampling import Rows, Span, host_source
 
-__all__ = ["Batch", "Finder", "require_lengths"]
+__all__ = ["Batch", "Finder", "as_epsilons"]
 
 Finder = Callable[[Float[Tensor, " rows"], Sequence[int]], Float[Tensor, "rows *shape"]]
 """From an epsilon (float64) for each row, and which rows of the batch they are, to points within these distances."""
@@ -63,7 +63,7 @@ class Batch:
         return host_source(self.seed, Rows(spans, self.images.device))
 
 
-def require_lengths(epsilons: Float[Tensor, " rows"], rows: Sequence[int]) -> Float64[Tensor, " rows"]:
+def as_epsilons(epsilons: Float[Tensor, " rows"], rows: Sequence[int]) -> Float64[Tensor, " rows"]:
     """Return the epsilons that a finder is called with, in float64.
 
     Raises:

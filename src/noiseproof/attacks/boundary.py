@@ -1,6 +1,6 @@
 """The boundary attack (Brendel et al. 2018): a random walk along the boundary, by decisions alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from noiseproof.attacks.foolbox_bridge import foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
 from noiseproof.perturbations.norms import Norm
+from noiseproof.plugins import recorded_as
 
 __all__ = ["BoundaryAttack"]
 
@@ -30,28 +31,23 @@ class BoundaryAttack(NearestAttack):
 
     Args:
         steps: proposals, of two queries each.
-        draws: m.
+        eot_samples: m.
 
     Raises:
         InvalidInputError: a count below 1.
     """
 
     steps: int = 1000
-    draws: int = 32
+    eot_samples: int = field(default=32, metadata=recorded_as("draws"))
 
     norms: ClassVar[tuple[Norm, ...]] = ("l2",)
     follows_gradients: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_count("steps", self.steps, 1, "1000 and more for images of 28 x 28 pixels.")
-        require_count("draws", self.draws, 1, "32 and more make a majority that fresh draws share.")
-
-    @property
-    def copies(self) -> int:
-        """Votes of a query."""
-        return self.draws
+        require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh draws share.")
 
     def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
         """Walk from every image's start towards the image, one image at a time."""
         attack = foolbox_attack("BoundaryAttack", steps=self.steps, spherical_step=0.1, update_stats_every_k=1)
-        return nearest_by_votes(lambda _: attack, defence, batch, norm, self.draws)
+        return nearest_by_votes(lambda _: attack, defence, batch, norm, self.eot_samples)

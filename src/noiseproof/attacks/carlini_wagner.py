@@ -1,7 +1,7 @@
 """The attack of Carlini & Wagner (2017) on the smoothed classifier: the smallest l_2 distance, by gradients."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
@@ -12,10 +12,11 @@ from torch import Tensor
 from noiseproof.attacks.batch import Batch
 from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, margin
-from noiseproof.attacks.foolbox_bridge import MOST_DRAWS, foolbox_attack, run_foolbox
+from noiseproof.attacks.foolbox_bridge import MOST_SAMPLES, foolbox_attack, run_foolbox
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.norms import Norm
+from noiseproof.plugins import recorded_as
 
 __all__ = ["CarliniWagner"]
 
@@ -44,7 +45,7 @@ class CarliniWagner(NearestAttack):
     Steps of 0.05, 0.1 and 0.2 find the same to 1 part in 100. Pixels of 0 and 1 begin 0.001 inside the box.
 
     Args:
-        draws: m.
+        eot_samples: m.
         steps: of Adam, for every c.
         binary_search_steps: values of c.
         step_size: of Adam, in units of w.
@@ -55,7 +56,7 @@ class CarliniWagner(NearestAttack):
         InvalidInputError: a count below 1, a step size or constant not > 0, a negative confidence.
     """
 
-    draws: int = 16
+    eot_samples: int = field(default=16, metadata=recorded_as("draws"))
     steps: int = 100
     binary_search_steps: int = 5
     step_size: float = 0.1
@@ -66,7 +67,7 @@ class CarliniWagner(NearestAttack):
     follows_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require_count("draws", self.draws, 1, "16 and more make a strong attack.")
+        require_count("eot_samples", self.eot_samples, 1, "16 and more make a strong attack.")
         require_count("steps", self.steps, 1, "100 and more are usual.")
         require_count("binary_search_steps", self.binary_search_steps, 1, "5 to 9 are usual.")
         for name, value in {"step_size": self.step_size, "initial_constant": self.initial_constant}.items():
@@ -76,11 +77,6 @@ class CarliniWagner(NearestAttack):
             raise InvalidInputError(
                 "confidence", required="a finite number >= 0", got=repr(self.confidence), remedy="0.25 is usual."
             )
-
-    @property
-    def copies(self) -> int:
-        """M."""
-        return self.draws
 
     def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
         """Minimise for all images at once that have enough draws."""
@@ -93,12 +89,12 @@ class CarliniWagner(NearestAttack):
             initial_const=self.initial_constant,
             abort_early=False,
         )
-        nearest, draws, left = batch.images.clone(), self.draws, list(range(len(batch)))
+        nearest, eot_samples, left = batch.images.clone(), self.eot_samples, list(range(len(batch)))
         while left:
             inside, labels = batch.images[left].clamp(_INSET, 1.0 - _INSET), batch.labels[left]
             keys = [batch.indices[row] for row in left]
             smoothed = Expectation(
-                defence.network, defence.noise, draws=draws, fixed=True, seed=batch.seed, indices=keys
+                defence.network, defence.noise, eot_samples=eot_samples, fixed=True, seed=batch.seed, indices=keys
             )
             with torch.no_grad():
                 start = (margin(smoothed(inside), labels) < self.confidence).tolist()
@@ -106,16 +102,16 @@ class CarliniWagner(NearestAttack):
             if ready:
                 smoothed.noisy.indices = [keys[place] for place in ready]
                 run = partial(run_foolbox, attack, smoothed, inside[ready], labels[ready])
-                found = smoothed.fitting(run, f"the gradients of {len(ready)} images by {draws} draws")
+                found = smoothed.fitting(run, f"the gradients of {len(ready)} images by {eot_samples} noises")
                 none = (
                     (found == 0.0).flatten(1).all(1)
                 )  # Foolbox's answer where no point was adversarial: a black image
                 rows = [left[place] for place in ready]
                 nearest[rows] = torch.where(none.view(-1, *[1] * (found.ndim - 1)), batch.images[rows], found)
-            if defence.noise is None or draws >= MOST_DRAWS:
+            if defence.noise is None or eot_samples >= MOST_SAMPLES:
                 break
-            left, draws = (
+            left, eot_samples = (
                 [row for row, starts in zip(left, start, strict=True) if not starts],
-                min(2 * draws, MOST_DRAWS),
+                min(2 * eot_samples, MOST_SAMPLES),
             )
         return nearest

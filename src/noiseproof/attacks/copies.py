@@ -22,29 +22,29 @@ class NoisyCopies:
 
     Args:
         noise: the defence's, or None for none: then m is 1 and the copy is the image.
-        draws: m.
+        eot_samples: m.
         device: where the images are.
         seed: key of the noise.
         indices: the key of each image; None numbers the rows of a call from 0.
         fixed: whether every call takes the noise of the first.
 
     Raises:
-        InvalidInputError: draws below 1, a seed or indices that are no (distinct) integers.
+        InvalidInputError: eot_samples below 1, a seed or indices that are no (distinct) integers.
     """
 
     def __init__(
         self,
         noise: Noise | None,
-        draws: int,
+        eot_samples: int,
         device: torch.device,
         *,
         seed: int = 0,
         indices: Sequence[int] | None = None,
         fixed: bool = False,
     ) -> None:
-        require_count("draws", draws, 1, "16 and more make a strong attack.")
+        require_count("eot_samples", eot_samples, 1, "16 and more make a strong attack.")
         require_seed(seed)
-        self.draws = 1 if noise is None else int(draws)
+        self.eot_samples = 1 if noise is None else int(eot_samples)
         self.indices = None if indices is None else list(as_indices(indices, len(indices)))
         self.fixed = fixed
         self.calls = 0
@@ -66,11 +66,11 @@ class NoisyCopies:
         call, self.calls = self.calls, self.calls + 1
         if self._sampler is None:
             return images
-        first = 0 if self.fixed else call * self.draws
-        spans = Rows([Span(0, int(key), Phase.ATTACK, first, self.draws) for key in keys], images.device)
+        first = 0 if self.fixed else call * self.eot_samples
+        spans = Rows([Span(0, int(key), Phase.ATTACK, first, self.eot_samples) for key in keys], images.device)
         noise = images.new_empty((len(spans), *images.shape[1:]))
         self._sampler.fill(noise, torch.zeros_like(images[:1]), spans)  # 0 + z is z
-        return images.repeat_interleave(self.draws, 0) + noise
+        return images.repeat_interleave(self.eot_samples, 0) + noise
 
     def _keys(self, images: int, rows: Sequence[int] | None) -> Sequence[int]:
         if self.indices is None:

@@ -52,7 +52,7 @@ class Expectation(nn.Module):
     Args:
         network: f, a torch module with differentiable scores (batch, classes), or one that `engine.accelerate` made.
         noise: the defence's, or None for a classifier without noise, whose m is 1.
-        draws: m, noisy copies of each image in a call. The paper's n_0.
+        eot_samples: m, noisy copies of each image in a call. The paper's n_0.
         view: which scores.
         fixed: whether calls share their noise.
         seed: key of the noise.
@@ -66,7 +66,7 @@ class Expectation(nn.Module):
     Example:
         >>> from noiseproof.noises import Gaussian
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-        >>> smoothed = Expectation(network, Gaussian(sigma=0.25), draws=8)
+        >>> smoothed = Expectation(network, Gaussian(sigma=0.25), eot_samples=8)
         >>> smoothed(torch.full((1, 1, 2, 2), 0.5)).shape
         torch.Size([1, 2])
     """
@@ -76,7 +76,7 @@ class Expectation(nn.Module):
         network: nn.Module | Runner,
         noise: Noise | None,
         *,
-        draws: int = 16,
+        eot_samples: int = 16,
         view: View | str = "log_mean",
         fixed: bool = False,
         seed: int = 0,
@@ -93,7 +93,7 @@ class Expectation(nn.Module):
         self.view = view
         self.batch_size = batch_size
         self._together = 0  # rows that went through the network at once in the last call
-        self.noisy = NoisyCopies(noise, draws, self.runner.device, seed=seed, indices=indices, fixed=fixed)
+        self.noisy = NoisyCopies(noise, eot_samples, self.runner.device, seed=seed, indices=indices, fixed=fixed)
         self.eval()
 
     def train(self, mode: bool = True) -> "Expectation":  # noqa: ARG002
@@ -125,7 +125,7 @@ class Expectation(nn.Module):
         if noisy.requires_grad and torch.is_grad_enabled():
             noisy.register_hook(_require_finite)  # type: ignore[no-untyped-call]
         log_p = self._scores(noisy).log_softmax(-1)
-        return log_p.view(len(images), self.noisy.draws, log_p.shape[1])
+        return log_p.view(len(images), self.noisy.eot_samples, log_p.shape[1])
 
     def fitting(self, work: Callable[[], ResultT], what: str) -> ResultT:
         """Return work(), which goes through this module and back; once more by half the rows where memory runs out.
@@ -246,11 +246,11 @@ def _sloped(
 
     The derivative of -log mean F_y by all scores of y together is -sum_i w_i (1 - F_y,i) with w_i = F_y,i / sum_j F_y,j.
     """
-    draws = log_p.shape[1]
-    own = log_p.detach().gather(2, labels.view(-1, 1, 1).expand(-1, draws, 1))[:, :, 0]
+    eot_samples = log_p.shape[1]
+    own = log_p.detach().gather(2, labels.view(-1, 1, 1).expand(-1, eot_samples, 1))[:, :, 0]
     slope = (own.softmax(1) * -own.expm1()).sum(1)
     flat = (slope < _SATURATED) & (own.amin(1) < -1.0)
-    each = margin(_finite(log_p).flatten(0, 1), labels.repeat_interleave(draws)).view(-1, draws).mean(1)
+    each = margin(_finite(log_p).flatten(0, 1), labels.repeat_interleave(eot_samples)).view(-1, eot_samples).mean(1)
     return torch.where(flat, values.detach() + (each - each.detach()), values)
 
 

@@ -21,7 +21,7 @@ from noiseproof.errors import ClassifierError, MissingExtraError, NoiseproofErro
 from noiseproof.perturbations.norms import Norm, distance
 
 __all__ = [
-    "MOST_DRAWS",
+    "MOST_SAMPLES",
     "Decide",
     "asked_at_once",
     "foolbox_attack",
@@ -40,7 +40,7 @@ _BLOCKS = (1, 2, 4, 8)
 _HALVINGS = 10
 """Bisections of the way from the image to each start."""
 
-MOST_DRAWS = 1024
+MOST_SAMPLES = 1024
 """Of an attacker who doubts that an image is wrong already."""
 
 
@@ -152,7 +152,7 @@ def asked_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., 
 
 
 def nearest_by_votes(
-    prepare: Callable[[Decide], Any], defence: Defence, batch: Batch, norm: Norm, draws: int
+    prepare: Callable[[Decide], Any], defence: Defence, batch: Batch, norm: Norm, eot_samples: int
 ) -> Float[Tensor, "batch *shape"]:
     """Run one of Foolbox's attacks on decisions against the majority of m same draws, on one image at a time.
 
@@ -170,12 +170,12 @@ def nearest_by_votes(
         defence: the classifier.
         batch: the images.
         norm: in which points are near.
-        draws: m, at first.
+        eot_samples: m, at first.
     """
     found = batch.images.clone()
     for row in range(len(batch)):
         image, label = batch.images[row : row + 1], batch.labels[row : row + 1]
-        votes = _votes_that_are_right(defence, batch, row, draws)
+        votes = _votes_that_are_right(defence, batch, row, eot_samples)
         start = None if votes is None else starting_point(votes, batch, row, norm)
         if votes is None or start is None:
             continue
@@ -186,23 +186,23 @@ def nearest_by_votes(
     return found
 
 
-def _votes_that_are_right(defence: Defence, batch: Batch, row: int, draws: int) -> Votes | None:
-    """Return votes by so few fixed draws, `draws` times 1, 2, 4 .., that their majority on the image is its label."""
+def _votes_that_are_right(defence: Defence, batch: Batch, row: int, eot_samples: int) -> Votes | None:
+    """Return votes by so few fixed draws, `eot_samples` times 1, 2, 4 .., that their majority on the image is its label."""
     while True:
         votes = Votes(
             defence.network,
             defence.noise,
             defence.num_classes,
-            draws=draws,
+            eot_samples=eot_samples,
             fixed=True,
             seed=batch.seed,
             indices=batch.indices,
         )
         if int(votes(batch.images[row : row + 1], [row]).argmax(1)) == int(batch.labels[row]):
             return votes
-        if defence.noise is None or draws >= MOST_DRAWS:
+        if defence.noise is None or eot_samples >= MOST_SAMPLES:
             return None
-        draws = min(2 * draws, MOST_DRAWS)
+        eot_samples = min(2 * eot_samples, MOST_SAMPLES)
 
 
 class _Watched(nn.Module):

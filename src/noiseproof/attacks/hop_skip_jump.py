@@ -1,6 +1,6 @@
 """Hop-skip-jump (Chen, Jordan & Wainwright 2020): descent with gradients estimated at the boundary, by decisions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from noiseproof.attacks.foolbox_bridge import Decide, asked_at_once, foolbox_att
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
 from noiseproof.perturbations.norms import Norm
+from noiseproof.plugins import recorded_as
 
 __all__ = ["HopSkipJump"]
 
@@ -28,7 +29,7 @@ class HopSkipJump(NearestAttack):
     Args:
         steps: estimates of a normal.
         queries: decisions of the first estimate.
-        draws: m.
+        eot_samples: m.
 
     Raises:
         InvalidInputError: a count below 1.
@@ -36,7 +37,7 @@ class HopSkipJump(NearestAttack):
 
     steps: int = 10
     queries: int = 100
-    draws: int = 32
+    eot_samples: int = field(default=32, metadata=recorded_as("draws"))
 
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
     follows_gradients: ClassVar[bool] = False
@@ -44,12 +45,7 @@ class HopSkipJump(NearestAttack):
     def __post_init__(self) -> None:
         require_count("steps", self.steps, 1, "10 and more make an attack.")
         require_count("queries", self.queries, 1, "100 and more make a direction.")
-        require_count("draws", self.draws, 1, "32 and more make a majority that fresh draws share.")
-
-    @property
-    def copies(self) -> int:
-        """Votes of a query."""
-        return self.draws
+        require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh draws share.")
 
     def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
         """Descend from every image's start towards the image, one image at a time."""
@@ -66,4 +62,4 @@ class HopSkipJump(NearestAttack):
             attack.approximate_gradients = asked_at_once(one_by_one, wrong)
             return attack
 
-        return nearest_by_votes(prepare, defence, batch, norm, self.draws)
+        return nearest_by_votes(prepare, defence, batch, norm, self.eot_samples)

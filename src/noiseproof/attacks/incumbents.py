@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from noiseproof.attacks.batch import Batch, require_lengths
+from noiseproof.attacks.batch import Batch, as_epsilons
 from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, attack_loss
 from noiseproof.errors import ClassifierError
@@ -57,7 +57,7 @@ class Problem:
 
     images: Float[Tensor, "rows *shape"]
     labels: Int[Tensor, " rows"]
-    sizes: Float64[Tensor, " rows"]
+    epsilons: Float64[Tensor, " rows"]
     rows: Sequence[int]
     number: int
     best: Best
@@ -66,8 +66,8 @@ class Problem:
         """Return the problem of some of its rows."""
         index = list(chosen)
         rows = [self.rows[place] for place in index]
-        images, labels, sizes = self.images[index], self.labels[index], self.sizes[index]
-        return Problem(images, labels, sizes, rows, self.number, self.best.part(index))
+        images, labels, epsilons = self.images[index], self.labels[index], self.epsilons[index]
+        return Problem(images, labels, epsilons, rows, self.number, self.best.part(index))
 
 
 class IncumbentFinder(ABC):
@@ -98,20 +98,20 @@ class IncumbentFinder(ABC):
         return problem.best.points
 
     @final
-    def __call__(self, sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
+    def __call__(self, epsilons: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
         """Return the best points, as `Finder`."""
-        sizes = require_lengths(sizes, rows)
+        epsilons = as_epsilons(epsilons, rows)
         asked = [self._asked[row] for row in rows]
         for number in sorted(set(asked)):
             places = [place for place, times in enumerate(asked) if times == number]
-            self._find(sizes[places], [rows[place] for place in places], number)
+            self._find(epsilons[places], [rows[place] for place in places], number)
         return self._points[list(rows)]
 
-    def _find(self, sizes: Float64[Tensor, " rows"], rows: list[int], number: int) -> None:
+    def _find(self, epsilons: Float64[Tensor, " rows"], rows: list[int], number: int) -> None:
         images = self.batch.images[rows]
-        sizes = sizes.to(images.device)
-        kept = project(self._points[rows], images, self.norm, sizes, exact=True)
-        problem = Problem(images, self.batch.labels[rows], sizes, rows, number, Best(kept))
+        epsilons = epsilons.to(images.device)
+        kept = project(self._points[rows], images, self.norm, epsilons, exact=True)
+        problem = Problem(images, self.batch.labels[rows], epsilons, rows, number, Best(kept))
         problem.best.offer(kept, self.score(kept, problem))
         for points in self.candidates(problem):
             problem.best.offer(points, self.score(points, problem))
@@ -127,15 +127,17 @@ class GradientFinder(IncumbentFinder):
         defence: what is attacked.
         batch: the images.
         norm: of the balls.
-        draws: m.
+        eot_samples: m.
         calls: how often `candidates` asks for log-probabilities, at most.
         fixed: whether all of them, and the score, share their noise.
     """
 
-    def __init__(self, defence: Defence, batch: Batch, norm: Norm, *, draws: int, calls: int, fixed: bool) -> None:
+    def __init__(
+        self, defence: Defence, batch: Batch, norm: Norm, *, eot_samples: int, calls: int, fixed: bool
+    ) -> None:
         super().__init__(batch, norm)
         self.expectation = Expectation(
-            defence.network, defence.noise, draws=draws, fixed=fixed, seed=batch.seed, indices=batch.indices
+            defence.network, defence.noise, eot_samples=eot_samples, fixed=fixed, seed=batch.seed, indices=batch.indices
         )
         self.num_classes = defence.num_classes
         self.calls = calls

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from noiseproof.attacks.base import Attack
-from noiseproof.attacks.batch import Batch, Finder, require_lengths
+from noiseproof.attacks.batch import Batch, Finder, as_epsilons
 from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import differentiable, margin
 from noiseproof.attacks.votes import Votes
@@ -22,7 +22,7 @@ __all__ = ["NearestAttack"]
 _LADDER = (1.0, 1.02, 1.05, 1.1, 1.25, 1.5)
 """How far beyond what was found points are tried, in its distances."""
 
-_DRAWS = 64
+_SAMPLES = 64
 """Votes on each of them."""
 
 
@@ -67,20 +67,20 @@ class _Placement:
             defence.network,
             defence.noise,
             defence.num_classes,
-            draws=_DRAWS,
+            eot_samples=_SAMPLES,
             fixed=True,
             seed=batch.seed ^ (1 << 63),  # draws that did not find the points
             indices=batch.indices,
         )
         self._ladder: _Ladder | None = None
 
-    def __call__(self, sizes: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
-        size = require_lengths(sizes, rows)
+    def __call__(self, epsilons: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
+        epsilon = as_epsilons(epsilons, rows)
         ladder = self._ladder = self._ladder or self._climbed()
         way = ladder.way
-        chosen = torch.tensor(list(rows), dtype=torch.int64, device=size.device)
-        points = way.at(size, chosen)
-        within = ladder.lengths[chosen] <= size[:, None]
+        chosen = torch.tensor(list(rows), dtype=torch.int64, device=epsilon.device)
+        points = way.at(epsilon, chosen)
+        within = ladder.lengths[chosen] <= epsilon[:, None]
         near = (within.any(1) & (way.length[chosen] > 0.0)).nonzero()[:, 0]
         whole = self._margin(points[near], chosen[near])
         best, rung = ladder.margins[chosen[near]].masked_fill(~within[near], -torch.inf).max(1)

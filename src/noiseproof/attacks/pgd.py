@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import ClassVar, get_args
 
@@ -18,6 +18,7 @@ from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.ascent import ascend
 from noiseproof.perturbations.norms import Norm, uniform
+from noiseproof.plugins import recorded_as
 
 __all__ = ["PGD"]
 
@@ -38,7 +39,7 @@ class PGD(Attack):
 
     Args:
         loss: what is ascended, see `attack_loss`; "mean" is the paper's.
-        draws: m.
+        eot_samples: m.
         steps: of each ascent: one pass forward and back of m copies each.
         step_size: mean length of the steps as a fraction of the size, half of the first one; None is 5 / steps.
         restarts: ascents from different points.
@@ -50,7 +51,7 @@ class PGD(Attack):
     """
 
     loss: AttackLoss = "log_mean"
-    draws: int = 16
+    eot_samples: int = field(default=16, metadata=recorded_as("draws"))
     steps: int = 40
     step_size: float | None = None
     restarts: int = 1
@@ -65,7 +66,7 @@ class PGD(Attack):
             raise InvalidInputError(
                 "loss", required=" or ".join(map(repr, get_args(AttackLoss))), got=repr(self.loss), remedy="Choose one."
             )
-        require_count("draws", self.draws, 1, "16 and more make a strong attack.")
+        require_count("eot_samples", self.eot_samples, 1, "16 and more make a strong attack.")
         require_count("steps", self.steps, 1, "20 to 100 are usual.")
         require_count("restarts", self.restarts, 1, "1 is one ascent.")
         if self.step_size is not None and not _positive(self.step_size):
@@ -83,11 +84,6 @@ class PGD(Attack):
                 remedy="Ascents from one point repeat themselves: start at random.",
             )
 
-    @property
-    def copies(self) -> int:
-        """All draws at once."""
-        return self.draws
-
     def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
@@ -97,7 +93,7 @@ class PGD(Attack):
 class _PGDFinder(GradientFinder):
     def __init__(self, attack: PGD, defence: Defence, batch: Batch, norm: Norm) -> None:
         calls = attack.restarts * attack.steps
-        super().__init__(defence, batch, norm, draws=attack.draws, calls=calls, fixed=attack.fixed)
+        super().__init__(defence, batch, norm, eot_samples=attack.eot_samples, calls=calls, fixed=attack.fixed)
         self.attack = attack
 
     def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:
@@ -109,8 +105,8 @@ class _PGDFinder(GradientFinder):
         attack, start = self.attack, problem.images
         if attack.random_start:
             source = self.batch.source(problem.rows, problem.number * attack.restarts + restart)
-            start = uniform(problem.images, self.norm, problem.sizes, source)
-        what = f"the gradients of {len(start)} images by {attack.draws} draws"
+            start = uniform(problem.images, self.norm, problem.epsilons, source)
+        what = f"the gradients of {len(start)} images by {attack.eot_samples} noises"
         # an ascent that memory cuts short begins anew: its calls have the noise they had
         yield from self.expectation.fitting(lambda: self._ascended(problem, start, restart), what)
 
@@ -132,9 +128,9 @@ class _PGDFinder(GradientFinder):
             start,
             problem.images,
             norm=self.norm,
-            epsilon=problem.sizes,
+            epsilon=problem.epsilons,
             steps=attack.steps,
-            step_size=problem.sizes * (5.0 / attack.steps if attack.step_size is None else attack.step_size),
+            step_size=problem.epsilons * (5.0 / attack.steps if attack.step_size is None else attack.step_size),
             thorough=True,
         )
         return [best.points, last] if self.exact else [last]

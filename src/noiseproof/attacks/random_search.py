@@ -1,7 +1,7 @@
 """The control of every other attack: random points, the best of which is kept (Athalye et al. 2018)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -16,6 +16,7 @@ from noiseproof.attacks.incumbents import IncumbentFinder, Problem
 from noiseproof.attacks.votes import Votes
 from noiseproof.errors import require_count
 from noiseproof.perturbations.norms import Norm, per_image, project, steepest
+from noiseproof.plugins import recorded_as
 from noiseproof.randomness import RandomSource
 
 __all__ = ["RandomSearch"]
@@ -34,26 +35,21 @@ class RandomSearch(Attack):
 
     Args:
         tries: points at each size.
-        draws: m, votes on each point.
+        eot_samples: m, votes on each point.
 
     Raises:
         InvalidInputError: a count below 1.
     """
 
     tries: int = 100
-    draws: int = 16
+    eot_samples: int = field(default=16, metadata=recorded_as("draws"))
 
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
     follows_gradients: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_count("tries", self.tries, 1, "100 is usual.")
-        require_count("draws", self.draws, 1, "Each is a vote; 16 tell margins of a quarter apart.")
-
-    @property
-    def copies(self) -> int:
-        """All draws at once."""
-        return self.draws
+        require_count("eot_samples", self.eot_samples, 1, "Each is a vote; 16 tell margins of a quarter apart.")
 
     def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Prepare the votes."""
@@ -69,7 +65,7 @@ class _RandomFinder(IncumbentFinder):
             defence.network,
             defence.noise,
             num_classes=defence.num_classes,
-            draws=attack.draws,
+            eot_samples=attack.eot_samples,
             seed=batch.seed,
             indices=batch.indices,
             fixed=True,
@@ -77,14 +73,14 @@ class _RandomFinder(IncumbentFinder):
 
     def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:
         for number in range(problem.number * self.tries, (problem.number + 1) * self.tries):
-            yield _on_surface(problem.images, self.norm, problem.sizes, self.batch.source(problem.rows, number))
+            yield _on_surface(problem.images, self.norm, problem.epsilons, self.batch.source(problem.rows, number))
 
     def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
         return margin(self.votes(points, problem.rows), problem.labels)
 
 
 def _on_surface(
-    images: Float[Tensor, "rows *shape"], norm: Norm, sizes: Float64[Tensor, " rows"], source: RandomSource
+    images: Float[Tensor, "rows *shape"], norm: Norm, epsilons: Float64[Tensor, " rows"], source: RandomSource
 ) -> Float[Tensor, "rows *shape"]:
     signs = torch.where(source.uniform(images) < 0.5, -1.0, 1.0)
     if norm == "linf":
@@ -94,4 +90,4 @@ def _on_surface(
     else:
         lengths = source.exponential(images)
         offset = signs * lengths / per_image(lengths.flatten(1).sum(1), images)
-    return project(images + per_image(sizes, images) * offset, images, norm, sizes)
+    return project(images + per_image(epsilons, images) * offset, images, norm, epsilons)

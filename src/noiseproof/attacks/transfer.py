@@ -45,9 +45,9 @@ class Transfer(Attack):
             )
 
     @property
-    def copies(self) -> int:
+    def eot_samples(self) -> int:
         """Those of the attack on the source."""
-        return self.attack.copies
+        return self.attack.eot_samples
 
     def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Begin the attack on the source."""

@@ -29,7 +29,7 @@ class Votes(nn.Module):
         network: f, a torch module or a runner, of scores or labels.
         noise: the defence's, or None for a classifier without noise, whose m is 1.
         num_classes: k.
-        draws: m, votes on each image in a call.
+        eot_samples: m, votes on each image in a call.
         fixed: whether calls share their noise.
         seed: key of the noise.
         indices: the key of each image; None numbers the rows of a call from 0.
@@ -40,7 +40,7 @@ class Votes(nn.Module):
 
     Example:
         >>> from noiseproof.noises import Gaussian
-        >>> votes = Votes(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), Gaussian(sigma=0.25), 2, draws=8)
+        >>> votes = Votes(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), Gaussian(sigma=0.25), 2, eot_samples=8)
         >>> float(votes(torch.full((1, 1, 2, 2), 0.5)).sum())
         1.0
     """
@@ -51,7 +51,7 @@ class Votes(nn.Module):
         noise: Noise | None,
         num_classes: int,
         *,
-        draws: int = 32,
+        eot_samples: int = 32,
         fixed: bool = False,
         seed: int = 0,
         indices: Sequence[int] | None = None,
@@ -61,7 +61,7 @@ class Votes(nn.Module):
         self.classifier = BaseClassifier(network, num_classes=num_classes)
         self.num_classes = self.classifier.num_classes
         self.batch_size = batch_size
-        self.noisy = NoisyCopies(noise, draws, self.classifier.device, seed=seed, indices=indices, fixed=fixed)
+        self.noisy = NoisyCopies(noise, eot_samples, self.classifier.device, seed=seed, indices=indices, fixed=fixed)
         self.eval()
 
     @property
@@ -85,7 +85,7 @@ class Votes(nn.Module):
         """
         keys = self._rows(len(images), rows)
         size = self.classifier.runner.batch_size or self.batch_size or default_batch_size(images.shape[1:], self.device)
-        together = max(1, size // self.noisy.draws)
+        together = max(1, size // self.noisy.eot_samples)
         call = self.noisy.calls
         shares = [images.new_empty(0, self.num_classes, dtype=torch.float32)]
         for first in range(0, len(images), together):
@@ -93,8 +93,8 @@ class Votes(nn.Module):
             part = slice(first, first + together)
             # a copy where there is no noise: a network may change what it is given
             labels = self._labels(self.noisy(images[part].clone(), keys[part]), size)
-            counts = nn.functional.one_hot(labels.view(-1, self.noisy.draws), self.num_classes).sum(1)
-            shares.append(counts.float() / self.noisy.draws)
+            counts = nn.functional.one_hot(labels.view(-1, self.noisy.eot_samples), self.num_classes).sum(1)
+            shares.append(counts.float() / self.noisy.eot_samples)
         return torch.cat(shares)
 
     def _rows(self, images: int, rows: Sequence[int] | None) -> Sequence[int]:

@@ -58,7 +58,10 @@ def attack(
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="A setting of the attack, such as draws=64.", rich_help_panel=_ATTACK
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the attack, such as eot_samples=64.",
+            rich_help_panel=_ATTACK,
         ),
     ] = None,
     source: Annotated[

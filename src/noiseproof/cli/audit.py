@@ -37,7 +37,7 @@ def audit(
             "--set",
             metavar="NAME=VALUE",
             help="A setting of the attack.",
-            show_default="for pgd draws=64, steps=100, random_start=false",
+            show_default="for pgd eot_samples=64, steps=100, random_start=false",
         ),
     ] = None,
     votes: Annotated[int, typer.Option(help="Fresh votes that judge every point found.")] = 10_000,
@@ -160,7 +160,7 @@ def _strongest(name: names.AttackName, changes: list[str]) -> list[str]:
     if name is not names.AttackName.pgd:
         return []
     random = any(change.startswith("restarts=") for change in changes)
-    return ["draws=64", "steps=100", *([] if random else ["random_start=false"])]
+    return ["eot_samples=64", "steps=100", *([] if random else ["random_start=false"])]
 
 
 def _certified_subject(

@@ -131,7 +131,7 @@ def objective(name: ObjectiveName, changes: Sequence[str] = ()) -> "Objective":
 
 
 def attack(name: AttackName, changes: Sequence[str] = ()) -> "Attack":
-    """Make an attack with its default settings, but for the changes: "draws=64"."""
+    """Make an attack with its default settings, but for the changes: "eot_samples=64"."""
     return changed(ATTACKS.make(name), changes)
 
 

@@ -244,10 +244,13 @@ def white_box(defence: Defence, norm: Norm) -> tuple[Attacked, ...]:
     undefended needs no restarts.
     """
     if defence == RELEASED:
-        attacks: list[Attack] = [PGD(loss="log_mean", draws=8, steps=20), PGD(loss="margin", draws=8, steps=20)]
+        attacks: list[Attack] = [
+            PGD(loss="log_mean", eot_samples=8, steps=20),
+            PGD(loss="margin", eot_samples=8, steps=20),
+        ]
         return tuple(Attacked(defence, attack, norm, every=FEW) for attack in attacks)
     if defence.sigma is not None:
-        attacks = [PGD(loss="log_mean", draws=16, steps=40), PGD(loss="margin", draws=16, steps=40)]
+        attacks = [PGD(loss="log_mean", eot_samples=16, steps=40), PGD(loss="margin", eot_samples=16, steps=40)]
     else:
         restarts = 1 if defence == NATURAL else 5 if norm == "l2" else 2
         attacks = [PGD(loss="log_mean", steps=100, restarts=restarts), PGD(loss="margin", steps=100, restarts=restarts)]

@@ -50,11 +50,11 @@ _TAIL = 0.025
 def grid() -> dict[str, Attack]:
     """Return the rungs of PGD by name: draws times steps, and restarts."""
     rungs: dict[str, Attack] = {
-        f"pgd-draws{draws}-steps{steps}": PGD(draws=draws, steps=steps) for draws in DRAWS for steps in STEPS
+        f"pgd-draws{draws}-steps{steps}": PGD(eot_samples=draws, steps=steps) for draws in DRAWS for steps in STEPS
     }
     draws, steps = _MIDDLE
     return rungs | {
-        f"pgd-restarts{restarts}": PGD(draws=draws, steps=steps, restarts=restarts) for restarts in RESTARTS[1:]
+        f"pgd-restarts{restarts}": PGD(eot_samples=draws, steps=steps, restarts=restarts) for restarts in RESTARTS[1:]
     }
 
 
@@ -67,7 +67,7 @@ def controls(norm: Norm, *, decisions: bool = True) -> dict[str, Attack]:
     """
     draws, steps = _MIDDLE
     fast = {
-        "margin": PGD(loss="margin", draws=draws, steps=steps),
+        "margin": PGD(loss="margin", eot_samples=draws, steps=steps),
         "auto-attack": RandomisedAutoAttack(),
         "random": RandomSearch(),
     }
@@ -81,7 +81,7 @@ def unbounded(norm: Norm, pixels: int) -> tuple[Attack, float]:
     It starts at the image: a random start in so large a ball is a picture of noise, which no longer needs a gradient.
     """
     draws, steps = _MIDDLE
-    return PGD(draws=draws, steps=steps, random_start=False), {
+    return PGD(eot_samples=draws, steps=steps, random_start=False), {
         "linf": 1.0,
         "l2": math.sqrt(pixels),
         "l1": float(pixels),

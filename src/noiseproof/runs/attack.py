@@ -114,7 +114,7 @@ def plan_attack(
         start=indices.start,
         stop=indices.stop,
         step=indices.step,
-        shard_size=images_together(dataset.image_shape, 1 if noise is None else attack.copies),
+        shard_size=images_together(dataset.image_shape, 1 if noise is None else attack.eot_samples),
         engine=defence.engine(),
         gradients=gradients,
         noise=None if noise is None else noise.spec(),
