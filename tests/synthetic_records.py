@@ -11,7 +11,6 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta, binom, norm
 
-from noiseproof.attacks import PGD
 from noiseproof.experiments.attacked import TRADES, Defence, white_box
 from noiseproof.experiments.released import sison_glaz
 from noiseproof.experiments.votes import Run
@@ -210,11 +209,11 @@ def write_decided(
 
 def write_trades(records: Path, loss: str, wrong_from: Sequence[int]) -> AttackRecord:
     """An attack on the network of TRADES: of every len(wrong_from) images, i is wrong from size number wrong_from[i] on."""
-    return write_attack(records, TRADES, loss, wrong_from, PGD(loss=loss, steps=100, restarts=5))  # type: ignore[arg-type]
+    return write_attack(records, TRADES, loss, wrong_from)
 
 
 def write_attack(
-    records: Path, network: Defence, loss: str, wrong_from: Sequence[int], attack: PGD, digest: str = "t"
+    records: Path, network: Defence, loss: str, wrong_from: Sequence[int], digest: str = "t"
 ) -> AttackRecord:
     (found,) = (each for each in white_box(network, "l2") if getattr(each.attack, "loss", "") == loss)
     sizes = [0.0, *found.sizes]
@@ -223,7 +222,7 @@ def write_attack(
         data={"name": network.data, "split": "test", "digest": "d", "image_shape": [1, 28, 28]},
         model={"name": network.model, "digest": digest},
         num_classes=CLASSES,
-        attack=attack.spec(),
+        attack=found.attack.spec(),
         noise=None if network.sigma is None else {"name": "gaussian", "sigma": network.sigma},
         norm="l2",
         sizes=sizes,

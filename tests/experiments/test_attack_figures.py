@@ -5,15 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from noiseproof.attacks import PGD
 from noiseproof.experiments.attack_figures import FIGURE3
 from noiseproof.experiments.attacked import RELEASED as RELEASED_STN
 from synthetic_records import RELEASED, write_attack, write_trades
 
 
 def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path) -> None:
-    attack = PGD(loss="margin", eot_samples=8, steps=20)
-    write_attack(tmp_path, RELEASED_STN, "margin", [1, 2, 3, 4, 4], attack, digest=RELEASED)
+    write_attack(tmp_path, RELEASED_STN, "margin", [1, 2, 3, 4, 4], digest=RELEASED)
     write_trades(tmp_path, "margin", [1, 2])
     found = FIGURE3.compute(tmp_path)
     panels, missing = found.panels, found.missing
@@ -27,7 +25,7 @@ def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path)
     assert options in wanted.command
     assert any(f"noiseproof certify {tmp_path}/cifar10/stn-released" in each.command for each in missing)
     shutil.rmtree(tmp_path / "cifar10")
-    write_attack(tmp_path, RELEASED_STN, "margin", [1, 2, 3, 4, 4], attack, digest="another")
+    write_attack(tmp_path, RELEASED_STN, "margin", [1, 2, 3, 4, 4], digest="another")
     missing = FIGURE3.compute(tmp_path).missing
     (wrong,) = (each for each in missing if each.what == "cifar10/stn-released/pgd-margin-l2")
     assert f"with weights {RELEASED}" in wrong.why

@@ -73,9 +73,9 @@ def run_step(step: Step) -> None:
     if code:
         raise RunError(
             str(step),
-            required="to end well",
+            required="run to its end",
             got=f"exit code {code}",
-            remedy="Its message stands above; mend that, and go on.",
+            remedy="Its message stands above; mend that, and run the same command again.",
         )
 
 

@@ -1,0 +1,58 @@
+"""A figure of one tiny record, a network trained for one epoch on the digits and certified, to be made step by step.
+
+python -c "import tiny_figure; tiny_figure.main()" reproduce figure6 --make ...
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from noiseproof.experiments import attack_figures
+from noiseproof.experiments.figure import Figure, Result, Table, as_json
+from noiseproof.experiments.recipes import Missing, Recipe, Step, require_whole
+from noiseproof.runs.records import Record
+from noiseproof.training import CHECKPOINT
+
+SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Tiny(Recipe[Record]):
+    configuration = Record.configuration
+    title = "a tiny record"
+    folder = "digits/tiny"
+
+    def steps(self, records: Path) -> list[Step]:
+        run = records / self.folder
+        training = ("noiseproof", "train", "--data", "digits", "--epochs", "1", "--out", str(run))
+        certifying = ("noiseproof", "certify", str(run), "--samples", str(SAMPLES))
+        steps = [] if (run / CHECKPOINT).exists() else [Step(training, run, (5.0, "one core"))]
+        return [*steps, Step((*certifying, "--precision", "fp32", "--no-compile"), run)]
+
+    def read(self, path: Path) -> Record:
+        record = Record.open(path)
+        require_whole(record)
+        return record
+
+
+class TinyFigure(Figure[Result]):
+    name = "tiny"
+
+    def compute(self, records: Path) -> Result:
+        found = Tiny().find(records)
+        if isinstance(found, Missing):
+            return Result(missing=[found], sources={})
+        return Result(missing=[], sources={str(found.path): found})
+
+    def files(self, found: Result) -> dict[str, bytes]:
+        return {"tiny.json": as_json([record.read().votes.tolist() for record in found.sources.values()])}
+
+    def tables(self, found: Result) -> list[Table]:
+        return [Table("tiny", ["record"], [[path] for path in found.sources])]
+
+
+def main() -> None:
+    """Run the command line with this figure in place of figure 6."""
+    from noiseproof.cli import main as command_line
+
+    attack_figures.FIGURE6 = TinyFigure()  # type: ignore[assignment]
+    command_line()
