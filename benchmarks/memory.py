@@ -21,8 +21,7 @@ from torch import nn
 
 import noiseproof as npf
 from noiseproof.data import ArrayDataset
-from noiseproof.runs.counts import count_into, plan
-from noiseproof.runs.records import Record
+from noiseproof.runs import CountVotes, Engine, Subject, execute
 
 BASE: dict[str, int] = {"classes": 10, "size": 32, "samples": 1000, "images": 8}
 ROWS: list[dict[str, int]] = [
@@ -47,12 +46,10 @@ def certify(classes: int, size: int, samples: int, images: int) -> int:
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, classes)
     )
-    smoothed = npf.SmoothedClassifier(npf.classifiers.accelerate(model), npf.Gaussian(0.5), classes)
-    about = {"name": "random", "digest": npf.models.model_digest(model)}
+    subject = Subject.of(model, npf.Gaussian(0.5), dataset, name="random")
     if samples:
-        settings = plan(dataset, smoothed, model=about, samples=samples, selection_samples=100)
         with tempfile.TemporaryDirectory() as folder:
-            count_into(Record.create(Path(folder) / "run", settings, {}), smoothed, dataset)
+            execute(CountVotes(samples), Path(folder) / "run", subject, engine=Engine("cpu", "fp32", compiled=False))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -5,7 +5,6 @@ python counting.py RUN_FOLDER KILLS SEED      starts, and kills at random moment
 """
 
 import contextlib
-import dataclasses
 import os
 import random
 import signal
@@ -13,15 +12,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from noiseproof import data
-from noiseproof.noises import Gaussian
-from noiseproof.runs.counts import count_into, plan
-from noiseproof.runs.records import Record, RecordSettings, VoteTable
-from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.noises import Gaussian, Noise
+from noiseproof.runs import CountVotes, Engine, Job, Listener, Record, Selection, Subject, execute
+from noiseproof.runs.records import RecordSettings, VoteTable
+from noiseproof.runs.running import Running
 
 NOISE = Gaussian(0.5)
 IMAGES, SHARD = 60, 5
@@ -32,34 +33,59 @@ def ink(batch: Float[np.ndarray, "batch 1 8 8"]) -> Int[np.ndarray, " batch"]:
     return np.clip((batch.mean(axis=(1, 2, 3)) - 0.2) * 6 + 3, 0, 9).astype(np.int64)
 
 
+class Told(Listener):
+    """A listener of functions."""
+
+    def __init__(
+        self,
+        on_shard: Callable[[int, Any], None] = lambda _number, _table: None,
+        progress: Callable[[int], None] = lambda _: None,
+        on_image: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.shard, self.progress, self.image = on_shard, progress, on_image  # type: ignore[method-assign]
+        self.said: list[str] = []
+
+    def say(self, text: str, heading: str = "") -> None:
+        self.said.append(f"{heading}: {text}" if heading else text)
+
+
+def subject(
+    classifier: Callable[[Any], Any] = ink, noise: Noise = NOISE, split: data.Split = "test", digest: str = "none"
+) -> Subject:
+    return Subject(classifier, {"name": "ink", "digest": digest}, noise, data.load("digits", split))
+
+
+def planned(job: Job[Any], on: Subject) -> Any:
+    """The settings of a job's record, in the engine of a classifier that runs as it is."""
+    return job.plan(on).under(Running(on, on.classifier, None, torch.device("cpu")).engine())
+
+
+def job(samples: int = 200, selection_samples: int = 20, seed: int = 0, shard_size: int = SHARD) -> CountVotes:
+    return CountVotes(samples, selection_samples, seed, Selection(every=3, limit=IMAGES), shard_size)
+
+
 def settings(samples: int = 200, selection_samples: int = 20, seed: int = 0) -> RecordSettings:
-    dataset = data.load("digits", "test")
-    planned = plan(
-        dataset,
-        SmoothedClassifier(ink, NOISE, 10),
-        model={"name": "ink", "digest": "none"},
-        samples=samples,
-        selection_samples=selection_samples,
-        seed=seed,
-        every=3,
-        limit=IMAGES,
+    found: RecordSettings = planned(job(samples, selection_samples, seed), subject())
+    return found
+
+
+def run(
+    what: Job[Any], path: Path, on: Subject, batch_size: int | None = None, shards: Any = None, **told: Any
+) -> tuple[Any, list[int]]:
+    """Run a job as it is given, telling functions."""
+    stopwatch = told.pop("stopwatch", None)
+    return execute(
+        what, path, on, engine=Engine(batch_size=batch_size), shards=shards, listener=Told(**told), stopwatch=stopwatch
     )
-    return dataclasses.replace(planned, shard_size=SHARD)
 
 
 def count(
     path: Path,
-    planned: RecordSettings | None = None,
+    what: CountVotes | None = None,
     on_shard: Callable[[int, VoteTable], None] = lambda _number, _table: None,
     batch_size: int | None = None,
 ) -> Record:
-    record = Record.create(path, planned or settings(), {"command": ["test"]})
-    count_into(
-        record,
-        SmoothedClassifier(ink, NOISE, 10, batch_size=batch_size),
-        data.load("digits", "test"),
-        on_shard=on_shard,
-    )
+    record: Record = run(what or job(), path, subject(), batch_size, on_shard=on_shard)[0]
     return record
 
 

@@ -5,7 +5,6 @@ python deciding_process.py FOLDER KILLS SEED      starts, and kills at random mo
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import random
@@ -23,41 +22,46 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from counting import ink
+from counting import ink, planned, run
 from noiseproof import data
-from noiseproof.noises import Gaussian, from_spec
+from noiseproof.noises import Gaussian, Noise, from_spec
 from noiseproof.randomness import Phase
-from noiseproof.runs import sequential as deciding
+from noiseproof.runs import Selection, SequentialVotes, Subject
+from noiseproof.runs import job as running_jobs
 from noiseproof.runs.records import VoteTable
-from noiseproof.runs.sequential import decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import HostSampler, Rows, Span
 from noiseproof.sequential import CertifyRadii, SequentialTest, StoppingRule, rule_from
-from noiseproof.smoothing import SmoothedClassifier
 
 NOISE = Gaussian(0.25)
 IMAGES, SHARD, BATCH, CAP = 20, 4, 32, 450
 RADII, ALPHA, BETA = (0.1, 0.2), 0.01, 0.01
 
 
+def subject(classifier: Callable[[Any], Any] = ink, noise: Noise = NOISE, split: data.Split = "test") -> Subject:
+    return Subject(classifier, {"name": "ink", "digest": "none"}, noise, data.load("digits", split))
+
+
+def rule(cap: int = CAP) -> StoppingRule:
+    return CertifyRadii(RADII, alpha=ALPHA, beta=BETA, max_samples=cap)
+
+
+def sequential(
+    stop: StoppingRule | None = None, *, images: int = IMAGES, shard_size: int = SHARD, seed: int = 0
+) -> SequentialVotes:
+    return SequentialVotes(stop or rule(), seed, Selection(every=3, limit=images), shard_size)
+
+
 @cache
-def settings(rule: StoppingRule | None = None, *, images: int = IMAGES, shard_size: int = SHARD) -> SequentialSettings:
-    planned = plan_decision(
-        data.load("digits", "test"),
-        SmoothedClassifier(ink, NOISE, 10),
-        rule or CertifyRadii(RADII, alpha=ALPHA, beta=BETA, max_samples=CAP),
-        model={"name": "ink", "digest": "none"},
-        every=3,
-        limit=images,
-    )
-    return dataclasses.replace(planned, shard_size=shard_size)
+def settings(stop: StoppingRule | None = None, *, images: int = IMAGES, shard_size: int = SHARD) -> SequentialSettings:
+    found: SequentialSettings = planned(sequential(stop, images=images, shard_size=shard_size), subject())
+    return found
 
 
 def decide(
-    path: Path, planned: SequentialSettings | None = None, *, batch_size: int | None = BATCH, **ways: Any
+    path: Path, what: SequentialVotes | None = None, *, batch_size: int | None = BATCH, **ways: Any
 ) -> SequentialRecord:
-    record = SequentialRecord.create(path, planned or settings(), {"command": ["test"]})
-    decide_into(record, SmoothedClassifier(ink, NOISE, 10, batch_size=batch_size), data.load("digits", "test"), **ways)
+    record: SequentialRecord = run(what or sequential(), path, subject(), batch_size, **ways)[0]
     return record
 
 
@@ -124,7 +128,7 @@ def in_a_child(work: Callable[[], object]) -> int:
     if child == 0:
         status = 1
         try:
-            with mock.patch.object(deciding, "_KEEP_EVERY", 0.0):
+            with mock.patch.object(running_jobs, "_KEEP_EVERY", 0.0):
                 work()
             status = 0
         finally:
@@ -141,9 +145,9 @@ def decide_and_be_killed(path: Path, kills: int, seed: int) -> None:
     written: dict[Path, bytes] = {}
     kept: dict[int, int] = {}
     for _ in range(kills):
-        run = path / str(folder)
+        where = path / str(folder)
         ear, mouth = os.pipe()
-        child = in_a_child(lambda run=run, mouth=mouth: decide(run, progress=lambda _: os.write(mouth, b".")))  # type: ignore[misc]
+        child = in_a_child(lambda run=where, mouth=mouth: decide(run, progress=lambda _: os.write(mouth, b".")))  # type: ignore[misc]
         os.close(mouth)
         for _ in range(chance.randrange(25)):  # batches, however fast the machine is
             os.read(ear, 1)
@@ -153,14 +157,14 @@ def decide_and_be_killed(path: Path, kills: int, seed: int) -> None:
         assert os.waitpid(child, 0)[1] in {0, signal.SIGKILL}
         os.close(ear)
         assert all(file.read_bytes() == content for file, content in written.items()), "a written shard changed"
-        if not (run / "sequential.json").exists():
+        if not (where / "sequential.json").exists():
             continue
-        record = SequentialRecord.open(run)
+        record = SequentialRecord.open(where)
         now, missing = require_true(record), record.missing()[0]
         left = {index for shard in missing for index in record.shard_indices(shard)}
         assert all(now.get(index, 0) >= n for index, n in kept.items() if index in left), "kept votes were lost"
         resumed += any(n > kept.get(index, 0) for index, n in now.items())
-        kept, written = now, {file: file.read_bytes() for file in run.glob("votes/*.parquet")}
+        kept, written = now, {file: file.read_bytes() for file in where.glob("votes/*.parquet")}
         if not missing:
             folder, kept, written = folder + 1, {}, {}
     for number in range(folder + 1):
@@ -170,10 +174,8 @@ def decide_and_be_killed(path: Path, kills: int, seed: int) -> None:
     print(f"{kills} kills, {resumed} after which images had more votes, {folder} folders were complete before the last")
 
 
-def decide_and_tell(run: Path, told: Path, other: Path) -> None:
+def decide_and_tell(folder: Path, told: Path, other: Path) -> None:
     written: list[int] = []
-    record = SequentialRecord.create(run, settings(), {})
-    smoothed = SmoothedClassifier(ink, NOISE, 10, batch_size=BATCH)
 
     def together(_votes: int) -> None:
         told.with_suffix(".begun").touch()
@@ -183,7 +185,7 @@ def decide_and_tell(run: Path, told: Path, other: Path) -> None:
     def note(number: int, _table: VoteTable) -> None:
         written.append(number)
 
-    left = decide_into(record, smoothed, data.load("digits", "test"), progress=together, on_shard=note)
+    left = run(sequential(), folder, subject(), BATCH, progress=together, on_shard=note)[1]
     told.write_text(json.dumps({"written": written, "left": left}))
 
 

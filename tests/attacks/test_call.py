@@ -19,8 +19,7 @@ from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts
 from noiseproof.noises import Gaussian
 from noiseproof.perturbations.norms import distance
 from noiseproof.randomness import Phase
-from noiseproof.runs.attack import attack_into, plan_attack
-from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs import AttackImages, Selection, Subject, execute
 
 NETWORK, NOISE = HalfSpace(), Gaussian(0.3)
 HEIGHTS = [0.05, 0.15, 0.25, -0.1, -0.2, 0.3]
@@ -113,20 +112,9 @@ def test_a_point_found_through_python_is_that_of_a_record(tmp_path: Path, attack
     """Bit for bit, for images that are not the first of their data set, and in more than one shard."""
     images, labels = images_at(HEIGHTS, NETWORK)
     dataset = ArrayDataset("halves", "test", images.numpy(), labels.numpy(), 2)
-    defence = Defence(NETWORK, NOISE if noisy else None, 2)
-    settings = plan_attack(
-        dataset,
-        defence,
-        attack,
-        model={"name": "half space", "digest": "0"},
-        norm="l2",
-        sizes=EPSILONS,
-        samples=300,
-        seed=7,
-        every=2,
-    )
-    record = AttackRecord.create(tmp_path, settings, {})
-    attack_into(record, attack, defence, dataset)
+    on = Subject.of(NETWORK, NOISE if noisy else None, dataset, name="half space")
+    job = AttackImages(attack, EPSILONS, samples=300, seed=7, selection=Selection(every=2))
+    record, _ = execute(job, tmp_path, on)
     found = attack(
         smoothed() if noisy else NETWORK,
         images[::2],

@@ -20,10 +20,10 @@ from noiseproof.attacks.hop_skip_jump import HopSkipJump
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import FunctionRunner, Runner
-from noiseproof.cli.defending import Opponent
 from noiseproof.errors import ClassifierError, InvalidInputError, MissingExtraError
 from noiseproof.noises import Gaussian, Noise
 from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.runs.running import Running
 
 NOISE = Gaussian(0.25)
 CPU = torch.device("cpu")
@@ -427,14 +427,14 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 
 
 @pytest.mark.parametrize("fixed", [None, 64])
-def test_questions_of_a_few_rows_do_not_fill_up_whole_batches(fixed: int | None) -> None:
+def test_calls_of_a_few_rows_do_not_fill_up_whole_batches(fixed: int | None) -> None:
     voter = FunctionRunner(HalfSpace(), "torch")
     voter.batch_size = fixed
-    opponent = object.__new__(Opponent)
-    opponent.subject = SimpleNamespace(classifier=HalfSpace(), dataset=SimpleNamespace(num_classes=2))  # type: ignore[assignment]
-    opponent.noise, opponent.where, opponent.gradients = NOISE, CPU, "fp32"
-    opponent._voter, opponent._batch_size = voter, None
-    defence = opponent.against(HopSkipJump())
+    subject = SimpleNamespace(classifier=HalfSpace(), noise=NOISE, dataset=SimpleNamespace(num_classes=2))
+    running = object.__new__(Running)  # with as little of a subject as it needs
+    for name, value in {"subject": subject, "classifier": voter, "batch_size": None, "device": CPU}.items():
+        object.__setattr__(running, name, value)
+    defence = running.defence(HopSkipJump())
     assert defence.voter is voter, "which judges"
     assert (defence.network is voter) == (fixed is None)
     assert defence.network.batch_size is None  # type: ignore[union-attr]

@@ -72,7 +72,7 @@ def test_train_certify_recertify_report(run: Path, tmp_path: Path) -> None:
 def test_certifying_again_continues_and_counts_nothing_twice(run: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in run.glob("votes/*")}
     again = noiseproof("certify", run, "--samples", 300, "--every", 10, "--seed", 1, "--json")
-    assert "All 60 images were counted before." in again.stderr
+    assert "All 60 images were done before." in again.stderr
     assert json.loads(again.stdout)["counted"] == 60
     assert {path: path.stat().st_mtime_ns for path in run.glob("votes/*")} == before
 
@@ -329,7 +329,7 @@ def test_a_whole_record_is_not_shown_as_another_models(mine: Path) -> None:
     arguments = ("certify", "run", "--model", "reader:make", "--data", "digits", "--sigma", 0.25, *FEW, "--json")
     first = json.loads(noiseproof(*arguments).stdout)
     again = noiseproof(*arguments)
-    assert "All 60 images were counted before." in again.stderr
+    assert "All 60 images were done before." in again.stderr
     assert json.loads(again.stdout) == first
     np.save("weights.npy", np.random.default_rng(1).normal(size=(64, 10)).astype(np.float32))
     refused = one_line(noiseproof(*arguments, code=2).stderr)
@@ -478,7 +478,7 @@ def test_inspect_tells_what_a_run_is(run: Path, tmp_path: Path) -> None:
     assert "1 damaged" in damaged.stdout
     assert "00001.parquet must be a whole shard" in one_line(damaged.stderr)
     again = noiseproof("certify", run, "--samples", 2000, "--every", 2, "--out", folder, "--seed", 1)
-    assert "Counted anew" in again.stderr
+    assert "Made anew" in again.stderr
     noiseproof("inspect", folder)
 
 

@@ -96,7 +96,7 @@ def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain:
         noiseproof("rejudge", attack, "--votes", 300, *network, "--out", record.path)
     with pytest.raises(NoiseproofError, match="got points None, samples 50"):  # of the attack itself
         noiseproof("rejudge", attack, "--votes", 300, *network, "--out", attack)
-    with pytest.raises(NoiseproofError, match="with the classifier that was attacked"):
+    with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("rejudge", attack, "--model", plain / "checkpoint.safetensors")
     with pytest.raises(NoiseproofError, match=r"seed must be none of \[0\]"):
         noiseproof("rejudge", attack, "--seed", 0, *network)
@@ -179,7 +179,7 @@ def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
     attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
     assert noiseproof(*audit)["passed"]
     assert noiseproof(*attack)["certified"] is not None
-    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+    with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("audit", mine / "run", "--model", "mine_attacked:stairs", *OF_MINE)
     monkeypatch.setattr(sys.modules["mine_attacked"], "SIGN", -1.0)
     for command in (audit, attack):
@@ -322,16 +322,16 @@ def test_an_audit_that_would_audit_nothing_is_an_error(run: Path, tmp_path: Path
 
 
 def test_an_audit_is_of_the_classifier_and_the_data_that_were_certified(run: Path, plain: Path, tmp_path: Path) -> None:
-    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+    with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("audit", run, "--model", plain / "checkpoint.safetensors")
     other = tmp_path / "other.npz"
     pictures = np.random.default_rng(0).random((20, 1, 8, 8), dtype=np.float32)
     np.savez(other, images=pictures, labels=np.arange(20) % 10)
-    with pytest.raises(NoiseproofError, match="with the data that was certified"):
+    with pytest.raises(NoiseproofError, match="must be a record with data"):
         noiseproof("audit", run, "--data", other)
     ink = ["--data", "digits", "--sigma", 0.5]
     noiseproof("certify", tmp_path / "ink", "--model", "half_space:ink", *ink, "--samples", 100, "--limit", 5)
-    with pytest.raises(NoiseproofError, match="with the classifier that was certified"):
+    with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("audit", tmp_path / "ink", "--model", "half_space:thin_ink", "--data", "digits")
     arguments = ["--model", "half_space:ink", "--data", "digits", "--attack", "random", "--set", "tries=3"]
     assert noiseproof("audit", tmp_path / "ink", *arguments, "--votes", 100)["passed"]
@@ -386,7 +386,7 @@ def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path
         noiseproof("rejudge", found["attack"])
     again = noiseproof("rejudge", found["attack"], "--model", "half_space:ink", "--data", "digits", "--votes", 100)
     assert (again["images"], again["sizes"]) == (2, found["sizes"])
-    with pytest.raises(NoiseproofError, match="with the classifier that was attacked"):
+    with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("rejudge", found["attack"], "--model", "half_space:thin_ink", "--data", "digits")
 
 

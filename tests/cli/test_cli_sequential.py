@@ -198,7 +198,7 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
         (["--within", 0.1, "--runner-up"], "--runner-up must be left out with no --radius"),
         (["--runner-up"], "--runner-up must be left out with no --radius"),
         (["--radius", "0.1", "--runner-up", "--certificate", "renyi"], "certificate must be NeymanPearson()"),
-        (["--within", 0.1, "--samples", 0], "cap must be"),
+        (["--within", 0.1, "--samples", 0], "max_samples must be"),
     ],
     ids=str,
 )

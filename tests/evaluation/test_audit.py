@@ -6,12 +6,12 @@ from scipy.stats import binom, multinomial
 
 from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError
-from noiseproof.evaluation.audit import VERDICT_ALPHA, Audit, judge_audit, sizes_within
+from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
 
 RIGHT, OTHER, TIED = (np.array(votes) for votes in ([400, 100, 0], [100, 400, 0], [250, 250, 0]))
 
 
-def audit(contradictions: int, images: int, alpha: float = 0.001) -> Audit:
+def audit(contradictions: int, images: int, alpha: float = 0.001) -> AuditResult:
     votes = np.tile(RIGHT, (images, 1))
     votes[:contradictions] = OTHER
     prediction = np.zeros(images, dtype=np.int64)

@@ -15,13 +15,12 @@ from PIL import Image
 
 from file_server import serving
 from noiseproof import models
-from noiseproof.cli import names
-from noiseproof.cli.subject import DataChoice, Subject
 from noiseproof.data import load
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import fetch, load_checkpoint, save_checkpoint, shipped
 from noiseproof.noises import Gaussian, Laplace
 from noiseproof.objectives import Natural
+from noiseproof.runs import DataChoice, Subject
 from noiseproof.storage import downloads
 from noiseproof.training import CHECKPOINT, TrainingSettings, train
 
@@ -132,15 +131,15 @@ def test_a_download_goes_on_where_it_stopped(shelf: Path, monkeypatch: pytest.Mo
 
 
 def test_a_network_of_the_zoo_knows_its_noise_and_data(shelf: Path) -> None:
-    subject = Subject.brought("zoo:tiny", None, DataChoice(), None, None)
+    subject = Subject.load("zoo:tiny")
     assert subject.noise == Gaussian(0.25)
     assert (subject.dataset.name, subject.dataset.split) == ("digits", "test")
     assert subject.model["name"] == "zoo:tiny"
-    other = Subject.brought(str(shelf / "tiny.safetensors"), None, DataChoice(), names.NoiseName.laplace, None)
+    other = Subject.load(str(shelf / "tiny.safetensors"), noise="laplace")
     assert other.noise == Laplace(0.25)
-    assert Subject.brought("zoo:tiny", None, DataChoice(), None, 0.5).noise == Gaussian(0.5)
+    assert Subject.load("zoo:tiny", sigma=0.5).noise == Gaussian(0.5)
     with pytest.raises(InvalidInputError, match=r"--weights must be left out"):
-        Subject.brought("zoo:tiny", Path("some.pt"), DataChoice(), None, None)
+        Subject.load("zoo:tiny", weights=Path("some.pt"))
 
 
 def test_a_trained_run_finds_its_own_data_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +149,7 @@ def test_a_trained_run_finds_its_own_data_again(tmp_path: Path, monkeypatch: pyt
     settings = TrainingSettings("digits-cnn", Natural(), Gaussian(0.1), epochs=1)
     train(settings, load(str(tmp_path / "mine.npz"), "train", 10), tmp_path / "run")
     monkeypatch.chdir("/")
-    subject = Subject.trained(tmp_path / "run", None)
+    subject = Subject.load(tmp_path / "run")
     assert len(subject.dataset) == 20
     assert subject.dataset.num_classes == 10
     made = json.dumps(load_checkpoint(tmp_path / "run" / CHECKPOINT).record["made"]["data"])
@@ -161,8 +160,8 @@ def test_a_trained_run_finds_its_own_data_again(tmp_path: Path, monkeypatch: pyt
     (evil / "mine.npz").write_bytes((tmp_path / "moved.npz").read_bytes())
     monkeypatch.chdir(evil)
     with pytest.raises(RunError, match=r"mine.npz must be there: the network was trained on it"):
-        Subject.trained(tmp_path / "run", None)
-    assert len(Subject.trained(tmp_path / "run", None, DataChoice(str(tmp_path / "moved.npz"), 10)).dataset) == 20
+        Subject.load(tmp_path / "run")
+    assert len(Subject.load(tmp_path / "run", data=DataChoice(str(tmp_path / "moved.npz"), 10)).dataset) == 20
 
 
 def folder_of_images(root: Path, classes: str) -> Path:
@@ -180,13 +179,13 @@ def test_a_folder_is_what_it_was_in_training(tmp_path: Path, monkeypatch: pytest
     settings = TrainingSettings("cifar-resnet20", Natural(), Gaussian(0.1), epochs=1)
     train(settings, load(str(folder), "train", image_size=8), tmp_path / "run")
     monkeypatch.chdir("/")
-    subject = Subject.trained(tmp_path / "run", None)
+    subject = Subject.load(tmp_path / "run")
     assert subject.dataset.image_shape == (3, 8, 8)
     other = folder_of_images(tmp_path / "other", "abcdefghij")
-    assert Subject.trained(tmp_path / "run", None, DataChoice(str(other))).dataset.image_shape == (3, 8, 8)
+    assert Subject.load(tmp_path / "run", data=str(other)).dataset.image_shape == (3, 8, 8)
     (other / "classes.txt").write_text("b\na\nc\nd\ne\nf\ng\nh\ni\nj\n")
     with pytest.raises(InvalidInputError, match=r"classes of the training; class 0 is 'a'; got 'b'"):
-        Subject.trained(tmp_path / "run", None, DataChoice(str(other)))
+        Subject.load(tmp_path / "run", data=str(other))
 
 
 DESCRIBED = {
@@ -216,10 +215,10 @@ DESCRIBED = {
 def test_a_checkpoint_that_says_nonsense(change: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "odd.safetensors"
     save_checkpoint(path, models.build("digits-cnn"), "digits-cnn", DESCRIBED)
-    assert Subject.brought(str(path), None, DataChoice(), None, None).noise == Gaussian(0.25)
+    assert Subject.load(str(path)).noise == Gaussian(0.25)
     save_checkpoint(path, models.build("digits-cnn"), "digits-cnn", DESCRIBED | change)
     with pytest.raises(RunError, match="says with which noise and on which data it was trained"):
-        Subject.brought(str(path), None, DataChoice(), None, None)
+        Subject.load(str(path))
 
 
 def test_a_named_set_is_looked_for_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counting import IMAGES, count, settings
+from counting import IMAGES, count, job
 from noiseproof.errors import InvalidInputError
 from noiseproof.reports import analyse, round_down, write_report
 from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius
@@ -17,7 +17,7 @@ from noiseproof.runs.records import Record
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    return [count(tmp_path_factory.mktemp("run"), settings(seed=seed)) for seed in (0, 1)]
+    return [count(tmp_path_factory.mktemp("run"), job(seed=seed)) for seed in (0, 1)]
 
 
 def test_page_is_self_contained_and_shows_the_figures(records: list[Record], tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_incomplete_records_say_so(records: list[Record], tmp_path: Path) -> Non
 
 
 def test_record_without_selection_votes_shows_the_papers_procedure_alone(tmp_path: Path) -> None:
-    record = count(tmp_path / "run", settings(selection_samples=0))
+    record = count(tmp_path / "run", job(selection_samples=0))
     (analysis,) = analyse([record], alpha=0.01)
     assert [curve.procedure for curve in analysis.curves] == [PAPER]
     write_report([analysis], tmp_path / "report.html")

@@ -13,19 +13,28 @@ from jaxtyping import Float
 from scipy.stats import binom
 from torch import Tensor
 
+from counting import run
 from half_space import HalfSpace, images_at
 from noiseproof.attacks import PGD, Attack, Batch, Defence, Finder, Transfer
 from noiseproof.certified import ABSTAIN
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError
-from noiseproof.evaluation.audit import VERDICT_ALPHA, Audit, judge_audit, sizes_within
-from noiseproof.evaluation.robust_accuracy import Verdict, answers, summarise_verdicts, verdicts, worst_of, worst_so_far
+from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
+from noiseproof.evaluation.robust_accuracy import (
+    Verdict,
+    summarise_verdicts,
+    verdicts,
+    voted_class,
+    worst_of,
+    worst_so_far,
+)
 from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
 from noiseproof.perturbations.norms import Norm, distance
 from noiseproof.randomness import Phase
-from noiseproof.runs.attack import Limits, attack_into, judge_into, plan_attack, require_sizes
-from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
+from noiseproof.runs import AttackImages, Audit, CountVotes, Rejudge, Selection, Subject, execute
+from noiseproof.runs.attack import Limits
+from noiseproof.runs.attack_records import AttackRecord, AttackTable
 from noiseproof.smoothing import SmoothedClassifier
 
 NETWORK = HalfSpace()
@@ -39,24 +48,17 @@ def halves(repeat: int = 1) -> ArrayDataset:
     return ArrayDataset("halves", "test", pictures.numpy(), labels.numpy(), 2)
 
 
-def defence(noisy: bool = True) -> Defence:
-    return Defence(NETWORK, NOISE if noisy else None, 2)
+def subject(dataset: ArrayDataset, noise: Gaussian | None = NOISE) -> Subject:
+    return Subject(NETWORK, {"name": "half space", "digest": model_digest(NETWORK)}, noise, dataset)
 
 
-def attack_settings(
-    dataset: ArrayDataset, attack: Attack, noisy: bool = True, shard_size: int = 4, **changes: object
-) -> AttackSettings:
-    model = {"name": "half space", "digest": model_digest(NETWORK)}
-    given = {"model": model, "norm": "l2", "sizes": SIZES, "samples": 2000} | changes
-    planned = plan_attack(dataset, defence(noisy), attack, **given)  # type: ignore[arg-type]
-    return dataclasses.replace(planned, shard_size=shard_size)
+def job(attack: Attack | None = None, **changes: Any) -> AttackImages:
+    given = {"epsilons": SIZES, "samples": 2000, "shard_size": 4} | changes
+    return AttackImages(attack or PGD(eot_samples=8, steps=10), **given)  # type: ignore[arg-type]
 
 
-def attacked(path: Path, attack: Attack | None = None, noisy: bool = True, **changes: object) -> AttackRecord:
-    dataset, chosen = halves(), attack or PGD(eot_samples=8, steps=10)
-    record = AttackRecord.create(path, attack_settings(dataset, chosen, noisy, **changes), {"command": ["test"]})
-    attack_into(record, chosen, defence(noisy), dataset)
-    return record
+def attacked(path: Path, attack: Attack | None = None, noisy: bool = True, **changes: Any) -> AttackRecord:
+    return execute(job(attack, **changes), path, subject(halves(), NOISE if noisy else None))[0]
 
 
 @pytest.mark.parametrize("noisy", [True, False])
@@ -99,11 +101,9 @@ def test_votes_are_fresh_and_points_are_kept_and_within_their_sizes(tmp_path: Pa
             assert all((votes != table.votes[rows, number]).any() for votes in by.values())  # the attacker's above all
 
 
-def judged_again(path: Path, found: AttackRecord, **changes: Any) -> AttackRecord:
-    settings = found.settings.again(defence().engine(), **{"samples": 3000, **changes})
-    record = AttackRecord.create(path, settings, {})
-    judge_into(record, found, defence())
-    return record
+def judged_again(path: Path, found: AttackRecord, told: list[int] | None = None, **changes: Any) -> AttackRecord:
+    what = Rejudge(found, **{"samples": 3000, **changes})
+    return run(what, path, subject(halves()), progress=([] if told is None else told).append)[0]  # type: ignore[no-any-return]
 
 
 def test_points_are_judged_again_by_fresh_votes_of_the_same_noise(tmp_path: Path) -> None:
@@ -133,58 +133,56 @@ def test_a_judgement_goes_on_where_it_was_stopped_and_tells_how_far(tmp_path: Pa
     whole = judged_again(tmp_path / "whole", found)
     record = judged_again(tmp_path / "again", found)
     record.shard_path(0).unlink()
-    judge_into(record, found, defence(), progress=told.append)
+    judged_again(record.path, found, told)
     assert told == [4, 4, 4]
     np.testing.assert_array_equal(record.read().votes, whole.read().votes)
-    judge_into(record, found, defence(), progress=lambda _: pytest.fail("nothing was left to do"))
+    judged_again(record.path, found, told)
+    assert told == [4, 4, 4], "nothing was left to do"
 
 
 def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
     found = attacked(tmp_path / "found")
-    record = judged_again(tmp_path / "again", found)
-    with pytest.raises(RunError, match=r"noise sigma 0\.4"):
-        judge_into(record, found, Defence(NETWORK, Gaussian(0.4), 2))
+    judged_again(tmp_path / "again", found)
+    with pytest.raises(RunError, match=r"found must be a record with noise sigma 0\.4; got noise sigma 0\.3"):
+        execute(Rejudge(found, 3000), tmp_path / "again", subject(halves(), Gaussian(0.4)))
     with pytest.raises(RunError, match="points record"):
-        judge_into(record, attacked(tmp_path / "other", alpha=0.01), defence())
-    with pytest.raises(RunError, match="the points of this attack"):  # they were not found under these settings
-        attack_into(record, PGD(eot_samples=8, steps=10), defence(), halves())
+        judged_again(tmp_path / "again", attacked(tmp_path / "other", alpha=0.01), alpha=0.001)
+    with pytest.raises(RunError, match="points None"):  # they were not found under these settings
+        attacked(tmp_path / "again")
     with pytest.raises(RunError, match="samples 4000"):
         judged_again(tmp_path / "again", found, samples=4000)
     with pytest.raises(RunError, match="samples 3000, seed 1; got points None"):
         judged_again(tmp_path / "found", found)
     found.points_path(1).write_bytes(b"other points")
-    with pytest.raises(RunError, match="other points than those that were voted on"):
+    with pytest.raises(RunError, match="1 of 2 shards missing or damaged"):
         judged_again(tmp_path / "damaged", found)
 
 
 def test_an_interrupted_attack_goes_on_to_the_same_end(tmp_path: Path) -> None:
     whole = attacked(tmp_path / "whole")
-    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
-    part = AttackRecord.create(tmp_path / "part", whole.settings, {})
 
     class Stop(Exception):  # noqa: N818 - it is no error
         pass
 
-    def stop(_table: AttackTable) -> None:
+    def stop(_number: int, _table: AttackTable) -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        attack_into(part, attack, defence(), dataset, on_shard=stop)
+        run(job(), tmp_path / "part", subject(halves()), on_shard=stop)
+    part = AttackRecord.open(tmp_path / "part")
     assert part.missing()[0] == [1]
     assert len(part.read()) == 4
     told: list[int] = []
-    attack_into(part, attack, defence(), dataset, progress=told.append)
+    run(job(), part.path, subject(halves()), progress=told.append)
     assert told == [2, 2, 2]  # the second shard has two images, and three sizes
     for name in ("index", "label", "sizes", "votes"):
         np.testing.assert_array_equal(getattr(part.read(), name), getattr(whole.read(), name))
     for shard in whole.shards:
         np.testing.assert_array_equal(part.read_points(shard), whole.read_points(shard))
-    attack_into(part, attack, defence(), dataset, progress=lambda _: pytest.fail("nothing was left to do"))
+    run(job(), part.path, subject(halves()), progress=lambda _: pytest.fail("nothing was left to do"))
 
 
 def test_points_are_written_before_the_votes_that_mark_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
-    record = AttackRecord.create(tmp_path, attack_settings(dataset, attack), {})
     written: list[str] = []
     real = AttackRecord._write
 
@@ -194,11 +192,12 @@ def test_points_are_written_before_the_votes_that_mark_a_shard(tmp_path: Path, m
 
     monkeypatch.setattr(AttackRecord, "_write", killed)
     with pytest.raises(KeyboardInterrupt):
-        attack_into(record, attack, defence(), dataset)
+        attacked(tmp_path)
+    record = AttackRecord.open(tmp_path)
     assert written == ["00000.safetensors"]
     assert record.missing()[0] == [0, 1]
     monkeypatch.setattr(AttackRecord, "_write", real)
-    attack_into(record, attack, defence(), dataset)
+    attacked(tmp_path)
     assert record.missing() == ([], [])
     record.read_points(0)
 
@@ -228,9 +227,9 @@ def test_votes_are_readable_without_points_and_damage_is_found(tmp_path: Path) -
     [
         {"samples": 100},
         {"seed": 1},
-        {"sizes": [0.1]},
+        {"epsilons": [0.1]},
         {"norm": "linf"},
-        {"limit": 3},
+        {"selection": Selection(limit=3)},
         {"alpha": 0.01},
         {"noisy": False},
     ],
@@ -238,22 +237,18 @@ def test_votes_are_readable_without_points_and_damage_is_found(tmp_path: Path) -
 def test_other_settings_are_another_record(tmp_path: Path, change: dict[str, object]) -> None:
     attacked(tmp_path)
     (name,) = change
-    with pytest.raises(RunError, match="noise" if name == "noisy" else "stop" if name == "limit" else name):
+    with pytest.raises(RunError, match={"noisy": "noise", "selection": "stop", "epsilons": "sizes"}.get(name, name)):
         attacked(tmp_path, **change)
     with pytest.raises(RunError, match="attack steps 11"):
         attacked(tmp_path, PGD(eot_samples=8, steps=11))
 
 
-def test_what_runs_is_what_the_record_says(tmp_path: Path) -> None:
-    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
-    record = AttackRecord.create(tmp_path, attack_settings(dataset, attack), {})
-    with pytest.raises(RunError, match="the attack of this attack"):
-        attack_into(record, PGD(eot_samples=9, steps=10), defence(), dataset)
-    with pytest.raises(RunError, match="the noise of this attack"):
-        attack_into(record, attack, defence(noisy=False), dataset)
+def test_other_data_are_another_record(tmp_path: Path) -> None:
+    attacked(tmp_path)
+    dataset = halves()
     other = ArrayDataset("halves", "test", dataset.read(range(5)), dataset.labels[:5], 2)
-    with pytest.raises(RunError, match="the data of this attack"):
-        attack_into(record, attack, defence(), other)
+    with pytest.raises(RunError, match="a record with data digest"):
+        execute(job(), tmp_path, subject(other))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,10 +277,8 @@ class Cheat(Attack):
 
 @pytest.mark.parametrize("leave", ["ball", "box"])
 def test_an_attack_that_leaves_its_ball_or_the_box_is_found_out(tmp_path: Path, leave: str) -> None:
-    dataset, attack = halves(), Cheat(leave)
-    record = AttackRecord.create(tmp_path, attack_settings(dataset, attack, sizes=[0.9]), {})
     with pytest.raises(ClassifierError, match="within their epsilons"):
-        attack_into(record, attack, defence(), dataset)
+        attacked(tmp_path, Cheat(leave), epsilons=[0.9])
 
 
 @pytest.mark.parametrize(
@@ -293,17 +286,17 @@ def test_an_attack_that_leaves_its_ball_or_the_box_is_found_out(tmp_path: Path, 
 )
 def test_wrong_sizes_are_refused(sizes: list[float], got: str) -> None:
     with pytest.raises(InvalidInputError, match=got):
-        require_sizes(sizes)
+        job(epsilons=sizes).plan(subject(halves()))
 
 
 def test_sizes_rise_from_nought() -> None:
-    assert require_sizes([1.0, 0.5, 1.0]) == (0.0, 0.5, 1.0)
-    assert require_sizes([0.0, 2.0]) == (0.0, 2.0)
+    assert job(epsilons=[1.0, 0.5, 1.0]).plan(subject(halves())).sizes == [0.0, 0.5, 1.0]
+    assert job(epsilons=[2.0, 0.0]).plan(subject(halves())).sizes == [0.0, 2.0]
 
 
 def test_a_norm_that_the_attack_has_not_is_refused_before_anything_runs() -> None:
     with pytest.raises(InvalidInputError, match="norm must be l2 for Cheat"):
-        attack_settings(halves(), Cheat(), norm="linf")
+        job(Cheat(), norm="linf").plan(subject(halves()))
 
 
 def test_transfer_is_recorded_by_its_source(tmp_path: Path) -> None:
@@ -324,7 +317,7 @@ def test_verdicts_are_those_of_the_binomial_test() -> None:
     """Every split of 12 votes between two classes, against the test's definition."""
     alpha = 0.05
     votes = np.array([[right, 12 - right] for right in range(13)])
-    found = answers(votes, alpha)
+    found = voted_class(votes, alpha)
     for right, answer in enumerate(found):
         most = max(right, 12 - right)
         p_value = min(1.0, 2.0 * binom.sf(most - 1, 12, 0.5))
@@ -336,8 +329,8 @@ def test_verdicts_are_those_of_the_binomial_test() -> None:
 
 def test_one_vote_decides_without_noise_and_nothing_with_it() -> None:
     votes = np.array([[0, 1, 0]])
-    assert answers(votes, 0.001, noisy=False) == [1]
-    assert answers(votes, 0.001) == [ABSTAIN]
+    assert voted_class(votes, 0.001, noisy=False) == [1]
+    assert voted_class(votes, 0.001) == [ABSTAIN]
 
 
 def test_the_worst_so_far_and_of_several_attacks() -> None:
@@ -359,16 +352,15 @@ def test_the_worst_so_far_and_of_several_attacks() -> None:
 # ---- the audit ----
 
 
-def audited(path: Path, stretch: float, noise: Gaussian = NOISE) -> Audit:
+def audited(path: Path, stretch: float, noise: Gaussian = NOISE) -> AuditResult:
     """Audit tight certificates of half-spaces whose radii are `stretch` times what was proven."""
-    dataset, attack = halves(5), PGD(eot_samples=16, steps=20)
+    dataset = halves(5)
     images = dataset.read(range(len(dataset)))
     certified = SmoothedClassifier(NETWORK, noise, 2).certify(images, samples=10_000, alpha=0.001, seed=7)
     limits = Limits(certified.prediction, sizes_within(certified.radius * stretch), {"stretch": stretch})
-    settings = attack_settings(dataset, attack, sizes=[1.0], limits=limits, alpha=VERDICT_ALPHA, shard_size=100)
-    record = AttackRecord.create(path, settings, {})
-    attack_into(record, attack, defence(), dataset, limits=limits)
-    table = record.read()
+    attack = PGD(eot_samples=16, steps=20)
+    what = job(attack, epsilons=[1.0], limits=limits, alpha=VERDICT_ALPHA, shard_size=100)
+    table = execute(what, path, subject(dataset))[0].read()
     np.testing.assert_array_equal(table.label, certified.prediction)
     return judge_audit(
         certified.prediction, certified.radius, table.index, table.votes[:, 1], alpha=0.001, majority=True
@@ -386,15 +378,40 @@ def test_a_certificate_half_as_large_again_as_the_truth_is_caught(tmp_path: Path
 
 
 def test_an_image_without_a_certificate_is_left_alone(tmp_path: Path) -> None:
-    dataset, attack = halves(), PGD(eot_samples=8, steps=10)
+    dataset = halves()
     size = np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.5])
     label = np.where(size > 0.0, dataset.labels, ABSTAIN)
     limits = Limits(label, size, {"from": "a test"})
-    record = AttackRecord.create(tmp_path, attack_settings(dataset, attack, sizes=[1.0], limits=limits), {})
-    attack_into(record, attack, defence(), dataset, limits=limits)
+    record = attacked(tmp_path, epsilons=[1.0], limits=limits)
     table = record.read()
     np.testing.assert_array_equal(table.sizes[:, 1], np.where(size > 0.0, size, -1.0))
     np.testing.assert_array_equal(table.label, label)
     points = np.concatenate([record.read_points(shard) for shard in record.shards])
     moved = np.abs(points[:, 1] - points[:, 0]).reshape(6, -1).max(1) > 0.0
     np.testing.assert_array_equal(moved, size > 0.0)
+
+
+def test_an_audit_in_a_few_lines(tmp_path: Path) -> None:
+    """Certificates of half-spaces are audited from Python; a second run finds them audited, another network is refused."""
+    on = subject(halves(5))
+    certified, _ = execute(CountVotes(10_000, selection=Selection(every=2), shard_size=8), tmp_path, on)
+    audit = Audit(certified, PGD(eot_samples=16, steps=20), samples=2000, selection=Selection(every=3, limit=4))
+    made, left = execute(audit, tmp_path / "audit", on)
+    assert left == []
+    assert made.read().index.tolist() == [0, 6, 12, 18]
+    found = certified.certify()
+    np.testing.assert_array_equal(made.read().sizes[:, 1], sizes_within(found.radius)[::3][:4])
+    result = audit.judge(made)
+    assert result.passed
+    assert (result.images, result.attacked, result.contradictions) == (4, 4, ())
+    before = made.shard_path(0).stat().st_mtime_ns
+    execute(audit, tmp_path / "audit", on)
+    assert made.shard_path(0).stat().st_mtime_ns == before
+    made.shard_path(0).unlink()
+    with pytest.raises(RunError, match="must be at least one shard"):
+        audit.judge(made)
+    with pytest.raises(RunError, match=r"a record with noise sigma 0\.4; got noise sigma 0\.3"):
+        execute(audit, tmp_path / "audit", subject(halves(5), Gaussian(0.4)))
+    certified.shard_path(0).unlink()
+    with pytest.raises(RunError, match="complete, to be audited"):
+        execute(Audit(certified, PGD(eot_samples=16, steps=20)), tmp_path / "later", on)

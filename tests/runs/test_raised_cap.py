@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from cli.test_cli_attacks import noiseproof
-from deciding_process import ALPHA, BETA, CAP, RADII, decide, require_true, same, settings
+from deciding_process import ALPHA, BETA, CAP, RADII, decide, require_true, same, sequential, settings
 from noiseproof.errors import RunError
 from noiseproof.runs import sequential_records as stopped_records
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
@@ -34,12 +34,12 @@ def within(cap: int) -> StoppingRule:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> SequentialRecord:
-    return decide(tmp_path_factory.mktemp("whole"), settings(radii(CAP)))
+    return decide(tmp_path_factory.mktemp("whole"), sequential(radii(CAP)))
 
 
 @pytest.fixture(scope="module")
 def low(tmp_path_factory: pytest.TempPathFactory) -> SequentialRecord:
-    return decide(tmp_path_factory.mktemp("low"), settings(radii(LOW)))
+    return decide(tmp_path_factory.mktemp("low"), sequential(radii(LOW)))
 
 
 @pytest.fixture
@@ -66,12 +66,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_the_votes_are_those_of_a_record_begun_under_it(
     procedure: Any, drawn: list[tuple[int, int]], tmp_path: Path
 ) -> None:
-    fresh = decide(tmp_path / "fresh", settings(procedure(CAP))).read()
-    before = decide(tmp_path / "run", settings(procedure(LOW))).read()
+    fresh = decide(tmp_path / "fresh", sequential(procedure(CAP))).read()
+    before = decide(tmp_path / "run", sequential(procedure(LOW))).read()
     assert (before.votes.sum(1) < fresh.votes.sum(1)).any(), "some were stopped by the cap"
     assert (before.votes.sum(1) == fresh.votes.sum(1)).any(), "some were decided"
     drawn.clear()
-    raised = decide(tmp_path / "run", settings(procedure(CAP)))
+    raised = decide(tmp_path / "run", sequential(procedure(CAP)))
     assert same(raised.read(), fresh)
     assert same(SequentialRecord.open(raised.path).read(), fresh)
     start = dict(zip(before.index.tolist(), before.votes.sum(1).tolist(), strict=True))
@@ -80,8 +80,9 @@ def test_the_votes_are_those_of_a_record_begun_under_it(
 
 
 def test_it_says_where_it_comes_from(lower: SequentialRecord) -> None:
+    before = dict(lower.about)
     raised = SequentialRecord.create(lower.path, settings(radii(CAP)), {"command": ["second"]})
-    assert raised.about == {"command": ["second"], "raised_from": {"cap": LOW, "about": {"command": ["test"]}}}
+    assert raised.about == {"command": ["second"], "raised_from": {"cap": LOW, "about": before}}
     assert SequentialRecord.open(lower.path).about == raised.about
     assert SequentialRecord.open(lower.path).settings == settings(radii(CAP))
     assert raised.missing() == (list(raised.shards), [])
@@ -121,7 +122,7 @@ def test_a_record_that_is_not_whole_goes_on_too(
     raised = SequentialRecord.create(lower.path, settings(radii(CAP)), {})
     assert set(raised.kept(1)) == {table.index[4]}
     assert raised.kept(3) == {}
-    assert same(decide(lower.path, settings(radii(CAP))).read(), whole.read())
+    assert same(decide(lower.path, sequential(radii(CAP))).read(), whole.read())
 
 
 def test_the_cap_is_not_raised_under_another_process(lower: SequentialRecord) -> None:
@@ -170,7 +171,7 @@ def test_killed_at_any_file_it_loses_nothing(
         assert left.settings == settings(radii(CAP))
         assert len(left.missing()[0]) == len(left.shards), "the shards are of the lower cap"
         assert sum(len(left.kept(shard)) for shard in left.shards) == len(before.index)
-    assert same(decide(lower.path, settings(radii(CAP))).read(), whole.read())
+    assert same(decide(lower.path, sequential(radii(CAP))).read(), whole.read())
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:

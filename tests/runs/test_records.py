@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from counting import IMAGES, NOISE, SHARD, count, ink, settings
-from noiseproof import data, models
+from counting import IMAGES, SHARD, count, ink, job, run, settings, subject
+from noiseproof import models
 from noiseproof.bounds import Bonferroni, TwoPhase
 from noiseproof.certificates import NeymanPearson, Renyi
-from noiseproof.classifiers import accelerate
 from noiseproof.errors import InvalidInputError, OutOfMemoryError, RunError
 from noiseproof.noises import Gaussian
-from noiseproof.runs.counts import count_into, plan
-from noiseproof.runs.records import FORMAT, Record, VoteTable, default_shard_size, recertify
-from noiseproof.smoothing import SmoothedClassifier
+from noiseproof.runs import CountVotes, Engine, Selection, Subject, execute
+from noiseproof.runs.records import FORMAT, Record, VoteTable, default_shard_size
+from noiseproof.runs.running import Running
 from noiseproof.storage.files import write_atomically
 
 SCRIPT = Path(__file__).parents[1] / "counting.py"
@@ -63,7 +63,7 @@ def test_votes_do_not_depend_on_the_batch_size(whole: Record, batch_size: int, t
 
 
 def test_shard_size_does_not_change_votes(whole: Record, tmp_path: Path) -> None:
-    other = count(tmp_path, dataclasses.replace(settings(), shard_size=17))
+    other = count(tmp_path, job(shard_size=17))
     assert same(other.read(), whole.read())
 
 
@@ -103,14 +103,13 @@ def test_two_processes_share_one_record(whole: Record, tmp_path: Path) -> None:
 
 def test_a_shard_that_another_process_holds_is_left_to_it(whole: Record, tmp_path: Path) -> None:
     record = Record.create(tmp_path, settings(), {})
-    smoothed, test = SmoothedClassifier(ink, NOISE, 10), data.load("digits", "test")
     with record.claim(4) as claimed:
         assert claimed
         with record.claim(4) as again:
             assert not again
-        assert count_into(record, smoothed, test) == [4]
+        assert run(job(), tmp_path, subject())[1] == [4]
         assert record.missing()[0] == [4]
-    assert count_into(record, smoothed, test) == []
+    assert run(job(), tmp_path, subject())[1] == []
     assert same(record.read(), whole.read())
 
 
@@ -126,10 +125,9 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
 
 def test_parts_merge_by_putting_their_files_into_one_folder(whole: Record, tmp_path: Path) -> None:
     """Three machines that share nothing: each counts its part; copying the files together makes the whole record."""
-    smoothed, test = SmoothedClassifier(ink, NOISE, 10), data.load("digits", "test")
     for part in range(3):
-        record = Record.create(tmp_path / str(part), settings(), {})
-        count_into(record, smoothed, test, shards=iter(record.shards[part::3]))
+        what = dataclasses.replace(job(), selection=Selection(3, IMAGES, part=(part + 1, 3)))
+        record, _ = run(what, tmp_path / str(part), subject())
         assert len(record.read()) == IMAGES // 3
     for part in (1, 2):
         for file in (tmp_path / str(part) / "votes").glob("*.parquet"):
@@ -137,8 +135,7 @@ def test_parts_merge_by_putting_their_files_into_one_folder(whole: Record, tmp_p
     merged = Record.open(tmp_path / "0")
     assert merged.missing() == ([], [])
     assert same(merged.read(), whole.read())
-    other = Record.create(tmp_path / "other", settings(seed=1), {})
-    count_into(other, smoothed, test, shards=[0])
+    other, _ = run(job(seed=1), tmp_path / "other", subject(), shards=iter([0]))
     shutil.copy(other.shard_path(0), merged.shard_path(0))
     missing, faults = merged.missing()
     assert missing == [0], "a part with other settings does not merge"
@@ -147,9 +144,8 @@ def test_parts_merge_by_putting_their_files_into_one_folder(whole: Record, tmp_p
 
 def test_reversed_order_changes_nothing(whole: Record, tmp_path: Path) -> None:
     record = Record.create(tmp_path, settings(), {})
-    smoothed, test = SmoothedClassifier(ink, NOISE, 10), data.load("digits", "test")
     for shard in reversed(record.shards):
-        count_into(record, smoothed, test, shards=[shard])
+        run(job(), tmp_path, subject(), shards=[shard])
     assert same(record.read(), whole.read())
 
 
@@ -169,51 +165,49 @@ def test_a_network_without_memory_loses_nothing(tmp_path: Path) -> None:
     def forgets(batch: np.ndarray) -> np.ndarray:
         nonlocal calls
         calls += 1
-        if calls > 40:  # 3 try it, 16 are its answers
+        if calls > 40:  # 6 try it, 16 are its fingerprint
             raise MemoryError
         return ink(batch)
 
-    record = Record.create(tmp_path, settings(), {})
-    smoothed = SmoothedClassifier(forgets, NOISE, 10, batch_size=256)
     with pytest.raises(OutOfMemoryError, match="Pass a smaller batch size"):
-        count_into(record, smoothed, data.load("digits", "test"))
-    before = len(record.read())
+        run(job(), tmp_path, subject(forgets), 256)
+    before = len(Record.open(tmp_path).read())
     assert 0 < before < IMAGES
     assert len(count(tmp_path).read()) == IMAGES
 
 
+def brighter(batch: np.ndarray) -> np.ndarray:
+    return ink(batch * np.float32(1.15))
+
+
 def test_a_classifier_that_has_changed_unseen_is_refused(tmp_path: Path) -> None:
-    """A function has no digest: its answers tell."""
-    planned, test = settings(), data.load("digits", "test")
-    record = Record.create(tmp_path, planned, {})
-    count_into(record, SmoothedClassifier(ink, NOISE, 10), test, shards=[0, 1])
-    other = SmoothedClassifier(lambda batch: ink(batch * np.float32(1.15)), NOISE, 10)
+    """A function has no digest: its fingerprint tells."""
+    record, _ = run(job(), tmp_path, subject(), shards=[0, 1])
     with pytest.raises(
         RunError, match="the classifier must be the one that the record was begun with; got other labels"
     ):
-        count_into(record, other, test)
+        run(job(), tmp_path, subject(brighter))
+    with pytest.raises(RunError, match="the one that the record was begun with"):
+        run(job(), tmp_path, subject(brighter), shards=[0])  # though nothing is left to count of it
     assert record.missing()[0] == list(range(2, IMAGES // SHARD))
-    count_into(record, SmoothedClassifier(ink, NOISE, 10), test)
+    count(tmp_path)
     (tmp_path / "votes" / "answers.json").write_text("{")
-    with pytest.raises(RunError, match=r"answers\.json must be the answers"):
-        count_into(record, other, test)  # though nothing is left to count: the votes would be shown as the other's
+    with pytest.raises(RunError, match=r"answers\.json must be the fingerprint"):
+        run(job(), tmp_path, subject(brighter))  # though it is whole: the votes would be shown as the other's
     record.shard_path(0).unlink()
-    with pytest.raises(RunError, match=r"answers\.json must be the answers"):
-        count_into(record, SmoothedClassifier(ink, NOISE, 10), test)
+    with pytest.raises(RunError, match=r"answers\.json must be the fingerprint"):
+        count(tmp_path)
 
 
 def test_a_whole_record_is_not_shown_as_another_classifiers(tmp_path: Path) -> None:
-    record, test = count(tmp_path), data.load("digits", "test")
-    other = SmoothedClassifier(lambda batch: ink(batch * np.float32(1.15)), NOISE, 10)
+    count(tmp_path)
     with pytest.raises(RunError, match="the one that the record was begun with"):
-        count_into(record, other, test)
+        run(job(), tmp_path, subject(brighter))
 
 
-def test_labels_alone_are_asked_for_many_noisy_copies(tmp_path: Path) -> None:
+def test_the_fingerprint_of_labels_alone_has_many_noisy_copies(tmp_path: Path) -> None:
     """A model that is trained a little differently agrees on most of 64 images."""
-    planned, test = settings(), data.load("digits", "test")
-    record = Record.create(tmp_path, planned, {})
-    count_into(record, SmoothedClassifier(ink, NOISE, 10), test, shards=[0])
+    run(job(), tmp_path, subject(), shards=[0])
 
     def little_different(batch: np.ndarray) -> np.ndarray:
         labels = ink(batch)
@@ -221,20 +215,17 @@ def test_labels_alone_are_asked_for_many_noisy_copies(tmp_path: Path) -> None:
         return np.where(changed, (labels + 1) % 10, labels)
 
     with pytest.raises(RunError, match="the one that the record was begun with"):
-        count_into(record, SmoothedClassifier(little_different, NOISE, 10), test)
+        run(job(), tmp_path, subject(little_different))
 
 
 def test_scores_that_have_moved_are_refused(tmp_path: Path) -> None:
-    test = data.load("digits", "test")
+    def scores(gain: float) -> Subject:
+        return subject(lambda batch: batch.reshape(len(batch), -1)[:, 10:20] * np.float32(gain))
 
-    def scores(batch: np.ndarray, gain: float) -> np.ndarray:
-        return batch.reshape(len(batch), -1)[:, 10:20] * np.float32(gain)
-
-    record = Record.create(tmp_path, settings(), {})
-    count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.0), NOISE, 10), test, shards=[0])
-    count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.0 + 1e-6), NOISE, 10), test, shards=[1])
+    run(job(), tmp_path, scores(1.0), shards=[0])
+    run(job(), tmp_path, scores(1.0 + 1e-6), shards=[1])
     with pytest.raises(RunError, match=r"other labels for 0\.0% of 60 noisy images, scores moved by"):
-        count_into(record, SmoothedClassifier(lambda batch: scores(batch, 1.1), NOISE, 10), test)
+        run(job(), tmp_path, scores(1.1))
 
 
 def test_a_folder_below_a_file(tmp_path: Path) -> None:
@@ -303,7 +294,7 @@ def test_damaged_shard_is_named_and_only_it_is_counted_anew(whole: Record, damag
     elif damage == "emptied":
         content = bytearray()
     else:
-        other = count(tmp_path / "other", settings(seed=1))
+        other = count(tmp_path / "other", job(seed=1))
         content = bytearray(other.shard_path(3).read_bytes())
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"00003.parquet must be a whole shard of this record"):
@@ -397,26 +388,25 @@ def test_a_record_without_votes(tmp_path: Path) -> None:
         record.read()
 
 
-def test_recertify_needs_votes_alone(whole: Record) -> None:
+def test_certificates_need_votes_alone(whole: Record) -> None:
     table = whole.read()
     radii = {}
     for bound in (TwoPhase(), Bonferroni()):
         for certificate in (NeymanPearson(), Renyi()):
-            found = recertify(table, whole.noise, alpha=0.01, bound=bound, certificate=certificate)
+            found = whole.certify(alpha=0.01, bound=bound, certificate=certificate, table=table)
             radii[type(bound), type(certificate)] = found.radius.mean()
     assert radii[TwoPhase, NeymanPearson] > radii[TwoPhase, Renyi] > 0
     assert radii[Bonferroni, NeymanPearson] > radii[Bonferroni, Renyi] > 0
-    loose = recertify(table, NOISE, alpha=0.3)
+    loose = whole.certify(alpha=0.3)
     assert loose.radius.mean() > radii[TwoPhase, NeymanPearson]
 
 
 def test_record_without_selection_phase(tmp_path: Path) -> None:
-    record = count(tmp_path, settings(selection_samples=0))
-    table = record.read()
-    assert table.selection_votes is None
-    recertify(table, NOISE, alpha=0.05, bound=Bonferroni())
+    record = count(tmp_path, job(selection_samples=0))
+    assert record.read().selection_votes is None
+    record.certify(alpha=0.05, bound=Bonferroni())
     with pytest.raises(InvalidInputError, match="selection_votes must be given"):
-        recertify(table, NOISE, alpha=0.05)
+        record.certify(alpha=0.05)
 
 
 def test_a_shard_is_minutes_of_work() -> None:
@@ -425,29 +415,35 @@ def test_a_shard_is_minutes_of_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("smoothed", "split", "said"),
+    ("other", "said"),
     [
-        (SmoothedClassifier(ink, Gaussian(0.05), 10), "test", "the noise to be counted must be the record's"),
-        (SmoothedClassifier(ink, NOISE, 12), "test", "the num_classes to be counted must be the record's, 10; got 12"),
-        (SmoothedClassifier(ink, NOISE, 10), "train", "the data to be counted"),
-        (SmoothedClassifier(accelerate(models.build("digits-cnn")), NOISE, 10), "test", "the engine to be counted"),
+        (subject(noise=Gaussian(0.05)), r"a record with noise sigma 0\.05; got noise sigma 0\.5"),
+        (subject(split="train"), "split train; got data digest .* data split test"),
+        (subject(digest="other"), "a record with model digest other; got model digest none"),
     ],
 )
-def test_votes_are_never_recorded_as_something_they_are_not(
-    smoothed: SmoothedClassifier, split: data.Split, said: str, tmp_path: Path
-) -> None:
+def test_votes_are_never_recorded_as_something_they_are_not(other: Subject, said: str, tmp_path: Path) -> None:
     """Votes under sigma 0.05 in a record of sigma 0.5 would certify ten times too far."""
-    record = Record.create(tmp_path, settings(), {})
+    Record.create(tmp_path, settings(), {})
     with pytest.raises(RunError, match=said):
-        count_into(record, smoothed, data.load("digits", split))
+        run(job(), tmp_path, other)
     assert not (tmp_path / "votes").exists()
 
 
-def test_another_network_is_not_counted_into_a_record(tmp_path: Path) -> None:
-    test, network = data.load("digits", "test"), SmoothedClassifier(models.build("digits-cnn"), NOISE, 10)
-    planned = plan(test, network, model={"name": "a", "digest": "of another"}, samples=100, selection_samples=10)
-    with pytest.raises(RunError, match="the model digest to be counted must be the record's, of another"):
-        count_into(Record.create(tmp_path, planned, {}), network, test)
+def test_votes_in_one_precision_are_not_continued_in_another(tmp_path: Path) -> None:
+    network = models.build("digits-cnn")
+    other = subject(network, digest=models.model_digest(network))
+    found = job().plan(other).under(Running.simply(other, {"precision": "bf16"}, torch.device("cpu")).engine())
+    Record.create(tmp_path, found, {})
+    with pytest.raises(RunError, match="engine precision fp32; got engine precision bf16"):
+        execute(job(), tmp_path, other, engine=Engine("cpu", "fp32"))
+    assert not (tmp_path / "votes").exists()
+
+
+def test_a_network_is_not_counted_under_the_digest_of_another(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="model digest must be that of the network"):
+        run(job(), tmp_path, subject(models.build("digits-cnn"), digest="of another"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_votes_without_their_configuration_are_not_overwritten(tmp_path: Path) -> None:
@@ -455,7 +451,7 @@ def test_votes_without_their_configuration_are_not_overwritten(tmp_path: Path) -
     before = record.shard_path(0).read_bytes()
     (tmp_path / "record.json").unlink()
     with pytest.raises(RunError, match="votes whose configuration is missing"):
-        count(tmp_path, settings(seed=9))
+        count(tmp_path, job(seed=9))
     assert record.shard_path(0).read_bytes() == before
 
 
@@ -463,6 +459,8 @@ def test_votes_without_their_configuration_are_not_overwritten(tmp_path: Path) -
     "change", [{"seed": -1}, {"samples": 0}, {"every": 0}, {"limit": 0}, {"selection_samples": -1}]
 )
 def test_plans_outside_their_domain(change: dict[str, int]) -> None:
-    good = {"model": {"name": "ink", "digest": "none"}, "samples": 100, "selection_samples": 10}
-    with pytest.raises(InvalidInputError, match=next(iter(change))):
-        plan(data.load("digits", "test"), SmoothedClassifier(ink, NOISE, 10), **(good | change))
+    selection = {name: change.pop(name) for name in ("every", "limit") if name in change}
+    with pytest.raises(InvalidInputError, match=next(iter({**change, **selection}))):
+        CountVotes(**{"samples": 100, "selection_samples": 10, **change}, selection=Selection(**selection)).plan(
+            subject()
+        )  # type: ignore[arg-type]

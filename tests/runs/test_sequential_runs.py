@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counting import ink
+from counting import ink, planned, run
 from deciding_process import (
     ALPHA,
     BATCH,
@@ -32,17 +31,19 @@ from deciding_process import (
     remembered,
     require_true,
     same,
+    sequential,
     settings,
     stops,
+    subject,
 )
 from noiseproof import data
-from noiseproof.classifiers import accelerate
 from noiseproof.errors import ClassifierError, InvalidInputError, RunError
 from noiseproof.models import build, model_digest
 from noiseproof.noises import Gaussian
+from noiseproof.runs import Selection, SequentialVotes, Subject
+from noiseproof.runs import job as running_jobs
 from noiseproof.runs import sequential as deciding
 from noiseproof.runs.records import VoteTable
-from noiseproof.runs.sequential import decide_into, plan_decision
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.sampling import FloatSampler, Rows
@@ -94,7 +95,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
 
 
 def keep_at_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deciding, "_KEEP_EVERY", 0.0)
+    monkeypatch.setattr(running_jobs, "_KEEP_EVERY", 0.0)
 
 
 # What is decided
@@ -121,7 +122,7 @@ def test_votes_stop_at_the_first_look_that_ends_them(whole: SequentialRecord) ->
     ],
 )
 def test_votes_and_outcomes_are_those_of_certify(rule: StoppingRule, images: int, tmp_path: Path) -> None:
-    record = decide(tmp_path, settings(rule, images=images))
+    record = decide(tmp_path, sequential(rule, images=images))
     table, indices = record.read(), record.settings.indices
     expected = smoothing(batch_size=97).certify(digits().read(indices), stop=rule, indices=indices)
     found = record.certify(table)
@@ -138,10 +139,9 @@ def test_a_network_is_decided_as_it_is_certified(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     smoothed, indices = smoothing(network), range(20)  # type: ignore[arg-type]
     procedure = CertifyRadii(0.1, alpha=ALPHA, beta=BETA, max_samples=200)
-    model = {"name": "linear", "digest": model_digest(network)}
-    planned = plan_decision(digits(), smoothed, procedure, model=model, seed=3, limit=20)
-    record = SequentialRecord.create(tmp_path, planned, {})
-    assert decide_into(record, smoothed, digits()) == []
+    on = Subject(network, {"name": "linear", "digest": model_digest(network)}, NOISE, digits())
+    record, left = run(SequentialVotes(procedure, 3, Selection(limit=20)), tmp_path, on)
+    assert left == []
     expected = smoothed.certify(digits().read(indices), stop=procedure, seed=3, indices=indices)
     assert np.array_equal(record.read().votes, expected.votes)
 
@@ -150,7 +150,7 @@ def test_a_network_is_decided_as_it_is_certified(tmp_path: Path) -> None:
 def test_neither_batches_nor_shards_change_votes(
     whole: SequentialRecord, batch_size: int | None, shard_size: int, tmp_path: Path
 ) -> None:
-    other = decide(tmp_path, settings(shard_size=shard_size), batch_size=batch_size)
+    other = decide(tmp_path, sequential(shard_size=shard_size), batch_size=batch_size)
     assert same(other.read(), whole.read())
 
 
@@ -188,13 +188,13 @@ def test_parts_merge_by_putting_their_files_into_one_folder(whole: SequentialRec
 
 def test_no_shards_are_no_work(tmp_path: Path) -> None:
     record = SequentialRecord.create(tmp_path, settings(), {})
-    assert decide_into(record, smoothing(), digits(), shards=[]) == []
+    assert run(sequential(), tmp_path, subject(), shards=[]) == (record, [])
     assert not (tmp_path / "votes").exists()
 
 
 def test_a_shard_that_is_named_twice_is_decided_once(tmp_path: Path) -> None:
-    record, written = SequentialRecord.create(tmp_path, settings(), {}), []
-    left = decide_into(record, smoothing(), digits(), shards=[3, 3], on_shard=lambda number, _: written.append(number))
+    written: list[int] = []
+    _, left = run(sequential(), tmp_path, subject(), shards=[3, 3], on_shard=lambda number, _: written.append(number))
     assert (written, left) == ([3], []), "no other process holds it"
 
 
@@ -254,7 +254,7 @@ def test_the_disk_at_any_moment_leads_to_the_same_votes(
 @contextmanager
 def interrupted_at_line(number: int) -> Iterator[list[int]]:
     """Raise KeyboardInterrupt before the number-th line that runs in the modules that decide, as Ctrl-C may anywhere."""
-    lines, places = [0], {deciding.__file__, scheduling.__file__}
+    lines, places = [0], {running_jobs.__file__, deciding.__file__, scheduling.__file__}
 
     def on_line(frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code.co_filename not in places:
@@ -279,11 +279,11 @@ def test_interrupts_at_any_line_keep_only_votes_that_are_true(
     """Again and again, each time a little later: what is kept is checked every time."""
     keep_at_every_batch(monkeypatch)
     monkeypatch.setattr("os.fsync", lambda _: None)
-    rng, planned, before, interrupts = np.random.default_rng(0), settings(images=10), 0, 0
-    record = SequentialRecord.create(tmp_path, planned, {})
+    rng, before, interrupts = np.random.default_rng(0), 0, 0
+    record = SequentialRecord.create(tmp_path, settings(images=10), {})
     while record.missing()[0]:
         with contextlib.suppress(KeyboardInterrupt), interrupted_at_line(int(rng.integers(100, 900))):
-            decide(tmp_path, planned)
+            decide(tmp_path, sequential(images=10))
             interrupts -= 1
         interrupts += 1
         kept = sum(require_true(record).values())
@@ -331,7 +331,7 @@ def test_a_classifier_that_fails_in_the_middle_spoils_no_votes(
 
     record = SequentialRecord.create(tmp_path, settings(), {})
     with pytest.raises(ClassifierError):
-        decide_into(record, smoothing(spoiled), digits())
+        run(sequential(), tmp_path, subject(spoiled), BATCH)
     kept = require_true(record)
     assert any(kept.values())
     assert 0 < len(record.missing()[0]) < len(record.shards), "shards written before stay"
@@ -346,9 +346,7 @@ def test_memory_that_runs_out_makes_batches_smaller_and_changes_nothing(
             raise MemoryError
         return ink(batch)
 
-    record, smoothed = SequentialRecord.create(tmp_path, settings(), {}), smoothing(forgets, 64)
-    decide_into(record, smoothed, digits())
-    assert smoothed.batch_size == 16
+    record, _ = run(sequential(), tmp_path, subject(forgets), 64)
     assert record.shard_about(0)["batch_size"] == 16
     assert same(record.read(), whole.read())
 
@@ -387,9 +385,9 @@ def test_a_shard_that_another_process_holds_is_left_to_it(whole: SequentialRecor
     record = SequentialRecord.create(tmp_path, settings(), {})
     with record.claim(4) as claimed:
         assert claimed
-        assert decide_into(record, smoothing(), digits()) == [4]
+        assert run(sequential(), tmp_path, subject(), BATCH)[1] == [4]
         assert record.missing()[0] == [4]
-    assert decide_into(record, smoothing(), digits()) == []
+    assert run(sequential(), tmp_path, subject(), BATCH)[1] == []
     assert same(record.read(), whole.read())
 
 
@@ -400,7 +398,7 @@ def test_a_shard_that_another_process_wrote_since_is_not_decided_again(
         shutil.copy(whole.shard_path(4), record.shard_path(4))
 
     record = SequentialRecord.create(tmp_path, settings(), {})
-    assert decide_into(record, smoothing(), digits(), on_shard=another) == []
+    assert run(sequential(), tmp_path, subject(), BATCH, on_shard=another)[1] == []
     drawn = {index for index, _, _ in spans}
     assert not drawn & set(record.shard_indices(4)), "it came while others were decided"
     assert len(drawn) == IMAGES - SHARD
@@ -453,15 +451,7 @@ def test_what_is_told_while_deciding(spans: list[tuple[int, int, int]], tmp_path
         assert record.holds(number), "called once it is written"
         shards[number] = table
 
-    decide_into(
-        record,
-        smoothing(),
-        digits(),
-        progress=votes.append,
-        on_image=images.append,
-        on_shard=on_shard,
-        stopwatch=watch,
-    )
+    decide(tmp_path, progress=votes.append, on_image=images.append, on_shard=on_shard, stopwatch=watch)
     assert sum(votes) == sum(count for _, _, count in spans) >= sum(images)
     assert max(votes) <= BATCH
     table = record.read()
@@ -505,9 +495,9 @@ def grey(hard: tuple[int, ...] = ()) -> data.ArrayDataset:
 
 def into_shards_of_4(path: Path, dataset: data.Dataset, batch_size: int = BATCH) -> tuple[SequentialRecord, list[int]]:
     procedure = CertifyRadii(0.05, alpha=ALPHA, beta=BETA, max_samples=1000)
-    planned = replace(plan_decision(dataset, smoothing(), procedure, model={"name": "ink"}), shard_size=4)
-    record, written = SequentialRecord.create(path, planned, {}), []
-    decide_into(record, smoothing(batch_size=batch_size), dataset, on_shard=lambda number, _: written.append(number))
+    written: list[int] = []
+    what, on = SequentialVotes(procedure, shard_size=4), Subject(ink, {"name": "ink"}, NOISE, dataset)
+    record, _ = run(what, path, on, batch_size, on_shard=lambda number, _: written.append(number))
     return record, written
 
 
@@ -532,51 +522,44 @@ def test_images_that_need_all_votes_hold_up_no_other_shard(open_shards: dict[str
 
 
 @pytest.mark.parametrize(
-    ("smoothed", "split", "said"),
+    ("other", "said"),
     [
-        (SmoothedClassifier(ink, Gaussian(0.05), 10), "test", "the noise to be counted must be the record's"),
-        (SmoothedClassifier(ink, NOISE, 12), "test", "the num_classes to be counted must be the record's, 10; got 12"),
-        (SmoothedClassifier(ink, NOISE, 10), "train", "the data to be counted"),
-        (SmoothedClassifier(accelerate(build("digits-cnn")), NOISE, 10), "test", "the engine to be counted"),
+        (subject(noise=Gaussian(0.05)), r"a record with noise sigma 0\.05; got noise sigma 0\.25"),
+        (subject(split="train"), "split train; got data digest .* data split test"),
     ],
 )
-def test_votes_are_never_recorded_as_something_they_are_not(
-    smoothed: SmoothedClassifier, split: data.Split, said: str, tmp_path: Path
-) -> None:
-    record = SequentialRecord.create(tmp_path, settings(), {})
+def test_votes_are_never_recorded_as_something_they_are_not(other: Subject, said: str, tmp_path: Path) -> None:
+    SequentialRecord.create(tmp_path, settings(), {})
     with pytest.raises(RunError, match=said):
-        decide_into(record, smoothed, data.load("digits", split))
+        run(sequential(), tmp_path, other)
     assert not (tmp_path / "votes").exists()
 
 
-def test_another_network_is_not_decided_into_a_record(tmp_path: Path) -> None:
-    network = SmoothedClassifier(build("digits-cnn"), NOISE, 10)
-    procedure = CertifyRadii(0.1, alpha=ALPHA, max_samples=CAP)
-    planned = plan_decision(digits(), network, procedure, model={"name": "a", "digest": "of another"})
-    with pytest.raises(RunError, match="the model digest to be counted must be the record's, of another"):
-        decide_into(SequentialRecord.create(tmp_path, planned, {}), network, digits())
+def test_a_network_is_not_decided_under_the_digest_of_another(tmp_path: Path) -> None:
+    on = Subject(build("digits-cnn"), {"name": "a", "digest": "of another"}, NOISE, digits())
+    with pytest.raises(InvalidInputError, match="model digest must be that of the network"):
+        run(sequential(), tmp_path, on)
 
 
 def test_a_classifier_that_has_changed_unseen_is_refused(tmp_path: Path) -> None:
-    record = decide(tmp_path, shards=[0])
-    other = smoothing(lambda batch: ink(batch * np.float32(1.15)))
+    record, other = decide(tmp_path, shards=[0]), subject(lambda batch: ink(batch * np.float32(1.15)))
     with pytest.raises(RunError, match="the classifier must be the one that the record was begun with"):
-        decide_into(record, other, digits())
+        run(sequential(), tmp_path, other)
     assert record.missing()[0] == [1, 2, 3, 4]
     assert not list(tmp_path.rglob("*.partial"))
     with pytest.raises(RunError, match="the classifier must be the one that the record was begun with"):
-        decide_into(record, other, digits(), shards=[0])  # though nothing is left: it would be shown as the other's
+        run(sequential(), tmp_path, other, shards=[0])  # though nothing is left: it would be shown as the other's
 
 
 def test_pixels_that_are_none_are_refused_wherever_they_are(tmp_path: Path) -> None:
     """Beyond the first images, on which the classifier is tried, too."""
     dataset = grey()
-    dataset.images[150, 0, 3, 3] = np.nan
+    dataset.images[151, 0, 3, 3] = np.nan
     with pytest.raises(InvalidInputError, match="NaN or infinity"):
         into_shards_of_4(tmp_path, dataset)
     missing = SequentialRecord.open(tmp_path).missing()[0]
     assert 0 not in missing, "shards before it stay"
-    assert 150 // 4 in missing
+    assert 151 // 4 in missing
 
 
 @pytest.mark.parametrize(
@@ -595,28 +578,31 @@ def test_pixels_that_are_none_are_refused_wherever_they_are(tmp_path: Path) -> N
 def test_plans_outside_their_domain(procedure: StoppingRule, change: dict[str, int], said: str) -> None:
     """A cap with which nothing could be certified, be it under the noise that votes are drawn with."""
     with pytest.raises(InvalidInputError, match=said):
-        plan_decision(digits(), smoothing(), procedure, model={"name": "ink"}, **change)
+        SequentialVotes(
+            procedure,
+            change.pop("seed", 0),
+            Selection(**change),  # type: ignore[arg-type]
+        ).plan(subject())
 
 
 def test_a_plan_says_what_votes_follow_from() -> None:
     procedure = CertifyRadii([0.5, 0.1], alpha=0.01)
-    planned = plan_decision(digits(), smoothing(), procedure, model={"name": "ink"}, seed=4, every=7, limit=11)
-    assert list(planned.indices) == list(range(0, 77, 7))
-    assert (planned.seed, planned.num_classes, planned.noise) == (4, 10, NOISE.spec())
-    assert planned.data == digits().about()
-    assert planned.engine == smoothing().counter.settings()
-    assert planned.procedure == procedure.spec()
-    assert planned.procedure["radii"] == [0.1, 0.5]
-    assert json.loads(json.dumps(planned.plain())) == planned.plain()
-    assert planned.shard_size == 256, "small images: a shard of many"
+    found = planned(SequentialVotes(procedure, 4, Selection(7, 11)), subject())
+    assert list(found.indices) == list(range(0, 77, 7))
+    assert (found.seed, found.num_classes, found.noise) == (4, 10, NOISE.spec())
+    assert found.data == digits().about()
+    assert found.engine == smoothing().counter.settings()
+    assert found.procedure == procedure.spec()
+    assert found.procedure["radii"] == [0.1, 0.5]
+    assert json.loads(json.dumps(found.plain())) == found.plain()
+    assert found.shard_size == 256, "small images: a shard of many"
 
 
 def test_few_shards_of_large_images_are_open(open_shards: dict[str, int], tmp_path: Path) -> None:
     """Every open one holds a file, of which a process may have some 1000: more than a batch of images takes in."""
-    dataset = data.ArrayDataset("large", "test", np.zeros((1200, 1, 8, 8)), np.zeros(1200, dtype=np.int64), 10)
+    dataset = data.ArrayDataset("large", "test", np.zeros((1200, 1, 8, 8)), np.ones(1200, dtype=np.int64), 10)
     dataset.image_shape = (3, 224, 224)  # what shards are sized by
-    smoothed = smoothing(batch_size=512)
-    planned = plan_decision(dataset, smoothed, EstimateRadius(0.5, alpha=ALPHA, max_samples=100), model={"name": "ink"})
+    what = SequentialVotes(EstimateRadius(0.5, alpha=ALPHA, max_samples=100))
     with pytest.raises(StopHereError):
-        decide_into(SequentialRecord.create(tmp_path, planned, {}), smoothed, dataset, progress=stop_after(1))
+        run(what, tmp_path, Subject(ink, {"name": "ink"}, NOISE, dataset), 512, progress=stop_after(1))
     assert 1 < open_shards["most"] <= 70

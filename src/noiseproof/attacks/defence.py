@@ -121,10 +121,15 @@ class Defence:
         return self.network if self.voter is None else self.voter
 
 
-def gradient_precision(voter: Runner) -> str:
-    """Return the arithmetic in which an attack follows gradients of a classifier: of 16 bits where its votes are of 16 or 8."""
-    coarse = voter.settings()["precision"] in {"bf16", "int8"}
-    return "bf16" if coarse and multiplies_bfloat16(voter.device) else "fp32"
+def gradient_precision(precision: str, device: torch.device) -> str:
+    """Return the arithmetic in which an attack follows gradients of a classifier: of 16 bits where its votes are of 16 or 8.
+
+    Args:
+        precision: of the votes.
+        device: where it runs.
+    """
+    coarse = precision in {"bf16", "int8"}
+    return "bf16" if coarse and multiplies_bfloat16(device) else "fp32"
 
 
 def _backend(classifier: Callable[[Any], Any], kind: Kind) -> Runner:
@@ -138,7 +143,9 @@ def _open(voter: Runner) -> Runner:
     shut = getattr(voter, "compiled", False) or voter.batch_size is not None
     if not shut or voter.module is None:
         return voter
-    return accelerate(voter.module, precision=gradient_precision(voter), device=voter.device)
+    return accelerate(
+        voter.module, precision=gradient_precision(voter.settings()["precision"], voter.device), device=voter.device
+    )
 
 
 def _classes(voter: Runner, image: Float[Tensor, "1 *shape"]) -> int:

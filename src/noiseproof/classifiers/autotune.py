@@ -72,7 +72,7 @@ class Calibration:
     Args:
         module: the network.
         dataset: what will be certified.
-        noise: with which noise.
+        noise: with which noise; None measures clean images.
         seed: of the noise drawn here.
         device: where.
         batch_size: images a batch; None takes the default, and on a GPU doubles it while float32 gets 5 % faster.
@@ -82,7 +82,7 @@ class Calibration:
         self,
         module: nn.Module,
         dataset: Dataset,
-        noise: Noise,
+        noise: Noise | None,
         *,
         seed: int,
         device: torch.device,
@@ -104,7 +104,8 @@ class Calibration:
         spread = np.linspace(0, len(source) - 1, min(rows, len(source))).astype(np.int64)
         chosen = np.resize(spread, rows)
         images = torch.as_tensor(source.read(chosen.tolist()))
-        self.noisy = (images + noise.sample(images, np.random.default_rng([seed, 0xCA11]))).to(device)
+        added = 0.0 if noise is None else noise.sample(images, np.random.default_rng([seed, 0xCA11]))
+        self.noisy = (images + added).to(device)
         self.labels = torch.as_tensor(source.labels[chosen])
         self.measured: list[Measurement] = []
         self._reference: Tensor | None = None
@@ -164,7 +165,7 @@ class Calibration:
 def choose(
     module: nn.Module,
     dataset: Dataset,
-    noise: Noise,
+    noise: Noise | None,
     *,
     precision: str,
     compiled: bool | None,

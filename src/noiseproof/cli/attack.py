@@ -24,16 +24,16 @@ from noiseproof.cli.console import (
     say,
 )
 from noiseproof.cli.engine import PrecisionName
+from noiseproof.cli.progress import Shown
 
 if TYPE_CHECKING:
     import numpy as np
 
     from noiseproof.attacks import Attack
-    from noiseproof.cli.subject import DataChoice
     from noiseproof.evaluation.robust_accuracy import RobustSummary
-    from noiseproof.runs.attack_records import AttackRecord
+    from noiseproof.runs import AttackRecord, DataChoice
 
-__all__ = ["attack", "recorded_engine", "show_attack", "transferred"]
+__all__ = ["attack", "show_attack", "transferred"]
 
 _ATTACK, _MODEL, _ENGINE = "The attack", "A model of your own, or of the zoo", "Speed"
 
@@ -133,10 +133,8 @@ def attack(
     fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and it goes on.
     """
     wanted = None if sizes is None else parse_numbers(sizes, "--sizes", "0.5,1,1.5")  # before torch is loaded
-    from noiseproof.cli.counting import Engine, require_unchanged
-    from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
-    from noiseproof.cli.subject import DataChoice
     from noiseproof.errors import InvalidInputError
+    from noiseproof.runs import AttackImages, DataChoice, Engine, Record, Selection, Subject, execute
 
     if model is None and noise is not None:
         raise InvalidInputError(
@@ -145,36 +143,25 @@ def attack(
     chosen = names.attack(name, changes or [])
     chosen.require_norm(norm.value)
     choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
-    subject = chosen_subject(run, model, weights, choice, sigma, noise)
-    added = noise_of(subject, sigma)
+    subject = Subject.of_run(run, model, weights=weights, data=choice, noise=noise, sigma=sigma)
     if wanted is None:
-        wanted = _default_sizes(norm, added)
+        wanted = _default_sizes(norm, subject.noise)
     title = f"{name.value}-{norm.value}"
     if source is not None:
         chosen, title = transferred(chosen, source, choice, device), f"transfer-{title}"
-    require_unchanged(subject, added, run, device)
-    images = len(range(0, len(subject.dataset), max(1, every))[:limit])
-    opponent = Opponent(
-        subject,
-        added,
-        Engine(device, precision, compiled),
-        recorded_engine(out or run / "attacks" / title),
-        votes=(1 if added is None else votes) * images * (len(wanted) + 1),
-        seed=seed,
-    )
-    record = run_attack(
-        opponent,
+    job = AttackImages(
         chosen,
-        out or run / "attacks" / title,
-        norm=norm.value,
-        sizes=wanted,
+        wanted,
+        norm.value,
         samples=votes,
         alpha=alpha,
         seed=seed,
-        every=every,
-        limit=limit,
-        title=title,
+        selection=Selection(every, limit),
+        beside=Record.open(run) if (run / Record.configuration).exists() else None,
     )
+    with Shown(job.kept, title) as shown:
+        engine = Engine(device, precision.value, compiled)
+        record, _ = execute(job, out or run / "attacks" / title, subject, engine=engine, listener=shown)
     show_attack(record, title, run, json=json)
 
 
@@ -198,24 +185,16 @@ def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str
 
     from noiseproof.attacks import Defence, Transfer
     from noiseproof.classifiers import accelerate
-    from noiseproof.cli.defending import chosen_subject, noise_of
+    from noiseproof.runs import Subject
 
     named = source.startswith("zoo:") or source.endswith(".safetensors")
-    subject = chosen_subject(Path(source), source if named else None, None, choice, None)
-    noise = noise_of(subject, None)
+    subject = Subject.of_run(Path(source), source if named else None, data=choice)
     where, network = names.device(device), subject.classifier
     if isinstance(network, nn.Module):
         network = accelerate(network, device=where)
-    defence = Defence(network, noise, subject.dataset.num_classes)
-    name = f"{subject.model['name']} {subject.model['digest']}, " + ("no noise" if noise is None else str(noise))
-    return Transfer(chosen, defence, name)
-
-
-def recorded_engine(out: Path) -> Any:
-    """Return the engine of the attack in a folder, or None."""
-    from noiseproof.runs.attack_records import AttackRecord
-
-    return AttackRecord.open(out).settings.engine if (out / AttackRecord.configuration).exists() else None
+    defence = Defence(network, subject.noise, subject.dataset.num_classes)
+    about = "no noise" if subject.noise is None else str(subject.noise)
+    return Transfer(chosen, defence, f"{subject.model['name']} {subject.model['digest']}, {about}")
 
 
 def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) -> None:

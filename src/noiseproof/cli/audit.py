@@ -1,7 +1,7 @@
 """`noiseproof audit`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -17,13 +17,7 @@ from noiseproof.cli.console import (
     print_json,
     say,
 )
-
-if TYPE_CHECKING:
-    from noiseproof.bounds import Bound
-    from noiseproof.certificates import Certificate
-    from noiseproof.cli.subject import Subject
-    from noiseproof.runs.attack import Limits
-    from noiseproof.runs.records import Record
+from noiseproof.cli.progress import Shown
 
 __all__ = ["audit"]
 
@@ -66,69 +60,28 @@ def audit(
     Each image is attacked within its own radius, and fresh votes judge what was found. More contradictions than
     certificates that fail with probability alpha can have (a binomial test at level 0.01) end with exit code 1.
     """
-    from noiseproof.cli.counting import Engine, require_unchanged
-    from noiseproof.cli.defending import Opponent, run_attack
-    from noiseproof.cli.engine import PrecisionName
-    from noiseproof.errors import RunError
-    from noiseproof.evaluation.audit import VERDICT_ALPHA, judge_audit
-    from noiseproof.evaluation.robust_accuracy import answers
-    from noiseproof.perturbations.norms import ORDERS
     from noiseproof.reports.attacked import other_engine
-    from noiseproof.runs.records import Record
+    from noiseproof.runs import Audit, DataChoice, Engine, Record, Selection, Subject, execute
 
     record = Record.open(run)
     chosen = names.attack(name, [*_strongest(name, changes or []), *(changes or [])])
-    (norm,) = (key for key, order in ORDERS.items() if order == record.noise.norm)
-    chosen.require_norm(norm)  # type: ignore[arg-type]
-    limits, majority = _limits(
-        record, names.bound(bound, selection_samples=1), names.certificate(certificate), alpha, every, limit
-    )
-    subject = _certified_subject(record, model, weights, data, data_dir, allow_unverified=allow_unverified)
-    require_unchanged(subject, record.noise, run, device)
-    where = out or run / "audit"
-    settings = record.settings
-    opponent = Opponent(
-        subject,
-        record.noise,
-        Engine(device, PrecisionName.auto, None),
-        settings.engine,
-        votes=len(limits.size) * votes,
-        seed=seed,
-    )
-    made = run_attack(
-        opponent,
+    job = Audit(
+        record,
         chosen,
-        where,
-        norm=norm,  # type: ignore[arg-type]
-        sizes=[1.0],
         samples=votes,
-        alpha=VERDICT_ALPHA,
-        seed=seed,
-        every=settings.step * every,
-        limit=len(limits.size),
-        limits=limits,
-        title="audit",
-    )
-    table = made.read()
-    if len(table) < len(limits.size):
-        raise RunError(
-            str(where),
-            required="complete, to be judged",
-            got=f"{len(table)} of {len(limits.size)} images attacked",
-            remedy="Run the same command again when the other process has ended.",
-        )
-    first = answers(table.votes[:, 0], VERDICT_ALPHA)
-    contradicted_before = (first >= 0) & (first != limits.label)  # such an image is not attacked
-    result = judge_audit(
-        limits.label,
-        limits.size,
-        table.index,
-        table.votes[:, -1],
         alpha=alpha,
-        majority=majority,
-        moved=(table.distances[:, -1] > 0.0) | contradicted_before,
-        tried=not chosen.follows_gradients,
+        bound=names.bound(bound, selection_samples=1),
+        certificate=names.certificate(certificate),
+        seed=seed,
+        selection=Selection(every, limit),
     )
+    job.require_auditable()  # before anything is loaded
+    (scale,) = (value for key, value in record.settings.noise.items() if key != "name")
+    choice, noise = DataChoice(data, None, data_dir, allow_unverified, None), str(record.settings.noise["name"])
+    subject = Subject.of_run(run, model, weights=weights, data=choice, noise=noise, sigma=scale)
+    with Shown(job.kept, "audit") as shown:
+        made, _ = execute(job, out or run / "audit", subject, engine=Engine(device), listener=shown)
+    result = job.judge(made)
     other = other_engine(run, made)
     if json:
         procedure = {"attack": chosen.spec(), "votes": votes, "bound": bound.value, "certificate": certificate.value}
@@ -161,62 +114,3 @@ def _strongest(name: names.AttackName, changes: list[str]) -> list[str]:
         return []
     random = any(change.startswith("restarts=") for change in changes)
     return ["eot_samples=64", "steps=100", *([] if random else ["random_start=false"])]
-
-
-def _certified_subject(
-    record: "Record",
-    model: str | None,
-    weights: Path | None,
-    data: str | None,
-    data_dir: Path | None,
-    *,
-    allow_unverified: bool,
-) -> "Subject":
-    """Return the classifier and the data that were certified, or raise RunError where others are named or found."""
-    from noiseproof.cli.defending import chosen_subject, require_recorded
-    from noiseproof.cli.subject import DataChoice
-
-    settings = record.settings
-    noise = names.NoiseName(str(settings.noise["name"]))
-    (scale,) = (value for key, value in settings.noise.items() if key != "name")
-    choice = DataChoice(data, None, data_dir, allow_unverified, None)
-    subject = chosen_subject(record.path, model, weights, choice, scale, noise)
-    require_recorded(record.path, subject, settings, done="certified")
-    return subject
-
-
-def _limits(
-    record: "Record", bound: "Bound", certificate: "Certificate", alpha: float, every: int, limit: int | None
-) -> "tuple[Limits, bool]":
-    """The certified class and radius of the images to be audited, and whether a majority was proven for each."""
-    import hashlib
-    import json
-
-    from noiseproof.errors import RunError, require_count
-    from noiseproof.evaluation.audit import sizes_within
-    from noiseproof.runs.attack import Limits
-    from noiseproof.runs.records import recertify
-
-    require_count("every", every, 1, "1 takes every image of the run.")
-    require_count("limit", 1 if limit is None else limit, 1, "Leave it out to take all.")
-    table = record.read()
-    if len(table) < len(record.settings.indices):
-        raise RunError(
-            str(record.path),
-            required="complete, to be audited",
-            got=f"{len(table)} of {len(record.settings.indices)} images",
-            remedy="Run certify again: it goes on.",
-        )
-    found = recertify(table, record.noise, alpha=alpha, bound=bound, certificate=certificate)
-    label, size = found.prediction[::every][:limit], sizes_within(found.radius)[::every][:limit]
-    settings = json.dumps(record.settings.plain(), sort_keys=True).encode()
-    origin = {
-        # with the classes and radii themselves: changed code must not find an audit of what it computed before
-        "record": hashlib.sha256(settings + label.tobytes() + size.tobytes()).hexdigest(),
-        "bound": type(bound).__name__,
-        "certificate": type(certificate).__name__,
-        "alpha": alpha,
-    }
-    certified = found.radius > 0.0
-    majority = bool((found.p2_upper[certified] >= 1.0 - found.p1_lower[certified] - 1e-12).all())
-    return Limits(label, size, origin), majority

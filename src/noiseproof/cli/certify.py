@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -23,16 +23,16 @@ from noiseproof.cli.console import (
     say,
 )
 from noiseproof.cli.engine import PrecisionName
+from noiseproof.cli.progress import Shown
 from noiseproof.cli.recertify import show
 
 if TYPE_CHECKING:
-    from noiseproof.bounds import Bound
-    from noiseproof.certificates import Certificate
-    from noiseproof.cli.jobs import FixedVotes
-    from noiseproof.cli.subject import Subject
+    from collections.abc import Callable
+
     from noiseproof.noises import Noise
-    from noiseproof.runs.records import Record, VoteTable
-    from noiseproof.runs.sequential_records import SequentialRecord
+    from noiseproof.runs import Engine, Job, Record, SequentialRecord, Subject
+    from noiseproof.runs.records import VoteTable
+    from noiseproof.sequential import SequentialTest
 
 __all__ = ["certify"]
 
@@ -181,9 +181,8 @@ def certify(
         _require_none("a fixed number of votes", {"--beta": beta})
     if radius is None:
         _require_none("no --radius", {"--runner-up": runner_up or None})
-    from noiseproof.cli.counting import Engine, Selection, count_votes
-    from noiseproof.cli.subject import DataChoice, Subject
     from noiseproof.errors import InvalidInputError
+    from noiseproof.runs import DataChoice, Engine, Selection, Subject
 
     if model is None and (weights is not None or noise is not None):
         raise InvalidInputError(
@@ -193,14 +192,14 @@ def certify(
             remedy="A run folder has its own; --sigma changes the size of its noise.",
         )
     choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
-    subject = (
-        Subject.trained(run, sigma, choice) if model is None else Subject.brought(model, weights, choice, noise, sigma)
-    )
+    subject = Subject.load(model or run, weights=weights, data=choice, noise=noise, sigma=sigma)
     way = names.certificate(certificate)
-    selection, running = Selection(every, limit, part), Engine(device, precision, compiled, batch_size, profile)
+    common: dict[str, Any] = {"seed": seed, "selection": Selection(every, limit, part)}
+    engine = Engine(device, precision.value, compiled, batch_size)
+    assert subject.noise is not None  # noqa: S101 - a subject that is loaded to be certified has one
     if stopping:
-        from noiseproof.cli.jobs import UntilKnown
         from noiseproof.cli.stopped import default_folder, parse_rule, show_stopped_record
+        from noiseproof.runs import SequentialVotes
 
         rule = parse_rule(
             radius,
@@ -211,47 +210,79 @@ def certify(
             certificate=way,
             runner_up=runner_up,
         )
-        job = UntilKnown(rule, "certified" if radius is None else f"certified at {radius.split(',')[0]}")
+        watched = "certified" if radius is None else f"certified at {radius.split(',')[0]}"
         place = out or default_folder(run, radius, within, runner_up=runner_up)
-        stopped = count_votes(subject, place, selection, job, running, seed=seed)
+        stopped = _counted(
+            SequentialVotes(rule, **common),
+            place,
+            subject,
+            engine,
+            watched,
+            _certified(rule.under(subject.noise)),
+            profile=profile,
+        )
         if _is_counted(stopped):
             show_stopped_record(stopped, radii=wanted, json=json)
             _say_next(stopped, json=json)
         return
-    from noiseproof.certified import DEFAULT_SAMPLES
+    from noiseproof.certified import DEFAULT_SAMPLES, require_enough_samples, samples_needed
+    from noiseproof.runs import CountVotes
 
     selecting = 100 if selection_samples is None else selection_samples  # kept for any bound of later
     chosen = names.bound(bound or names.BoundName.two_phase, selecting)
-    counts = (DEFAULT_SAMPLES if samples is None else samples, selecting)
-    fixed = _fixed_votes(subject, counts, chosen, way, alpha, wanted)
-    record = count_votes(subject, out or run, selection, fixed, running, seed=seed)
+    count = DEFAULT_SAMPLES if samples is None else samples
+    require_enough_samples(count, samples_needed(chosen, alpha, subject.dataset.num_classes), alpha)
+    at = next((value for value in wanted or [] if value > 0.0), _watched_radius(subject.noise))
+    judge = _reaches(subject.noise, at, alpha=alpha, bound=chosen, certificate=way)
+    job = CountVotes(count, selecting, **common)
+    record = _counted(job, out or run, subject, engine, f"certified at {at:g}", judge, profile=profile)
     if _is_counted(record):
         show(record, alpha=alpha, bound=chosen, certificate=way, radii=radii, json=json)
         _say_next(record, json=json)
 
 
-def _fixed_votes(
+def _counted(
+    job: "Job[Any]",
+    out: Path,
     subject: "Subject",
-    counts: tuple[int, int],
-    bound: "Bound",
-    certificate: "Certificate",
-    alpha: float,
-    radii: list[float] | None,
-) -> "FixedVotes":
-    """The job of counting a number of votes fixed beforehand; what is certified is shown at one radius."""
-    from noiseproof.certified import require_enough_samples, samples_needed
-    from noiseproof.cli.jobs import FixedVotes
+    engine: "Engine",
+    watched: str,
+    judge: "Callable[[VoteTable], int]",
+    *,
+    profile: bool,
+) -> Any:
+    """Run a job with progress, and return its record."""
+    import torch
 
-    require_enough_samples(counts[0], samples_needed(bound, alpha, subject.dataset.num_classes), alpha)
-    radius = next((value for value in radii or [] if value > 0.0), _watched_radius(subject.noise))
+    from noiseproof.runs import execute
+    from noiseproof.runs.running import device_named
+    from noiseproof.storage.stopwatch import Stopwatch
 
-    def judge(table: "VoteTable", noise: "Noise") -> int:
-        from noiseproof.runs.records import recertify
+    where = device_named(engine.device)
+    gpu = profile and where.type == "cuda"
+    stopwatch = Stopwatch((lambda: torch.cuda.synchronize(where)) if gpu else None)
+    with Shown(job.kept, unit="votes", watched=watched, judge=judge) as shown:
+        record, _ = execute(job, out, subject, engine=engine, listener=shown, stopwatch=stopwatch)
+    if profile and stopwatch.seconds:
+        shares = stopwatch.shares()
+        say("Where the time went: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items()))
+    return record
 
-        found = recertify(table, noise, alpha=alpha, bound=bound, certificate=certificate)
+
+def _certified(test: "SequentialTest") -> "Callable[[VoteTable], int]":
+    """Return what counts the images of a table whose class is right and certified."""
+    return lambda table: int((test.certify(table.votes).prediction == table.label).sum())
+
+
+def _reaches(noise: "Noise", radius: float, **ways: Any) -> "Callable[[VoteTable], int]":
+    """Return what counts the images of a table whose class is right and certified at a radius."""
+    from noiseproof.certified import certify_votes
+
+    def judge(table: "VoteTable") -> int:
+        found = certify_votes(table.votes, noise, selection_votes=table.selection_votes, **ways)
         return int(((found.prediction == table.label) & (found.radius >= radius)).sum())
 
-    return FixedVotes(*counts, f"certified at {radius:g}", judge)
+    return judge
 
 
 def _is_counted(record: "Record | SequentialRecord") -> bool:

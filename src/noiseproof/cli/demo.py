@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from noiseproof.cli import names
 from noiseproof.cli.console import DeviceOption, JsonOption, SeedOption, print_json, say
+from noiseproof.cli.progress import Shown
 from noiseproof.cli.report import as_data, show_analyses
 from noiseproof.cli.train import run_training
 
@@ -34,13 +35,11 @@ def demo(
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
     from noiseproof.certified import require_enough_samples, samples_needed
-    from noiseproof.cli.counting import Engine, Selection, count_votes
-    from noiseproof.cli.jobs import FixedVotes
-    from noiseproof.cli.subject import Subject
     from noiseproof.data import load
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
+    from noiseproof.runs import CountVotes, Engine, Selection, Subject, execute
     from noiseproof.training import TrainingSettings
 
     needed = max(samples_needed(bound, _ALPHA, num_classes=10) for bound in (TwoPhase(), Bonferroni()))
@@ -52,9 +51,10 @@ def demo(
         run = out / objective.value
         settings = TrainingSettings("digits-cnn", names.objective(objective), noise, epochs, seed=seed)
         run_training(settings, load("digits", "train"), run, device)
-        subject = Subject.trained(run, sigma=None)
-        job = FixedVotes(samples, selection_samples=100)
-        records.append(count_votes(subject, run, Selection(every), job, Engine(device), seed=seed))
+        job = CountVotes(samples, seed=seed, selection=Selection(every))
+        with Shown(job.kept, unit="votes") as shown:
+            engine = Engine(device, "fp32", compiled=False)
+            records.append(execute(job, run, Subject.load(run), engine=engine, listener=shown)[0])
     analyses = analyse(records, alpha=_ALPHA)
     files = write_report(analyses, out / "report.html")
     seconds = time.perf_counter() - started

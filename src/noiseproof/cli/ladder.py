@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli import names
-from noiseproof.cli.attack import recorded_engine, transferred
+from noiseproof.cli.attack import transferred
 from noiseproof.cli.console import (
     DataDirOption,
     DataOption,
@@ -24,6 +24,7 @@ from noiseproof.cli.console import (
     say,
 )
 from noiseproof.cli.engine import PrecisionName
+from noiseproof.cli.progress import Shown
 
 if TYPE_CHECKING:
     from noiseproof.reports.ladder import Ladder
@@ -66,14 +67,12 @@ def ladder(
     More draws, steps and restarts must never weaken the attack; without bound nothing may withstand it; attacks that
     know less, and random search, must not be stronger. Ends with exit code 1 if one of these fails beyond chance.
     """
-    from noiseproof.cli.counting import Engine
-    from noiseproof.cli.defending import Opponent, chosen_subject, noise_of, run_attack
-    from noiseproof.cli.subject import DataChoice
+    from noiseproof.attacks.escalation import require_epsilons
     from noiseproof.errors import InvalidInputError, require_count
     from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
-    from noiseproof.runs.attack import require_sizes
+    from noiseproof.runs import AttackImages, DataChoice, Engine, Selection, Subject, execute
 
-    require_sizes([size])
+    require_epsilons([size])
     require_count("limit", limit, 1, "100 images show differences of ten per cent.")
     if size <= 0.0:
         raise InvalidInputError("--size", required="> 0", got=size, remedy="Example: --size 1.5")
@@ -86,36 +85,18 @@ def ladder(
     }
     if len(transfers) < len(sources or []):
         raise InvalidInputError("--source", required="of different names", got=sources, remedy="Rename the folders.")
-    subject = chosen_subject(run, model, None, choice, None)
-    noise = noise_of(subject, None)
+    subject = Subject.of_run(run, model, data=choice)
     where = out or run / f"ladder-{norm.value}"
     attacks = grid() | controls(norm.value, decisions=decisions) | transfers
     boundless, largest = unbounded(norm.value, math.prod(subject.dataset.image_shape))
     images = min(limit, len(subject.dataset))
-    opponent = Opponent(
-        subject,
-        noise,
-        Engine(device, precision, None),
-        recorded_engine(where / next(iter(attacks))),
-        votes=(1 if noise is None else votes) * 2 * images * (len(attacks) + 1),
-        seed=seed,
-    )
-    records = {
-        name: run_attack(
-            opponent,
-            attack,
-            where / name,
-            norm=norm.value,
-            sizes=[largest if name == "unbounded" else size],
-            samples=votes,
-            alpha=0.001,
-            seed=seed,
-            every=len(subject.dataset) // images,
-            limit=images,
-            title=name,
-        )
-        for name, attack in {**attacks, "unbounded": boundless}.items()
-    }
+    selection = Selection(len(subject.dataset) // images, images)
+    engine, records = Engine(device, precision.value), {}
+    for name, attack in {**attacks, "unbounded": boundless}.items():
+        epsilons = [largest if name == "unbounded" else size]
+        job = AttackImages(attack, epsilons, norm.value, samples=votes, seed=seed, selection=selection)
+        with Shown(job.kept, name) as shown:
+            records[name], _ = execute(job, where / name, subject, engine=engine, listener=shown)
     result = Ladder.of(records)
     pictures = result.write(where)
     checks = result.checks()

@@ -59,8 +59,8 @@ def measure(
 
     from noiseproof.classifiers import keep_large_blocks
     from noiseproof.classifiers.autotune import Calibration
-    from noiseproof.cli.subject import DataChoice, Subject
     from noiseproof.errors import InvalidInputError
+    from noiseproof.runs import DataChoice, Subject
 
     if (run is None) == (model is None):
         raise InvalidInputError(
@@ -71,11 +71,7 @@ def measure(
             "--weights and --noise", required="given with --model", got="no --model", remedy="A run folder has its own."
         )
     choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
-    subject = (
-        Subject.trained(run, sigma, choice)
-        if run is not None
-        else Subject.brought(str(model), weights, choice, noise, sigma)
-    )
+    subject = Subject.load(run or str(model), weights=weights, data=choice, noise=noise, sigma=sigma)
     if not isinstance(subject.classifier, nn.Module):
         raise InvalidInputError(
             "the model",

@@ -165,17 +165,6 @@ def device(name: str) -> "torch.device":
     Raises:
         InvalidInputError: torch does not know the name, or the machine lacks the device.
     """
-    import torch
+    from noiseproof.runs.running import device_named
 
-    from noiseproof.errors import InvalidInputError
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(name)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidInputError(
-            "--device", required="auto, cpu, cuda or cuda:N on this machine", got=repr(name), remedy="Use --device cpu."
-        ) from error
-    return chosen
+    return device_named(name)

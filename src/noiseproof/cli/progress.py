@@ -1,10 +1,14 @@
-"""How a long count is shown: a bar on a terminal, a line every half minute in a log."""
+"""How a job is shown: a bar on a terminal, a line every half minute in a log."""
 
+import shlex
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
+import typer
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,143 +21,141 @@ from rich.progress import (
 from rich.text import Text
 
 from noiseproof.cli.console import messages, say
+from noiseproof.cli.engine import speed_table
+from noiseproof.runs.listener import Listener
 
 if TYPE_CHECKING:
-    from noiseproof.runs.records import VoteTable
+    from noiseproof.classifiers import Measurement
 
-__all__ = ["Counting", "Deciding", "counting_progress"]
+__all__ = ["Shown"]
 
 _EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
 
-Judge = Callable[["VoteTable"], int]
-"""How many images of a shard are certified at the radius that is watched."""
 
-
-class Counting:
-    """What has been counted so far in this call.
+class Shown(Listener):
+    """Shows a job on standard error; Ctrl-C ends it with what is kept, how to go on, and exit code 130.
 
     Args:
-        votes_per_image: of both phases.
-        images: how many there are to count.
+        kept: what an interruption leaves: `Job.kept`.
+        title: of the bar.
+        unit: what `progress` counts: "votes", or nothing to be told.
         watched: what the judge looks for, such as "certified at 0.25".
-        judge: applied to every shard as it is written.
+        judge: how many images of a shard's table are that.
     """
 
-    def __init__(self, votes_per_image: int, images: int, watched: str, judge: Judge) -> None:
-        self.votes = 0
-        self.images = images
-        self._per_image = votes_per_image
+    def __init__(
+        self,
+        kept: str,
+        title: str = "certify",
+        *,
+        unit: str = "",
+        watched: str = "",
+        judge: Callable[[Any], int] = lambda _table: 0,
+    ) -> None:
+        self._kept, self._title, self._unit = kept, title, unit
         self._watched, self._judge = watched, judge
-        self._judged = self._certified = 0
-        self._begun = time.perf_counter()
+        self._images = self._each = 0
+        self._done = self._decided = self._used = 0
+        self._judged = self._right = 0
+        self._begun = self._told = time.perf_counter()
+        self._bar: Progress | None = None
+        self._task: Any = None
 
-    def add(self, votes: int) -> None:
-        """Take note of votes."""
-        self.votes += votes
+    def __enter__(self) -> "Shown":  # noqa: PYI034 - as everywhere
+        return self
 
-    def shard(self, _number: int, table: "VoteTable") -> None:
-        """Take note of a shard."""
-        self._judged += len(table)
-        self._certified += self._judge(table)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if kind is KeyboardInterrupt:
+            command = shlex.join(["noiseproof", *sys.argv[1:]])
+            say(
+                f"[yellow]Interrupted.[/] {escape(self._kept)} To go on, run the same command again:\n  {escape(command)}"
+            )
+            raise typer.Exit(130) from None
+        if kind is None and self._images and self._unit:
+            say(f"Counted {self} in {self._seconds:.0f} s.")
 
-    def image(self, _votes: int) -> None:
-        """Take note of a decided image."""
+    def say(self, text: str, heading: str = "") -> None:
+        """Print a message."""
+        mark = "" if heading.endswith("?") else ":"
+        say(f"[yellow]{escape(heading)}{mark}[/] {escape(text)}" if heading else escape(text))
 
-    @property
-    def part(self) -> float:
-        """How much is done, 0 to 1."""
-        return self.votes / max(self._per_image * self.images, 1)
+    def measured(self, rows: "Sequence[Measurement]") -> None:
+        """Print how fast the precisions are."""
+        messages.print(speed_table(list(rows)))
 
-    @property
-    def seconds(self) -> float:
-        """Time since the start."""
-        return time.perf_counter() - self._begun
+    def begin(self, images: int, each: int) -> None:
+        """Begin the bar."""
+        self._images, self._each = images, each
+        self._begun = self._told = time.perf_counter()
+        if messages.is_terminal:
+            columns: tuple[ProgressColumn, ...] = (
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                _State(self),
+                TextColumn("left"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+            )
+            self._bar = Progress(*columns, console=messages)
+            self._task = self._bar.add_task(self._title, total=1.0)
+            self._bar.start()
 
-    def __str__(self) -> str:
-        """Speed and running certified accuracy."""
-        speed = self.votes / max(self.seconds, 1e-9)
-        text = f"{self.votes // self._per_image}/{self.images} images, {speed:,.0f} votes/s"
-        if speed / self._per_image >= 0.1:
-            text += f" = {speed / self._per_image:,.1f} images/s"
-        return text + self._so_far()
-
-    def _so_far(self) -> str:
-        return f", {100 * self._certified / self._judged:.1f} % {self._watched}" if self._judged else ""
-
-
-class Deciding(Counting):
-    """What has been decided so far in this call.
-
-    Args:
-        images: how many there are to decide.
-        watched: what the judge looks for.
-        judge: applied to every shard as it is written.
-    """
-
-    def __init__(self, images: int, watched: str, judge: Judge) -> None:
-        super().__init__(1, images, watched, judge)
-        self._decided = self._used = 0
+    def progress(self, count: int) -> None:
+        """Take note of votes, or of images attacked at one size."""
+        self._done += count
+        now = time.perf_counter()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._part)
+        elif now - self._told >= _EVERY:
+            self._told = now
+            left = self._seconds * (1.0 / max(self._part, 1e-3) - 1.0)
+            say(f"{100 * self._part:.0f} %, {self}, {left:.0f} s left")
 
     def image(self, votes: int) -> None:
-        """Take note of a decided image and its votes."""
+        """Take note of a decided image."""
         self._decided += 1
         self._used += votes
 
+    def shard(self, number: int, table: Any) -> None:  # noqa: ARG002 - it is not told which
+        """Take note of a shard."""
+        self._judged += len(table)
+        self._right += self._judge(table)
+
     @property
-    def part(self) -> float:
-        """How many of the images are decided; the hardest come last."""
-        return self._decided / max(self.images, 1)
+    def _part(self) -> float:
+        """How much is done, 0 to 1; of a sequential certification how many images are, and the hardest come last."""
+        if not self._each:
+            return self._decided / max(self._images, 1)
+        return self._done / max(self._each * self._images, 1)
+
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._begun
 
     def __str__(self) -> str:
-        """Images, speed, votes an image and running certified accuracy."""
-        text = f"{self._decided}/{self.images} images, {self.votes / max(self.seconds, 1e-9):,.0f} votes/s"
+        """Images, speed, votes an image where they differ, and running certified accuracy."""
+        images = self._done // self._each if self._each else self._decided
+        text = f"{images}/{self._images} images"
+        if self._unit:
+            speed = self._done / max(self._seconds, 1e-9)
+            text += f", {speed:,.0f} {self._unit}/s"
+            if self._each and speed / self._each >= 0.1:
+                text += f" = {speed / self._each:,.1f} images/s"
         if self._decided:
             text += f", {self._used / self._decided:,.0f} votes an image"
-        return text + self._so_far()
-
-
-@contextmanager
-def counting_progress(counting: Counting) -> Iterator[Callable[[int], None]]:
-    """Show the progress on standard error; yields what is to be called with the number of votes added."""
-    if not messages.is_terminal:
-        yield _as_lines(counting)
-        return
-    columns: tuple[ProgressColumn, ...] = (
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        _State(counting),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=messages) as bar:
-        task = bar.add_task("certify", total=1.0)
-
-        def add(votes: int) -> None:
-            counting.add(votes)
-            bar.update(task, completed=counting.part)
-
-        yield add
+        return text + (
+            f", {100 * self._right / self._judged:.1f} % {self._watched}" if self._judged and self._watched else ""
+        )
 
 
 class _State(ProgressColumn):
-    def __init__(self, counting: Counting) -> None:
+    def __init__(self, shown: Shown) -> None:
         super().__init__()
-        self._counting = counting
+        self._shown = shown
 
     def render(self, task: Task) -> Text:  # noqa: ARG002 - the interface of a column
-        return Text(str(self._counting))
-
-
-def _as_lines(counting: Counting) -> Callable[[int], None]:
-    last = time.perf_counter()
-
-    def add(votes: int) -> None:
-        nonlocal last
-        counting.add(votes)
-        if time.perf_counter() - last >= _EVERY:
-            last = time.perf_counter()
-            left = counting.seconds * (1.0 / max(counting.part, 1e-3) - 1.0)
-            say(f"{100 * counting.part:.0f} %, {counting}, {left:.0f} s left")
-
-    return add
+        return Text(str(self._shown))

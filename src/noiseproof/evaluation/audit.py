@@ -1,4 +1,4 @@
-"""Attack against certificate: does any attack change a certified answer within its radius?"""
+"""Attack against certificate: does any attack change the class within a certified radius?"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,9 +9,9 @@ from scipy.stats import binom
 
 from noiseproof.bounds.base import require_alpha
 from noiseproof.errors import InvalidInputError
-from noiseproof.evaluation.robust_accuracy import answers
+from noiseproof.evaluation.robust_accuracy import voted_class
 
-__all__ = ["VERDICT_ALPHA", "Audit", "judge_audit", "sizes_within"]
+__all__ = ["VERDICT_ALPHA", "AuditResult", "judge_audit", "sizes_within"]
 
 VERDICT_ALPHA = 1e-6
 """Level of each of the two tests by which votes contradict a certificate: small beside any alpha in use."""
@@ -24,7 +24,7 @@ _INSIDE = 1e-9
 
 
 @dataclass(frozen=True)
-class Audit:
+class AuditResult:
     """What an attack on certified images found.
 
     Attributes:
@@ -82,7 +82,7 @@ def judge_audit(
     majority: bool,
     moved: Bool[np.ndarray, " images"] | None = None,
     tried: bool = False,
-) -> Audit:
+) -> AuditResult:
     """Test votes on attacked images against certificates.
 
     A certificate is issued and wrong with probability at most alpha for each image that was tried, certified in the end
@@ -99,7 +99,7 @@ def judge_audit(
         alpha: failure probability of a certificate.
         majority: whether the certificates prove that the class has at least half of the probability.
         moved: whether the attack changed the image; None: all of them.
-        tried: whether the attack tries points in any case, see `Audit`.
+        tried: whether the attack tries points in any case, see `AuditResult`.
 
     Raises:
         InvalidInputError: alpha outside (0, 1), or no image with a certificate: nothing would be audited.
@@ -113,13 +113,13 @@ def judge_audit(
             got=f"none among {len(radius)} images",
             remedy="Take more images, or a larger alpha.",
         )
-    found = answers(votes, VERDICT_ALPHA)
+    found = voted_class(votes, VERDICT_ALPHA)
     contradicted = certified & (found >= 0) & (found != prediction)
     if majority:
         own = np.take_along_axis(votes, prediction.clip(min=0)[:, None], axis=1)[:, 0]
         contradicted |= certified & (binom.cdf(own, votes.sum(1), 0.5) <= VERDICT_ALPHA)
     count, probability = int(contradicted.sum()), alpha + 2.0 * VERDICT_ALPHA
-    return Audit(
+    return AuditResult(
         images=len(radius),
         attacked=int(certified.sum()),
         unmoved=0 if moved is None else int((certified & ~moved).sum()),

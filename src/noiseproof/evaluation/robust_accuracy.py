@@ -13,24 +13,26 @@ from noiseproof.bounds.base import require_alpha
 from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["RobustSummary", "Verdict", "answers", "summarise_verdicts", "verdicts", "worst_of", "worst_so_far"]
+__all__ = ["RobustSummary", "Verdict", "summarise_verdicts", "verdicts", "voted_class", "worst_of", "worst_so_far"]
 
 _CONFIDENCE = 0.95
 
 
 class Verdict(IntEnum):
-    """The answer to an attacked image, from best to worst for the defence."""
+    """What the votes on an attacked image say, from best to worst for the defence."""
 
     RIGHT = 0
     ABSTAINED = 1
     WRONG = 2
 
 
-def answers(votes: Int[np.ndarray, "*rows classes"], alpha: float, *, noisy: bool = True) -> Int[np.ndarray, "*rows"]:
+def voted_class(
+    votes: Int[np.ndarray, "*rows classes"], alpha: float, *, noisy: bool = True
+) -> Int[np.ndarray, "*rows"]:
     """Return the class that votes name, or ABSTAIN.
 
     With noise, the winner if a two-sided binomial test tells it from the runner-up at level alpha (Hung and Fithian
-    2019): for a number of votes that was fixed beforehand. Without noise a vote is the classifier's answer.
+    2019): for a number of votes that was fixed beforehand. Without noise a vote is the label of the classifier.
 
     Args:
         votes: counts.
@@ -52,8 +54,8 @@ def verdicts(
     *,
     noisy: bool = True,
 ) -> Int[np.ndarray, "sizes images"]:
-    """Return the `Verdict` on each point; arguments as `answers`."""
-    found = answers(votes, alpha, noisy=noisy)
+    """Return the `Verdict` on each point; arguments as `voted_class`."""
+    found = voted_class(votes, alpha, noisy=noisy)
     wrong = np.where(found == ABSTAIN, Verdict.ABSTAINED, Verdict.WRONG)
     return np.where(found == labels, Verdict.RIGHT, wrong).astype(np.int64)
 
@@ -88,7 +90,7 @@ class RobustSummary:
         images: N.
         sizes: of the attack.
         robust: right, under every point found up to that size.
-        abstained: the worst answer up to that size is none.
+        abstained: the worst verdict up to that size is to abstain.
         wrong: some point up to that size is classified wrongly.
         low: lower end of the Clopper-Pearson interval of `robust` at 95 %, for the population of the images.
         high: upper end.

@@ -18,7 +18,7 @@ from noiseproof.experiments.votes import ALPHA, Run
 from noiseproof.noises import Gaussian
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.bands import Spread
-from noiseproof.runs.records import VoteTable, recertify
+from noiseproof.runs.records import VoteTable
 
 __all__ = [
     "BOUNDS",
@@ -137,7 +137,7 @@ def _released(run: Run, votes: VoteTable, radii: Radii, passed: float) -> Radii:
 
 
 def _certified(run: Run, votes: VoteTable, radii: Radii, alpha: float, bound: Bound, certificate: Certificate) -> Radii:
-    found = recertify(votes, run.record.noise, alpha=alpha, bound=bound, certificate=certificate)
+    found = run.record.certify(alpha=alpha, bound=bound, certificate=certificate, table=votes)
     return certified_accuracy(found, votes.label, radii)
 
 

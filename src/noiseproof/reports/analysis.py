@@ -12,7 +12,7 @@ from noiseproof.certificates import Certificate, NeymanPearson, Renyi
 from noiseproof.certified import Certified, require_enough_samples, samples_needed
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
-from noiseproof.runs.records import DATA_IMAGES, Record, VoteTable, recertify
+from noiseproof.runs.records import DATA_IMAGES, Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = [
@@ -150,7 +150,7 @@ def _curve(
     table: Float[np.ndarray, " radii"],
     grid: Float[np.ndarray, " points"],
 ) -> Curve:
-    certified = recertify(votes, record.noise, alpha=alpha, bound=procedure.bound, certificate=procedure.certificate)
+    certified = record.certify(alpha=alpha, bound=procedure.bound, certificate=procedure.certificate, table=votes)
     return Curve(
         procedure,
         certified,

@@ -16,7 +16,7 @@ from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.curves import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord
-from noiseproof.runs.records import Record, recertify
+from noiseproof.runs.records import Record
 from noiseproof.storage.files import write_atomically
 from noiseproof.storage.provenance import same_model
 
@@ -106,9 +106,7 @@ def certified_beside(
     if not set(images) <= set(votes.index):
         return None
     procedure = TIGHT if record.settings.selection_samples else PAPER
-    found = recertify(
-        votes, record.noise, alpha=settings.alpha, bound=procedure.bound, certificate=procedure.certificate
-    )
+    found = record.certify(alpha=settings.alpha, bound=procedure.bound, certificate=procedure.certificate, table=votes)
     rows = np.searchsorted(votes.index, images)
     chosen = Certified(
         found.prediction[rows], found.radius[rows], found.p1_lower[rows], found.p2_upper[rows], found.votes[rows], None

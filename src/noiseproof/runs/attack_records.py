@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from noiseproof.attacks.defence import gradient_precision
 from noiseproof.attacks.escalation import ROUNDING
 from noiseproof.bounds import votes_to_verify
 from noiseproof.bounds.base import require_alpha
@@ -79,6 +81,12 @@ class AttackSettings(ShardSettings):
     noise: Mapping[str, Any] | None = None
     limits: Mapping[str, Any] | None = None
     points: Mapping[str, Any] | None = None
+
+    def under(self, engine: Mapping[str, Any]) -> "AttackSettings":
+        """Return the settings for a classifier that runs like that; gradients are in 16 bits where votes are."""
+        found = gradient_precision(engine["precision"], torch.device(engine["device"]))
+        gradients = self.gradients if self.points is not None else found
+        return replace(self, engine=dict(engine), gradients=gradients)
 
     def again(
         self, engine: Mapping[str, Any], *, samples: int, seed: int | None = None, alpha: float | None = None

@@ -6,13 +6,14 @@
 Votes are the truth; probabilities and radii are computed from them, under any bound, certificate and alpha.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
@@ -20,7 +21,7 @@ from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, 
 from noiseproof.noises import Noise, from_spec
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 
-__all__ = ["DATA_IMAGES", "FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size", "recertify"]
+__all__ = ["DATA_IMAGES", "FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size"]
 
 DATA_IMAGES = "data_images"
 """Where `Record.about` has the number of images of the whole data set."""
@@ -29,6 +30,9 @@ FORMAT = 2
 """Version of this layout; a record of a newer one is refused. Format 1 had no engine among its settings."""
 
 _PIXELS_PER_SHARD = 2e8
+
+_THUMBNAIL = 64
+"""Longest side of the pictures kept for reports; larger images are shrunk to it."""
 
 
 def default_shard_size(samples: int, image_shape: Sequence[int]) -> int:
@@ -89,6 +93,41 @@ class VoteTable:
     selection_votes: Int[np.ndarray, "images classes"] | None
     thumbnails: list[bytes]
 
+    @staticmethod
+    def of(
+        indices: Sequence[int],
+        label: Int[np.ndarray, " images"],
+        votes: Int[np.ndarray, "images classes"],
+        selection_votes: Int[np.ndarray, "images classes"] | None,
+        images: Float[np.ndarray, "images *shape"],
+    ) -> "VoteTable":
+        """Return the rows of these images, with a small picture of each."""
+        pictures = [_thumbnail(image) for image in images]
+        return VoteTable(np.asarray(indices, dtype=np.int64), label, votes, selection_votes, pictures)
+
+    @staticmethod
+    def joined(tables: Sequence["VoteTable"]) -> "VoteTable":
+        """Return the rows of one table after those of another; at least one."""
+        selected = [table.selection_votes for table in tables if table.selection_votes is not None]
+        return VoteTable(
+            index=np.concatenate([table.index for table in tables]),
+            label=np.concatenate([table.label for table in tables]),
+            votes=np.concatenate([table.votes for table in tables]),
+            selection_votes=np.concatenate(selected) if selected else None,
+            thumbnails=[picture for table in tables for picture in table.thumbnails],
+        )
+
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the rows as columns of a file."""
+        columns = {
+            "index": pa.array(self.index, pa.int64()),
+            "label": pa.array(self.label, pa.int64()),
+            "votes": as_matrix(self.votes),
+            "thumbnail": pa.array(self.thumbnails, pa.binary()),
+        }
+        selected = self.selection_votes
+        return columns if selected is None else columns | {"selection_votes": as_matrix(selected)}
+
     def __len__(self) -> int:
         return len(self.index)
 
@@ -118,15 +157,7 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
         Raises:
             RunError: the disk is full or not writable; shards written before are untouched.
         """
-        columns = {
-            "index": pa.array(table.index, pa.int64()),
-            "label": pa.array(table.label, pa.int64()),
-            "votes": as_matrix(table.votes),
-            "thumbnail": pa.array(table.thumbnails, pa.binary()),
-        }
-        if table.selection_votes is not None:
-            columns["selection_votes"] = as_matrix(table.selection_votes)
-        self._write(shard, columns, about or {})
+        self._write(shard, table.columns(), about or {})
 
     def read(self) -> VoteTable:
         """Read all votes that are there; an interrupted record gives the images counted so far.
@@ -134,14 +165,32 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
         Raises:
             RunError: there are none, or a shard is damaged or of another record.
         """
-        tables = self._present()
-        selection = [table.selection_votes for table in tables if table.selection_votes is not None]
-        return VoteTable(
-            index=np.concatenate([table.index for table in tables]),
-            label=np.concatenate([table.label for table in tables]),
-            votes=np.concatenate([table.votes for table in tables]),
-            selection_votes=np.concatenate(selection) if selection else None,
-            thumbnails=[picture for table in tables for picture in table.thumbnails],
+        return VoteTable.joined(self._present())
+
+    def certify(
+        self,
+        *,
+        alpha: float = 0.001,
+        bound: Bound = DEFAULT_BOUND,
+        certificate: Certificate = DEFAULT_CERTIFICATE,
+        table: VoteTable | None = None,
+    ) -> Certified:
+        """Compute predictions and radii from the votes; no classifier is run. Arguments as `certify_votes`.
+
+        Args:
+            alpha: failure probability per image.
+            bound: from votes to probabilities.
+            certificate: from probabilities to a radius.
+            table: some of the rows; None reads all that are there.
+        """
+        rows = self.read() if table is None else table
+        return certify_votes(
+            rows.votes,
+            self.noise,
+            alpha=alpha,
+            bound=bound,
+            certificate=certificate,
+            selection_votes=rows.selection_votes,
         )
 
     def _table(self, shard: int, rows: pa.Table) -> VoteTable:  # noqa: ARG002 - every shard is checked alike
@@ -162,15 +211,16 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
         return table
 
 
-def recertify(
-    votes: VoteTable,
-    noise: Noise,
-    *,
-    alpha: float,
-    bound: Bound = DEFAULT_BOUND,
-    certificate: Certificate = DEFAULT_CERTIFICATE,
-) -> Certified:
-    """Compute predictions and radii anew from recorded votes; no classifier is run. Arguments as `certify_votes`."""
-    return certify_votes(
-        votes.votes, noise, alpha=alpha, bound=bound, certificate=certificate, selection_votes=votes.selection_votes
-    )
+def _thumbnail(image: Float[np.ndarray, "channels height width"]) -> bytes:
+    """Encode one image as a PNG of at most 64 pixels a side; empty for arrays that are no picture."""
+    from PIL import Image
+
+    channels = image.shape[0]
+    if channels not in {1, 3}:
+        return b""
+    pixels = np.rint(image * 255.0).astype(np.uint8)
+    picture = Image.fromarray(pixels[0] if channels == 1 else pixels.transpose(1, 2, 0))
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The on-disk format of votes that stopped by themselves: what was to be decided, and every image's votes at its stop.
+"""The on-disk format of a sequential certification: its stopping rule, and every image's votes at the stopping time.
 
     RUN/sequential.json       what is decided, and how
     RUN/votes/00000.parquet   index, label, votes per class where they stopped, a small picture
@@ -25,7 +25,7 @@ from noiseproof.certified import Certified
 from noiseproof.errors import RunError
 from noiseproof.noises import Noise, from_spec
 from noiseproof.runs.records import VoteTable
-from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix
+from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts
 from noiseproof.sequential import SequentialTest, StoppingRule, rule_from
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
@@ -65,7 +65,7 @@ class SequentialSettings(ShardSettings):
 
 @dataclass(frozen=True)
 class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
-    """A run folder with votes that stopped by themselves."""
+    """A run folder with counts at the stopping time."""
 
     configuration = "sequential.json"
     version = 1
@@ -121,18 +121,11 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         Raises:
             RunError: there are none, or a shard is damaged or of another record.
         """
-        tables = self._present()
-        return VoteTable(
-            index=np.concatenate([table.index for table in tables]),
-            label=np.concatenate([table.label for table in tables]),
-            votes=np.concatenate([table.votes for table in tables]),
-            selection_votes=None,
-            thumbnails=[picture for table in tables for picture in table.thumbnails],
-        )
+        return VoteTable.joined(self._present())
 
-    def certify(self, table: VoteTable) -> Certified:
-        """Return what the votes prove."""
-        return self.test.certify(table.votes)
+    def certify(self, table: VoteTable | None = None) -> Certified:
+        """Return what the votes prove, of some rows or of all that are there, at the alpha they were counted for."""
+        return self.test.certify((self.read() if table is None else table).votes)
 
     def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
         """Write the votes of one shard, whole or not at all, and remove what was kept of it before.
@@ -140,13 +133,7 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         Raises:
             RunError: the disk is full or not writable; shards written before are untouched.
         """
-        columns = {
-            "index": pa.array(table.index, pa.int64()),
-            "label": pa.array(table.label, pa.int64()),
-            "votes": as_matrix(table.votes),
-            "thumbnail": pa.array(table.thumbnails, pa.binary()),
-        }
-        self._write(shard, columns, about or {})
+        self._write(shard, table.columns(), about or {})
         remove_leftovers(self._partial(shard))
         self._partial(shard).unlink(missing_ok=True)
 
@@ -159,7 +146,7 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         """Return what is kept; nothing where it is damaged or of another record: those votes are drawn again, the same."""
         try:
             found = json.loads(self._partial(shard).read_bytes())
-            content = found["votes"]
+            content = str(found["votes"])
             if found["sum"] != self._sum(content):
                 return {}
             return {int(index): np.asarray(counts, dtype=np.int64) for index, counts in json.loads(content).items()}

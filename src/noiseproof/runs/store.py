@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from jaxtyping import Int
 
 from noiseproof.errors import RunError
+from noiseproof.runs.identity import require_recorded
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
@@ -25,6 +26,9 @@ _VOTES = "votes"
 
 _KINDS = ("record.json", "sequential.json", "attack.json")
 """The configurations of all kinds of records: their shards have the same names, so a folder holds one kind."""
+
+
+SettingsT = TypeVar("SettingsT", bound="ShardSettings")
 
 
 class ShardSettings(ABC):
@@ -40,12 +44,15 @@ class ShardSettings(ABC):
         """The images of the record, by their index in the data set."""
         return range(self.start, self.stop, self.step)
 
+    def under(self: SettingsT, engine: Mapping[str, Any]) -> SettingsT:  # noqa: PYI019 - beartype knows no Self
+        """Return the settings for a classifier that runs like that: `Running.engine`."""
+        return replace(self, engine=dict(engine))  # type: ignore[type-var]
+
     def plain(self) -> dict[str, Any]:
         """Return the settings as JSON-compatible data."""
         return {name: value for name, value in asdict(self).items() if value is not None}  # type: ignore[call-overload]
 
 
-SettingsT = TypeVar("SettingsT", bound=ShardSettings)
 TableT = TypeVar("TableT")
 RecordT = TypeVar("RecordT", bound="ShardedRecord[Any, Any]")
 
@@ -162,14 +169,20 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
     def require_equal(self, settings: SettingsT) -> None:
         """Raise RunError, with every difference, unless these are the record's settings."""
         before, now = json.loads(json.dumps([self.settings.plain(), settings.plain()]))
-        changes = list(_changes(before, now))
-        if changes:
-            raise RunError(
-                str(self.path),
-                required="a record with " + ", ".join(f"{name} {new}" for name, _, new in changes),
-                got=", ".join(f"{name} {old}" for name, old, _ in changes),
-                remedy="Votes of different settings must not mix: choose another folder (--out) for the new ones.",
-            )
+        require_recorded(
+            self.path,
+            before,
+            now,
+            remedy="Votes of different settings must not mix: choose another folder (--out) for the new ones.",
+        )
+
+    def goes_on_under(self, settings: SettingsT) -> bool:  # noqa: ARG002 - only sequential records do
+        """Whether `create` keeps the votes for settings that are not the record's."""
+        return False
+
+    def kept(self, shard: int) -> dict[int, Int[np.ndarray, " classes"]]:  # noqa: ARG002
+        """Return the votes so far of a shard that is not whole, by index; most jobs make a shard at once and keep none."""
+        return {}
 
     @property
     def shards(self) -> range:
@@ -312,13 +325,3 @@ def require_sums(votes: Int[np.ndarray, "*rows classes"], samples: int) -> None:
     """Raise ValueError unless the votes of every row are counts that add up: certificates rest on them."""
     if (votes < 0).any() or (votes.sum(-1) != samples).any():
         raise ValueError(f"votes that do not add up to {samples} per image")
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Name every setting that differs, inside of mappings too."""
-    for key in sorted(before.keys() | now.keys()):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _changes(old, new, f"{prefix}{key} ")
-        elif old != new:
-            yield f"{prefix}{key}", old, new

@@ -1,0 +1,168 @@
+"""Audit certificates: attack every certified image inside its radius; no label may change, but for failures alpha allows."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+from noiseproof.attacks import Attack
+from noiseproof.bounds import Bound
+from noiseproof.certificates import Certificate
+from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified
+from noiseproof.errors import RunError
+from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
+from noiseproof.evaluation.robust_accuracy import voted_class
+from noiseproof.perturbations.norms import ORDERS, Norm
+from noiseproof.runs.attack import AttackImages, Limits
+from noiseproof.runs.attack_records import AttackRecord, AttackSettings
+from noiseproof.runs.identity import require_subject
+from noiseproof.runs.job import EVERY_IMAGE, Job, Rows, Selection, Shard, ShardWriter
+from noiseproof.runs.listener import Listener
+from noiseproof.runs.records import Record
+from noiseproof.runs.running import Running
+from noiseproof.runs.subject import Subject
+
+__all__ = ["Audit"]
+
+
+@dataclass(frozen=True)
+class Audit(Job[AttackRecord]):
+    """Attack the certified images of a record within their radii, and judge by fresh votes what was found.
+
+    `execute` makes the record of the attack, and `judge` says what it shows.
+
+    Attributes:
+        certified: the record of the certification; it must be whole.
+        attack: the attack.
+        samples: votes on each point.
+        alpha: failure probability of each certificate.
+        bound: from votes to probabilities.
+        certificate: from probabilities to a radius.
+        seed: key of the attack's randomness; another than that of the certification.
+        selection: which images of the record.
+    """
+
+    certified: Record
+    attack: Attack
+    samples: int = 10_000
+    alpha: float = 0.001
+    bound: Bound = DEFAULT_BOUND
+    certificate: Certificate = DEFAULT_CERTIFICATE
+    seed: int = 1
+    selection: Selection = EVERY_IMAGE
+    record = AttackRecord
+
+    @cached_property
+    def _certificates(self) -> Certified:
+        """The certificates of the whole record."""
+        table, path = self.certified.read(), self.certified.path
+        if len(table) < len(self.certified.settings.indices):
+            raise RunError(
+                str(path),
+                required="complete, to be audited",
+                got=f"{len(table)} of {len(self.certified.settings.indices)} images",
+                remedy="Run certify again: it goes on.",
+            )
+        return self.certified.certify(alpha=self.alpha, bound=self.bound, certificate=self.certificate, table=table)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """The certified class and radius of the images under audit.
+
+        Raises:
+            RunError: the record is not whole, or damaged.
+        """
+        found, chosen = self._certificates, self.selection.indices(len(self._certificates.radius))
+        label, size = found.prediction[list(chosen)], sizes_within(found.radius)[list(chosen)]
+        settings = json.dumps(self.certified.settings.plain(), sort_keys=True).encode()
+        origin = {
+            # with the classes and radii themselves: changed code must not find an audit of what it computed before
+            "record": hashlib.sha256(settings + label.tobytes() + size.tobytes()).hexdigest(),
+            "bound": type(self.bound).__name__,
+            "certificate": type(self.certificate).__name__,
+            "alpha": self.alpha,
+        }
+        return Limits(label, size, origin)
+
+    @cached_property
+    def _attack(self) -> AttackImages:
+        """The attack of this audit."""
+        settings = self.certified.settings
+        (norm,) = (key for key, order in ORDERS.items() if order == self.certified.noise.norm)
+        return AttackImages(
+            self.attack,
+            [1.0],
+            cast("Norm", norm),
+            samples=self.samples,
+            alpha=VERDICT_ALPHA,
+            seed=self.seed,
+            selection=Selection(settings.step * self.selection.every, len(self.limits.size)),
+            limits=self.limits,
+            beside=self.certified,
+        )
+
+    @property
+    def work(self) -> tuple[int, int]:
+        """Return the votes on an image's points, and the number of its sizes."""
+        return self._attack.work
+
+    def plan(self, subject: Subject) -> AttackSettings:
+        """Return the settings of the record of the attack.
+
+        Raises:
+            InvalidInputError: the attack does not support the norm of the certificates, or too few samples.
+            RunError: the certification is not whole, or of another classifier, noise or data set.
+        """
+        require_subject(self.certified.path, self.certified.settings, subject)
+        return self._attack.plan(subject)
+
+    def about(self, running: Running) -> dict[str, Any]:
+        """Return how the network was trained, and the shape of an image."""
+        return self._attack.about(running)
+
+    def try_out(self, running: Running, listener: Listener) -> None:
+        """Begin the attack on one image; the classifier's fingerprint must be that of the certification."""
+        self._attack.try_out(running, listener)
+
+    def require_unchanged(self, record: AttackRecord, running: Running) -> None:
+        """Raise RunError where the classifier's fingerprint is not that of the certification."""
+        self._attack.require_unchanged(record, running)
+
+    def require_auditable(self) -> None:
+        """Raise the errors of `plan` that need no classifier."""
+        self.attack.require_norm(self._attack.norm)
+
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+        """Attack shard after shard."""
+        return self._attack.run(running, writer)
+
+    def judge(self, made: AttackRecord) -> AuditResult:
+        """Return what the record of the attack shows.
+
+        Raises:
+            RunError: it is not whole, or damaged.
+            InvalidInputError: no image has a certificate: nothing was audited.
+        """
+        table, found, limits = made.read(), self._certificates, self.limits
+        if len(table) < len(limits.size):
+            raise RunError(
+                str(made.path),
+                required="complete, to be judged",
+                got=f"{len(table)} of {len(limits.size)} images attacked",
+                remedy="Run the same command again when the other process has ended.",
+            )
+        certified = found.radius > 0.0
+        first = voted_class(table.votes[:, 0], VERDICT_ALPHA)
+        contradicted_before = (first >= 0) & (first != limits.label)  # such an image is not attacked
+        return judge_audit(
+            limits.label,
+            limits.size,
+            table.index,
+            table.votes[:, -1],
+            alpha=self.alpha,
+            majority=bool((found.p2_upper[certified] >= 1.0 - found.p1_lower[certified] - 1e-12).all()),
+            moved=(table.distances[:, -1] > 0.0) | contradicted_before,
+            tried=not self.attack.follows_gradients,
+        )

@@ -1,0 +1,361 @@
+"""A job is plain settings from which equal rows follow; `execute` is the one loop that fills a record with them.
+
+    subject = Subject.load("zoo:mnist-stn-0.5", data="mnist")
+    record, left = execute(CountVotes(samples=1000, selection=Selection(every=10)), Path("runs/x"), subject)
+
+A job can be stopped at any moment and run again: it goes on where it was, and ends with the rows that it would have had
+without the interruption. Several processes may run it on one folder: each takes the shards that no other holds.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, final
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import nn
+
+from noiseproof.data import Dataset
+from noiseproof.errors import InvalidInputError, RunError, require_count
+from noiseproof.runs.identity import require_digest, same_engine
+from noiseproof.runs.listener import Listener
+from noiseproof.runs.running import Engine, Running, device_named, run_subject
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.subject import Subject
+from noiseproof.storage.provenance import device_name, provenance
+from noiseproof.storage.stopwatch import Stopwatch
+
+__all__ = ["EVERY_IMAGE", "Job", "Selection", "Shard", "ShardWriter", "execute"]
+
+_KEEP_EVERY = 30.0
+"""Seconds after which the votes so far are written: what a kill can cost."""
+
+RecordT = TypeVar("RecordT", bound=ShardedRecord[Any, Any])
+Rows = tuple[Any, ...]
+"""What `write_shard` of a record writes: the table, and the points of an attack."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which images of a data set, and which part of their shards.
+
+    Attributes:
+        every: every how many images one is taken, spread over the data set.
+        limit: at most so many; None takes all.
+        part: (part, parts), from 1: every parts-th shard only. Parts merge by putting their files into one folder.
+
+    Raises:
+        InvalidInputError: a count below 1, or a part that is none of the parts.
+    """
+
+    every: int = 1
+    limit: int | None = None
+    part: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        require_count("every", self.every, 1, "1 takes every image.")
+        require_count("limit", 1 if self.limit is None else self.limit, 1, "Leave it out to take all.")
+        if self.part is not None and not 1 <= self.part[0] <= self.part[1]:
+            raise InvalidInputError(
+                "part", required="I of N with I from 1 to N", got=self.part, remedy="Example: (3, 16)."
+            )
+
+    def indices(self, images: int) -> range:
+        """Return the indices that are taken of so many images."""
+        return range(0, images, self.every)[: self.limit]
+
+
+EVERY_IMAGE = Selection()
+
+
+class Job(ABC, Generic[RecordT]):
+    """What is done with every image of a selection: a frozen dataclass of plain settings.
+
+    Subclasses write `plan`, `run` and `work`.
+    """
+
+    record: ClassVar[type[Any]]
+    """The kind of record that it fills."""
+
+    kept: ClassVar[str] = "Every finished shard is saved."
+    """What an interruption leaves."""
+
+    selection: Selection
+    """Which images, and which part of the shards."""
+
+    @abstractmethod
+    def plan(self, subject: Subject) -> Any:
+        """Return the settings of the record, but for the engine: `ShardSettings.under` adds it.
+
+        Raises:
+            InvalidInputError: settings with which nothing could be certified or decided on this subject.
+        """
+
+    @abstractmethod
+    def run(self, running: Running, writer: "ShardWriter") -> "Iterator[tuple[Shard, Rows]]":
+        """Yield shards of `writer.shards()` with their rows, each as soon as they are complete, in any order."""
+
+    @property
+    @abstractmethod
+    def work(self) -> tuple[int, int]:
+        """Return how many votes an image is expected to take, and how many `progress` is told of; 0 if that is open."""
+
+    def about(self, running: Running) -> dict[str, Any]:
+        """Return what the record says beside provenance."""
+        training = running.subject.training
+        return {"training": dict(training)} if training else {}
+
+    def try_out(self, running: Running, listener: Listener) -> None:
+        """Try the classifier before anything is written; raises where it cannot be used."""
+
+    def require_unchanged(self, record: RecordT, running: Running) -> None:
+        """Raise RunError where the classifier is another one than when the record was begun, whatever its name says."""
+
+    @final
+    def indices(self, subject: Subject) -> dict[str, Any]:
+        """Return the settings that say which images."""
+        chosen = self.selection.indices(len(subject.dataset))
+        return {"start": chosen.start, "stop": chosen.stop, "step": chosen.step}
+
+
+@dataclass(eq=False)
+class Shard:
+    """A shard while it is made.
+
+    Attributes:
+        number: of the shard.
+        indices: its images in the data set.
+        votes: what was counted so far, by index; a sequential certification goes on with them.
+        begun: when it was claimed.
+    """
+
+    number: int
+    indices: range
+    votes: dict[int, Int[np.ndarray, " classes"]]
+    dataset: Dataset
+    watch: Stopwatch
+    claim: ExitStack
+    begun: float = field(default_factory=time.perf_counter)
+
+    @cached_property
+    def images(self) -> Float[np.ndarray, "images *shape"]:
+        """Its images, read when they are needed."""
+        with self.watch.stage("reading"):
+            return self.dataset.read(self.indices)
+
+    @property
+    def labels(self) -> Int[np.ndarray, " images"]:
+        """Their classes."""
+        labels: Int[np.ndarray, " images"] = self.dataset.labels[np.asarray(self.indices)]
+        return labels
+
+
+class ShardWriter:
+    """Opens shards as a job needs them, and writes each with its last row.
+
+    Attributes:
+        record: where they go.
+        listener: is told of every step.
+        watch: charged with the stages reading and writing.
+        busy: shards that other processes hold.
+        open: shards that are being made, by number.
+        so_far: the votes so far of images that are being sampled, by index; set by a job that goes on with them.
+    """
+
+    def __init__(
+        self, record: Any, dataset: Dataset, shards: list[int], claims: ExitStack, listener: Listener, watch: Stopwatch
+    ) -> None:
+        self.record, self.listener, self.watch = record, listener, watch
+        self.busy: list[int] = []
+        self.so_far: Callable[[], Mapping[int, Int[np.ndarray, " classes"]]] = dict
+        self._dataset, self._left, self._claims = dataset, shards, claims
+        self.open: dict[int, Shard] = {}
+        self._kept = time.perf_counter()
+
+    def shards(self) -> Iterator[Shard]:
+        """Claim and yield shard after shard, but for those that others hold or have made since we looked."""
+        for number in self._left:
+            claim = self._claims.enter_context(ExitStack())
+            if not claim.enter_context(self.record.claim(number)):
+                self.busy.append(number)
+            elif self.record.holds(number):
+                claim.close()
+            else:
+                indices, kept = self.record.shard_indices(number), self.record.kept(number)
+                self.open[number] = Shard(number, indices, kept, self._dataset, self.watch, claim)
+                yield self.open[number]
+
+    def progress(self, count: int) -> None:
+        """Take note of votes; keeps those so far every half minute."""
+        self.listener.progress(count)
+        if time.perf_counter() - self._kept >= _KEEP_EVERY:
+            self.keep()
+            self._kept = time.perf_counter()
+
+    def keep(self) -> None:
+        """Write the votes so far of all open shards: of images that are being sampled, and of those that are done."""
+        with self.watch.stage("writing"):
+            sampled = self.so_far()
+            for number, shard in self.open.items():
+                votes = shard.votes | {index: sampled[index] for index in shard.indices if index in sampled}
+                if votes:
+                    self.record.keep(number, votes)
+
+    def write(self, shard: Shard, rows: Rows, running: Running) -> None:
+        """Write a shard and let go of it."""
+        with self.watch.stage("writing"):
+            about = {
+                "batch_size": running.batch_size_for(self._dataset.image_shape),
+                "seconds": round(time.perf_counter() - shard.begun, 3),
+                "written": datetime.now(UTC).isoformat(timespec="seconds"),
+                "device": device_name(running.device),
+                "versions": {name: version(name) for name in ("noiseproof", "torch", "numpy")},
+            }
+            self.record.write_shard(shard.number, *rows, about=about)
+        del self.open[shard.number]
+        shard.claim.close()
+        self.listener.shard(shard.number, rows[0])
+
+
+def execute(
+    job: Job[RecordT],
+    path: Path,
+    subject: Subject,
+    *,
+    engine: Engine | None = None,
+    shards: Iterable[int] | None = None,
+    listener: Listener | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> tuple[RecordT, list[int]]:
+    """Run a job on a subject into the record in `path`: all shards that are missing or damaged.
+
+    Every row depends on the record's settings alone, so that an interrupted record, continued, ends with the rows that
+    it would have had without the interruption.
+
+    Args:
+        job: what to do.
+        path: the folder; one with a record of equal settings is continued.
+        subject: the classifier, its noise and the data.
+        engine: how it runs; None leaves that open: as the record began, or what is fastest here.
+        shards: which shards; None takes those of `job.selection`.
+        listener: is told of every step.
+        stopwatch: charged with the stages reading, noise, network, counting and writing.
+
+    Returns:
+        The record, and the shards that were left to other processes, which hold them.
+
+    Raises:
+        RunError: the folder holds a record of other settings or of another classifier, or cannot be written; shards
+            written before stay.
+        ClassifierError: the classifier failed; shards written before stay.
+        InvalidInputError: settings with which nothing could be certified or decided on this subject.
+    """
+    told, asked = listener or Listener(), engine or Engine()
+    require_digest(subject)
+    settings = job.plan(subject)
+    recorded, raised = _recorded(job, path, settings)
+    if recorded is not None and (raised or not recorded.missing()[0]) and same_engine(asked, recorded.settings.engine):
+        job.require_unchanged(recorded, Running.simply(subject, recorded.settings.engine, device_named(asked.device)))
+        if not raised:
+            told.say(f"All {len(recorded.settings.indices)} images were done before.")
+            return recorded, []
+    running = _running(job, settings, subject, asked, recorded, told)
+    job.try_out(running, told)
+    about = provenance(running.device) | job.about(running)
+    record: RecordT = job.record.create(path, settings.under(running.engine()), about)
+    wanted = list(dict.fromkeys(_part(record, job.selection, told) if shards is None else shards))
+    if wanted:
+        job.require_unchanged(record, running)
+    left = _left(record, wanted, told, raised=raised)
+    if not left:
+        return record, []
+    told.begin(sum(len(record.shard_indices(shard)) for shard in left), job.work[1])
+    busy = _fill(job, record, running, left, told, stopwatch or Stopwatch())
+    if busy:
+        others = sum(len(record.shard_indices(shard)) for shard in busy)
+        told.say(
+            f"{others} images that it is working on now. Run the same command again when it has ended, for the whole record.",
+            "Left to another process",
+        )
+    return record, busy
+
+
+def _fill(
+    job: Job[RecordT], record: RecordT, running: Running, shards: list[int], listener: Listener, watch: Stopwatch
+) -> list[int]:
+    """The loop: whatever ends it, what a job goes on with is kept."""
+    size = running.batch_size_for(running.subject.dataset.image_shape)
+    watch.restart()
+    with ExitStack() as claims:
+        writer = ShardWriter(record, running.subject.dataset, shards, claims, listener, watch)
+        try:
+            for shard, rows in job.run(running, writer):
+                writer.write(shard, rows, running)
+        except BaseException as failure:
+            try:
+                writer.keep()
+            except RunError as another:  # what failed first is what is told
+                failure.add_note(f"The votes so far were not kept: {another}")
+            raise
+    now = running.batch_size_for(running.subject.dataset.image_shape)
+    if now < size:
+        listener.say(f"went on with {now} images a batch instead of {size}.", "Memory ran out")
+    return writer.busy
+
+
+def _recorded(job: Job[RecordT], path: Path, settings: Any) -> tuple[RecordT | None, bool]:
+    """The record that is there, compared before time is spent on the engine, whose settings it keeps; is its cap raised?"""
+    if not (path / job.record.configuration).exists():
+        return None, False
+    found: RecordT = job.record.open(path)
+    wanted = settings.under(found.settings.engine or {})
+    raised = found.goes_on_under(wanted)
+    if not raised:
+        found.require_equal(wanted)
+    return found, raised
+
+
+def _running(
+    job: Job[RecordT], settings: Any, subject: Subject, engine: Engine, recorded: RecordT | None, listener: Listener
+) -> Running:
+    module, part = isinstance(subject.classifier, nn.Module), job.selection.part
+    if part is not None and part[1] > 1 and engine.precision == "auto" and recorded is None and module:
+        raise InvalidInputError(
+            "--precision",
+            required="named with --shard: every part must run the same function, and each would choose for itself",
+            got="auto",
+            remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
+        )
+    before, votes = None if recorded is None else recorded.settings.engine, len(settings.indices) * job.work[0]
+    return run_subject(subject, engine, before, votes=votes, seed=settings.seed, listener=listener)
+
+
+def _part(record: RecordT, selection: Selection, listener: Listener) -> range:
+    """The shards of one part: every parts-th, so that all parts have as many images, give or take one shard."""
+    if selection.part is None:
+        return record.shards
+    number, parts = selection.part
+    if parts > len(record.shards):
+        listener.say(f"{len(record.shards)} shards, so some of the {parts} parts are empty.", "Fewer shards than parts")
+    return record.shards[number - 1 :: parts]
+
+
+def _left(record: RecordT, wanted: list[int], listener: Listener, *, raised: bool) -> list[int]:
+    """The shards to be made; tells what was done before."""
+    missing, faults = record.missing()
+    for fault in faults:
+        listener.say(str(fault), "Made anew")
+    images = len(record.settings.indices)
+    done = images - sum(len(record.shard_indices(shard)) for shard in missing)
+    if raised:
+        listener.say("The votes that were counted before are kept: they go on under the higher --samples.")
+    if done:
+        listener.say(f"{done} of {images} images were done before.")
+    return [shard for shard in wanted if shard in set(missing)]

@@ -1,0 +1,31 @@
+"""What is told while a job runs, to whoever shows it. Free of torch, so that a command line can have one before work begins."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noiseproof.classifiers import Measurement
+
+__all__ = ["Listener"]
+
+
+class Listener:
+    """Is told what happens while a job runs; does nothing, until a subclass does."""
+
+    def say(self, text: str, heading: str = "") -> None:
+        """A message for people, in a sentence; the heading of one that deserves attention."""
+
+    def measured(self, rows: "Sequence[Measurement]") -> None:
+        """How fast the precisions are, where that was measured."""
+
+    def begin(self, images: int, each: int) -> None:
+        """The loop begins on so many images; `each` is what `progress` is told of each in sum, or 0 if that is open."""
+
+    def progress(self, count: int) -> None:
+        """So many votes were counted, or images attacked at one size, since the last call."""
+
+    def image(self, votes: int) -> None:
+        """An image of a sequential certification is decided, by so many votes."""
+
+    def shard(self, number: int, table: Any) -> None:
+        """A shard is written, with these rows."""

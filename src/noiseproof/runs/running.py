@@ -1,0 +1,215 @@
+"""A subject as it runs: in which precision, on which device, in batches of which size."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from noiseproof.attacks import Attack, Defence
+from noiseproof.attacks.defence import gradient_precision
+from noiseproof.classifiers import accelerate, keep_large_blocks, multiplies_bfloat16
+from noiseproof.classifiers.autotune import choose
+from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.runners import FunctionRunner, Runner
+from noiseproof.errors import InvalidInputError, OutOfMemoryError
+from noiseproof.runs.identity import FINGERPRINTED
+from noiseproof.runs.listener import Listener
+from noiseproof.runs.subject import Subject, require_noise
+from noiseproof.sampling.counter import VoteCounter
+
+__all__ = ["Engine", "Running", "device_named", "run_subject"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How a classifier shall run.
+
+    Attributes:
+        device: auto (a GPU if there is one), cpu, cuda, cuda:1.
+        precision: auto, fp32, bf16, fp16 or int8. auto keeps a record's own; for a new run of over a minute it takes 16
+            bits where they are 1.5 times as fast and keep 99 % of noisy labels.
+        compiled: whether to compile the network first; None does for runs over ten minutes.
+        batch_size: images per call of the network; None chooses by image size.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    compiled: bool | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """A subject as it runs.
+
+    Attributes:
+        subject: whose classifier.
+        classifier: f as it votes: a runner or a function.
+        batch_size: images per call of f; None chooses by image size.
+        device: where.
+    """
+
+    subject: Subject
+    classifier: Any
+    batch_size: int | None
+    device: torch.device
+
+    @cached_property
+    def counter(self) -> VoteCounter:
+        """What counts its votes, or InvalidInputError where there is no noise."""
+        noise, classes = require_noise(self.subject), self.subject.dataset.num_classes
+        classifier = BaseClassifier(self.classifier, num_classes=classes, device=self.device)
+        return VoteCounter(classifier, noise, self.batch_size)
+
+    @staticmethod
+    def simply(subject: Subject, recorded: Mapping[str, Any] | None, device: torch.device) -> "Running":
+        """Return a subject as it runs in the precision of a record, ready at once: uncompiled, and float32 for int8."""
+        classifier, precision = subject.classifier, str((recorded or {}).get("precision", "fp32"))
+        if isinstance(classifier, nn.Module):
+            known = precision if precision in {"bf16", "fp16"} else "fp32"
+            classifier = accelerate(classifier, precision=known, device=device)
+        fixed = isinstance(classifier, Runner) and classifier.batch_size is not None
+        return Running(subject, classifier, None if fixed else FINGERPRINTED, device)
+
+    def batch_size_for(self, shape: Sequence[int]) -> int:
+        """Return how many images of a shape go through f at once."""
+        if self.subject.noise is not None:
+            return self.counter.batch_size_for(shape)
+        fixed = self.classifier.batch_size if isinstance(self.classifier, Runner) else None
+        return fixed or self.batch_size or default_batch_size(shape, self.device)
+
+    def engine(self) -> dict[str, Any]:
+        """Return what decides the votes beside classifier, noise and seed."""
+        return self.defence().engine()
+
+    def defence(self, attack: Attack | None = None) -> Defence:
+        """Return the classifier as an attack meets it; None: as it votes on points that were found before.
+
+        An attack on decisions evaluates the voter itself, the others differentiate. A voter of one large batch size
+        would fill up every call of a few rows: there the network that others differentiate is evaluated. It differs by
+        its rounding, and the voter itself judges what was found.
+        """
+        voter = self.classifier
+        if not isinstance(voter, Runner):
+            voter = FunctionRunner(voter, "numpy")  # what it gets when it is certified
+        network = voter
+        if attack is not None and (attack.follows_gradients or voter.batch_size is not None):
+            module = self.subject.classifier
+            if isinstance(module, nn.Module):
+                precision = gradient_precision(voter.settings()["precision"], voter.device)
+                network = accelerate(module, precision=precision, device=self.device)
+        return Defence(network, self.subject.noise, self.subject.dataset.num_classes, voter, self.batch_size)
+
+
+def device_named(name: str) -> torch.device:
+    """Return the named device; "auto" is the first GPU, or else the CPU.
+
+    Raises:
+        InvalidInputError: torch does not know the name, or the machine lacks the device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(name)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInputError(
+            "--device", required="auto, cpu, cuda or cuda:N on this machine", got=repr(name), remedy="Use --device cpu."
+        ) from error
+    return chosen
+
+
+def run_subject(
+    subject: Subject,
+    engine: Engine,
+    recorded: Mapping[str, Any] | None = None,
+    *,
+    votes: int,
+    seed: int,
+    listener: Listener | None = None,
+) -> Running:
+    """Choose how a subject runs: as asked, as its record began, or what is fastest here.
+
+    Args:
+        subject: whose classifier.
+        engine: how it shall run.
+        recorded: the engine of the record to be continued, or None.
+        votes: how many will be counted.
+        seed: of the run.
+        listener: is told what was measured and chosen.
+
+    Raises:
+        InvalidInputError: the device or precision is not there, or the classifier has its own.
+        OutOfMemoryError: not even a batch of one image fits.
+    """
+    told, where = listener or Listener(), device_named(engine.device)
+    keep_large_blocks()
+    if not isinstance(subject.classifier, nn.Module):
+        return _as_given(subject, engine, where)
+    if engine.precision == "bf16" and not multiplies_bfloat16(where):
+        told.say("several times slower than float32: --precision fp32 is faster.", "bfloat16 is emulated here")
+    module, size = subject.classifier.to(where), engine.batch_size
+    while True:
+        try:
+            choice = choose(
+                module,
+                subject.dataset,
+                subject.noise,
+                precision=engine.precision,
+                compiled=engine.compiled,
+                batch_size=size,
+                recorded=recorded,
+                votes=votes,
+                seed=seed,
+                device=where,
+            )
+            break
+        except OutOfMemoryError:
+            size = (size or default_batch_size(subject.dataset.image_shape, where)) // 2
+            if size == 0:
+                raise
+            told.say(f"trying {size} images a batch.", "Memory ran out")
+    if choice.measured:
+        told.measured(choice.measured)
+        if choice.split == "test":
+            told.say("There is no training split: measured on the images to be certified, under other noise.")
+    ran = choice.classifier.settings()
+    name = ran["precision"] + (", compiled" if ran["compile"] and ran["precision"] != "int8" else "")
+    told.say(f"Running in {name} on {where}, {choice.batch_size} images a batch.")
+    return Running(subject, choice.classifier, choice.batch_size, where)
+
+
+def _as_given(subject: Subject, engine: Engine, where: torch.device) -> Running:
+    """A classifier that is no torch module runs as it is."""
+    fixed = subject.classifier.batch_size if isinstance(subject.classifier, Runner) else None
+    precise = f"{engine.precision} for {subject.model['name']}"
+    for name, agrees, required, got, remedy in (
+        (
+            "--precision and --compile",
+            engine.precision in {"auto", "fp32"} and not engine.compiled,
+            "left out for what is no torch module",
+            precise,
+            "It runs in the precision it has.",
+        ),
+        (
+            "--device",
+            engine.device in {"auto", "cpu"},
+            "auto or cpu for what is no torch module",
+            engine.device,
+            "Leave it out.",
+        ),
+        (
+            "--batch-size",
+            fixed is None or engine.batch_size in {None, fixed},
+            f"{fixed}, as in the model's file",
+            engine.batch_size,
+            "Leave it out.",
+        ),
+    ):
+        if not agrees:
+            raise InvalidInputError(name, required=required, got=got, remedy=remedy)
+    return Running(subject, subject.classifier, engine.batch_size, where)
