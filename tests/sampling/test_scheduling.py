@@ -409,7 +409,7 @@ def test_a_budget_does_not_depend_on_order_once_votes_tell_images_apart() -> Non
 
 def test_surplus_votes_in_the_record_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """The votes at the end of the span, not at the stop."""
-    monkeypatch.setattr(Scheduler, "_look", mutated(Scheduler._look, "votes[min(stop[i], last[i])]", "votes[last[i]]"))
+    monkeypatch.setattr(Scheduler, "_look", mutated(Scheduler._look, "votes[min(at, last)]", "votes[last]"))
     with pytest.raises(AssertionError):
         test_votes_do_not_depend_on_the_batch_size("relative error", 37)
     with pytest.raises(AssertionError):
@@ -421,7 +421,7 @@ def test_a_class_chosen_by_votes_to_come_is_caught(monkeypatch: pytest.MonkeyPat
     ahead = mutated(
         Scheduler._look,
         "np.where(self._ended(votes, until),",
-        "np.where(self._ended(votes, until) & (votes.argmax(1) == np.repeat(votes[first + counts - 1].argmax(1), counts)),",
+        "np.where(self._ended(votes, until) & (votes.argmax(1) == np.repeat(votes[batch.last].argmax(1), batch.counts)),",
     )
     monkeypatch.setattr(Scheduler, "_look", ahead)
     assert any(fails(test_votes_do_not_depend_on_the_batch_size, name, 10_000) for name in CRITERIA)
@@ -436,22 +436,24 @@ def test_samples_numbered_from_0_after_a_resume_are_caught(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "depth"),
+    ("function", "old", "new", "depth"),
     [
-        ("self._votes[places] - before", "self._votes[places]", 0),
-        ("stop = np.minimum.reduceat(ended, first)", "stop = np.maximum.reduceat(ended, first)", 0),
-        ("if slot in here:", "if True:", 1),
+        ("_running_votes", "self._votes[places] - before", "self._votes[places]", 0),
+        ("_look", "np.minimum.reduceat(ended, batch.first)", "np.maximum.reduceat(ended, batch.first)", 0),
+        ("_look", "if slot in here:", "if True:", 1),
     ],
 )
-def test_faults_of_the_account_are_caught(old: str, new: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Scheduler, "_look", mutated(Scheduler._look, old, new))
+def test_faults_of_the_account_are_caught(
+    function: str, old: str, new: str, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scheduler, function, mutated(getattr(Scheduler, function), old, new))
     with pytest.raises((AssertionError, ValueError)):
         test_votes_do_not_depend_on_batches_under_way("radius", depth, monkeypatch)
 
 
 def test_a_batch_that_is_counted_though_it_did_not_fit_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = "self._batch.halve(error); waiting[0][0].drawn += waiting[0][1]"
-    launch = mutated(Scheduler._launch, "self._batch.halve(error)", counted)
+    counted = "if labels is None:\n        waiting[0][0].drawn += waiting[0][1]"
+    launch = mutated(Scheduler._launch, "if labels is None:", counted)
     monkeypatch.setattr(Scheduler, "_launch", launch)
     with pytest.raises(AssertionError):
         test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(0, monkeypatch)

@@ -17,7 +17,7 @@ from noiseproof.randomness import Phase
 from noiseproof.sampling.sampler import Rows, Sampler, Span
 from noiseproof.storage.stopwatch import Stopwatch
 
-__all__ = ["Classify", "Progress", "classify_rows", "count_votes", "new_batch"]
+__all__ = ["Classify", "Progress", "classify_rows", "count_votes", "new_batch", "no_valid_label"]
 
 Classify = Callable[[Float[Tensor, "batch *shape"]], Int[Tensor, " batch"]]
 Progress = Callable[[int], None]
@@ -67,11 +67,9 @@ def count_votes(
     queue = _Queue(images.device)
     done = 0
     while done < plan.total:
-        rows, size = Rows(plan.spans(done, batch.images), images.device), batch.images
-        try:
-            labels = classify_rows(classify, images, sampler, rows, size, channels_last=channels_last, watch=watch)
-        except OutOfMemoryError as error:
-            batch.halve(error)
+        rows = Rows(plan.spans(done, batch.images), images.device)
+        labels = classify_rows(classify, images, sampler, rows, batch, channels_last=channels_last, watch=watch)
+        if labels is None:
             continue
         with watch.stage("counting"):
             cells = rows.each([plan.row(span) * columns for span in rows.spans]) + labels.to(images.device) + 1
@@ -84,11 +82,8 @@ def count_votes(
     invalid = table[:, :, INVALID + 1].sum(1)
     if invalid.any():
         affected = np.flatnonzero(invalid)
-        raise ClassifierError(
-            "the classifier's output",
-            required=f"scores without NaN, or labels from 0 to {num_classes - 1}, for every noisy image",
-            got=f"{invalid.sum()} of {plan.total} without, first at image {indices[affected[0]]}",
-            remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+        raise no_valid_label(
+            num_classes, f"{invalid.sum()} of {plan.total} without, first at image {indices[affected[0]]}"
         )
     return {phase: np.ascontiguousarray(table[:, i, INVALID + 2 :]) for i, phase in enumerate(plan.phases)}
 
@@ -98,31 +93,48 @@ def classify_rows(
     images: Float[Tensor, "images *shape"],
     sampler: Sampler,
     rows: Rows,
-    size: int,
+    batch: BatchSize,
     *,
     channels_last: bool,
     watch: Stopwatch,
-) -> Int[Tensor, " rows"]:
-    """Classify the rows of one batch of `size`, filled up with copies of its last row, so that every batch has one shape.
+) -> Int[Tensor, " rows"] | None:
+    """Classify the rows of one batch, filled up with copies of its last row, so that every batch has one shape.
 
     Args:
         classify: see `count_votes`.
         images: see `count_votes`.
         sampler: adds the noise.
-        rows: which noisy copies, `size` at most.
-        size: of the batch.
+        rows: which noisy copies, `batch.images` at most.
+        batch: how many rows; halved where they do not fit the memory.
         channels_last: see `count_votes`.
         watch: charged with the stages noise and network.
 
+    Returns:
+        Labels; None where memory ended, to be tried again with fewer rows.
+
     Raises:
-        OutOfMemoryError: a batch of this size does not fit.
+        OutOfMemoryError: not even one row fits, or the batch size is fixed.
     """
-    with watch.stage("noise"), memory_named(f"a batch of {size} images"):
-        batch = new_batch(images, size, channels_last=channels_last)
-        sampler.fill(batch, images, rows)
-        batch[len(rows) :] = batch[len(rows) - 1]
-    with watch.stage("network"):
-        return classify(batch)[: len(rows)]
+    try:
+        with watch.stage("noise"), memory_named(f"a batch of {batch.images} images"):
+            noisy = new_batch(images, batch.images, channels_last=channels_last)
+            sampler.fill(noisy, images, rows)
+            noisy[len(rows) :] = noisy[len(rows) - 1]
+        with watch.stage("network"):
+            return classify(noisy)[: len(rows)]
+    except OutOfMemoryError as error:
+        batch.halve(error)
+        return None
+
+
+def no_valid_label(num_classes: int, got: str) -> ClassifierError:
+    """Return the error for noisy images that got no valid label; `got` says how many, and of which image."""
+    return ClassifierError(
+        "the classifier's output",
+        required=f"scores without NaN, or labels from 0 to {num_classes - 1}, for every noisy image",
+        got=got,
+        remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+    )
 
 
 def new_batch(

@@ -1,8 +1,9 @@
-"""Sampling until it is known: undecided images share every batch, and leave as they are decided."""
+"""Continuous batching: images whose votes do not suffice yet share every batch, and are retired when they do."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -12,9 +13,8 @@ from torch import Tensor
 
 from noiseproof.classifiers.base import INVALID
 from noiseproof.classifiers.batching import BatchSize
-from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.randomness import Phase
-from noiseproof.sampling.counts import Classify, Progress, classify_rows
+from noiseproof.sampling.counts import Classify, Progress, classify_rows, no_valid_label
 from noiseproof.sampling.sampler import Rows, Sampler, Span
 from noiseproof.sequential import Criterion
 from noiseproof.storage.stopwatch import Stopwatch
@@ -22,11 +22,11 @@ from noiseproof.storage.stopwatch import Stopwatch
 __all__ = ["Arrival", "Departure", "Scheduler"]
 
 _BATCHES_WAITING = 2
-"""Batches' worth of votes that the images on hand are requested, before further images are asked for."""
+"""Batches' worth of samples that are requested by the images on hand, before further images are enqueued."""
 
 _AHEAD = 16
-"""An image of n votes is requested n / 16 more, if not more anyway: at most 6 % of its votes are drawn in vain, and an image
-that needs all votes gets them in some 130 turns."""
+"""An image of n votes requests at least n / 16 more: at most 6 % of its votes are drawn in vain, and an image that needs
+100 000 votes gets them in some 130 requests."""
 
 Turns = Callable[[Int[np.ndarray, "images classes"]], Iterator[tuple[Int[np.ndarray, " rows"], int | None]]]
 
@@ -61,7 +61,7 @@ class Departure:
 
 @dataclass(eq=False)
 class _Slot:
-    """An image on hand: its place in the window, and how many samples it was given."""
+    """An image on hand: its place in the window, how many samples were drawn of it, and how many it requests next."""
 
     index: int
     place: int
@@ -71,19 +71,36 @@ class _Slot:
 
 @dataclass(frozen=True)
 class _Batch:
+    """A batch under way: a span of rows for each slot, and the labels of all rows."""
+
     slots: list[_Slot]
     spans: list[Span]
     labels: Int[Tensor, " rows"]
 
+    @cached_property
+    def counts(self) -> Int[np.ndarray, " spans"]:
+        """How many rows each slot has."""
+        return np.array([span.count for span in self.spans])
+
+    @cached_property
+    def first(self) -> Int[np.ndarray, " spans"]:
+        """The first row of each slot."""
+        return np.asarray(np.cumsum(self.counts) - self.counts)
+
+    @cached_property
+    def last(self) -> Int[np.ndarray, " spans"]:
+        """The last row of each slot."""
+        return np.asarray(self.first + self.counts - 1)
+
 
 class Scheduler:
-    """Fills batches with noisy copies of the images that are not yet decided.
+    """Fills batches with noisy copies of the images whose votes do not suffice yet.
 
-    Every vote is looked at in its order: the votes that are returned are those of the first look at which the goal says
-    that sampling ends, whatever the batches were. So they are a function of (seed, index, image) and the goal alone. Votes
-    drawn beyond that look, because a batch had room or was under way, are thrown away.
+    The votes of an image are examined in their order. Those returned are the votes at the first look at which the criterion
+    ends sampling, whatever the batches were: a function of (seed, index, image) and the criterion alone. Votes drawn beyond
+    that look, because a batch had room or was under way, are discarded.
 
-    On a GPU a batch is under way while the one before is looked at; images that await an answer are left out as long as
+    On a GPU a batch is under way while the one before is examined; images with rows under way are left out as long as
     others fill the batch.
 
     Args:
@@ -125,11 +142,11 @@ class Scheduler:
         self._newcomer = int(criterion.pending(np.zeros((1, num_classes), dtype=np.int64))[0])
 
     def run(self, arrivals: Iterator[Arrival], *, until: int | None = None) -> Iterator[Departure]:
-        """Sample all images that arrive; each departs when the goal is met, in the order in which that happens.
+        """Sample all images that arrive, and yield each when it is retired, in the order in which that happens.
 
         Args:
-            arrivals: asked for as batches need them, so that a data set is never in memory as a whole.
-            until: votes per image at which it departs in any case, its goal met or not.
+            arrivals: iterated as batches need them, so that a data set is never in memory as a whole.
+            until: votes per image at which it is retired in any case.
 
         Raises:
             ClassifierError: a noisy image got no valid label; says which image.
@@ -189,7 +206,7 @@ class Scheduler:
         return 1 if self.device.type == "cuda" else 0
 
     def _enqueue(self, arrivals: Iterator[Arrival], until: int | None) -> Iterator[Departure]:
-        """Take images in until those on hand are requested some batches; those that are decided already depart at once."""
+        """Enqueue images until those on hand request some batches; those whose votes suffice already are retired at once."""
         wanted = _BATCHES_WAITING * self._batch.images * (1 + self._depth)
         while (requested := sum(slot.requested for slot in self._slots)) < wanted:
             entered = [self._enter(arrival) for arrival in islice(arrivals, -((requested - wanted) // self._newcomer))]
@@ -233,19 +250,22 @@ class Scheduler:
         return ended if until is None else np.asarray(ended | (votes.sum(-1) >= until))
 
     def _request(self, slots: list[_Slot], until: int | None) -> None:
-        """Work out how many samples each is to get next."""
+        """Set how many samples each slot requests next."""
         if not slots:
             return
         votes = self._votes[[slot.place for slot in slots]]
         n = votes.sum(-1)
         requested = np.maximum(self.criterion.pending(votes), n // _AHEAD)
-        most = np.minimum(self.criterion.max_samples, self.criterion.max_samples if until is None else until) - n
-        for slot, count in zip(slots, np.minimum(requested, most).tolist(), strict=True):
+        for slot, count in zip(slots, np.minimum(requested, self._most(until) - n).tolist(), strict=True):
             slot.requested = count
 
+    def _most(self, until: int | None) -> int:
+        """The largest number of votes of an image."""
+        return self.criterion.max_samples if until is None else min(until, self.criterion.max_samples)
+
     def _fill(self, until: int | None) -> list[tuple[_Slot, int]]:
-        """Share out the next batch: first what is requested to images that await no answer, then whatever room is left."""
-        cap = self.criterion.max_samples if until is None else min(until, self.criterion.max_samples)
+        """Share out the next batch: first what slots without rows under way request, then whatever room is left."""
+        most = self._most(until)
         awaiting = {slot for batch in self._under_way for slot in batch.slots}
         shares = dict.fromkeys(self._slots, 0)
         room = self._batch.images
@@ -253,32 +273,30 @@ class Scheduler:
             if slot not in awaiting:
                 shares[slot] = min(slot.requested, room)
                 room -= shares[slot]
-        able = [slot for slot in self._slots if slot.drawn + shares[slot] < cap]
+        able = [slot for slot in self._slots if slot.drawn + shares[slot] < most]
         while room and able:
             each = max(1, room // len(able))
             for slot in able:
-                more = min(each, room, cap - slot.drawn - shares[slot])
+                more = min(each, room, most - slot.drawn - shares[slot])
                 shares[slot] += more
                 room -= more
-            able = [slot for slot in able if slot.drawn + shares[slot] < cap]
+            able = [slot for slot in able if slot.drawn + shares[slot] < most]
         return [(slot, count) for slot, count in shares.items() if count]
 
     def _launch(self, waiting: list[tuple[_Slot, int]]) -> None:
         assert self._window is not None  # noqa: S101 - there are images
         spans = [Span(slot.place, slot.index, Phase.CERTIFY, slot.drawn, count) for slot, count in waiting]
         rows = Rows(spans, self.device)
-        try:
-            labels = classify_rows(
-                self._classify,
-                self._window,
-                self._sampler,
-                rows,
-                self._batch.images,
-                channels_last=self._channels_last,
-                watch=self._watch,
-            )
-        except OutOfMemoryError as error:
-            self._batch.halve(error)
+        labels = classify_rows(
+            self._classify,
+            self._window,
+            self._sampler,
+            rows,
+            self._batch,
+            channels_last=self._channels_last,
+            watch=self._watch,
+        )
+        if labels is None:  # to be shared out anew
             return
         for slot, count in waiting:
             slot.drawn += count
@@ -288,45 +306,44 @@ class Scheduler:
             self._progress(len(rows))
 
     def _look(self, batch: _Batch, until: int | None) -> Iterator[Departure]:
-        """Look at the votes of a batch in their order; images that are decided depart."""
+        """Examine the votes of a batch in their order, and retire the images that they suffice for."""
         with self._watch.stage("counting"):
             labels = batch.labels.cpu().numpy()
-            valid = labels != INVALID
-            counts = np.array([span.count for span in batch.spans])
-            first = np.cumsum(counts) - counts
-            places = np.array([slot.place for slot in batch.slots])
-            votes = np.zeros((len(labels), self._classes), dtype=np.int64)
-            votes[valid.nonzero(), labels[valid]] = 1
-            votes = np.cumsum(votes, axis=0)
-            before = np.concatenate([np.zeros_like(votes[:1]), votes])[first]
-            votes += np.repeat(self._votes[places] - before, counts, axis=0)
+            votes = self._running_votes(batch, labels)
             ended = np.where(self._ended(votes, until), np.arange(len(labels)), len(labels))
-            stop = np.minimum.reduceat(ended, first)  # the first look that ends it, or beyond the span
-            last = first + counts - 1
-            here = set(self._slots).intersection(batch.slots)  # the others were decided by the batch before
-            used = np.arange(len(labels)) <= np.repeat(
-                np.where([slot in here for slot in batch.slots], stop, -1), counts
-            )
-            self._require_valid(batch, used & ~valid)
+            stop = np.minimum.reduceat(ended, batch.first)  # the first look that ends it, or beyond the span
+            here = set(self._slots).intersection(batch.slots)  # the others were retired by the batch before
+            counted = np.repeat(np.where([slot in here for slot in batch.slots], stop, -1), batch.counts)
+            self._require_valid(batch, labels, np.arange(len(labels)) <= counted)
             out: list[_Slot] = []
             stay: list[_Slot] = []
-            for i, slot in enumerate(batch.slots):
+            for slot, at, last in zip(batch.slots, stop, batch.last, strict=True):
                 if slot in here:
-                    self._votes[slot.place] = votes[min(stop[i], last[i])]
-                    (out if stop[i] <= last[i] else stay).append(slot)
+                    self._votes[slot.place] = votes[min(at, last)]
+                    (out if at <= last else stay).append(slot)
             self._request(stay, until)
         for slot in out:
             yield self._retire(slot)
 
-    def _require_valid(self, batch: _Batch, invalid: Bool[np.ndarray, " rows"]) -> None:
-        """Raise where a row that counts got no label; those beyond a stop might as well not have been drawn."""
+    def _running_votes(self, batch: _Batch, labels: Int[np.ndarray, " rows"]) -> Int[np.ndarray, "rows classes"]:
+        """Return, for every row, the votes of its image up to it."""
+        valid = labels != INVALID
+        votes = np.zeros((len(labels), self._classes), dtype=np.int64)
+        votes[valid.nonzero(), labels[valid]] = 1
+        votes = np.cumsum(votes, axis=0)
+        before = np.concatenate([np.zeros_like(votes[:1]), votes])[batch.first]
+        places = np.array([slot.place for slot in batch.slots])
+        votes += np.repeat(self._votes[places] - before, batch.counts, axis=0)
+        return votes
+
+    def _require_valid(
+        self, batch: _Batch, labels: Int[np.ndarray, " rows"], counted: Bool[np.ndarray, " rows"]
+    ) -> None:
+        """Raise where a row that is counted got no label; one beyond a stop might as well not have been drawn."""
+        invalid = counted & (labels == INVALID)
         if not invalid.any():
             return
-        ends = np.cumsum([span.count for span in batch.spans])
-        span = batch.spans[int(np.searchsorted(ends, invalid.argmax(), side="right"))]
-        raise ClassifierError(
-            "the classifier's output",
-            required=f"scores without NaN, or labels from 0 to {self._classes - 1}, for every noisy image",
-            got=f"{invalid.sum()} of {len(invalid)} in a batch without, first at image {span.index}",
-            remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+        span = batch.spans[int(np.searchsorted(batch.last, invalid.argmax()))]
+        raise no_valid_label(
+            self._classes, f"{invalid.sum()} of {len(invalid)} in a batch without, first at image {span.index}"
         )
