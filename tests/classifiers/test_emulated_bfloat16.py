@@ -8,7 +8,7 @@ import torch
 from noiseproof import data, models
 from noiseproof.attacks import PGD
 from noiseproof.attacks import defence as defending
-from noiseproof.classifiers import autotune as calibration
+from noiseproof.classifiers import autotune as tuning
 from noiseproof.cli import engine
 from noiseproof.cli.progress import Shown
 from noiseproof.cli.train import run_training
@@ -25,7 +25,7 @@ MESSAGE = "bfloat16 is emulated here"
 
 @pytest.fixture(params=[True, False], ids=["native", "emulated"])
 def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    for place in (calibration, defending, how):
+    for place in (tuning, defending, how):
         monkeypatch.setattr(place, "multiplies_bfloat16", lambda _: request.param)
     monkeypatch.setattr("noiseproof.classifiers.multiplies_bfloat16", lambda _: request.param)
     return bool(request.param)

@@ -16,20 +16,20 @@ import noiseproof as npf
 from noiseproof import data
 from noiseproof.classifiers import (
     Accelerated,
-    Measurement,
     Precision,
     Quantised,
+    Throughput,
     accelerate,
     find_batch_size,
     images_per_second,
     keep_large_blocks,
-    measure,
+    measure_throughput,
     multiplies_bfloat16,
     quantisation,
     quantise,
 )
-from noiseproof.classifiers import autotune as calibration
-from noiseproof.classifiers.autotune import Calibration, choose, has_compiler
+from noiseproof.classifiers import autotune as tuning
+from noiseproof.classifiers.autotune import Autotuner, autotune, has_compiler
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
@@ -258,7 +258,7 @@ def test_calibration_finds_the_training_images_beside_the_others(
     ):
         np.savez(tmp_path / path, images=test, labels=labels, **arrays)  # type: ignore[arg-type]
         dataset = data.load(path, "test")
-        found = Calibration(network(), dataset, Gaussian(0.01), seed=0, device=CPU, batch_size=16)
+        found = Autotuner(network(), dataset, Gaussian(0.01), seed=0, device=CPU, batch_size=16)
         assert found.split == split
         assert (float(found.noisy.mean()) > 0.9) == (split == "train")
 
@@ -284,11 +284,11 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_measuring(noisy: Tensor) -> None:
     classifier = BaseClassifier(accelerate(network()), num_classes=10)
     truth = classifier(noisy)
-    first, reference = measure("fp32", classifier, noisy, truth, batch_size=16)
+    first, reference = measure_throughput("fp32", classifier, noisy, truth, batch_size=16)
     assert (first.noisy_accuracy, first.agreement, first.images) == (1.0, 1.0, 64)
     assert first.images_per_second > 0
     other = BaseClassifier(lambda x: (classifier(x) + 1) % 10, num_classes=10)
-    second, _ = measure("other", other, noisy, truth, 16, reference)
+    second, _ = measure_throughput("other", other, noisy, truth, 16, reference)
     assert (second.noisy_accuracy, second.agreement) == (0.0, 0.0)
 
 
@@ -318,7 +318,7 @@ def test_batch_size_stops_where_memory_ends() -> None:
 # ---- choosing --------------------------------------------------------------------------------------------------------
 
 
-def chosen(**changes: object) -> calibration.Choice:
+def chosen(**changes: object) -> tuning.Choice:
     options = {
         "precision": "auto",
         "compiled": None,
@@ -328,10 +328,10 @@ def chosen(**changes: object) -> calibration.Choice:
         "seed": 0,
         "device": CPU,
     }
-    return choose(network(), data.load("digits", "test"), Gaussian(0.25), **(options | changes))  # type: ignore[arg-type]
+    return autotune(network(), data.load("digits", "test"), Gaussian(0.25), **(options | changes))  # type: ignore[arg-type]
 
 
-def forms(choice: calibration.Choice) -> tuple[str, bool]:
+def forms(choice: tuning.Choice) -> tuple[str, bool]:
     settings = choice.classifier.settings()
     return settings["precision"], settings["compile"]
 
@@ -366,21 +366,21 @@ def test_compiling_left_open_is_as_the_record_has_it() -> None:
 def test_long_runs_take_16_bits_where_they_are_fast_and_true(
     speed: float, agreement: float, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measured(name: str, *_: object) -> tuple[Measurement, Tensor]:
+    def measured(name: str, *_: object) -> tuple[Throughput, Tensor]:
         sixteen = name == "bf16"
-        return Measurement(
-            name, 100.0 * (speed if sixteen else 1), 0.9, agreement if sixteen else 1.0, 64
-        ), torch.zeros(1)
+        return Throughput(name, 100.0 * (speed if sixteen else 1), 0.9, agreement if sixteen else 1.0, 64), torch.zeros(
+            1
+        )
 
-    monkeypatch.setattr(calibration, "multiplies_bfloat16", lambda _: True)
-    monkeypatch.setattr(calibration, "measure", measured)
+    monkeypatch.setattr(tuning, "multiplies_bfloat16", lambda _: True)
+    monkeypatch.setattr(tuning, "measure_throughput", measured)
     choice = chosen(votes=10**9, compiled=False, batch_size=16)
     assert forms(choice) == (expected, False)
     assert [row.name for row in choice.measured] == ["fp32", "bf16"]
 
 
 def test_emulated_bfloat16_is_not_even_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "multiplies_bfloat16", lambda _: False)
+    monkeypatch.setattr(tuning, "multiplies_bfloat16", lambda _: False)
     choice = chosen(votes=10**9, compiled=False, batch_size=16)
     assert forms(choice) == ("fp32", False)
     assert [row.name for row in choice.measured] == ["fp32"]
@@ -398,10 +398,10 @@ def test_a_device_says_whether_it_multiplies_bfloat16(monkeypatch: pytest.Monkey
 def test_very_long_runs_are_compiled_if_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     for factor, expected in ((1.2, True), (1.01, False)):
 
-        def measured(name: str, *_: object, factor: float = factor) -> tuple[Measurement, Tensor]:
-            return Measurement(name, 100.0 * (factor if "compiled" in name else 1), 0.9, 1.0, 64), torch.zeros(1)
+        def measured(name: str, *_: object, factor: float = factor) -> tuple[Throughput, Tensor]:
+            return Throughput(name, 100.0 * (factor if "compiled" in name else 1), 0.9, 1.0, 64), torch.zeros(1)
 
-        monkeypatch.setattr(calibration, "measure", measured)
+        monkeypatch.setattr(tuning, "measure_throughput", measured)
         assert forms(chosen(votes=10**9, batch_size=16)) == ("fp32", expected)
 
 
@@ -424,8 +424,8 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_calibration_never_uses_the_noise_of_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noiseproof.sampling.HostSampler.fill", None)
-    first = Calibration(network(), data.load("digits", "test"), Gaussian(0.25), seed=0, device=CPU, batch_size=16)
-    again = Calibration(network(), data.load("digits", "test"), Gaussian(0.25), seed=0, device=CPU, batch_size=16)
+    first = Autotuner(network(), data.load("digits", "test"), Gaussian(0.25), seed=0, device=CPU, batch_size=16)
+    again = Autotuner(network(), data.load("digits", "test"), Gaussian(0.25), seed=0, device=CPU, batch_size=16)
     assert torch.equal(first.noisy, again.noisy), "the same seed quantises alike"
     assert len(first.noisy) == 1024
     train = data.load("digits", "train")

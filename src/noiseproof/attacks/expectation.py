@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from noiseproof.attacks.copies import NoisyCopies
 from noiseproof.classifiers import accelerate
-from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.batching import BatchSize, default_batch_size
 from noiseproof.classifiers.runners import Runner, memory_named
 from noiseproof.errors import ClassifierError, InvalidInputError, NoiseproofError, OutOfMemoryError
 from noiseproof.noises import Noise
@@ -50,7 +50,7 @@ class Expectation(nn.Module):
     anywhere would call that robust.
 
     Args:
-        network: f, a torch module with differentiable scores (batch, classes), or one that `engine.accelerate` made.
+        network: f, a torch module with differentiable scores (batch, classes), or one that `classifiers.accelerate` made.
         noise: the defence's, or None for a classifier without noise, whose m is 1.
         eot_samples: m, noisy copies of each image in a call. The paper's n_0.
         view: which scores.
@@ -92,7 +92,7 @@ class Expectation(nn.Module):
         self.module = self.runner.module  # so that libraries find its device
         self.view = view
         self.batch_size = batch_size
-        self._together = 0  # rows that went through the network at once in the last call
+        self._rows = BatchSize(1)  # that went through the network at once in the last call
         self.noisy = NoisyCopies(noise, eot_samples, self.runner.device, seed=seed, indices=indices, fixed=fixed)
         self.eval()
 
@@ -145,28 +145,24 @@ class Expectation(nn.Module):
             try:
                 with memory_named(what):
                     return work()
-            except OutOfMemoryError:
-                if not self._halved():
-                    raise
+            except OutOfMemoryError as error:
+                self._rows.halve(error)
 
     def _scores(self, noisy: Float[Tensor, "rows *shape"]) -> Float[Tensor, "rows classes"]:
+        size = self.batch_size or default_batch_size(noisy.shape[1:], noisy.device)
+        self._rows = BatchSize(max(1, min(size, len(noisy))), told=self._keep_batch_size)
         while True:
-            size = self.batch_size or default_batch_size(noisy.shape[1:], noisy.device)
-            self._together = min(size, len(noisy))
+            size = self._rows.images
             try:
                 parts = [self._part(part, again=len(noisy) > size) for part in torch.split(noisy, size)]
-            except OutOfMemoryError:
-                if not self._halved():
-                    raise
-                continue
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+            except OutOfMemoryError as error:
+                self._rows.halve(error)
+            else:
+                return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _halved(self) -> bool:
-        """Let half as many rows go through the network at once as last, for later calls too; False where that was one."""
-        if self._together <= 1:
-            return False
-        self.batch_size = -(-self._together // 2)
-        return True
+    def _keep_batch_size(self, rows: int) -> None:
+        """Let so many rows go through the network at once in later calls, too."""
+        self.batch_size = rows
 
     def _part(self, noisy: Float[Tensor, "rows *shape"], *, again: bool) -> Float[Tensor, "rows classes"]:
         """Run the network; `again` has it run once more on the way back, instead of keeping what that needs."""
@@ -189,7 +185,7 @@ class Expectation(nn.Module):
 
 
 def differentiable(network: nn.Module | Runner) -> Runner:
-    """Return a network as a runner with gradients: a frozen copy in evaluation mode, laid out for speed.
+    """Return a network as a backend with gradients: a frozen copy in evaluation mode, laid out for speed.
 
     Raises:
         InvalidInputError: it has no gradients.

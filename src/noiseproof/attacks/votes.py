@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from noiseproof.attacks.copies import NoisyCopies
 from noiseproof.classifiers.base import INVALID, BaseClassifier
-from noiseproof.classifiers.batching import default_batch_size
+from noiseproof.classifiers.batching import default_batch_size, filled_up
 from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.noises import Noise
@@ -26,7 +26,7 @@ class Votes(nn.Module):
     An image's noise is a function of (seed, index, call): not of the other images, nor of the parts a call runs in.
 
     Args:
-        network: f, a torch module or a runner, of scores or labels.
+        network: f, a torch module or a backend, of scores or labels.
         noise: the defence's, or None for a classifier without noise, whose m is 1.
         num_classes: k.
         eot_samples: m, votes on each image in a call.
@@ -124,6 +124,5 @@ class Votes(nn.Module):
         return labels
 
     def _classify(self, part: Float[Tensor, "rows *shape"], size: int) -> Int[Tensor, " rows"]:
-        missing = size - len(part) if self.classifier.runner.batch_size else 0
-        filled = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
-        return self.classifier(filled)[: len(part)]
+        whole = filled_up(part, size) if self.classifier.runner.batch_size else part
+        return self.classifier(whole)[: len(part)]

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.classifiers import (
-    Measurement,
     Precision,
+    Throughput,
     accelerate,
     can_quantise,
     find_batch_size,
-    measure,
+    measure_throughput,
     multiplies_bfloat16,
     quantise,
 )
@@ -29,7 +29,7 @@ from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 
-__all__ = ["Calibration", "Choice", "choose", "has_compiler"]
+__all__ = ["Autotuner", "Choice", "autotune", "has_compiler"]
 
 _SHORT = 60.0
 """Seconds up to which a run is done in float32 as it is: measuring would take a good part of it."""
@@ -52,7 +52,7 @@ class Choice:
     """The form in which a network runs.
 
     Attributes:
-        classifier: the runner.
+        classifier: the backend.
         batch_size: images a batch.
         measured: what was measured on the way, float32 first; empty if nothing was.
         split: of which images; "test" are those to be certified, where there are no others.
@@ -60,11 +60,11 @@ class Choice:
 
     classifier: Runner
     batch_size: int
-    measured: list[Measurement]
+    measured: list[Throughput]
     split: str = "train"
 
 
-class Calibration:
+class Autotuner:
     """Measures one network on noisy images whose votes are not counted.
 
     They are from the training split, or from the data set itself where it has none, under noise of another phase.
@@ -107,18 +107,20 @@ class Calibration:
         added = 0.0 if noise is None else noise.sample(images, np.random.default_rng([seed, 0xCA11]))
         self.noisy = (images + added).to(device)
         self.labels = torch.as_tensor(source.labels[chosen])
-        self.measured: list[Measurement] = []
+        self.measured: list[Throughput] = []
         self._reference: Tensor | None = None
         self.measure("fp32", accelerate(module, device=device))
 
-    def measure(self, name: str, runner: Runner) -> Measurement:
+    def measure(self, name: str, runner: Runner) -> Throughput:
         """Measure one form of the network; the first is the reference for the agreement of later ones."""
-        found, labels = measure(name, self._checked(runner), self.noisy, self.labels, self.batch_size, self._reference)
+        found, labels = measure_throughput(
+            name, self._checked(runner), self.noisy, self.labels, self.batch_size, self._reference
+        )
         self._reference = labels if self._reference is None else self._reference
         self.measured.append(found)
         return found
 
-    def accelerated(self, precision: Precision, *, compiled: bool) -> tuple[Runner, Measurement]:
+    def accelerated(self, precision: Precision, *, compiled: bool) -> tuple[Runner, Throughput]:
         """Make and measure a form of the network."""
         name = f"{precision.value}, compiled" if compiled and precision is not Precision.int8 else precision.value
         if precision is Precision.int8:
@@ -127,7 +129,7 @@ class Calibration:
             runner = accelerate(self.module, precision=precision, compiled=compiled, device=self.device)
         return runner, self.measure(name, runner)
 
-    def everything(self) -> list[Measurement]:
+    def everything(self) -> list[Throughput]:
         """Measure every form of the network that this machine has."""
         for precision in self._sixteen_bits:
             self.accelerated(precision, compiled=False)
@@ -162,7 +164,7 @@ class Calibration:
         return BaseClassifier(runner, num_classes=self.num_classes)
 
 
-def choose(
+def autotune(
     module: nn.Module,
     dataset: Dataset,
     noise: Noise | None,
@@ -175,7 +177,7 @@ def choose(
     seed: int,
     device: torch.device,
 ) -> Choice:
-    """Return a network in the requested precision, in that of its record, or in the one that measuring selects.
+    """Return a network in the requested precision, in that of its record, or in the one that autotuning selects.
 
     "auto" takes what the record was begun with, and so does compiling that is left open. For a new record "auto" takes
     float32 if the run lasts up to a minute; otherwise it measures float32 and 16 bits, and takes 16 bits if they are
@@ -214,9 +216,9 @@ def choose(
         )
     size = batch_size or default_batch_size(dataset.image_shape, device)
     if precision == Precision.int8:
-        calibration = Calibration(module, dataset, noise, seed=seed, device=device, batch_size=size)
-        runner, _ = calibration.accelerated(Precision.int8, compiled=True)
-        return Choice(runner, size, calibration.measured, calibration.split)
+        tuner = Autotuner(module, dataset, noise, seed=seed, device=device, batch_size=size)
+        runner, _ = tuner.accelerated(Precision.int8, compiled=True)
+        return Choice(runner, size, tuner.measured, tuner.split)
     plain = accelerate(
         module, precision="fp32" if precision == "auto" else precision, compiled=bool(compiled), device=device
     )
@@ -224,8 +226,8 @@ def choose(
         return Choice(plain, size, [])
     if votes / _rough_speed(BaseClassifier(plain, num_classes=dataset.num_classes), size, dataset, device) <= _SHORT:
         return Choice(plain, size, [])
-    calibration = Calibration(module, dataset, noise, seed=seed, device=device, batch_size=batch_size)
-    return calibration.fastest(votes, compiled=compiled)
+    tuner = Autotuner(module, dataset, noise, seed=seed, device=device, batch_size=batch_size)
+    return tuner.fastest(votes, compiled=compiled)
 
 
 def has_compiler(device: torch.device) -> bool:

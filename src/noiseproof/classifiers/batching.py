@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from noiseproof.errors import OutOfMemoryError
 
-__all__ = ["BatchSize", "default_batch_size"]
+__all__ = ["BatchSize", "default_batch_size", "filled_up"]
 
 _PIXELS_PER_BATCH = 2**21
 _GPU_TIMES = 8
@@ -54,3 +56,14 @@ class BatchSize:
             raise error
         self.images = -(-self.images // 2)
         self._told(self.images)
+
+
+def filled_up(rows: Float[Tensor, "rows *shape"], size: int) -> Float[Tensor, "size *shape"]:
+    """Return a batch of `size` rows, the last one repeated: for backends that accept no other size.
+
+    Args:
+        rows: at least one, `size` at most.
+        size: of the batch.
+    """
+    missing = size - len(rows)
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows

@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.classifiers.batching import filled_up
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["require_right_scale"]
+__all__ = ["require_input_scale"]
 
 _BETTER = 0.3
 """How much more accurate another scale must make the classifier to be taken for the right one."""
@@ -18,7 +19,7 @@ _BETTER = 0.3
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def require_right_scale(
+def require_input_scale(
     classifier: BaseClassifier,
     images: Float[np.ndarray, "images *shape"],
     labels: Int[np.ndarray, " images"],
@@ -58,9 +59,8 @@ def require_right_scale(
 
 
 def _accuracy(classifier: BaseClassifier, images: Tensor, labels: Tensor, batch_size: int) -> float:
-    rows = -(-len(images) // batch_size) * batch_size  # whole batches: some classifiers take no others
-    filled = images[torch.arange(rows) % len(images)].to(classifier.device)
-    found = torch.cat([classifier(batch).cpu() for batch in torch.split(filled, batch_size)])[: len(images)]
+    parts = [filled_up(part, batch_size) for part in torch.split(images.to(classifier.device), batch_size)]
+    found = torch.cat([classifier(part).cpu() for part in parts])[: len(images)]
     return float((found == labels).double().mean())
 
 

@@ -92,7 +92,7 @@ def accelerate(
     compiled: bool = False,
     device: torch.device | str | None = None,
 ) -> Accelerated:
-    """Return a network as a runner in a precision: give it to `SmoothedClassifier` in place of the module.
+    """Return a network as a backend in a precision: give it to `SmoothedClassifier` in place of the module.
 
     fp32 computes in float32. bf16 and fp16 let torch's autocast choose, operation by operation, which run in 16 bits
     (convolutions and matrix products do). Weights lie channels-last. Compiled code has the weights built in and needs a

@@ -64,7 +64,7 @@ def can_quantise(device: torch.device) -> bool:
 
 
 def quantise(module: nn.Module, noisy_images: Float[Tensor, "images *shape"], *, batch_size: int) -> Quantised:
-    """Return a network as a runner in static int8: give it to `SmoothedClassifier` in place of the module.
+    """Return a network as a backend in static int8: give it to `SmoothedClassifier` in place of the module.
 
     torch.export traces the network, torchao's X86 quantiser puts observers in, `noisy_images` set the scales (activations
     8 bits unsigned with one scale a tensor, weights 8 bits signed with one a channel), and the compiler fuses the

@@ -27,9 +27,9 @@ Kind = Literal["torch", "numpy"]
 
 
 class Runner(ABC):
-    """A function from a batch to scores or labels, with the form and place of its input.
+    """The backend of a classifier: a function from a batch to scores or labels, with the form and place of its input.
 
-    Accelerated networks and classifiers read from files are runners.
+    Accelerated networks and classifiers read from files are backends.
 
     Attributes:
         device: where its batches are.

@@ -1,4 +1,4 @@
-"""Speed and accuracy of a network on this machine, in each precision."""
+"""Throughput and accuracy of a network on this machine, in each precision."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.errors import OutOfMemoryError
 
-__all__ = ["Measurement", "find_batch_size", "images_per_second", "measure"]
+__all__ = ["Throughput", "find_batch_size", "images_per_second", "measure_throughput"]
 
 _GAIN = 1.05
 """A batch twice as large must be faster by this factor to be taken: smaller ones waste less and fit more machines."""
@@ -20,14 +20,14 @@ _LARGEST = 4096
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Throughput:
     """One precision on this machine.
 
     Attributes:
         name: precision, and whether compiled.
         images_per_second: of the network alone, at the batch size of the run.
         noisy_accuracy: part of the noisy images that got their true label.
-        agreement: part that got the label of the first measurement, float32.
+        agreement: part that got the label of the first form measured, float32.
         images: how many noisy images the two are of.
     """
 
@@ -53,15 +53,15 @@ def images_per_second(
     return len(batch) / min(times)
 
 
-def measure(
+def measure_throughput(
     name: str,
     classifier: BaseClassifier,
     noisy: Float[Tensor, "images *shape"],
     labels: Int[Tensor, " images"],
     batch_size: int,
     reference: Int[Tensor, " images"] | None = None,
-) -> tuple[Measurement, Int[Tensor, " images"]]:
-    """Measure one classifier; returns the measurement and its labels, the reference of the next.
+) -> tuple[Throughput, Int[Tensor, " images"]]:
+    """Measure one classifier; returns its throughput and its labels, the reference of the next.
 
     Args:
         name: for the table.
@@ -76,7 +76,7 @@ def measure(
     speed = images_per_second(classifier, noisy[:batch_size])
     accuracy = float((found == labels[:whole]).double().mean())
     agreement = 1.0 if reference is None else float((found == reference[:whole]).double().mean())
-    return Measurement(name, speed, accuracy, agreement, whole), found
+    return Throughput(name, speed, accuracy, agreement, whole), found
 
 
 def find_batch_size(

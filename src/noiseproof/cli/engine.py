@@ -11,7 +11,7 @@ from noiseproof.cli.console import say
 if TYPE_CHECKING:
     import torch
 
-    from noiseproof.classifiers import Measurement
+    from noiseproof.classifiers import Throughput
 
 __all__ = ["PrecisionName", "say_if_emulated", "speed_table"]
 
@@ -34,7 +34,7 @@ def say_if_emulated(precision: str, where: "torch.device") -> None:
         say("[yellow]bfloat16 is emulated here,[/] several times slower than float32: --precision fp32 is faster.")
 
 
-def speed_table(measurements: "list[Measurement]") -> Table:
+def speed_table(measurements: "list[Throughput]") -> Table:
     """Return measurements as a table: speed beside what it costs in accuracy."""
     first = measurements[0]
     rows = Table(box=SIMPLE_HEAD, header_style="", title=f"{first.images} noisy images", title_justify="left")

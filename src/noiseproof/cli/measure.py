@@ -58,7 +58,7 @@ def measure(
     from torch import nn
 
     from noiseproof.classifiers import keep_large_blocks
-    from noiseproof.classifiers.autotune import Calibration
+    from noiseproof.classifiers.autotune import Autotuner
     from noiseproof.errors import InvalidInputError
     from noiseproof.runs import DataChoice, Subject
 
@@ -82,14 +82,12 @@ def measure(
     keep_large_blocks()
     where = names.device(device)
     say(f"Measuring on {escape(str(where))}; compiling takes 5 to 60 seconds a row ...")
-    calibration = Calibration(
+    tuner = Autotuner(
         subject.classifier, subject.dataset, subject.noise, seed=seed, device=where, batch_size=batch_size
     )
-    measured = calibration.everything()
+    measured = tuner.everything()
     if json:
-        print_json(
-            {"device": str(where), "batch_size": calibration.batch_size, "rows": [asdict(row) for row in measured]}
-        )
+        print_json({"device": str(where), "batch_size": tuner.batch_size, "rows": [asdict(row) for row in measured]})
         return
     console.print(speed_table(measured))
-    say(f"{calibration.batch_size} images a batch.")
+    say(f"{tuner.batch_size} images a batch.")

@@ -25,7 +25,7 @@ from noiseproof.cli.engine import speed_table
 from noiseproof.runs.listener import Listener
 
 if TYPE_CHECKING:
-    from noiseproof.classifiers import Measurement
+    from noiseproof.classifiers import Throughput
 
 __all__ = ["Shown"]
 
@@ -84,7 +84,7 @@ class Shown(Listener):
         mark = "" if heading.endswith("?") else ":"
         say(f"[yellow]{escape(heading)}{mark}[/] {escape(text)}" if heading else escape(text))
 
-    def measured(self, rows: "Sequence[Measurement]") -> None:
+    def measured(self, rows: "Sequence[Throughput]") -> None:
         """Print how fast the precisions are."""
         messages.print(speed_table(list(rows)))
 

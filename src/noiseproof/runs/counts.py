@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
-from noiseproof.classifiers.input_scale import require_right_scale
+from noiseproof.classifiers.input_scale import require_input_scale
 from noiseproof.errors import require_count
 from noiseproof.randomness import Phase, require_seed
 from noiseproof.runs.identity import require_fingerprint
@@ -43,7 +43,7 @@ class VoteJob(Job[RecordT]):
         size = counter.try_out(images)
         if len(chosen) < _TELLING:
             return
-        accuracy = require_right_scale(counter.classifier.reading("numpy"), images, dataset.labels[list(chosen)], size)
+        accuracy = require_input_scale(counter.classifier.reading("numpy"), images, dataset.labels[list(chosen)], size)
         if accuracy < _AT_CHANCE / dataset.num_classes:
             listener.say(
                 f"It gets {accuracy:.0%} of {len(chosen)} clean images right; guessing gets {1 / dataset.num_classes:.0%}. "

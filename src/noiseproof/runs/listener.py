@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from noiseproof.classifiers import Measurement
+    from noiseproof.classifiers import Throughput
 
 __all__ = ["Listener"]
 
@@ -15,7 +15,7 @@ class Listener:
     def say(self, text: str, heading: str = "") -> None:
         """A message for people, in a sentence; the heading of one that deserves attention."""
 
-    def measured(self, rows: "Sequence[Measurement]") -> None:
+    def measured(self, rows: "Sequence[Throughput]") -> None:
         """How fast the precisions are, where that was measured."""
 
     def begin(self, images: int, each: int) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from noiseproof.attacks import Attack, Defence
 from noiseproof.attacks.defence import gradient_precision
 from noiseproof.classifiers import accelerate, keep_large_blocks, multiplies_bfloat16
-from noiseproof.classifiers.autotune import choose
+from noiseproof.classifiers.autotune import autotune
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.classifiers.runners import FunctionRunner, Runner
@@ -155,7 +155,7 @@ def run_subject(
     module, size = subject.classifier.to(where), engine.batch_size
     while True:
         try:
-            choice = choose(
+            choice = autotune(
                 module,
                 subject.dataset,
                 subject.noise,
