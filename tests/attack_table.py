@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from noiseproof.perturbations.balls import Norm
+
 from noiseproof.attacks import (
     PGD,
     Attack,
@@ -12,7 +14,6 @@ from noiseproof.attacks import (
     RandomisedAutoAttack,
     RandomSearch,
 )
-from noiseproof.perturbations.norms import Norm
 
 __all__ = ["TABLE", "Row"]
 

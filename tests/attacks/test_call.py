@@ -17,7 +17,7 @@ from noiseproof.data import ArrayDataset
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.norms import distance
+from noiseproof.perturbations.balls import distance
 from noiseproof.randomness import Phase
 from noiseproof.runs import AttackImages, Selection, Subject, execute
 

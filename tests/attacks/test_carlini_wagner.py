@@ -15,7 +15,7 @@ from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import FunctionRunner
 from noiseproof.errors import ClassifierError, InvalidInputError, MissingExtraError
 from noiseproof.noises import Gaussian, Noise
-from noiseproof.perturbations.norms import distance
+from noiseproof.perturbations.balls import distance
 
 NOISE = Gaussian(0.25)
 SMALL = CarliniWagner(eot_samples=8, steps=40, binary_search_steps=5, step_size=0.1)

@@ -22,7 +22,7 @@ from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import FunctionRunner, Runner
 from noiseproof.errors import ClassifierError, InvalidInputError, MissingExtraError
 from noiseproof.noises import Gaussian, Noise
-from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.perturbations.balls import Norm, distance
 from noiseproof.runs.running import Running
 
 NOISE = Gaussian(0.25)

@@ -27,7 +27,7 @@ from noiseproof.classifiers.runners import FunctionRunner
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.models import DigitsCNN
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.perturbations.balls import Norm, distance
 
 NORMS: list[Norm] = ["linf", "l2", "l1"]
 DUAL: dict[Norm, float] = {"linf": 1, "l2": 2, "l1": np.inf}

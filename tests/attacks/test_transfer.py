@@ -17,7 +17,7 @@ from noiseproof.attacks.transfer import Transfer
 from noiseproof.attacks.votes import Votes
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.norms import Norm, project
+from noiseproof.perturbations.balls import Norm, project
 
 NOISE = Gaussian(0.25)
 INNER = CarliniWagner(eot_samples=8, steps=40, step_size=0.1)

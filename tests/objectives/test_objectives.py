@@ -32,7 +32,7 @@ from noiseproof.objectives import (
     Stability,
 )
 from noiseproof.perturbations.ascent import ascend
-from noiseproof.perturbations.norms import distance
+from noiseproof.perturbations.balls import distance
 from noiseproof.randomness import RandomSource, as_source
 
 NOISE = Gaussian(0.3)

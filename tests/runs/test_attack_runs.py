@@ -30,7 +30,7 @@ from noiseproof.evaluation.robust_accuracy import (
 )
 from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.perturbations.balls import Norm, distance
 from noiseproof.randomness import Phase
 from noiseproof.runs import AttackImages, Audit, CountVotes, Rejudge, Selection, Subject, execute
 from noiseproof.runs.attack import Limits

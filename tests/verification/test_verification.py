@@ -19,7 +19,7 @@ from noiseproof.models.kw_networks import kw_cifar_small
 from noiseproof.models.normalise import Normalise, with_normalisation
 from noiseproof.noises import Gaussian
 from noiseproof.objectives.convex_outer import ConvexOuter
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.randomness import as_source
 from noiseproof.verification import (
     Cascade,

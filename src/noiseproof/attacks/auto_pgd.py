@@ -15,7 +15,7 @@ from noiseproof.attacks.expectation import attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.ascent import direction
-from noiseproof.perturbations.norms import Norm, per_image, project, uniform
+from noiseproof.perturbations.balls import Norm, per_image, project, uniform
 from noiseproof.plugins import recorded_as
 
 __all__ = ["AutoLoss", "AutoPGD", "RandomisedAutoAttack", "checkpoints", "logit_ratio"]

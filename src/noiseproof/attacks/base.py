@@ -17,7 +17,7 @@ from noiseproof.bounds.base import require_alpha
 from noiseproof.certified import require_enough_samples
 from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.plugins import spec_of
 from noiseproof.randomness import require_seed
 from noiseproof.smoothing import SmoothedClassifier
@@ -59,9 +59,9 @@ class Attack(ABC):
     def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
         """Prepare the attack on a batch and return what finds points at epsilons; they must rise from call to call.
 
-        A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
+                A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
         Finders check their epsilons by `as_epsilons`.
-
+        
         Raises:
             InvalidInputError: a norm or a defence that it does not support.
             ClassifierError: the network failed.

@@ -11,7 +11,7 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.foolbox_bridge import foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.plugins import recorded_as
 
 __all__ = ["BoundaryAttack"]

@@ -15,7 +15,7 @@ from noiseproof.attacks.expectation import Expectation, margin
 from noiseproof.attacks.foolbox_bridge import MOST_SAMPLES, foolbox_attack, run_foolbox
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.plugins import recorded_as
 
 __all__ = ["CarliniWagner"]

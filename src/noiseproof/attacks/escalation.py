@@ -15,7 +15,7 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.evaluation.robust_accuracy import Verdict, verdicts, worst_so_far
-from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.perturbations.balls import Norm, distance
 
 __all__ = ["ROUNDING", "AttackResult", "escalate", "images_together", "require_epsilons"]
 
@@ -150,6 +150,6 @@ def _require_inside(
             "the points of the attack",
             required=f"within their epsilons in {norm} and within [0, 1]",
             got=f"distances up to {float((gone / epsilons).max()):.9g} times the epsilon",
-            remedy="That is a fault of the attack: project what it finds (noiseproof.perturbations.norms.project).",
+            remedy="That is a fault of the attack: project what it finds (noiseproof.perturbations.balls.project).",
         )
     return gone.cpu().numpy()

@@ -18,7 +18,7 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import memory_named
 from noiseproof.errors import ClassifierError, MissingExtraError, NoiseproofError
-from noiseproof.perturbations.norms import Norm, distance
+from noiseproof.perturbations.balls import Norm, distance
 
 __all__ = [
     "MOST_SAMPLES",

@@ -13,7 +13,7 @@ from noiseproof.attacks.batch import Batch, as_epsilons
 from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, attack_loss
 from noiseproof.errors import ClassifierError
-from noiseproof.perturbations.norms import Norm, project
+from noiseproof.perturbations.balls import Norm, project
 
 __all__ = ["Best", "GradientFinder", "IncumbentFinder", "Problem"]
 

@@ -15,7 +15,7 @@ from noiseproof.attacks.batch import Batch, Finder, as_epsilons
 from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import differentiable, margin
 from noiseproof.attacks.votes import Votes
-from noiseproof.perturbations.norms import Norm, distance, per_image, project
+from noiseproof.perturbations.balls import Norm, distance, per_image, project
 
 __all__ = ["NearestAttack"]
 

@@ -17,7 +17,7 @@ from noiseproof.attacks.expectation import AttackLoss, attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.ascent import ascend
-from noiseproof.perturbations.norms import Norm, uniform
+from noiseproof.perturbations.balls import Norm, uniform
 from noiseproof.plugins import recorded_as
 
 __all__ = ["PGD"]

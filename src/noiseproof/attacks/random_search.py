@@ -15,7 +15,7 @@ from noiseproof.attacks.expectation import margin
 from noiseproof.attacks.incumbents import IncumbentFinder, Problem
 from noiseproof.attacks.votes import Votes
 from noiseproof.errors import require_count
-from noiseproof.perturbations.norms import Norm, per_image, project, steepest
+from noiseproof.perturbations.balls import Norm, per_image, project, steepest
 from noiseproof.plugins import recorded_as
 from noiseproof.randomness import RandomSource
 

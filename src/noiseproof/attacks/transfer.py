@@ -7,7 +7,7 @@ from noiseproof.attacks.base import Attack
 from noiseproof.attacks.batch import Batch, Finder
 from noiseproof.attacks.defence import Defence
 from noiseproof.errors import InvalidInputError
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 
 __all__ = ["Transfer"]
 

@@ -36,7 +36,7 @@ from noiseproof.experiments.attacked import (
 )
 from noiseproof.experiments.figure import Figure, Result, Table, drawn
 from noiseproof.experiments.recipes import NOT_THERE, Missing
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.reports.attacked import certified_beside, other_engine
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord

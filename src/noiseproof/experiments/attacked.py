@@ -16,7 +16,7 @@ from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.experiments.networks import CIFAR_SIGMA, RELEASED_DIGEST, RELEASED_MODEL, RELEASED_OPTIONS
 from noiseproof.experiments.recipes import Missing, Recipe, Step, require, require_whole
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.plugins.spec import settings_of
 from noiseproof.reports.attacked import worst_case
 from noiseproof.runs.attack_records import AttackRecord

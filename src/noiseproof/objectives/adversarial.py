@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, forward
 from noiseproof.objectives.inner import AdversarialObjective
-from noiseproof.perturbations.norms import uniform
+from noiseproof.perturbations.balls import uniform
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Adversarial"]

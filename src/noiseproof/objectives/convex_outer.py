@@ -12,7 +12,7 @@ from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, Objective, forward, nonnegative
 from noiseproof.objectives.inner import evaluating
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.randomness import RandomSource
 from noiseproof.verification import dual_margins, estimated_margins
 

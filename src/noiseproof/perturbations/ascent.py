@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.perturbations.norms import Norm, Radius, per_image, project, steepest, unblocked
+from noiseproof.perturbations.balls import Norm, Radius, per_image, project, steepest, unblocked
 
 __all__ = ["ascend", "direction"]
 

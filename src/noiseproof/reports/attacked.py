@@ -11,7 +11,7 @@ from noiseproof.certified import Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.evaluation.robust_accuracy import RobustSummary, summarise_verdicts, worst_of
-from noiseproof.perturbations.norms import ORDERS
+from noiseproof.perturbations.balls import ORDERS
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.curves import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness

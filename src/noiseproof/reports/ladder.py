@@ -26,7 +26,7 @@ from noiseproof.attacks import (
 )
 from noiseproof.errors import RunError
 from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts, worst_so_far
-from noiseproof.perturbations.norms import ORDERS, Norm
+from noiseproof.perturbations.balls import ORDERS, Norm
 from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
 from noiseproof.runs.attack_records import AttackRecord

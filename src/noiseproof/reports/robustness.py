@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from noiseproof.perturbations.norms import ORDERS
+from noiseproof.perturbations.balls import ORDERS
 from noiseproof.reports.curves import COLOURS, NORMS
 
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]

@@ -12,7 +12,7 @@ from noiseproof.attacks import Attack, Batch, Defence
 from noiseproof.attacks.base import require_verdicts
 from noiseproof.attacks.escalation import escalate, images_together, require_epsilons
 from noiseproof.attacks.expectation import differentiable
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.randomness import require_seed
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.identity import require_unchanged

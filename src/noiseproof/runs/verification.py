@@ -26,7 +26,7 @@ from noiseproof.errors import RunError, require_count
 from noiseproof.models import build, load_checkpoint, model_digest
 from noiseproof.models.checkpoint import load_state
 from noiseproof.models.weights import read_weights
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.storage.files import write_atomically
 from noiseproof.storage.provenance import provenance
 from noiseproof.verification import Cascade

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 from noiseproof.verification.convex_outer import certified_robust
 
 __all__ = ["Cascade", "CascadeAnswer"]

@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.perturbations.norms import Norm, Radius
+from noiseproof.perturbations.balls import Norm, Radius
 from noiseproof.randomness import RandomSource
 from noiseproof.verification.layers import Affine, Convolution, Dense, ReluNetwork, read_network, require_bare
 from noiseproof.verification.projections import EstimatedRadii, ExactRadii

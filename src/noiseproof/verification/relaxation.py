@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.perturbations.norms import Norm
+from noiseproof.perturbations.balls import Norm
 
 __all__ = ["Ball", "Relaxation", "relax"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from noiseproof.perturbations.norms import Norm, distance, per_image, project, steepest, unblocked, uniform
+from noiseproof.perturbations.balls import Norm, distance, per_image, project, steepest, unblocked, uniform
 from noiseproof.randomness import as_source
 
 NORMS: list[Norm] = ["linf", "l2", "l1"]
