@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from noiseproof.perturbations.balls import Norm
-
 from noiseproof.attacks import (
     PGD,
     Attack,
@@ -14,6 +12,7 @@ from noiseproof.attacks import (
     RandomisedAutoAttack,
     RandomSearch,
 )
+from noiseproof.perturbations.norms import Norm
 
 __all__ = ["TABLE", "Row"]
 

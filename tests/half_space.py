@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from noiseproof.attacks import Batch
 from noiseproof.attacks.copies import NoisyCopies
 from noiseproof.noises import Noise
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm
 
 SHAPE = (1, 4, 4)
 

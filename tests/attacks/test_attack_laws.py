@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from noiseproof.perturbations.balls import Norm, distance
 from torch import Tensor, nn
 
 from attack_table import TABLE
@@ -18,6 +17,8 @@ from noiseproof.attacks.registry import ATTACKS
 from noiseproof.classifiers.runners import FunctionRunner
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Noise
+from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.norms import Norm
 
 RECORDS = Path(__file__).parents[2] / "reproduction" / "records"
 SHAPE, CLASSES, NOISE = (1, 3, 4), 4, Gaussian(0.2)

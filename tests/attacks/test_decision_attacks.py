@@ -22,7 +22,8 @@ from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import FunctionRunner, Runner
 from noiseproof.errors import ClassifierError, InvalidInputError, MissingExtraError
 from noiseproof.noises import Gaussian, Noise
-from noiseproof.perturbations.balls import Norm, distance
+from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.norms import Norm
 from noiseproof.runs.running import Running
 
 NOISE = Gaussian(0.25)
@@ -132,7 +133,7 @@ class Given(NearestAttack):
     found: Tensor
     searches: list[int] = field(default_factory=list)
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2, Norm.L1)
     follows_gradients: ClassVar[bool] = False
 
     @property

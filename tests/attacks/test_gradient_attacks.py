@@ -27,9 +27,10 @@ from noiseproof.classifiers.runners import FunctionRunner
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.models import DigitsCNN
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.balls import Norm, distance
+from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.norms import Norm
 
-NORMS: list[Norm] = ["linf", "l2", "l1"]
+NORMS = [Norm.LINF, Norm.L2, Norm.L1]
 DUAL: dict[Norm, float] = {"linf": 1, "l2": 2, "l1": np.inf}
 SHAPE = (1, 3, 4)
 

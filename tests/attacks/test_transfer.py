@@ -17,7 +17,8 @@ from noiseproof.attacks.transfer import Transfer
 from noiseproof.attacks.votes import Votes
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.balls import Norm, project
+from noiseproof.perturbations.balls import project
+from noiseproof.perturbations.norms import Norm
 
 NOISE = Gaussian(0.25)
 INNER = CarliniWagner(eot_samples=8, steps=40, step_size=0.1)
@@ -29,7 +30,7 @@ class Straight(Attack):
 
     sign: float = 1.0
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
     follows_gradients: ClassVar[bool] = False
 
     @property

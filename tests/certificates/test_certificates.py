@@ -34,6 +34,7 @@ from noiseproof.certificates.lemma1 import lemma1
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 from noiseproof.noises.registry import NOISES
+from noiseproof.perturbations.norms import Norm
 
 STANDARD = Gaussian(sigma=1.0)
 LAPLACE = Laplace(scale=1.0)
@@ -417,25 +418,26 @@ def test_certificates_for_one_noise_refuse_the_others() -> None:
 @pytest.mark.parametrize(
     ("norm", "wanted", "factor"),
     [
-        (2.0, 1.0, 1.0),
-        (2.0, np.inf, 1 / 28),
-        (1.0, 2.0, 1 / 28),
-        (1.0, np.inf, 1 / 784),
-        (np.inf, 2.0, 1.0),
-        (2.0, 2.0, 1.0),
+        (Norm.L2, Norm.L1, 1.0),
+        (Norm.L2, Norm.LINF, 1 / 28),
+        (Norm.L1, Norm.L2, 1 / 28),
+        (Norm.L1, Norm.LINF, 1 / 784),
+        (Norm.LINF, Norm.L2, 1.0),
+        (Norm.L2, Norm.L2, 1.0),
     ],
 )
-def test_radii_in_other_norms_are_the_largest_balls_inside(norm: float, wanted: float, factor: float) -> None:
+def test_radii_in_other_norms_are_the_largest_balls_inside(norm: Norm, wanted: Norm, factor: float) -> None:
     converted = converted_radius(1.0, norm=norm, wanted=wanted, dimension=784)
     assert converted <= factor
     assert converted == pytest.approx(factor, rel=1e-12)
     worst = (
-        np.ones(784) if wanted > norm else np.eye(784)[0]
+        np.ones(784) if wanted.order > norm.order else np.eye(784)[0]
     )  # a point of the wanted ball that is farthest in the other
-    worst *= converted / np.linalg.norm(worst, wanted)
-    assert np.linalg.norm(worst, norm) == pytest.approx(1.0, rel=1e-12)
-    with pytest.raises(InvalidInputError, match="a norm from 1"):
-        converted_radius(1.0, norm=0.5, wanted=2.0, dimension=3)
+    worst *= converted / np.linalg.norm(worst, wanted.order)
+    assert np.linalg.norm(worst, norm.order) == pytest.approx(1.0, rel=1e-12)
+    assert converted == converted_radius(1.0, norm=str(norm), wanted=str(wanted), dimension=784)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="dimension"):
+        converted_radius(1.0, norm=norm, wanted=wanted, dimension=0)
 
 
 @pytest.mark.parametrize("bad", [-0.1, 1.1, float("nan")])

@@ -94,7 +94,7 @@ def test_no_set_loses_more_than_the_half_line_of_one_coordinate(noise: Noise, tr
     """
     grid = noise.scale * np.linspace(-12.0, 12.0, 1_201)
     parts = np.array([1.0 - share, share])
-    shift = noise.scale * 0.7 * parts / np.linalg.norm(parts, noise.norm)
+    shift = noise.scale * 0.7 * parts / np.linalg.norm(parts, noise.norm.order)
     density, shifted = (
         np.multiply.outer(truth.pdf(grid - a), truth.pdf(grid - b)).ravel() for a, b in ((0.0, 0.0), shift)
     )

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from noiseproof.perturbations.balls import Norm, distance, per_image, project, steepest, unblocked, uniform
+from noiseproof.perturbations.balls import distance, per_image, project, steepest, unblocked, uniform
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import as_source
 
-NORMS: list[Norm] = ["linf", "l2", "l1"]
+NORMS = [Norm.LINF, Norm.L2, Norm.L1]
 ORDER = {"linf": np.inf, "l2": 2, "l1": 1}
 
 

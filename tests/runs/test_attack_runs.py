@@ -30,7 +30,8 @@ from noiseproof.evaluation.robust_accuracy import (
 )
 from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.balls import Norm, distance
+from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import Phase
 from noiseproof.runs import AttackImages, Audit, CountVotes, Rejudge, Selection, Subject, execute
 from noiseproof.runs.attack import Limits
@@ -256,7 +257,7 @@ class Cheat(Attack):
     """Goes further than its size, or leaves the box."""
 
     leave: str = "ball"
-    norms: ClassVar[tuple[Norm, ...]] = ("l2",)
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.L2,)
     follows_gradients: ClassVar[bool] = False
 
     @property

@@ -13,7 +13,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.models.normalise import Normalise
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import ConvexOuter
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import RandomSource, as_source
 from noiseproof.training.parallel import Share, step_source
 from noiseproof.training.settings import with_defaults
@@ -27,7 +27,7 @@ from noiseproof.verification import (
     projections,
 )
 
-NORMS: list[Norm] = ["l2", "linf"]
+NORMS = [Norm.L2, Norm.LINF]
 CPU = torch.device("cpu")
 
 

@@ -19,7 +19,7 @@ from noiseproof.models.kw_networks import kw_cifar_small
 from noiseproof.models.normalise import Normalise, with_normalisation
 from noiseproof.noises import Gaussian
 from noiseproof.objectives.convex_outer import ConvexOuter
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import as_source
 from noiseproof.verification import (
     Cascade,
@@ -31,7 +31,7 @@ from noiseproof.verification import (
     windows,
 )
 
-NORMS: list[Norm] = ["l2", "linf", "l1"]
+NORMS = [Norm.L2, Norm.LINF, Norm.L1]
 DUAL_ORDER = {"linf": 1, "l2": 2, "l1": np.inf}
 SIZES = [(2, 2, 2), (3, 4, 3), (4, 6, 5, 3), (2, 5, 5, 5, 2)]
 

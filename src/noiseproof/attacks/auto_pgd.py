@@ -15,7 +15,8 @@ from noiseproof.attacks.expectation import attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.ascent import direction
-from noiseproof.perturbations.balls import Norm, per_image, project, uniform
+from noiseproof.perturbations.balls import per_image, project, uniform
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.plugins import recorded_as
 
 __all__ = ["AutoLoss", "AutoPGD", "RandomisedAutoAttack", "checkpoints", "logit_ratio"]
@@ -59,7 +60,7 @@ class AutoPGD(Attack):
     eot_samples: int = field(default=20, metadata=recorded_as("draws"))
     steps: int = 100
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
     follows_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -67,7 +68,7 @@ class AutoPGD(Attack):
             raise InvalidInputError("loss", required="'log_mean' or 'dlr'", got=repr(self.loss), remedy="Choose one.")
         _require_counts(self.eot_samples, self.steps)
 
-    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
         return _AutoFinder((self.loss,), self.eot_samples, self.steps, defence, batch, norm)
@@ -96,13 +97,13 @@ class RandomisedAutoAttack(Attack):
     eot_samples: int = field(default=20, metadata=recorded_as("draws"))
     steps: int = 100
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
     follows_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _require_counts(self.eot_samples, self.steps)
 
-    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
         return _AutoFinder(get_args(AutoLoss), self.eot_samples, self.steps, defence, batch, norm)
@@ -131,7 +132,7 @@ class _AutoFinder(GradientFinder):
     """One ascent after another, each on the images that stand after those before."""
 
     def __init__(
-        self, losses: tuple[AutoLoss, ...], eot_samples: int, steps: int, defence: Defence, batch: Batch, norm: Norm
+        self, losses: tuple[AutoLoss, ...], eot_samples: int, steps: int, defence: Defence, batch: Batch, norm: NormLike
     ) -> None:
         if "dlr" in losses and defence.num_classes < 3:
             raise InvalidInputError(
@@ -198,7 +199,7 @@ class _Climb:
         values: Float[Tensor, " rows"],
         gradients: Float[Tensor, "rows *shape"],
         problem: Problem,
-        norm: Norm,
+        norm: NormLike,
     ) -> None:
         self.problem, self.norm = problem, norm
         self.points = self.before = points

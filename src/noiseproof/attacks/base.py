@@ -17,7 +17,7 @@ from noiseproof.bounds.base import require_alpha
 from noiseproof.certified import require_enough_samples
 from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.plugins import spec_of
 from noiseproof.randomness import require_seed
 from noiseproof.smoothing import SmoothedClassifier
@@ -56,12 +56,12 @@ class Attack(ABC):
         """M, samples of noise by which it estimates an expectation: rows of an image in one pass of the network."""
 
     @abstractmethod
-    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
         """Prepare the attack on a batch and return what finds points at epsilons; they must rise from call to call.
 
                 A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
         Finders check their epsilons by `as_epsilons`.
-        
+
         Raises:
             InvalidInputError: a norm or a defence that it does not support.
             ClassifierError: the network failed.
@@ -75,7 +75,7 @@ class Attack(ABC):
         labels: Tensor | np.ndarray | Sequence[int],
         *,
         epsilons: Sequence[float],
-        norm: Norm,
+        norm: NormLike,
         samples: int = 1000,
         alpha: float = 0.001,
         seed: int = 0,
@@ -137,13 +137,13 @@ class Attack(ABC):
         return spec_of(self)
 
     @final
-    def require_norm(self, norm: Norm) -> None:
+    def require_norm(self, norm: NormLike) -> None:
         """Raise `InvalidInputError` unless the attack measures distances in this norm."""
-        if norm not in self.norms:
+        if Norm(norm) not in self.norms:
             raise InvalidInputError(
                 "norm",
                 required=f"{' or '.join(self.norms)} for {type(self).__name__}",
-                got=repr(norm),
+                got=repr(str(norm)),
                 remedy="Choose another norm or another attack; PGD and random search have all three.",
             )
 

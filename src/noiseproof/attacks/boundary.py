@@ -11,7 +11,7 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.foolbox_bridge import foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.plugins import recorded_as
 
 __all__ = ["BoundaryAttack"]
@@ -40,14 +40,14 @@ class BoundaryAttack(NearestAttack):
     steps: int = 1000
     eot_samples: int = field(default=32, metadata=recorded_as("draws"))
 
-    norms: ClassVar[tuple[Norm, ...]] = ("l2",)
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.L2,)
     follows_gradients: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_count("steps", self.steps, 1, "1000 and more for images of 28 x 28 pixels.")
         require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh draws share.")
 
-    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
+    def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
         """Walk from every image's start towards the image, one image at a time."""
         attack = foolbox_attack("BoundaryAttack", steps=self.steps, spherical_step=0.1, update_stats_every_k=1)
         return nearest_by_votes(lambda _: attack, defence, batch, norm, self.eot_samples)

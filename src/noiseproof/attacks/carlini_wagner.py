@@ -15,7 +15,7 @@ from noiseproof.attacks.expectation import Expectation, margin
 from noiseproof.attacks.foolbox_bridge import MOST_SAMPLES, foolbox_attack, run_foolbox
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import InvalidInputError, require_count
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.plugins import recorded_as
 
 __all__ = ["CarliniWagner"]
@@ -63,7 +63,7 @@ class CarliniWagner(NearestAttack):
     confidence: float = 0.25
     initial_constant: float = 1.0
 
-    norms: ClassVar[tuple[Norm, ...]] = ("l2",)
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.L2,)
     follows_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class CarliniWagner(NearestAttack):
                 "confidence", required="a finite number >= 0", got=repr(self.confidence), remedy="0.25 is usual."
             )
 
-    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
+    def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
         """Minimise for all images at once that have enough draws."""
         attack = foolbox_attack(
             "L2CarliniWagnerAttack",

@@ -15,7 +15,8 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.evaluation.robust_accuracy import Verdict, verdicts, worst_so_far
-from noiseproof.perturbations.balls import Norm, distance
+from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.norms import NormLike
 
 __all__ = ["ROUNDING", "AttackResult", "escalate", "images_together", "require_epsilons"]
 
@@ -61,7 +62,7 @@ def escalate(
     defence: Defence,
     batch: Batch,
     epsilons: Float64[np.ndarray, "epsilons images"],
-    norm: Norm,
+    norm: NormLike,
     *,
     samples: int,
     alpha: float,
@@ -139,7 +140,7 @@ def require_epsilons(epsilons: Sequence[float]) -> list[float]:
 def _require_inside(
     points: Float[Tensor, "rows *shape"],
     images: Float[Tensor, "rows *shape"],
-    norm: Norm,
+    norm: NormLike,
     epsilons: Float64[Tensor, " rows"],
 ) -> Float64[np.ndarray, " rows"]:
     """Return the distances, and hold the attack to its epsilon: a point outside would not be what it is taken for."""

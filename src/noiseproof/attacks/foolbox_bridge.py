@@ -18,7 +18,8 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import memory_named
 from noiseproof.errors import ClassifierError, MissingExtraError, NoiseproofError
-from noiseproof.perturbations.balls import Norm, distance
+from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.norms import NormLike
 
 __all__ = [
     "MOST_SAMPLES",
@@ -208,7 +209,7 @@ def _votes_that_are_right(defence: Defence, batch: Batch, row: int, eot_samples:
 class _Watched(nn.Module):
     """The votes by the draws of one image, and the nearest adversarial point that they were asked for."""
 
-    def __init__(self, votes: Votes, batch: Batch, row: int, norm: Norm) -> None:
+    def __init__(self, votes: Votes, batch: Batch, row: int, norm: NormLike) -> None:
         super().__init__()
         self.votes, self.row, self.norm = votes, row, norm
         self.image, self.label = batch.images[row], int(batch.labels[row])
@@ -227,7 +228,7 @@ class _Watched(nn.Module):
         return self(points).argmax(1) != self.label  # type: ignore[no-any-return]
 
 
-def starting_point(votes: Votes, batch: Batch, row: int, norm: Norm) -> Float[Tensor, "1 *shape"] | None:
+def starting_point(votes: Votes, batch: Batch, row: int, norm: NormLike) -> Float[Tensor, "1 *shape"] | None:
     """Return a point whose majority is not the label, near an image whose majority is; None where none is found.
 
     Tried are, on the ways from it to its negative, its mirror images, itself moved by half its size, grey, black, white

@@ -11,7 +11,7 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.foolbox_bridge import Decide, asked_at_once, foolbox_attack, nearest_by_votes
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.plugins import recorded_as
 
 __all__ = ["HopSkipJump"]
@@ -39,7 +39,7 @@ class HopSkipJump(NearestAttack):
     queries: int = 100
     eot_samples: int = field(default=32, metadata=recorded_as("draws"))
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2)
     follows_gradients: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -47,7 +47,7 @@ class HopSkipJump(NearestAttack):
         require_count("queries", self.queries, 1, "100 and more make a direction.")
         require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh draws share.")
 
-    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
+    def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
         """Descend from every image's start towards the image, one image at a time."""
         attack = foolbox_attack(
             "HopSkipJumpAttack",

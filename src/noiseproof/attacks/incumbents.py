@@ -13,7 +13,8 @@ from noiseproof.attacks.batch import Batch, as_epsilons
 from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, attack_loss
 from noiseproof.errors import ClassifierError
-from noiseproof.perturbations.balls import Norm, project
+from noiseproof.perturbations.balls import project
+from noiseproof.perturbations.norms import NormLike
 
 __all__ = ["Best", "GradientFinder", "IncumbentFinder", "Problem"]
 
@@ -79,7 +80,7 @@ class IncumbentFinder(ABC):
     A row's answer depends on its own history: rows that were asked for more or less often are found apart.
     """
 
-    def __init__(self, batch: Batch, norm: Norm) -> None:
+    def __init__(self, batch: Batch, norm: NormLike) -> None:
         self.batch = batch
         self.norm = norm
         self._points = batch.images.clone()

@@ -15,7 +15,8 @@ from noiseproof.attacks.batch import Batch, Finder, as_epsilons
 from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import differentiable, margin
 from noiseproof.attacks.votes import Votes
-from noiseproof.perturbations.balls import Norm, distance, per_image, project
+from noiseproof.perturbations.balls import distance, per_image, project
+from noiseproof.perturbations.norms import NormLike
 
 __all__ = ["NearestAttack"]
 
@@ -41,7 +42,7 @@ class NearestAttack(Attack):
     """
 
     @abstractmethod
-    def nearest(self, defence: Defence, batch: Batch, norm: Norm) -> Float[Tensor, "batch *shape"]:
+    def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
         """Return the nearest point found for every image, in [0, 1]; the image itself where there is none.
 
         Raises:
@@ -49,7 +50,7 @@ class NearestAttack(Attack):
         """
 
     @final
-    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
         """Return what places points; the search itself runs at its first call, for the whole batch."""
         self.require_norm(norm)
         if self.follows_gradients:
@@ -60,7 +61,7 @@ class NearestAttack(Attack):
 class _Placement:
     """The finder: where on the way to what was found to stand, for each size."""
 
-    def __init__(self, attack: NearestAttack, defence: Defence, batch: Batch, norm: Norm) -> None:
+    def __init__(self, attack: NearestAttack, defence: Defence, batch: Batch, norm: NormLike) -> None:
         self._search: Callable[[], Tensor] = partial(attack.nearest, defence, batch, norm)
         self._batch, self._norm = batch, norm
         self._votes = Votes(
@@ -102,7 +103,9 @@ class _Placement:
 class _Way:
     """The straight way from every image through what was found, clamped to the box."""
 
-    def __init__(self, found: Float[Tensor, "batch *shape"], images: Float[Tensor, "batch *shape"], norm: Norm) -> None:
+    def __init__(
+        self, found: Float[Tensor, "batch *shape"], images: Float[Tensor, "batch *shape"], norm: NormLike
+    ) -> None:
         self.images, self.norm = images, norm
         self.length = distance(found, images, norm)
         offset = found.double() - images.double()

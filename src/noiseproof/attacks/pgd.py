@@ -17,7 +17,8 @@ from noiseproof.attacks.expectation import AttackLoss, attack_loss
 from noiseproof.attacks.incumbents import Best, GradientFinder, Problem
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.perturbations.ascent import ascend
-from noiseproof.perturbations.balls import Norm, uniform
+from noiseproof.perturbations.balls import uniform
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.plugins import recorded_as
 
 __all__ = ["PGD"]
@@ -58,7 +59,7 @@ class PGD(Attack):
     random_start: bool = True
     fixed: bool = False
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2, Norm.L1)
     follows_gradients: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -84,14 +85,14 @@ class PGD(Attack):
                 remedy="Ascents from one point repeat themselves: start at random.",
             )
 
-    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
         """Freeze the network."""
         self.require_norm(norm)
         return _PGDFinder(self, defence, batch, norm)
 
 
 class _PGDFinder(GradientFinder):
-    def __init__(self, attack: PGD, defence: Defence, batch: Batch, norm: Norm) -> None:
+    def __init__(self, attack: PGD, defence: Defence, batch: Batch, norm: NormLike) -> None:
         calls = attack.restarts * attack.steps
         super().__init__(defence, batch, norm, eot_samples=attack.eot_samples, calls=calls, fixed=attack.fixed)
         self.attack = attack

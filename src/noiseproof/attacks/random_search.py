@@ -15,7 +15,8 @@ from noiseproof.attacks.expectation import margin
 from noiseproof.attacks.incumbents import IncumbentFinder, Problem
 from noiseproof.attacks.votes import Votes
 from noiseproof.errors import require_count
-from noiseproof.perturbations.balls import Norm, per_image, project, steepest
+from noiseproof.perturbations.balls import per_image, project, steepest
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.plugins import recorded_as
 from noiseproof.randomness import RandomSource
 
@@ -44,21 +45,21 @@ class RandomSearch(Attack):
     tries: int = 100
     eot_samples: int = field(default=16, metadata=recorded_as("draws"))
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2, Norm.L1)
     follows_gradients: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_count("tries", self.tries, 1, "100 is usual.")
         require_count("eot_samples", self.eot_samples, 1, "Each is a vote; 16 tell margins of a quarter apart.")
 
-    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
         """Prepare the votes."""
         self.require_norm(norm)
         return _RandomFinder(self, defence, batch, norm)
 
 
 class _RandomFinder(IncumbentFinder):
-    def __init__(self, attack: RandomSearch, defence: Defence, batch: Batch, norm: Norm) -> None:
+    def __init__(self, attack: RandomSearch, defence: Defence, batch: Batch, norm: NormLike) -> None:
         super().__init__(batch, norm)
         self.tries = attack.tries
         self.votes = Votes(
@@ -80,7 +81,7 @@ class _RandomFinder(IncumbentFinder):
 
 
 def _on_surface(
-    images: Float[Tensor, "rows *shape"], norm: Norm, epsilons: Float64[Tensor, " rows"], source: RandomSource
+    images: Float[Tensor, "rows *shape"], norm: NormLike, epsilons: Float64[Tensor, " rows"], source: RandomSource
 ) -> Float[Tensor, "rows *shape"]:
     signs = torch.where(source.uniform(images) < 0.5, -1.0, 1.0)
     if norm == "linf":

@@ -7,7 +7,7 @@ from noiseproof.attacks.base import Attack
 from noiseproof.attacks.batch import Batch, Finder
 from noiseproof.attacks.defence import Defence
 from noiseproof.errors import InvalidInputError
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 
 __all__ = ["Transfer"]
 
@@ -32,7 +32,7 @@ class Transfer(Attack):
     source: Defence = field(repr=False, compare=False)
     source_name: str
 
-    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2", "l1")
+    norms: ClassVar[tuple[Norm, ...]] = (Norm.LINF, Norm.L2, Norm.L1)
     follows_gradients: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Transfer(Attack):
         """Those of the attack on the source."""
         return self.attack.eot_samples
 
-    def begin(self, defence: Defence, batch: Batch, norm: Norm) -> Finder:
+    def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
         """Begin the attack on the source."""
         self.require_norm(norm)
         if self.source.num_classes != defence.num_classes:

@@ -2,12 +2,13 @@
 
 import math
 
-from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.errors import require_count
+from noiseproof.perturbations.norms import Norm, NormLike
 
 __all__ = ["converted_radius"]
 
 
-def converted_radius(radius: float, *, norm: float, wanted: float, dimension: int) -> float:
+def converted_radius(radius: float, *, norm: NormLike, wanted: NormLike, dimension: int) -> float:
     """Return the radius that a certificate in one l_p norm proves in another.
 
     Proof: for x in d dimensions |x|_p <= d^max(0, 1/p - 1/q) |x|_q (Hölder), so every perturbation of l_q size below
@@ -20,18 +21,15 @@ def converted_radius(radius: float, *, norm: float, wanted: float, dimension: in
 
     Args:
         radius: R_p.
-        norm: p of the certificate, 1, 2 or infinity.
-        wanted: q.
+        norm: l_p, that of the certificate: "l1", "l2" or "linf".
+        wanted: l_q.
         dimension: d, pixels times channels.
 
     Raises:
-        InvalidInputError: a norm below 1, or a dimension below 1.
+        InvalidInputError: no such norm, or a dimension below 1.
     """
     require_count("dimension", dimension, 1, "Count pixels times channels.")
-    for name, value in (("norm", norm), ("wanted", wanted)):
-        if not value >= 1.0:
-            raise InvalidInputError(name, required="a norm from 1 to infinity", got=repr(value), remedy="2.0 is l2.")
-    exponent = max(0.0, 1.0 / norm - 1.0 / wanted)
+    exponent = max(0.0, 1.0 / Norm(norm).order - 1.0 / Norm(wanted).order)
     if exponent == 0.0:
         return radius
     return math.nextafter(radius * float(dimension) ** -exponent, 0.0)

@@ -42,7 +42,7 @@ def radius(
     table = Table(title=f"p1 = {p1:g}, p2 = {second:g}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("certificate")
     for noise in noises:
-        table.add_column(f"{type(noise).__name__.lower()} {scale:g}\nl{noise.norm:g}", justify="right")
+        table.add_column(f"{type(noise).__name__.lower()} {scale:g}\n{noise.norm}", justify="right")
     for certificate_name, row in found.items():
         table.add_row(certificate_name, *("-" if value is None else round_down(value, 6) for value in row))
     console.print(table)

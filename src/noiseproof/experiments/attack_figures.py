@@ -36,7 +36,7 @@ from noiseproof.experiments.attacked import (
 )
 from noiseproof.experiments.figure import Figure, Result, Table, drawn
 from noiseproof.experiments.recipes import NOT_THERE, Missing
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import certified_beside, other_engine
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord
@@ -55,7 +55,7 @@ class Plot:
     """A panel of a figure, as it is planned: the curves that it has where their records are there."""
 
     data: str
-    norm: Norm
+    norm: NormLike
     curves: list[Curve]
 
     @property
@@ -161,7 +161,7 @@ def _certified(
     return CertifiedCurve(f"{defence.title} ({images})", sizes, accuracy, colour)
 
 
-def _figure3(norm: Norm) -> list[Curve]:
+def _figure3(norm: NormLike) -> list[Curve]:
     defences = (STN_07, TRADES, MADRY, NATURAL)
     white = [(f"{one.title}, white-box", white_box(one, norm), colour, False) for colour, one in enumerate(defences)]
     black = [
@@ -172,16 +172,16 @@ def _figure3(norm: Norm) -> list[Curve]:
     return white + black
 
 
-def _released(norm: Norm) -> list[Curve]:
+def _released(norm: NormLike) -> list[Curve]:
     return [(f"{RELEASED.title}, white-box", white_box(RELEASED, norm), 0, False)]
 
 
-def _figure4(norm: Norm) -> list[Curve]:
+def _figure4(norm: NormLike) -> list[Curve]:
     defences = ((3, NATURAL), (4, STN_05), (0, STN_07))
     return [(one.title, white_box(one, norm), colour, False) for colour, one in defences]
 
 
-def _figure6(norm: Norm) -> list[Curve]:
+def _figure6(norm: NormLike) -> list[Curve]:
     slow: list[Curve] = [("HopSkipJump", (Attacked(STN_07, HopSkipJump(), norm, every=FEW),), 4, True)]
     if norm == "l2":
         slow.insert(0, ("Boundary", (Attacked(STN_07, BoundaryAttack(), norm, every=FEW),), 2, True))

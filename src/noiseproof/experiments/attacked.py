@@ -16,7 +16,7 @@ from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.experiments.networks import CIFAR_SIGMA, RELEASED_DIGEST, RELEASED_MODEL, RELEASED_OPTIONS
 from noiseproof.experiments.recipes import Missing, Recipe, Step, require, require_whole
 from noiseproof.noises import Gaussian
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import NormLike
 from noiseproof.plugins.spec import settings_of
 from noiseproof.reports.attacked import worst_case
 from noiseproof.runs.attack_records import AttackRecord
@@ -151,7 +151,7 @@ class Attacked(Recipe[AttackRecord]):
 
     defence: Defence
     attack: Attack
-    norm: Norm
+    norm: NormLike
     source: Defence | None = None
     every: int = 20
     epsilons: tuple[float, ...] = ()
@@ -235,7 +235,7 @@ class Attacked(Recipe[AttackRecord]):
         return (_SECONDS.get(self.name, _USUAL), "an H100") if self.defence.data == "mnist" else None
 
 
-def white_box(defence: Defence, norm: Norm) -> tuple[Attacked, ...]:
+def white_box(defence: Defence, norm: NormLike) -> tuple[Attacked, ...]:
     """Return the attacks whose worst case is a white-box curve.
 
     Against noise PGD by two losses with 16 draws and 40 steps; half of both for the large network of CIFAR-10, on fewer
@@ -259,7 +259,7 @@ def white_box(defence: Defence, norm: Norm) -> tuple[Attacked, ...]:
     return tuple(Attacked(defence, attack, norm) for attack in attacks)
 
 
-def transferred(defence: Defence, source: Defence, norm: Norm) -> tuple[Attacked, ...]:
+def transferred(defence: Defence, source: Defence, norm: NormLike) -> tuple[Attacked, ...]:
     """Return the attack on another network whose points are given to this one."""
     return (Attacked(defence, PGD(loss="margin", steps=100), norm, source),)
 

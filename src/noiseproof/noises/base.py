@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
+from noiseproof.perturbations.norms import Norm
 from noiseproof.plugins import spec_of
 from noiseproof.randomness import Generator, RandomSource, as_source
 
@@ -24,8 +25,8 @@ class Noise(ABC):
     Subclasses are frozen dataclasses of one field: the parameter that scales the noise, in units of a pixel in [0, 1].
     """
 
-    norm: ClassVar[float]
-    """The norm in which shifts are measured: certificates hold for perturbations of this norm (2.0 is l2)."""
+    norm: ClassVar[Norm]
+    """The norm in which shifts are measured: certificates hold for perturbations of this norm."""
 
     if TYPE_CHECKING:  # a field may bear the name itself, which a property here would forbid
 

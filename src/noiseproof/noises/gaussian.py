@@ -9,6 +9,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from noiseproof.noises.base import Array, Noise, positive
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Gaussian"]
@@ -31,7 +32,7 @@ class Gaussian(Noise):
 
     sigma: float
 
-    norm: ClassVar[float] = 2.0
+    norm: ClassVar[Norm] = Norm.L2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", positive("sigma", self.sigma, "standard deviation of a pixel"))

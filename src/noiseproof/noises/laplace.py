@@ -9,6 +9,7 @@ from torch import Tensor
 
 from noiseproof.noises.base import Array, Noise, positive
 from noiseproof.numerics.logarithms import log_ratio
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Laplace", "laplace_divergence"]
@@ -27,7 +28,7 @@ class Laplace(Noise):
 
     scale: float
 
-    norm: ClassVar[float] = 1.0
+    norm: ClassVar[Norm] = Norm.L1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", positive("scale", self.scale, "lambda of a pixel's noise"))

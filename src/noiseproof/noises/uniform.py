@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.noises.base import Array, Noise, positive
+from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import RandomSource
 
 __all__ = ["Uniform"]
@@ -26,7 +27,7 @@ class Uniform(Noise):
 
     half_width: float
 
-    norm: ClassVar[float] = 1.0
+    norm: ClassVar[Norm] = Norm.L1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "half_width", positive("half_width", self.half_width, "of a pixel's noise"))

@@ -1,7 +1,6 @@
 """Robust training by the dual of the convex outer adversarial polytope (Wong & Kolter 2018; reference [17])."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +11,7 @@ from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.noises import Noise
 from noiseproof.objectives.base import BatchLoss, Objective, forward, nonnegative
 from noiseproof.objectives.inner import evaluating
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.randomness import RandomSource
 from noiseproof.verification import dual_margins, estimated_margins
 
@@ -37,7 +36,7 @@ class ConvexOuter(Objective):
         InvalidInputError: another norm, a negative or infinite epsilon, or projections in l1, or none of them.
     """
 
-    norm: Norm = "l2"
+    norm: NormLike = "l2"
     epsilon: float = 1.58
     projections: int | None = None
 
@@ -45,8 +44,7 @@ class ConvexOuter(Objective):
     ramps = "epsilon"
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise InvalidInputError("norm", required="'l2', 'linf' or 'l1'", got=repr(self.norm), remedy="Choose one.")
+        object.__setattr__(self, "norm", Norm(self.norm))
         object.__setattr__(self, "epsilon", nonnegative("epsilon", self.epsilon, "It is in units of a pixel."))
         if self.projections is None:
             return
@@ -57,9 +55,6 @@ class ConvexOuter(Objective):
                 got=self.projections,
                 remedy="They estimate l1 and l2 norms alone.",
             )
-        given: object = self.projections
-        if isinstance(given, float) and given.is_integer():  # so the command line reads what is usually None
-            object.__setattr__(self, "projections", int(given))
         require_count("projections", self.projections, 1, "Try 50; None is exact.")
 
     @property

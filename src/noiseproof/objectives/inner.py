@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,10 +12,10 @@ from torch.nn.parallel import DistributedDataParallel
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.objectives.base import Objective, forward, nonnegative
 from noiseproof.perturbations.ascent import ascend
+from noiseproof.perturbations.norms import Norm, NormLike
 
-__all__ = ["AdversarialObjective", "AttackNorm", "evaluating", "step_or"]
+__all__ = ["AdversarialObjective", "evaluating", "step_or"]
 
-AttackNorm = Literal["linf", "l2"]
 """Norms in which adversarial training is published."""
 
 
@@ -39,14 +39,15 @@ class AdversarialObjective(Objective):
         InvalidInputError: another norm, a negative or infinite epsilon or step size, or fewer than 1 step.
     """
 
-    norm: AttackNorm = "linf"
+    norm: NormLike = "linf"
     epsilon: float = 0.3
     steps: int = 40
     step_size: float | None = None
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(AttackNorm):
-            raise InvalidInputError("norm", required="'linf' or 'l2'", got=repr(self.norm), remedy="Choose one.")
+        object.__setattr__(self, "norm", Norm(self.norm))
+        if self.norm == Norm.L1:
+            raise InvalidInputError("norm", required="'linf' or 'l2'", got="'l1'", remedy="Choose one.")
         object.__setattr__(self, "epsilon", nonnegative("epsilon", self.epsilon, "It is in units of a pixel."))
         require_count("steps", self.steps, 1, "40 is usual on MNIST, 10 on CIFAR-10.")
         if self.step_size is not None:

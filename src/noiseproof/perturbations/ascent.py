@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.perturbations.balls import Norm, Radius, per_image, project, steepest, unblocked
+from noiseproof.perturbations.balls import Radius, per_image, project, steepest, unblocked
+from noiseproof.perturbations.norms import NormLike
 
 __all__ = ["ascend", "direction"]
 
@@ -19,7 +20,7 @@ def ascend(
     start: Float[Tensor, "batch *shape"],
     images: Float[Tensor, "batch *shape"],
     *,
-    norm: Norm,
+    norm: NormLike,
     epsilon: Radius,
     steps: int,
     step_size: Radius,
@@ -61,7 +62,7 @@ def ascend(
 def direction(
     gradient: Float[Tensor, "batch *shape"],
     points: Float[Tensor, "batch *shape"],
-    norm: Norm,
+    norm: NormLike,
     *,
     thorough: bool = False,
 ) -> Float[Tensor, "batch *shape"]:

@@ -1,17 +1,13 @@
 """Norm balls around images, within the box of pixels [0, 1]: projection, uniform points, directions of steepest ascent."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.randomness import RandomSource
 
-__all__ = ["ORDERS", "Norm", "Radius", "distance", "per_image", "project", "steepest", "unblocked", "uniform"]
-
-Norm = Literal["linf", "l2", "l1"]
-"""Name of a norm of images."""
+__all__ = ["Radius", "distance", "per_image", "project", "steepest", "unblocked", "uniform"]
 
 Radius = float | Float64[Tensor, " batch"]
 """Radius of a ball: one for all images, or one for each, in float64."""
@@ -19,22 +15,19 @@ Radius = float | Float64[Tensor, " batch"]
 _LAST = 1e-13
 """Of a length in float64, the digits that sums over an image's pixels round."""
 
-ORDERS: dict[str, float] = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}
-"""p of each norm, as noises and certificates name them."""
-
 
 def distance(
-    points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: Norm
+    points: Float[Tensor, "batch *shape"], center: Float[Tensor, "batch *shape"], norm: NormLike
 ) -> Float[Tensor, " batch"]:
     """Return |points - center| for each image, in float64."""
-    lengths: Tensor = torch.linalg.vector_norm((points.double() - center.double()).flatten(1), ORDERS[norm], dim=1)
+    lengths: Tensor = torch.linalg.vector_norm((points.double() - center.double()).flatten(1), Norm(norm).order, dim=1)
     return lengths
 
 
 def project(
     points: Float[Tensor, "batch *shape"],
     center: Float[Tensor, "batch *shape"],
-    norm: Norm,
+    norm: NormLike,
     epsilon: Radius,
     *,
     exact: bool = False,
@@ -71,7 +64,7 @@ def project(
     elif exact:
         room = torch.where(offset > 0.0, 1.0 - origin.flatten(1), origin.flatten(1))
         sizes = (_round_ball if norm == "l2" else _pointed_ball)(offset.abs(), room, radius)
-        length = torch.linalg.vector_norm(sizes, ORDERS[norm], dim=1, keepdim=True)
+        length = torch.linalg.vector_norm(sizes, Norm(norm).order, dim=1, keepdim=True)
         # not by the last digit, which would take pixels from their walls
         offset = offset.sign() * torch.where(length > radius * (1.0 + _LAST), sizes * _shrink(length, radius), sizes)
     elif norm == "l2":
@@ -86,7 +79,7 @@ def project(
 
 
 def uniform(
-    center: Float[Tensor, "batch *shape"], norm: Norm, epsilon: Radius, source: RandomSource
+    center: Float[Tensor, "batch *shape"], norm: NormLike, epsilon: Radius, source: RandomSource
 ) -> Float[Tensor, "batch *shape"]:
     """Return a point for each image, uniform in the ball around it and then clamped to [0, 1].
 
@@ -105,7 +98,9 @@ def uniform(
     return project(center + per_image(epsilon, center) * offset, center, norm, epsilon)
 
 
-def steepest(gradient: Float[Tensor, "batch *shape"], norm: Norm, share: float = 0.0) -> Float[Tensor, "batch *shape"]:
+def steepest(
+    gradient: Float[Tensor, "batch *shape"], norm: NormLike, share: float = 0.0
+) -> Float[Tensor, "batch *shape"]:
     """Return for each image the v with |v| = 1 that maximises <gradient, v>; where the gradient is 0, so is v.
 
     l_inf: the signs. l_2: gradient / |gradient|. l_1: the sign of the largest component, the others 0. That moves one

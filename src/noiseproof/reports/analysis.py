@@ -105,7 +105,7 @@ def analyse(
         raise InvalidInputError(
             "runs",
             required="at least one, all certified in the same norm",
-            got=f"norms {sorted(norms)}",
+            got=f"norms {', '.join(sorted(norms)) or 'none'}",
             remedy="Report runs of different norms apart: their radii cannot be compared.",
         )
     for record in records:

@@ -11,7 +11,7 @@ from noiseproof.certified import Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.evaluation.robust_accuracy import RobustSummary, summarise_verdicts, worst_of
-from noiseproof.perturbations.balls import ORDERS
+from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.curves import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
@@ -132,11 +132,11 @@ def other_engine(run: Path, attack: AttackRecord) -> str | None:
     return f"certified with {one}; attacked with {two}"
 
 
-def _radius_of_size(attack: AttackRecord, order: float) -> float | None:
-    """The least certified radius, in the l_p norm of this order, that covers an attack of size 1; None: none is known."""
-    if order == ORDERS[attack.settings.norm]:
+def _radius_of_size(attack: AttackRecord, norm: Norm) -> float | None:
+    """Return the least certified radius, in this norm, that covers an attack of size 1; None where none is known."""
+    if norm == attack.settings.norm:
         return 1.0
-    shape = attack.image_shape() if (order, attack.settings.norm) == (2, "linf") else None
+    shape = attack.image_shape() if (norm, attack.settings.norm) == (Norm.L2, Norm.LINF) else None
     return None if shape is None else math.sqrt(math.prod(shape))
 
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from noiseproof.reports.analysis import Analysis
 
-__all__ = ["COLOURS", "NORMS", "draw_curves", "figure_png", "figure_svg"]
+__all__ = ["COLOURS", "draw_curves", "figure_png", "figure_svg"]
 
 COLOURS = (
     "#0072B2",
@@ -20,8 +20,6 @@ COLOURS = (
     "#000000",
 )  # Okabe and Ito: safe for colour-blind eyes
 _STYLES = ("-", (0, (4, 2)), ":")
-NORMS = {2.0: "ℓ2", 1.0: "ℓ1", float("inf"): "ℓ∞"}
-"""How norms are written."""
 
 
 def draw_curves(analyses: Sequence[Analysis]) -> Figure:
@@ -51,7 +49,7 @@ def draw_curves(analyses: Sequence[Analysis]) -> Figure:
             alpha=0.18,
             linewidth=0,
         )
-    norm = NORMS[analyses[0].record.noise.norm]
+    norm = analyses[0].record.noise.norm.label
     axes.set_xlabel(f"{norm} radius of the perturbation (pixels in [0, 1])")
     axes.set_ylabel("certified accuracy (%)")
     axes.set_ylim(0, 100)

@@ -26,7 +26,7 @@ from noiseproof.attacks import (
 )
 from noiseproof.errors import RunError
 from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts, worst_so_far
-from noiseproof.perturbations.balls import ORDERS, Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
 from noiseproof.runs.attack_records import AttackRecord
@@ -58,7 +58,7 @@ def grid() -> dict[str, Attack]:
     }
 
 
-def controls(norm: Norm, *, decisions: bool = True) -> dict[str, Attack]:
+def controls(norm: NormLike, *, decisions: bool = True) -> dict[str, Attack]:
     """Return what must not be stronger than the topmost rung: another loss, other algorithms, and less knowledge.
 
     Args:
@@ -75,7 +75,7 @@ def controls(norm: Norm, *, decisions: bool = True) -> dict[str, Attack]:
     return {name: attack for name, attack in (fast | (slow if decisions else {})).items() if norm in attack.norms}
 
 
-def unbounded(norm: Norm, pixels: int) -> tuple[Attack, float]:
+def unbounded(norm: NormLike, pixels: int) -> tuple[Attack, float]:
     """Return an attack without bound and its size, the diameter of the box [0, 1]^pixels: nothing withstands it.
 
     It starts at the image: a random start in so large a ball is a picture of noise, which no longer needs a gradient.
@@ -258,7 +258,7 @@ class Ladder:
         left.set_xticks(STEPS, [str(steps) for steps in STEPS])
         left.minorticks_off()
         left.set_xlabel("steps of PGD")
-        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {NORMS[ORDERS[self.norm]]} (%)")
+        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {NORMS[Norm(self.norm).order]} (%)")
         left.legend(frameon=False, fontsize=8)
         others = [name for name in self.verdicts if not name.startswith("pgd-draws")]
         bars = [self.strongest, *others]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError
 from noiseproof.reports.analysis import Analysis, Curve, exact, percent_down, round_down
-from noiseproof.reports.curves import NORMS, draw_curves, figure_png, figure_svg
+from noiseproof.reports.curves import draw_curves, figure_png, figure_svg
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.storage.files import write_atomically
@@ -111,7 +111,7 @@ def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
         }
         for analysis, summary in zip(analyses, summaries, strict=True)
     ]
-    norm = NORMS[analyses[0].record.noise.norm]
+    norm = analyses[0].record.noise.norm.label
     return {"norm": norm, "radius": summaries[0].radii[middle], "models": bounds, "confidence": summaries[0].confidence}
 
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from noiseproof.perturbations.balls import ORDERS
-from noiseproof.reports.curves import COLOURS, NORMS
+from noiseproof.perturbations.norms import Norm
+from noiseproof.reports.curves import COLOURS
 
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
 
@@ -87,7 +87,7 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
             _draw(axes, curve)
         axes.set(
             title=panel.title,
-            xlabel=f"{NORMS[ORDERS[panel.norm]]} size of the attack (pixels in [0, 1])",
+            xlabel=f"{Norm(panel.norm).label} size of the attack (pixels in [0, 1])",
             ylim=(0, 100),
         )
         if number % columns == 0:

@@ -12,7 +12,7 @@ from noiseproof.attacks import Attack, Batch, Defence
 from noiseproof.attacks.base import require_verdicts
 from noiseproof.attacks.escalation import escalate, images_together, require_epsilons
 from noiseproof.attacks.expectation import differentiable
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.randomness import require_seed
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.identity import require_unchanged
@@ -66,7 +66,7 @@ class AttackImages(Job[AttackRecord]):
 
     attack: Attack
     epsilons: Sequence[float]
-    norm: Norm = "l2"
+    norm: NormLike = "l2"
     samples: int = 1000
     alpha: float = 0.001
     seed: int = 0
@@ -172,7 +172,7 @@ def _attacked(
     sizes = np.where(largest[:, None] > 0.0, largest[:, None] * np.asarray(settings.sizes), -1.0)
     classes = torch.as_tensor(label).clamp(min=0)  # ABSTAIN: such an image is not attacked
     batch = Batch(images, classes.to(images.device), shard.indices, settings.seed)
-    norm: Norm = settings.norm  # type: ignore[assignment]
+    norm: NormLike = settings.norm  # type: ignore[assignment]
     found = escalate(
         attack.begin(defence, batch, norm),
         defence,

@@ -14,7 +14,7 @@ from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified
 from noiseproof.errors import RunError
 from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
 from noiseproof.evaluation.robust_accuracy import voted_class
-from noiseproof.perturbations.balls import ORDERS, Norm
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.runs.attack import AttackImages, Limits
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.identity import require_subject

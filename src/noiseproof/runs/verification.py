@@ -26,7 +26,7 @@ from noiseproof.errors import RunError, require_count
 from noiseproof.models import build, load_checkpoint, model_digest
 from noiseproof.models.checkpoint import load_state
 from noiseproof.models.weights import read_weights
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import NormLike
 from noiseproof.storage.files import write_atomically
 from noiseproof.storage.provenance import provenance
 from noiseproof.verification import Cascade
@@ -117,7 +117,7 @@ def verify(
     stages: Sequence[tuple[str, nn.Module]],
     dataset: Dataset,
     *,
-    norm: Norm,
+    norm: NormLike,
     radius: float,
     every: int = 1,
     limit: int | None = None,
@@ -157,7 +157,7 @@ def verify(
         start=indices.start,
         stop=indices.stop,
         step=indices.step,
-        norm=norm,
+        norm=str(norm),
         radius=float(radius),
         clean_error=wrong / len(indices),
         certified_error=uncertified / len(indices),

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import NormLike
 from noiseproof.verification.convex_outer import certified_robust
 
 __all__ = ["Cascade", "CascadeAnswer"]
@@ -54,7 +54,7 @@ class Cascade:
     """
 
     stages: Sequence[nn.Module]
-    norm: Norm
+    norm: NormLike
     epsilon: float
 
     def __post_init__(self) -> None:

@@ -20,14 +20,15 @@ where a_i is the row pulled back to the outputs of layer i: the dual variable nu
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast, get_args
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.perturbations.balls import Norm, Radius
+from noiseproof.perturbations.balls import Radius
+from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.randomness import RandomSource
 from noiseproof.verification.layers import Affine, Convolution, Dense, ReluNetwork, read_network, require_bare
 from noiseproof.verification.projections import EstimatedRadii, ExactRadii
@@ -52,7 +53,7 @@ class LayerBounds:
 
 
 def layer_bounds(
-    network: nn.Module, images: Float[Tensor, "batch *shape"], norm: Norm, epsilon: Radius
+    network: nn.Module, images: Float[Tensor, "batch *shape"], norm: NormLike, epsilon: Radius
 ) -> list[LayerBounds]:
     """Return l and u of every pre-activation, layer by layer (algorithm 1 of Wong & Kolter 2018), logits excepted.
 
@@ -74,7 +75,7 @@ def dual_margins(
     network: nn.Module,
     images: Float[Tensor, "batch *shape"],
     labels: Int[Tensor, " batch"],
-    norm: Norm,
+    norm: NormLike,
     epsilon: Radius,
     *,
     rounding: bool = False,
@@ -103,7 +104,7 @@ def estimated_margins(
     network: nn.Module,
     images: Float[Tensor, "batch *shape"],
     labels: Int[Tensor, " batch"],
-    norm: Norm,
+    norm: NormLike,
     epsilon: Radius,
     projections: int,
     source: RandomSource,
@@ -154,7 +155,7 @@ def certified_robust(
     network: nn.Module,
     images: Float[Tensor, "batch *shape"],
     labels: Int[Tensor, " batch"],
-    norm: Norm,
+    norm: NormLike,
     epsilon: Radius,
 ) -> Bool[Tensor, " batch"]:
     """Return for which images it is proven that every x' within epsilon is classified as `labels`.
@@ -211,14 +212,14 @@ class _Enclosure:
 def _enclose(
     network: nn.Module,
     images: Tensor,
-    norm: Norm,
+    norm: NormLike,
     epsilon: Radius,
     *,
     rounding: bool,
     radii: ExactRadii | None = None,
 ) -> _Enclosure:
     read = read_network(network, images.shape[1:], images.dtype, images.device)
-    ball = Ball(norm, _checked(norm, epsilon, images), read.scale.expand(images.shape[1:]))
+    ball = Ball(Norm(norm), _checked(epsilon, images), read.scale.expand(images.shape[1:]))
     column = ball.epsilon.view(-1, *[1] * (images.ndim - 1))
     z = (images - read.mean) * read.scale
     size = (images.abs() + read.mean.abs() + column) * read.scale
@@ -239,9 +240,7 @@ def _enclose(
     return _Enclosure(read, ball, bounds, relaxations, z, size, unit)
 
 
-def _checked(norm: Norm, epsilon: Radius, images: Tensor) -> Float[Tensor, " #batch"]:
-    if norm not in get_args(Norm):
-        raise InvalidInputError("norm", required="'l2', 'linf' or 'l1'", got=repr(norm), remedy="Choose one.")
+def _checked(epsilon: Radius, images: Tensor) -> Float[Tensor, " #batch"]:
     radii = torch.as_tensor(epsilon, dtype=images.dtype, device=images.device).reshape(-1)
     if not bool((radii.isfinite() & (radii >= 0.0)).all()):
         raise InvalidInputError("epsilon", required="finite and >= 0", got=epsilon, remedy="It is in units of a pixel.")

@@ -6,12 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.perturbations.balls import Norm
+from noiseproof.perturbations.norms import Norm
 
 __all__ = ["Ball", "Relaxation", "relax"]
-
-_DUAL: dict[Norm, float] = {"linf": 1.0, "l2": 2.0, "l1": float("inf")}
-"""The dual norm: max over |v|_p <= 1 of <a, v> is |a|_q with 1/p + 1/q = 1."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Ball:
 
     def reach(self, rows: Float[Tensor, "*units pixels"]) -> Float[Tensor, "*reached"]:
         """Return max <a, x' - x> = epsilon |a|_q over the ball, of every row a, which is in pixels already."""
-        lengths: Tensor = torch.linalg.vector_norm(rows, _DUAL[self.norm], dim=-1)
+        lengths: Tensor = torch.linalg.vector_norm(rows, self.norm.dual.order, dim=-1)
         return self.epsilon.view(-1, *[1] * (lengths.ndim - 1)) * lengths
 
 
