@@ -14,6 +14,7 @@ from noiseproof.models.normalise import Normalise
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import ConvexOuter
 from noiseproof.perturbations.norms import Norm
+from noiseproof.plugins import changed
 from noiseproof.randomness import RandomSource, as_source
 from noiseproof.training.parallel import Share, step_source
 from noiseproof.training.settings import with_defaults
@@ -203,10 +204,10 @@ def unchecked(projections: object) -> ConvexOuter:
 
 
 def test_settings() -> None:
-    read = unchecked(50.0)  # as the command line reads it
+    read = changed(ConvexOuter(), ["projections=50"])  # as the command line reads it
     assert read == ConvexOuter(projections=50)
     assert type(read.spec()["projections"]) is int
-    for wrong in (0, -1, 1.5, math.nan, math.inf, True, "50"):
+    for wrong in (0, -1, 1.5, 50.0, math.nan, math.inf, True, "50"):
         with pytest.raises(InvalidInputError, match="projections must be an integer >= 1"):
             unchecked(wrong)
     with pytest.raises(InvalidInputError, match="projections must be None in l1"):
