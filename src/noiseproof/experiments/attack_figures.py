@@ -195,8 +195,8 @@ def _figure6(norm: NormLike) -> list[Curve]:
     ]
 
 
-def _plots(data: str, curves: Callable[[Norm], list[Curve]]) -> list[Plot]:
-    norms: tuple[Norm, ...] = ("l2", "linf")
+def _plots(data: str, curves: Callable[[NormLike], list[Curve]]) -> list[Plot]:
+    norms = (Norm.L2, Norm.LINF)
     return [Plot(data, norm, curves(norm)) for norm in norms]
 
 

@@ -28,7 +28,7 @@ from noiseproof.errors import RunError
 from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts, worst_so_far
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import found_verdicts
-from noiseproof.reports.curves import COLOURS, NORMS, figure_png, figure_svg
+from noiseproof.reports.curves import COLOURS, figure_png, figure_svg
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.storage.files import write_atomically
 
@@ -258,7 +258,7 @@ class Ladder:
         left.set_xticks(STEPS, [str(steps) for steps in STEPS])
         left.minorticks_off()
         left.set_xlabel("steps of PGD")
-        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {NORMS[Norm(self.norm).order]} (%)")
+        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {Norm(self.norm).label} (%)")
         left.legend(frameon=False, fontsize=8)
         others = [name for name in self.verdicts if not name.startswith("pgd-draws")]
         bars = [self.strongest, *others]
