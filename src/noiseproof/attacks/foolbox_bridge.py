@@ -153,7 +153,7 @@ def asked_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., 
 
 
 def nearest_by_votes(
-    prepare: Callable[[Decide], Any], defence: Defence, batch: Batch, norm: Norm, eot_samples: int
+    prepare: Callable[[Decide], Any], defence: Defence, batch: Batch, norm: NormLike, eot_samples: int
 ) -> Float[Tensor, "batch *shape"]:
     """Run one of Foolbox's attacks on decisions against the majority of m same draws, on one image at a time.
 

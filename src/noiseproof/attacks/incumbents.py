@@ -134,7 +134,7 @@ class GradientFinder(IncumbentFinder):
     """
 
     def __init__(
-        self, defence: Defence, batch: Batch, norm: Norm, *, eot_samples: int, calls: int, fixed: bool
+        self, defence: Defence, batch: Batch, norm: NormLike, *, eot_samples: int, calls: int, fixed: bool
     ) -> None:
         super().__init__(batch, norm)
         self.expectation = Expectation(
