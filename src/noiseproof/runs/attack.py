@@ -103,7 +103,7 @@ class AttackImages(Job[AttackRecord]):
             model=dict(subject.model),
             num_classes=dataset.num_classes,
             attack=self.attack.spec(),
-            norm=self.norm,
+            norm=str(self.norm),
             sizes=self._sizes,
             samples=1 if noise is None else self.samples,
             alpha=self.alpha,
@@ -172,7 +172,7 @@ def _attacked(
     sizes = np.where(largest[:, None] > 0.0, largest[:, None] * np.asarray(settings.sizes), -1.0)
     classes = torch.as_tensor(label).clamp(min=0)  # ABSTAIN: such an image is not attacked
     batch = Batch(images, classes.to(images.device), shard.indices, settings.seed)
-    norm: NormLike = settings.norm  # type: ignore[assignment]
+    norm = Norm(settings.norm)
     found = escalate(
         attack.begin(defence, batch, norm),
         defence,

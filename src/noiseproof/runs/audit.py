@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from noiseproof.attacks import Attack
 from noiseproof.bounds import Bound
@@ -14,7 +14,6 @@ from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified
 from noiseproof.errors import RunError
 from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
 from noiseproof.evaluation.robust_accuracy import voted_class
-from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.runs.attack import AttackImages, Limits
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.identity import require_subject
@@ -90,11 +89,10 @@ class Audit(Job[AttackRecord]):
     def _attack(self) -> AttackImages:
         """The attack of this audit."""
         settings = self.certified.settings
-        (norm,) = (key for key, order in ORDERS.items() if order == self.certified.noise.norm)
         return AttackImages(
             self.attack,
             [1.0],
-            cast("Norm", norm),
+            self.certified.noise.norm,
             samples=self.samples,
             alpha=VERDICT_ALPHA,
             seed=self.seed,
