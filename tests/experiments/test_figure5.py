@@ -22,4 +22,4 @@ def test_figure5_draws_no_memory_that_nobody_wrote(
         return values
 
     monkeypatch.setattr(np, "empty", full_of_large_numbers)
-    figure5.draw(result)  # a warning is an error here
+    figure5.draw_surfaces(result.p1, result.p2, result.radii, figure5._CERTIFICATES)  # a warning is an error here

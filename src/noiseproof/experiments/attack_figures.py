@@ -28,18 +28,18 @@ from noiseproof.experiments.attacked import (
     STN_07,
     TRADES,
     Attacked,
-    Certified,
     Defence,
     find_worst,
     transferred,
     white_box,
 )
 from noiseproof.experiments.figure import Figure, Result, Table, drawn
-from noiseproof.experiments.recipes import NOT_THERE, Missing
+from noiseproof.experiments.recipes import NOT_THERE, Missing, Step
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import certified_beside, other_engine
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.records import Record
 
 __all__ = ["FIGURE3", "FIGURE4", "FIGURE6", "AttackFigure", "Curve", "Plot", "UnderAttack"]
 
@@ -110,7 +110,7 @@ class AttackFigure(Figure[UnderAttack]):
             areas = []
             for defence, colour in self.certified:
                 if defence.data == plot.data:
-                    area = _certified(Certified(defence), colour, attacked.get(defence), records)
+                    area = _certified(defence, colour, attacked.get(defence), records)
                     if isinstance(area, CertifiedCurve):
                         areas.append(area)
                     elif area is not None:
@@ -120,12 +120,8 @@ class AttackFigure(Figure[UnderAttack]):
 
     def files(self, found: UnderAttack) -> dict[str, bytes]:
         """Draw the panels side by side, as the paper does; more than two of them below each other, two by two."""
-        numbers: list[dict[str, Any]] = [
-            {
-                "panel": panel.title,
-                "curve": curve.name,
-                **{key: getattr(curve, key).round(6).tolist() for key in ("sizes", "robust", "low", "high")},
-            }
+        numbers = [
+            {"panel": panel.title, "curve": curve.name, **curve.plain()}
             for panel in found.panels
             for curve in panel.curves
         ]
@@ -144,21 +140,22 @@ class AttackFigure(Figure[UnderAttack]):
 
 
 def _certified(
-    recipe: Certified, colour: int, attack: AttackRecord | None, records: Path
+    defence: Defence, colour: int, attack: AttackRecord | None, records: Path
 ) -> CertifiedCurve | Missing | None:
     """Return what is certified of a defence for the images of an attack on it; None where nothing of it is drawn."""
-    run, defence = records / recipe.folder, recipe.defence
-    if attack is None:
-        return None if (run / recipe.configuration).exists() else recipe.missing(records, NOT_THERE)
-    sizes = np.linspace(0.0, max(attack.settings.sizes), 301)
+    run, why = records / defence.name, NOT_THERE if attack is None else f"{NOT_THERE}, or not of what is attacked"
+    if attack is None and (run / Record.configuration).exists():
+        return None
     try:
-        accuracy = certified_beside(run, attack, sizes)
+        sizes = np.linspace(0.0, max(attack.settings.sizes), 301) if attack else None
+        accuracy = certified_beside(run, attack, sizes) if attack else None
+        if attack and sizes is not None and accuracy is not None:
+            images = str(len(attack.read_verdicts())) + (", in another engine" if other_engine(run, attack) else "")
+            return CertifiedCurve(f"{defence.title} ({images})", sizes, accuracy, colour)
     except NoiseproofError as error:
-        return recipe.missing(records, str(error))
-    if accuracy is None:
-        return recipe.missing(records, "not there, or not of what is attacked")
-    images = str(len(attack.read_verdicts())) + (", in another engine" if other_engine(run, attack) else "")
-    return CertifiedCurve(f"{defence.title} ({images})", sizes, accuracy, colour)
+        why = str(error)
+    command = ("noiseproof", "certify", str(run), *defence.options, "--every", "10")
+    return Missing("what is certified", why, (Step(command, run, (60.0, "an H100")),))
 
 
 def _figure3(norm: NormLike) -> list[Curve]:

@@ -20,7 +20,6 @@ from noiseproof.perturbations.norms import NormLike
 from noiseproof.plugins.spec import settings_of
 from noiseproof.reports.attacked import worst_case
 from noiseproof.runs.attack_records import AttackRecord
-from noiseproof.runs.records import Record
 
 __all__ = [
     "FEW",
@@ -31,7 +30,6 @@ __all__ = [
     "STN_07",
     "TRADES",
     "Attacked",
-    "Certified",
     "Defence",
     "find_worst",
     "transferred",
@@ -107,31 +105,6 @@ RELEASED = Defence(
     naming=RELEASED_OPTIONS,
     digest=RELEASED_DIGEST,
 )
-
-
-@dataclass(frozen=True)
-class Certified(Recipe[Record]):
-    """What is certified of a defence, to be drawn beneath attacks on it; whether it fits them is asked there."""
-
-    defence: Defence
-
-    configuration = Record.configuration
-    title = "what is certified"
-
-    @property
-    def folder(self) -> str:
-        """That of the defence."""
-        return self.defence.name
-
-    def steps(self, records: Path) -> list[Step]:
-        """Certify."""
-        run = records / self.folder
-        command = ("noiseproof", "certify", str(run), *self.defence.options, "--every", "10")
-        return [Step(command, run, cost=(60.0, "an H100"))]
-
-    def read(self, path: Path) -> Record:
-        """Read any record of votes."""
-        return Record.open(path)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
 from noiseproof.certificates import PixelDP
@@ -28,7 +27,7 @@ from noiseproof.experiments.readings import PAPERS_ALPHA, allowance, ours, paper
 from noiseproof.experiments.recipes import Missing
 from noiseproof.experiments.votes import ALPHA, Run, find_runs
 from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius, percent_down
-from noiseproof.reports.bands import BoundCurve, Spread, draw_bands
+from noiseproof.reports.bands import BoundCurve, BoundPanel, Spread, draw_bounds
 from noiseproof.reports.robustness import RobustCurve
 
 __all__ = ["FIGURE1", "PRINTED", "PROCEDURES", "TABLE_RADII", "Figure1", "draw", "lines"]
@@ -160,19 +159,16 @@ def _curve(name: str, runs: list[Run], radii: Grid, colour: int, style: str, how
 def draw(result: Figure1) -> Drawing:
     """Draw a row of two panels for each data set that has a curve."""
     data = [name for name in _TITLES if any(curve.data == name for curve in result.curves)] or ["mnist"]
-    figure = Drawing(figsize=(12.8, 5.6 * len(data)), layout="constrained")
-    FigureCanvasAgg(figure)
-    rows = figure.subfigures(len(data), 1, squeeze=False)[:, 0]
-    for name, row in zip(data, rows, strict=True):
-        panels = row.subplots(1, 2, sharey=True)
-        for key, axes in zip(PROCEDURES, panels, strict=True):
-            curves = [curve for curve in result.curves if curve.data == name]
-            draw_bands(axes, curves, key, result.attacked if name == "mnist" else None, PRINTED[name])
-            axes.set_title(f"{_TITLES[name]}: {PROCEDURES[key]}", fontsize=10.5)
-        panels[0].set_ylabel("accuracy, as each procedure states it (%)")
-        handles, labels = panels[0].get_legend_handles_labels()
-        row.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
+    panels = [
+        BoundPanel(
+            _TITLES[name],
+            [curve for curve in result.curves if curve.data == name],
+            result.attacked if name == "mnist" else None,
+            PRINTED[name],
+        )
+        for name in data
+    ]
+    return draw_bounds(panels, PROCEDURES)
 
 
 def lines(result: Figure1, data: str) -> Iterator[tuple[str, str, list[str]]]:
@@ -200,21 +196,15 @@ def _numbers(result: Figure1) -> dict[str, Any]:
             "images": curve.images,
             "votes": curve.votes,
             "radii": TABLE_RADII[curve.data].tolist(),
-            **{key: _plain(curve.table[key]) for key in PROCEDURES},
+            **{key: curve.table[key].plain() for key in PROCEDURES},
         }
         for curve in result.curves
     ]
-    attacked = result.attacked
-    plain = attacked and {key: getattr(attacked, key).round(6).tolist() for key in ("sizes", "robust", "low", "high")}
     return {
         "curves": curves,
         "procedures": PROCEDURES,
         "band": "least to largest of the seeds",
-        "TRADES under PGD": plain or "missing",
+        "TRADES under PGD": "missing" if result.attacked is None else result.attacked.plain(),
         "printed": PRINTED,
         "missing": [each.plain() for each in result.missing],
     }
-
-
-def _plain(spread: Spread) -> dict[str, list[float]]:
-    return {key: getattr(spread, key).round(6).tolist() for key in ("mean", "least", "most")}

@@ -1,22 +1,16 @@
 """Making what is missing of a figure: its steps in order, with the time of each beforehand; killed, it goes on."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseproof.errors import NoiseproofError, RunError
+from noiseproof.errors import RunError
 from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.recipes import Missing, Step
-from noiseproof.reports.sources import seconds_of
-from noiseproof.runs.attack_records import AttackRecord
-from noiseproof.runs.records import Record
-from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.runs.verification import FILE, Verified
-from noiseproof.training import LOG
+from noiseproof.reports.sources import spent
 
 __all__ = ["RECORDED", "Estimate", "estimate", "make", "planned", "run_step"]
 
@@ -26,18 +20,13 @@ RECORDED = Path("reproduction/records")
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a step is likely to take.
-
-    Attributes:
-        seconds: None where nobody knows.
-        basis: what that rests on.
-    """
+    """What a step is likely to take: seconds, None where nobody knows, and what that rests on."""
 
     seconds: float | None
     basis: str
 
 
-def planned(missing: list[Missing]) -> list[Step]:
+def planned(missing: Sequence[Missing]) -> list[Step]:
     """Return the steps that make what is missing, each once, in order; what is blocked has none."""
     return list(dict.fromkeys(step for each in missing if not each.blocked for step in each.steps))
 
@@ -71,50 +60,23 @@ def run_step(step: Step) -> None:
     interpreted = ["-m", "noiseproof", *arguments] if program == "noiseproof" else arguments
     code = subprocess.run([sys.executable, *interpreted], check=False).returncode  # noqa: S603 - our own recipes
     if code:
-        raise RunError(
-            str(step),
-            required="run to its end",
-            got=f"exit code {code}",
-            remedy="Its message stands above; mend that, and run the same command again.",
-        )
+        remedy = "Its message stands above; mend that, and run the same command again."
+        raise RunError(str(step), required="run to its end", got=f"exit code {code}", remedy=remedy)
 
 
 def estimate(step: Step, records: Path) -> Estimate:
     """Return what a step is likely to take: by what it has done, by a record of the same recipe, or by what is stated."""
-    if begun := _spent(step, step.folder):
+    options = step.arguments
+    epochs = int(options[options.index("--epochs") + 1]) if options[1] == "train" else None
+    begun = spent(step.folder, epochs)
+    if begun and begun[1]:
         seconds, share = begun
-        if share:
-            return Estimate(seconds * (1.0 - share) / share, f"by the {100 * share:.0f} % that are done")
+        return Estimate(seconds * (1.0 - share) / share, f"by the {100 * share:.0f} % that are done")
     if step.folder.is_relative_to(records):
         place = RECORDED / step.folder.relative_to(records)
-        known = _spent(step, place)
+        known = spent(place, epochs)
         if known and known[1] == 1.0:
             return Estimate(known[0], f"recorded in {place}")
     if step.cost is not None:
         return Estimate(step.cost[0], f"stated, on {step.cost[1]}")
     return Estimate(None, "nobody measured it")
-
-
-def _spent(step: Step, folder: Path) -> tuple[float, float] | None:
-    """Return the seconds that a step has taken so far in a folder and which share is done; None where nothing says so."""
-    try:
-        if step.arguments[1] == "train":
-            epochs = [float(json.loads(line)["seconds"]) for line in (folder / LOG).read_text().splitlines()]
-            wanted = int(step.arguments[step.arguments.index("--epochs") + 1])
-            return sum(epochs), len(epochs) / wanted
-        for found in _records(folder):
-            seconds, share = seconds_of(found)
-            if seconds is not None:
-                return seconds, share
-    except (NoiseproofError, OSError, ValueError, KeyError):
-        return None  # what is damaged tells no time; the step itself says what is wrong with it
-    return None
-
-
-def _records(folder: Path) -> Iterator[Record | AttackRecord | SequentialRecord | Verified]:
-    """Yield the records in a folder, of any kind."""
-    for kind in (Record, AttackRecord, SequentialRecord):
-        if (folder / kind.configuration).exists():
-            yield kind.open(folder)
-    if (folder / FILE).exists():
-        yield Verified.read(folder)

@@ -167,7 +167,7 @@ def _found(results: Mapping[str, Any], readings: Mapping[str, Reading], reaches:
     found = {
         "interval": "; ".join(_interval(name, reading) for name, reading in read),
         "samples": "; ".join(f"{reach.samples} votes: {reach.papers:.3f} sigma" for reach in reaches),
-        "pixeldp": "; ".join(f"{c.text}: on {100 * c.share:.1f} % of the grid" for c in results["figure5"].claims),
+        "pixeldp": "; ".join(f"{c.claim}: on {100 * c.share:.1f} % of the grid" for c in results["figure5"].claims),
         "two-numbers": _two_numbers(bounds),
         "stability": _gain([run for run in bounds.sources.values() if isinstance(run, Run)]),
         "natural": "; ".join(

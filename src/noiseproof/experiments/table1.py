@@ -9,7 +9,7 @@ before any is read.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ from noiseproof.experiments.readings import PAPERS_ALPHA, allowance, ours, paper
 from noiseproof.experiments.recipes import NOT_THERE, Missing
 from noiseproof.experiments.verified import Verification
 from noiseproof.experiments.votes import ALPHA, Run, SequentialVotes, find_runs
-from noiseproof.reports.analysis import percent_down
+from noiseproof.reports.accuracy_table import Cell, Row, Value
 from noiseproof.runs.sequential_records import SequentialRecord
 
-__all__ = ["COLUMNS", "LINES", "RADII", "TABLE1", "WRITTEN", "Cell", "Row", "Table1", "Value", "lines"]
+__all__ = ["COLUMNS", "LINES", "RADII", "TABLE1", "WRITTEN", "Table1", "lines"]
 
 RADII = {"mnist": 1.58, "cifar10": 36 / 255}
 """Of the perturbation in l2, by data set; the paper writes 36.00 for the second."""
@@ -66,68 +66,6 @@ _BEYOND = {
 """What noise can do at the table's radius with training that came later; by sequential votes."""
 
 
-@dataclass(frozen=True)
-class Value:
-    """One measured value: shares of the images, a number for each seed.
-
-    Attributes:
-        seeds: of training; none where they are unpublished.
-        shares: one each.
-        at_least: lower bound of their mean, with 95 % confidence; None where nothing of the kind is claimed.
-        votes: per image; the most there can be where they are sequential; 0 for a verifier, which takes none.
-        images: N.
-        sequential: whether votes stopped when the radius was decided.
-        runner_up: whether winner and runner-up decided together.
-    """
-
-    seeds: tuple[int, ...]
-    shares: tuple[float, ...]
-    at_least: float | None
-    votes: int
-    images: int
-    sequential: bool = False
-    runner_up: bool = False
-
-    @property
-    def mean(self) -> float:
-        """Mean over the seeds."""
-        return float(np.mean(self.shares))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of the table; None is missing.
-
-    Attributes:
-        printed: per cent, as the paper has it; None where it has no such model.
-        paper: by its procedure.
-        ours: by ours.
-        verified: by a deterministic verifier, in place of both.
-    """
-
-    printed: float | None
-    paper: Value | None = None
-    ours: Value | None = None
-    verified: Value | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A model of the table.
-
-    Attributes:
-        model: its name.
-        cells: by column; a column that is not there has no such model.
-        deterministic: whether it is verified and not voted on.
-        networks: by data set, what was verified, as its file says.
-    """
-
-    model: str
-    cells: Mapping[tuple[str, str], Cell]
-    deterministic: bool = False
-    networks: Mapping[str, str] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Table1(Result):
     """The table: the paper's rows, one for the network that its authors released, and four beyond the paper."""
@@ -148,12 +86,7 @@ class _Table1(Figure[Table1]):
     def files(self, found: Table1) -> dict[str, bytes]:
         if not found.sources:
             return {}
-        cells = [
-            {"model": row.model, "data": data, "accuracy": kind, **_plain(row.cells[data, kind], data, kind)}
-            for row in found.rows
-            for data, kind in COLUMNS
-            if (data, kind) in row.cells
-        ]
+        cells = [cell for row in found.rows for cell in row.plain(COLUMNS, RADII)]
         return {"table1.json": as_json({"cells": cells, "missing": [each.plain() for each in found.missing]})}
 
     def tables(self, found: Table1) -> list[Table]:
@@ -164,6 +97,11 @@ class _Table1(Figure[Table1]):
 
 
 TABLE1 = _Table1()
+
+
+def lines(row: Row) -> Iterator[tuple[str, list[str]]]:
+    """Yield the lines of a row: the key in LINES, and the text of every column."""
+    return row.lines(COLUMNS, WRITTEN)
 
 
 def _verified(model: str, records: Path, missing: list[Missing], sources: dict[str, Any]) -> Row:
@@ -254,37 +192,3 @@ def _cell(printed: float | None, runs: list[Run], decided: list[SequentialRecord
         mine = ours(runs, at).values[:, 0]
     least = max(float(mine.mean()) - allowance(images, len(runs)), 0.0)
     return Cell(printed, by_paper, Value(seeds, tuple(mine.tolist()), least, votes, images, sequential, by_two))
-
-
-def lines(row: Row) -> Iterator[tuple[str, list[str]]]:
-    """Yield the lines of a row: the key in LINES, and the text of every column."""
-    for key in ("printed", "verified") if row.deterministic else ("printed", "paper", "ours"):
-        yield key, [_text(row.cells.get(column), key, column) for column in COLUMNS]
-
-
-def _text(cell: Cell | None, key: str, column: tuple[str, str]) -> str:
-    """Return what stands in a cell: "a (b %)", as the paper writes a bound a with an accuracy b."""
-    data, kind = column
-    value: Value | float | None = None if cell is None else getattr(cell, key)
-    if value is None:
-        return "–" if cell is None or key == "printed" else "missing"
-    if isinstance(value, float):
-        text = f"{value:.1f} %"
-    else:
-        # the paper's is called a bound, and is rounded as one
-        as_bound = key == "paper" and kind == "robust"
-        mean, low, high = (
-            percent_down(share, "") if as_bound else f"{100 * share:.1f}"
-            for share in (value.mean, min(value.shares), max(value.shares))
-        )
-        text = f"{mean} %" + (f" [{low} to {high}]" if len(value.shares) > 1 else "")
-    text = f"{WRITTEN[data]} ({text})" if kind == "robust" else text
-    least = value.at_least if isinstance(value, Value) else None
-    return text if least is None else f"{text}, at least {percent_down(least)}"
-
-
-def _plain(cell: Cell, data: str, kind: str) -> dict[str, Any]:
-    values = {key: value for key, value in asdict(cell).items() if key != "printed" and value is not None}
-    radius: dict[str, Any] = {"radius": RADII[data]} if kind == "robust" else {}
-    printed = None if cell.printed is None else cell.printed / 100
-    return radius | {"printed": printed} | (values or {"measured": "missing"})

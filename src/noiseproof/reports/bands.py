@@ -1,16 +1,18 @@
 """Lower bounds of accuracy against the radius, of several seeds of training each: lines with bands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from noiseproof.reports.curves import COLOURS
 from noiseproof.reports.robustness import RobustCurve
 
-__all__ = ["BoundCurve", "Printed", "Spread", "draw_bands"]
+__all__ = ["BoundCurve", "BoundPanel", "Printed", "Spread", "draw_bounds"]
 
 Radii = Float[np.ndarray, " radii"]
 
@@ -43,6 +45,10 @@ class Spread:
         """The largest of all seeds."""
         return np.asarray(self.values.max(0))
 
+    def plain(self) -> dict[str, list[float]]:
+        """Return mean, least and most as plain data."""
+        return {key: getattr(self, key).round(6).tolist() for key in ("mean", "least", "most")}
+
 
 @dataclass(frozen=True)
 class BoundCurve:
@@ -73,10 +79,42 @@ class BoundCurve:
     style: str
 
 
-def draw_bands(
-    axes: Axes, curves: Sequence[BoundCurve], procedure: str, attacked: RobustCurve | None, printed: Printed
-) -> None:
+@dataclass(frozen=True)
+class BoundPanel:
+    """What is drawn of one data set.
+
+    Attributes:
+        title: of the data set.
+        curves: lower bounds.
+        attacked: what an attack left, or None.
+        printed: drawn as crosses.
+    """
+
+    title: str
+    curves: Sequence[BoundCurve]
+    attacked: RobustCurve | None
+    printed: Printed
+
+
+def draw_bounds(panels: Sequence[BoundPanel], procedures: Mapping[str, str]) -> Figure:
+    """Draw a row for each data set, with a column for each procedure, by key with its title."""
+    figure = Figure(figsize=(12.8, 5.6 * len(panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
+    for panel, row in zip(panels, rows, strict=True):
+        columns = row.subplots(1, len(procedures), sharey=True)
+        for (key, title), axes in zip(procedures.items(), columns, strict=True):
+            _draw(axes, panel, key)
+            axes.set_title(f"{panel.title}: {title}", fontsize=10.5)
+        columns[0].set_ylabel("accuracy, as each procedure states it (%)")
+        handles, labels = columns[0].get_legend_handles_labels()
+        row.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw(axes: Axes, panel: BoundPanel, procedure: str) -> None:
     """Draw the curves by one procedure, what an attack left, and crosses for what was printed."""
+    curves, attacked = panel.curves, panel.attacked
     for curve in curves:
         spread, colour = curve.bounds[procedure], COLOURS[curve.colour]
         seeds = {0: "seed unpublished", 1: "1 seed"}.get(len(curve.seeds), f"{len(curve.seeds)} seeds")
@@ -97,7 +135,7 @@ def draw_bands(
         sizes, colour = attacked.sizes, COLOURS[attacked.colour]
         axes.fill_between(sizes, 100 * attacked.low, 100 * attacked.high, color=colour, alpha=0.12, linewidth=0)
         axes.plot(sizes, 100 * attacked.robust, "-.o", markersize=3.5, color=colour, label=attacked.name)
-    for number, (radius, share, where) in enumerate(printed):
+    for number, (radius, share, where) in enumerate(panel.printed):
         label = "printed in the paper, of STN" if number == 0 else None
         axes.plot(radius, 100 * share, "x", color="black", markersize=8, markeredgewidth=2, linestyle="", label=label)
         halo = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.5}

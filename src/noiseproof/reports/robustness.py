@@ -40,6 +40,10 @@ class RobustCurve:
     colour: int = 0
     dashed: bool = False
 
+    def plain(self) -> dict[str, list[float]]:
+        """Return the numbers as plain data."""
+        return {key: getattr(self, key).round(6).tolist() for key in ("sizes", "robust", "low", "high")}
+
 
 @dataclass(frozen=True)
 class CertifiedCurve:

@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from noiseproof.errors import NoiseproofError
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
-from noiseproof.runs.verification import Verified
+from noiseproof.runs.verification import FILE, Verified
 from noiseproof.training import LOG
 
-__all__ = ["Source", "seconds_of", "sources"]
+__all__ = ["Source", "seconds_of", "sources", "spent"]
 
 Known = Record | AttackRecord | SequentialRecord | Verified
 
@@ -108,6 +109,26 @@ def seconds_of(record: Known) -> tuple[float | None, float]:
     return found, share
 
 
+def spent(folder: Path, epochs: int | None = None) -> tuple[float, float] | None:
+    """Return the seconds that were spent in a folder so far, and which share is done; None where nothing says so.
+
+    Args:
+        folder: of a record, or of a training.
+        epochs: of the whole training; None for a record.
+    """
+    try:
+        if epochs is not None:
+            seconds = _epochs(folder)
+            return sum(seconds), len(seconds) / epochs
+        kinds = [kind for kind in (Record, AttackRecord, SequentialRecord) if (folder / kind.configuration).exists()]
+        if not kinds and not (folder / FILE).exists():
+            return None
+        found, share = seconds_of(kinds[0].open(folder) if kinds else Verified.read(folder))
+    except (NoiseproofError, OSError, ValueError, KeyError, TypeError):
+        return None  # what is damaged tells no time, and whoever goes on with it is told what is wrong
+    return None if found is None else (found, share)
+
+
 def _of_verification(path: str, found: Verified) -> Source:
     networks = "; ".join(f"{_words(stage)}" for stage in found.stages)
     return Source(
@@ -143,10 +164,14 @@ def _machine(about: Mapping[str, Any], devices: list[str]) -> str:
 def _training_time(folder: Path) -> str:
     """Return the sum of the epochs of the training log where it lies beside the record."""
     try:
-        epochs = [json.loads(line)["seconds"] for line in (folder / LOG).read_text().splitlines()]
+        epochs = _epochs(folder)
         return f"{sum(epochs):.0f} s, {len(epochs)} epochs"
     except (OSError, ValueError, KeyError, TypeError):
         return _UNKNOWN
+
+
+def _epochs(folder: Path) -> list[float]:
+    return [float(json.loads(line)["seconds"]) for line in (folder / LOG).read_text().splitlines()]
 
 
 def _words(values: Mapping[str, Any]) -> str:

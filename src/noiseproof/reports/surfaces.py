@@ -1,0 +1,64 @@
+"""Radii of several certificates over p1 and p2, in units of sigma: surfaces, and slices of them that can be read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from noiseproof.certificates import Certificate
+from noiseproof.noises import Gaussian
+
+__all__ = ["LARGEST", "draw_surfaces"]
+
+LARGEST = 0.999
+"""Where p1 ends: all radii grow without limit towards 1."""
+
+_COLOURS = ("#D55E00", "#0072B2", "#56B4E9", "#666666")
+
+Surface = Float[np.ndarray, "steps steps"]
+
+
+def draw_surfaces(
+    p1: Surface, p2: Surface, radii: Mapping[str, Surface], certificates: Mapping[str, Certificate]
+) -> Figure:
+    """Draw the surfaces of the first two certificates, and two slices of all.
+
+    Args:
+        p1: grid.
+        p2: likewise.
+        radii: a surface for each certificate; NaN outside the simplex.
+        certificates: by the same names.
+    """
+    figure = Figure(figsize=(13.0, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.add_subplot(1, 3, 1, projection="3d")
+    # Every second point is as fine as can be seen. Triangles, as the region is convex: plot_surface drops corners that
+    # are NaN, and matplotlib pads the polygons that are left with memory it has not written.
+    coarse_p1, coarse_p2, *surfaces = (values[::2, ::2] for values in (p1, p2, *radii.values()))
+    inside = np.isfinite(surfaces[0])
+    grid = coarse_p1[inside], coarse_p2[inside]
+    for name, surface, colour in zip(radii, surfaces[:2], _COLOURS, strict=False):
+        axes.plot_trisurf(*grid, surface[inside], color=colour, alpha=0.75, linewidth=0, label=name)
+    axes.set(xlabel="p1", ylabel="p2", zlabel="radius / sigma")
+    axes.view_init(elev=22, azim=-125)
+    axes.legend(loc="upper left", fontsize=7.5)
+
+    line = np.linspace(0.5005, LARGEST, 400)
+    slices = [
+        (2, "two classes: p2 = 1 - p1", line, 1.0 - line),
+        (3, "p2 = 0.05", np.linspace(0.151, 0.95, 400), np.array(0.05)),
+    ]
+    for position, title, first, second in slices:
+        panel = figure.add_subplot(1, 3, position)
+        for (name, certificate), colour in zip(certificates.items(), _COLOURS, strict=True):
+            reached = certificate.radius(Gaussian(sigma=1.0), first, np.full(first.shape, second))
+            panel.plot(first, reached, color=colour, label=name, linestyle="--" if "tight" in name else "-")
+        panel.set(title=title, xlabel="p1", ylabel="radius / sigma")
+        panel.set_ylim(bottom=0)
+        panel.grid(visible=True, color="0.9")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False, fontsize=8)
+    return figure
