@@ -8,7 +8,7 @@ from pathlib import Path
 
 from noiseproof.experiments import attack_figures
 from noiseproof.experiments.figure import Figure, Result, Table, as_json
-from noiseproof.experiments.recipes import Missing, Recipe, Step, require_whole
+from noiseproof.experiments.recipes import Facts, Missing, Recipe, Step
 from noiseproof.runs.records import Record
 from noiseproof.training import CHECKPOINT
 
@@ -18,6 +18,7 @@ SAMPLES = 1000
 @dataclass(frozen=True)
 class Tiny(Recipe[Record]):
     configuration = Record.configuration
+    open = staticmethod(Record.open)
     title = "a tiny record"
     folder = "digits/tiny"
 
@@ -28,10 +29,8 @@ class Tiny(Recipe[Record]):
         steps = [] if (run / CHECKPOINT).exists() else [Step(training, run, (5.0, "one core"))]
         return [*steps, Step((*certifying, "--precision", "fp32", "--no-compile"), run)]
 
-    def read(self, path: Path) -> Record:
-        record = Record.open(path)
-        require_whole(record)
-        return record
+    def facts(self, record: Record) -> Facts:
+        yield "samples", SAMPLES, record.settings.samples
 
 
 class TinyFigure(Figure[Result]):

@@ -222,16 +222,17 @@ def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Pat
 
 
 def test_rungs_of_two_engines_are_no_ladder(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = Attacked.read
+    find = Attacked.find
 
-    def elsewhere(recipe: Attacked, folder: Path) -> AttackRecord:
-        found = read(recipe, folder)
+    def elsewhere(recipe: Attacked, folder: Path) -> AttackRecord | Missing:
+        found = find(recipe, folder)
+        assert isinstance(found, AttackRecord)
         if recipe.place != f"{ladder_figure.FOLDER}/pgd-draws4-steps20":
             return found
         engine = dict(found.settings.engine) | {"device": "cpu"}
         return replace(found, settings=replace(found.settings, engine=engine))
 
-    monkeypatch.setattr(Attacked, "read", elsewhere)
+    monkeypatch.setattr(Attacked, "find", elsewhere)
     result = LADDER.compute(records)
     found, missing = result.ladder, result.missing
     assert found is None

@@ -46,14 +46,14 @@ STN = Network("mnist", "stn", 0.7, (0, 1))
         ("stn", {"trained_sigma": 0.5}, "sigma of training 0.7"),
         ("stn", {"noise": {"name": "gaussian", "sigma": 0.5}}, "noise"),
         ("stn", {"trained_seed": 3}, "seed of training 1"),
-        ("stn", {"model": {"name": "net", "digest": "stn-0.7-0"}}, "the weights of"),
+        ("stn", {"model": {"name": "net", "digest": "stn-0.7-0"}}, "records of other seeds with the same weights"),
         ("stn", {"data": {"name": "digits", "split": "test", "digest": "d"}}, "data set mnist"),
         ("stn", {"data": {"name": "mnist", "split": "train", "digest": "d"}}, "split"),
-        ("stn", {"data": {"name": "mnist", "split": "test", "digest": "other"}}, "other data"),
-        ("stn", {"engine": {"precision": "int8"}}, "other precision"),
-        ("stn", {"trained": {"epochs": 6}}, "other training"),
-        ("stn", {"step": 5, "stop": 5 * IMAGES}, "other images"),
-        ("stn", {"drawn": tuple(part[:20] for part in drawn(1))}, "other images"),
+        ("stn", {"data": {"name": "mnist", "split": "test", "digest": "other"}}, "stn-0.7 data"),
+        ("stn", {"engine": {"precision": "int8"}}, "stn-0.7 precision"),
+        ("stn", {"trained": {"epochs": 6}}, "stn-0.7 training"),
+        ("stn", {"step": 5, "stop": 5 * IMAGES}, "stn-0.7 images"),
+        ("stn", {"drawn": tuple(part[:20] for part in drawn(1))}, "stn-0.7 images"),
         ("released", {}, "objective"),
     ],
 )
@@ -90,7 +90,7 @@ def test_unfinished_and_damaged_records_name_the_command_that_goes_on(tmp_path: 
     found, (one, _) = find_runs(STN, tmp_path)
     assert not found
     assert one.command == f"noiseproof certify {path} --every 10", "the record's own"
-    assert "1 that are missing or damaged" in one.why
+    assert "1 of 3 shards are missing or damaged" in one.why
     record.shard_path(1).write_bytes(b"not parquet")
     _, (one, _) = find_runs(STN, tmp_path)
     assert "00001.parquet" in one.why

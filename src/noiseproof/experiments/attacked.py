@@ -4,7 +4,7 @@ Every curve of figures 3, 4 and 6 is the worst case of one or several such recor
 without noise stand several attacks, since one alone is often misled (Schott et al. 2019; Tramèr et al. 2020).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from noiseproof.attacks.registry import ATTACKS
 from noiseproof.errors import NoiseproofError
 from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.experiments.networks import CIFAR_SIGMA, RELEASED_DIGEST, RELEASED_MODEL, RELEASED_OPTIONS
-from noiseproof.experiments.recipes import Missing, Recipe, Step, require, require_whole
+from noiseproof.experiments.recipes import Facts, Missing, Recipe, Step
 from noiseproof.noises import Gaussian
 from noiseproof.perturbations.norms import NormLike
 from noiseproof.plugins.spec import settings_of
@@ -132,6 +132,7 @@ class Attacked(Recipe[AttackRecord]):
     place: str = ""
 
     configuration = AttackRecord.configuration
+    open = staticmethod(AttackRecord.open)
 
     @property
     def name(self) -> str:
@@ -174,14 +175,8 @@ class Attacked(Recipe[AttackRecord]):
         place = records / self.folder
         return [Step((*command, "--out", str(place)), place, self._cost())]
 
-    def read(self, path: Path) -> AttackRecord:
-        """Read the record of this attack on this defence."""
-        record = AttackRecord.open(path)
-        require(path, self._facts(record))
-        require_whole(record)
-        return record
-
-    def _facts(self, record: AttackRecord) -> Iterator[tuple[str, object, object]]:
+    def facts(self, record: AttackRecord) -> Facts:
+        """The defence, the attack, and the images."""
         settings, defence = record.settings, self.defence
         spec = dict(settings.attack.get("attack", settings.attack))
         wanted, ran = self.attack.spec(), settings.engine.get("precision")
@@ -253,7 +248,7 @@ def find_worst(
             worst = worst_case([*found, record])  # of the same images and sizes as those before
             found.append(record)
         except NoiseproofError as error:
-            missing.append(recipe.missing(records, str(error), blocked=True))
+            missing.append(Missing(recipe.title, str(error), tuple(recipe.steps(records)), blocked=True))
     return worst, found, missing
 
 

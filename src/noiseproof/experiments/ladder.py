@@ -86,7 +86,7 @@ class _SanityLadder(Figure[FoundLadder]):
                 engine = engine or dict(record.settings.engine)
                 if record.settings.engine != engine:
                     why = f"it ran in another engine than the rungs before it, {engine}"
-                    record = recipe.missing(records, why, blocked=True)
+                    record = Missing(name, why, tuple(recipe.steps(records)), blocked=True)
             if isinstance(record, Missing):
                 steps = record.steps if begun or name in slow else (_all_at_once(records),)
                 missing.append(replace(record, what=name, steps=steps))

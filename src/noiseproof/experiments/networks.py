@@ -8,12 +8,12 @@ DIR/cifar10/stn-released        the network that the paper's authors released
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from noiseproof.experiments.recipes import Step
+from noiseproof.experiments.recipes import Facts, Step
 from noiseproof.models import shipped
 from noiseproof.training import CHECKPOINT
 
@@ -194,7 +194,7 @@ class Network:
         cost = (training.seconds, _H100) if self.data == "mnist" else None
         return Step(tuple(command), out, cost)
 
-    def trained_as_said(self, about: Mapping[str, Any], seed: int) -> Iterator[tuple[str, object, object]]:
+    def trained_as_said(self, about: Mapping[str, Any], seed: int) -> Facts:
         """Compare what a record says of its training with this network: (what, required, got)."""
         if self.kind not in _ENSEMBLES:
             yield from self._trained(about.get("settings", {}), seed)
@@ -203,13 +203,13 @@ class Network:
         members = about.get("members", ())
         yield "members", _MEMBERS, len(members)
         for number, member in enumerate(members):
-            yield from self._trained(member.get("settings", {}), number)
+            yield from self._trained(member.get("settings", {}), number, f"member {number}: ")
 
-    def _trained(self, settings: Mapping[str, Any], seed: int) -> Iterator[tuple[str, object, object]]:
+    def _trained(self, settings: Mapping[str, Any], seed: int, of: str = "") -> Facts:
         training = _TRAININGS[self.kind]
         found = {"form": "paper"} | dict(settings.get("objective", {"name": "not recorded"}))  # early ones had one form
-        yield "objective", training.recorded, {key: found.get(key) for key in training.recorded}
-        yield "sigma of training", f"{self.trained_at:.6g}", f"{settings.get('noise', {}).get('sigma', 0.0):.6g}"
-        yield "seed of training", seed, settings.get("seed")
+        yield f"{of}objective", training.recorded, {key: found.get(key) for key in training.recorded}
+        yield f"{of}sigma of training", f"{self.trained_at:.6g}", f"{settings.get('noise', {}).get('sigma', 0.0):.6g}"
+        yield f"{of}seed of training", seed, settings.get("seed")
         if training.epochs is not None:
-            yield "epochs of training", training.epochs, settings.get("epochs")
+            yield f"{of}epochs of training", training.epochs, settings.get("epochs")

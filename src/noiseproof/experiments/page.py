@@ -22,7 +22,7 @@ from noiseproof.experiments.readings import CERTIFICATES, Reach, Way, crossed, o
 from noiseproof.experiments.recipes import Missing
 from noiseproof.experiments.table1 import LINES, RADII, WRITTEN, Table1
 from noiseproof.experiments.table1 import lines as table_lines
-from noiseproof.experiments.votes import Run
+from noiseproof.experiments.votes import Run, unlike
 from noiseproof.reports.analysis import percent_down
 from noiseproof.reports.page import render
 from noiseproof.reports.sources import sources
@@ -200,8 +200,8 @@ def _gain(runs: list[Run]) -> str:
     if not pairs:
         return ""
     for one, two in pairs:
-        if unlike := one.differs(two):
-            return f"not comparable: {one.record.path} and {two.record.path} differ in {unlike}"
+        if different := unlike(one.record, two.record):
+            return f"not comparable: {one.record.path} and {two.record.path} differ in {different}"
     radii = TABLE_RADII["mnist"]
     first, second = zip(*pairs, strict=True)
     gains = 100 * (ours(list(first), radii).values - ours(list(second), radii).values)

@@ -6,17 +6,21 @@ and the reason is given.
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, final
+from typing import Any, ClassVar, Generic, TypeVar, cast, final
 
-from noiseproof.errors import NoiseproofError, RunError
+from noiseproof.errors import NoiseproofError
+from noiseproof.runs.identity import require_recorded
 from noiseproof.runs.store import ShardedRecord
 
-__all__ = ["NOT_THERE", "Missing", "Recipe", "Step", "UnfinishedError", "require", "require_whole"]
+__all__ = ["NOT_THERE", "Facts", "Missing", "Recipe", "Step"]
 
 NOT_THERE = "not there"
+
+Facts = Iterator[tuple[str, object, object]]
+"""What a record must be, and what it says: (what, required, got) each."""
 
 Found = TypeVar("Found")
 
@@ -66,10 +70,15 @@ class Missing:
 
 
 class Recipe(ABC, Generic[Found]):
-    """A record of an experiment: a frozen dataclass of what it is made from.
+    """A record of an experiment: a frozen dataclass of what it is made from. Paths are below any folder of records."""
 
-    Paths are the same below every folder of records.
-    """
+    configuration: ClassVar[str]
+    """The file by which a folder has such a record."""
+
+    @staticmethod
+    @abstractmethod
+    def open(path: Path, /) -> Any:
+        """Open such a record."""
 
     @property
     @abstractmethod
@@ -79,24 +88,15 @@ class Recipe(ABC, Generic[Found]):
     @property
     @abstractmethod
     def folder(self) -> str:
-        """Where its record lies, below the folder of records."""
-
-    @property
-    @abstractmethod
-    def configuration(self) -> str:
-        """The file by which a folder has such a record."""
+        """Where its record lies."""
 
     @abstractmethod
     def steps(self, records: Path) -> list[Step]:
         """Return the commands that make it, in order, without those whose networks are there."""
 
     @abstractmethod
-    def read(self, path: Path) -> Found:
-        """Read the record in a folder and check that it is what this recipe says; see `require`.
-
-        Raises:
-            RunError: it is something else, or damaged; `UnfinishedError` if it is not whole.
-        """
+    def facts(self, record: Found) -> Facts:
+        """Compare a record with this recipe."""
 
     @final
     def command(self, records: Path) -> str:
@@ -105,57 +105,22 @@ class Recipe(ABC, Generic[Found]):
 
     @final
     def find(self, records: Path) -> "Found | Missing":
-        """Return its record, or what is missing of it: nothing is raised for a record that is damaged or another."""
-        path = records / self.folder
+        """Return its record, or what is missing of it: nothing is raised for one that is damaged or another."""
+        path, kind = records / self.folder, type(self)
         if not (path / self.configuration).exists():
-            return self.missing(records, NOT_THERE)
+            return Missing(self.title, NOT_THERE, tuple(self.steps(records)))
         try:
-            return self.read(path)
-        except UnfinishedError as error:
-            own = (Step(error.made_by, path),) if error.made_by else None
-            return self.missing(records, str(error), own)
+            record = kind.open(path)
+            facts = list(self.facts(record))
+            here = {what: required for what, required, _ in facts}
+            assert len(here) == len(facts), "each fact has a name of its own"  # noqa: S101 - our own recipes
+            remedy = "Move it away, and make the one that belongs here."
+            require_recorded(path, {what: got for what, _, got in facts}, here, remedy=remedy)
         except NoiseproofError as error:
-            return self.missing(records, str(error), blocked=True)
-
-    @final
-    def missing(
-        self, records: Path, why: str, steps: tuple[Step, ...] | None = None, *, blocked: bool = False
-    ) -> Missing:
-        """Return that it is missing, with the commands that make it, or others."""
-        return Missing(self.title, why, tuple(self.steps(records)) if steps is None else steps, blocked)
-
-
-class UnfinishedError(RunError):
-    """A record with shards that are missing or damaged; the command that made it goes on with it."""
-
-    made_by: tuple[str, ...] = ()
-
-
-def require(path: Path, facts: Iterable[tuple[str, object, object]]) -> None:
-    """Compare what a record must be with what it says, each as (what, required, got).
-
-    Raises:
-        RunError: they differ in one.
-    """
-    for what, required, got in facts:
-        if required != got:
-            raise RunError(
-                str(path),
-                required=f"the record that belongs here, with {what} {required}",
-                got=got,
-                remedy="Move it away, and make the one that belongs here.",
-            )
-
-
-def require_whole(record: ShardedRecord[Any, Any]) -> None:
-    """Raise UnfinishedError if shards of a record are missing or damaged."""
-    left, faults = record.missing()
-    if left:
-        error = UnfinishedError(
-            str(record.path),
-            required=f"whole, {len(record.shards)} shards" + "".join(f" ({fault})" for fault in faults),
-            got=f"{len(left)} that are missing or damaged",
-            remedy="The command that made the record goes on with it.",
-        )
-        error.made_by = tuple(record.about.get("command", ()))
-        raise error
+            return Missing(self.title, str(error), tuple(self.steps(records)), blocked=True)
+        left, faults = record.missing() if isinstance(record, ShardedRecord) else ([], [])
+        if left:
+            why = "; ".join([f"{len(left)} of {len(record.shards)} shards are missing or damaged", *map(str, faults)])
+            own = Step(tuple(record.about.get("command", ())), path)  # with its settings it goes on
+            return Missing(self.title, why, (own,) if own.arguments else tuple(self.steps(records)))
+        return cast("Found", record)

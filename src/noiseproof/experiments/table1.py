@@ -151,10 +151,9 @@ def _decided(
     """Return the sequential votes of every seed, or none; what does not fit, or is wanted, is missing."""
     found: list[SequentialRecord] = []
     missing: list[Missing] = []
-    by_seed: dict[int, Run | None] = {run.seed: run for run in runs}
-    for seed in by_seed or network.seeds:
-        recipe = SequentialVotes(network, seed, radius, by_seed.get(seed)).beside(records)
-        record = recipe.find(records)
+    fixed = {run.seed: run.record for run in runs}
+    for seed in fixed or network.seeds:
+        record = SequentialVotes(network, seed, radius, fixed.get(seed)).there(records).find(records)
         if not isinstance(record, Missing):
             found.append(record)
         elif wanted or record.why != NOT_THERE:

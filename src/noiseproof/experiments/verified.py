@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from noiseproof.experiments.recipes import Recipe, Step, require
+from noiseproof.experiments.recipes import Facts, Recipe, Step
 from noiseproof.runs.verification import FILE, Verified
 from noiseproof.training import CHECKPOINT
 
@@ -33,6 +33,7 @@ class Verification(Recipe[Verified]):
     cascade: bool
 
     configuration = FILE
+    open = staticmethod(Verified.read)
 
     @property
     def title(self) -> str:
@@ -66,15 +67,10 @@ class Verification(Recipe[Verified]):
         verify += [part for stage in stages for part in ("--stage", stage)]
         return [*steps, Step(tuple(verify), folder, cost=(60.0, "one core"))]
 
-    def read(self, path: Path) -> Verified:
-        """Read the result of this verification."""
-        found = Verified.read(path)
-        facts: list[tuple[str, object, object]] = [
-            ("data", self.data, found.data.get("name")),
-            ("split", "test", found.data.get("split")),
-            ("norm", "l2", found.norm),
-            ("radius", f"{self.radius:.9g}", f"{found.radius:.9g}"),
-            ("a cascade", self.cascade, len(found.stages) > 1),
-        ]
-        require(path / FILE, facts)
-        return found
+    def facts(self, record: Verified) -> Facts:
+        """Data, norm and radius, and how many networks."""
+        yield "data", self.data, record.data.get("name")
+        yield "split", "test", record.data.get("split")
+        yield "norm", "l2", record.norm
+        yield "radius", f"{self.radius:.9g}", f"{record.radius:.9g}"
+        yield "a cascade", self.cascade, len(record.stages) > 1
