@@ -1,4 +1,4 @@
-"""Results for a whole data set, in folders that can be stopped, resumed and shared by processes: jobs and their records."""
+"""Jobs over a whole data set, and their records: folders that can be resumed, and shared by processes."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
