@@ -12,7 +12,6 @@ from pathlib import Path  # noqa: E402
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
 
 import shared  # noqa: E402
 
@@ -34,9 +33,9 @@ def data_dir() -> Path:
 
 def command(*arguments: object) -> None:
     """Run a command of the package in this process; a test of the command line checks what it prints."""
-    from noiseproof import cli
+    from command_line import invoke
 
-    CliRunner().invoke(cli.app, list(map(str, arguments)), catch_exceptions=False)
+    invoke(*arguments)
 
 
 @pytest.fixture(scope="session")

@@ -286,6 +286,6 @@ def verified_result(**changes: Any) -> Verified:
         "clean_error": 0.115,
         "certified_error": 0.56,
         "stages": [{"name": "kw-mnist-small", "digest": "a", "answered": 200}],
-        "about": {"command": ["python", "-m", "noiseproof.runs.verification"], "seconds": 12.0, "created": "2026"},
+        "about": {"command": ["noiseproof", "verify"], "seconds": 12.0, "created": "2026"},
     }
     return Verified(**(plain | changes))

@@ -152,11 +152,11 @@ def test_importing_is_light_and_silent() -> None:
         "matplotlib",
         "pyarrow",
         "sklearn",
-        "typer",
+        "cyclopts",
     }
     assert not loaded_after("import noiseproof.cli") & {"torch", "numpy", "scipy", "matplotlib", "pyarrow", "sklearn"}
     using = loaded_after("import noiseproof; noiseproof.SmoothedClassifier; noiseproof.Gaussian(1.0)")
-    assert not using & {"matplotlib", "pyarrow", "sklearn", "jinja2", "typer", "PIL"}
+    assert not using & {"matplotlib", "pyarrow", "sklearn", "jinja2", "cyclopts", "PIL"}
 
 
 def test_few_modules_stand_outside_a_room() -> None:

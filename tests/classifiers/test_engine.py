@@ -4,7 +4,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -454,9 +454,10 @@ def test_keeping_blocks_changes_no_result() -> None:
 
 
 def test_precisions_are_named_as_on_the_command_line() -> None:
-    from noiseproof.cli.engine import PrecisionName
+    from noiseproof.cli.options import EngineOptions
 
-    assert {name.value for name in PrecisionName} == {"auto", *(name.value for name in Precision)}
+    named = get_args(get_type_hints(EngineOptions)["precision"])
+    assert set(named) == {"auto", *(name.value for name in Precision)}
 
 
 def test_a_checkpoint_and_its_accelerated_form_have_one_digest(tmp_path: Path) -> None:

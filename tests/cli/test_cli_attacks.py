@@ -6,14 +6,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from jaxtyping import Float
-from typer.testing import CliRunner
 
-from noiseproof import cli
+from command_line import figures as noiseproof
+from command_line import invoke
 from noiseproof.attacks import PGD, AttackLoss, RandomSearch
 from noiseproof.certificates import NeymanPearson
 from noiseproof.cli.console import console
@@ -28,33 +27,17 @@ from noiseproof.runs.attack_records import AttackRecord
 FAST = ["--set", "eot_samples=4", "--set", "steps=5"]
 
 
-def noiseproof(*arguments: object, code: int = 0) -> Any:
-    """Run a command in this process, and return what it printed as JSON; errors are raised."""
-    result = CliRunner().invoke(cli.app, [*map(str, arguments), "--json"], catch_exceptions=False)
-    assert result.exit_code == code, result.stderr
-    return json.loads(result.stdout) if result.stdout else None
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network trained and certified."""
+def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained network for the tests of this file, certified."""
     folder = tmp_path_factory.mktemp("runs") / "stn"
-    CliRunner().invoke(cli.app, ["train", "--out", str(folder), "--epochs", "12"], catch_exceptions=False)
+    shutil.copytree(trained, folder)
     noiseproof("certify", folder, "--samples", 500, "--every", 10)
     return folder
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network trained without noise."""
-    folder = tmp_path_factory.mktemp("runs") / "natural"
-    arguments = ["train", "--out", str(folder), "--epochs", "12", "--objective", "natural"]
-    CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
-    return folder
-
-
 def test_attack_says_what_is_still_right_and_beside_it_what_is_certified(run: Path) -> None:
-    found = noiseproof("attack", run, *FAST, "--every", 20, "--votes", 300)
+    found = noiseproof("attack", run, *FAST, "--every", 20, "--samples", 300)
     assert found["images"] == 30
     assert found["sizes"] == [0.0, 0.125, 0.25, 0.375, 0.5, 0.75]  # of sigma .25
     robust, certified = np.array(found["robust"]), np.array(found["certified"])
@@ -67,18 +50,18 @@ def test_attack_says_what_is_still_right_and_beside_it_what_is_certified(run: Pa
     assert Path(found["picture"]).read_text().startswith("<?xml")
     record = AttackRecord.open(run / "attacks" / "pgd-l2")
     before = {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")}
-    again = noiseproof("attack", run, *FAST, "--every", 20, "--votes", 300)
+    again = noiseproof("attack", run, *FAST, "--every", 20, "--samples", 300)
     assert again == found
     assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == before
 
 
 def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain: Path, tmp_path: Path) -> None:
     attack = tmp_path / "found"
-    options = [*FAST, "--every", 40, "--votes", 50, "--sizes", "0.4,0.8", "--out", attack]
+    options = [*FAST, "--every", 40, "--samples", 50, "--epsilons", "0.4,0.8", "--out", attack]
     first = noiseproof("attack", run, *options)
     before = {path: path.read_bytes() for path in attack.rglob("*") if path.is_file()}
     network = ["--model", run / "checkpoint.safetensors"]
-    found = noiseproof("rejudge", attack, "--votes", 400, *network)
+    found = noiseproof("rejudge", attack, "--samples", 400, *network)
     assert set(found) == set(first)
     assert (found["images"], found["sizes"]) == (first["images"], first["sizes"])
     assert (np.array(found["abstained"]) <= np.array(first["abstained"])).all()
@@ -90,12 +73,12 @@ def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain:
     np.testing.assert_array_equal(record.read_points(0), points.read_points(0))
     assert {path: path.read_bytes() for path in before} == before, "nothing of the attack is touched"
     written = {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")}
-    assert noiseproof("rejudge", attack, "--votes", 400, *network) == found
+    assert noiseproof("rejudge", attack, "--samples", 400, *network) == found
     assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == written
     with pytest.raises(NoiseproofError, match="samples 300"):
-        noiseproof("rejudge", attack, "--votes", 300, *network, "--out", record.path)
+        noiseproof("rejudge", attack, "--samples", 300, *network, "--out", record.path)
     with pytest.raises(NoiseproofError, match="got points None, samples 50"):  # of the attack itself
-        noiseproof("rejudge", attack, "--votes", 300, *network, "--out", attack)
+        noiseproof("rejudge", attack, "--samples", 300, *network, "--out", attack)
     with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("rejudge", attack, "--model", plain / "checkpoint.safetensors")
     with pytest.raises(NoiseproofError, match=r"seed must be none of \[0\]"):
@@ -108,13 +91,13 @@ def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain:
 
 def test_the_network_of_the_run_above_is_found_and_what_it_certifies_stands_beside(run: Path) -> None:
     attack = run / "attacks" / "short"
-    first = noiseproof("attack", run, *FAST, "--every", 60, "--votes", 50, "--sizes", "0.2", "--out", attack)
-    found = noiseproof("rejudge", attack, "--votes", 100, "--alpha", 0.01)
+    first = noiseproof("attack", run, *FAST, "--every", 60, "--samples", 50, "--epsilons", "0.2", "--out", attack)
+    found = noiseproof("rejudge", attack, "--samples", 100, "--alpha", 0.01)
     assert AttackRecord.open(run / "attacks" / "short-votes100-seed1").settings.alpha == 0.01
     assert first["certified"] is not None
     assert found["certified"] is not None
     audited = run / "attacks" / "audited"
-    noiseproof("audit", run, *STRONG, "--votes", 50, "--every", 20, "--out", audited)
+    noiseproof("audit", run, *STRONG, "--samples", 50, "--every", 20, "--out", audited)
     with pytest.raises(NoiseproofError, match=r"got an audit\. Audit again"):
         noiseproof("rejudge", audited)
 
@@ -156,18 +139,17 @@ OF_MINE = ("--data", "digits")
 def test_an_audit_without_gradients_does_not_pass(mine: Path) -> None:
     named = ("--model", "mine_attacked:stairs", *OF_MINE)
     noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
-    options = ("--set", "eot_samples=4", "--set", "steps=3", "--votes", 50)
+    options = ("--set", "eot_samples=4", "--set", "steps=3", "--samples", 50)
     found = noiseproof("audit", mine / "run", *named, *options, code=1)
     assert not found["passed"]
     assert found["unmoved"] == found["attacked"] > 5
     assert found["attack"]["steps"] == 3, "and what was run"
     assert found["votes"] == 50
-    shown = CliRunner().invoke(cli.app, [*map(str, ("audit", mine / "run", *named, *options))])
-    assert "Nothing was audited" in shown.output
-    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
+    assert "Nothing was audited" in invoke("audit", mine / "run", *named, *options, code=1).stderr
+    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--samples", 50, "--epsilons", 0.3)
     assert noiseproof(*attack, "--out", mine / "blind")["unmoved"] > 5
     sharp = ("attack", mine / "other", "--model", "mine_attacked:smooth", *OF_MINE, "--sigma", 0.25, *FAST)
-    assert noiseproof(*sharp, "--every", 40, "--votes", 50, "--sizes", 0.3)["unmoved"] == 0
+    assert noiseproof(*sharp, "--every", 40, "--samples", 50, "--epsilons", 0.3)["unmoved"] == 0
 
 
 def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
@@ -175,8 +157,8 @@ def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
 ) -> None:
     named = ("--model", "mine_attacked:smooth", *OF_MINE)
     noiseproof("certify", mine / "run", *named, "--sigma", 0.25, "--samples", 300, "--every", 40)
-    audit = ("audit", mine / "run", *named, "--set", "eot_samples=4", "--set", "steps=3", "--votes", 50)
-    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--votes", 50, "--sizes", 0.3)
+    audit = ("audit", mine / "run", *named, "--set", "eot_samples=4", "--set", "steps=3", "--samples", 50)
+    attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--samples", 50, "--epsilons", 0.3)
     assert noiseproof(*audit)["passed"]
     assert noiseproof(*attack)["certified"] is not None
     with pytest.raises(NoiseproofError, match="must be a record with model"):
@@ -189,13 +171,13 @@ def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
 
 def test_a_noise_without_a_model_is_refused(run: Path) -> None:
     with pytest.raises(NoiseproofError, match="--noise must be given with --model"):
-        noiseproof("attack", run, "--noise", "laplace", "--sizes", "0.1")
+        noiseproof("attack", run, "--noise", "laplace", "--epsilons", "0.1")
 
 
 def test_another_engine_than_the_certified_one_is_told(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--epsilons", "0.5", "--samples", 50]
     place = tmp_path / "stn" / "pgd-margin-l2"
     alike = noiseproof("attack", run, *options, "--out", place)
     assert alike["certified"] is not None
@@ -215,9 +197,9 @@ def test_another_engine_than_the_certified_one_is_told(
 
 def test_the_cube_inside_a_certified_ball_stands_beside_attacks_in_linf(run: Path) -> None:
     """64 pixels: a size of 0.05 in l_inf is certified where a radius of 0.4 is; by one function for tables and figures."""
-    options = [*FAST, "--every", 60, "--votes", 50]
-    cube = noiseproof("attack", run, *options, "--norm", "linf", "--sizes", "0.025,0.05", "--out", run / "cube")
-    ball = noiseproof("attack", run, *options, "--sizes", "0.2,0.4", "--out", run / "ball")
+    options = [*FAST, "--every", 60, "--samples", 50]
+    cube = noiseproof("attack", run, *options, "--norm", "linf", "--epsilons", "0.025,0.05", "--out", run / "cube")
+    ball = noiseproof("attack", run, *options, "--epsilons", "0.2,0.4", "--out", run / "ball")
     assert cube["certified"] == ball["certified"]
     assert 0.0 < cube["certified"][2] < cube["certified"][0]
     record = AttackRecord.open(run / "cube")
@@ -234,11 +216,13 @@ def test_the_cube_inside_a_certified_ball_stands_beside_attacks_in_linf(run: Pat
     along = certified_beside(run, record, grid)
     assert along is not None
     np.testing.assert_array_equal(along[[0, 2, 4]], ball["certified"])
-    assert noiseproof("attack", run, *options, "--norm", "l1", "--sizes", "1", "--out", run / "l1")["certified"] is None
+    assert (
+        noiseproof("attack", run, *options, "--norm", "l1", "--epsilons", "1", "--out", run / "l1")["certified"] is None
+    )
 
 
 def test_an_undefended_network_has_one_vote_and_falls_sooner(run: Path, plain: Path) -> None:
-    found = noiseproof("attack", plain, "--every", 20, "--sizes", "0.9")
+    found = noiseproof("attack", plain, "--every", 20, "--epsilons", "0.9")
     settings = AttackRecord.open(plain / "attacks" / "pgd-l2").settings
     assert settings.noise is None
     assert settings.samples == 1
@@ -246,20 +230,22 @@ def test_an_undefended_network_has_one_vote_and_falls_sooner(run: Path, plain: P
     assert found["robust"][1] < found["robust"][0]
     with pytest.raises(NoiseproofError, match="got one without noise"):
         noiseproof("rejudge", plain / "attacks" / "pgd-l2")
-    bare = noiseproof("attack", run, "--sigma", 0, "--every", 20, "--sizes", "0.5", "--out", run / "bare")
+    bare = noiseproof("attack", run, "--sigma", 0, "--every", 20, "--epsilons", "0.5", "--out", run / "bare")
     assert AttackRecord.open(run / "bare").settings.noise is None
     assert bare["robust"][0] > 0.8
 
 
 def test_transfer_attacks_the_other_network(run: Path, plain: Path) -> None:
-    found = noiseproof("attack", run, "--source", plain, "--every", 20, "--sizes", "0.5", "--votes", 300)
-    white = noiseproof("attack", run, *FAST, "--every", 20, "--sizes", "0.5", "--out", run / "white", "--votes", 300)
+    found = noiseproof("attack", run, "--source", plain, "--every", 20, "--epsilons", "0.5", "--samples", 300)
+    white = noiseproof(
+        "attack", run, *FAST, "--every", 20, "--epsilons", "0.5", "--out", run / "white", "--samples", 300
+    )
     assert found["robust"][1] >= white["robust"][1]
     made = [AttackRecord.open(path) for path in (run / "attacks" / "transfer-pgd-l2", run / "white")]
     assert "no noise" in made[0].settings.attack["source_name"]
     together = worst_case(made)
     assert together.robust[1] <= min(found["robust"][1], white["robust"][1])
-    noiseproof("attack", run, *FAST, "--every", 40, "--sizes", "0.5", "--out", run / "fewer", "--votes", 50)
+    noiseproof("attack", run, *FAST, "--every", 40, "--epsilons", "0.5", "--out", run / "fewer", "--samples", 50)
     with pytest.raises(NoiseproofError, match="same images of one classifier"):
         worst_case([made[0], AttackRecord.open(run / "fewer")])
 
@@ -275,7 +261,7 @@ def test_every_attack_runs_by_name(run: Path) -> None:
     }
     for name, changes in quick.items():
         sets = [part for change in changes for part in ("--set", change)]
-        found = noiseproof("attack", run, "--attack", name, *sets, "--limit", 2, "--sizes", "0.5", "--votes", 50)
+        found = noiseproof("attack", run, "--attack", name, *sets, "--limit", 2, "--epsilons", "0.5", "--samples", 50)
         assert found["images"] == 2, name
 
 
@@ -297,28 +283,26 @@ def boast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sound_run_passes_its_audit_and_a_broken_certificate_fails_it_loudly(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    found = noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 2)
     assert found["passed"]
     assert found["contradictions"] == []
     assert 15 <= found["attacked"] <= found["images"] == 30
     assert found["unmoved"] == 0
     spec = AttackRecord.open(run / "audit").settings.attack
     assert (spec["draws"], spec["steps"], spec["random_start"]) == (8, 15, False)
-    again = noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
+    again = noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 2)
     assert again == found
     boast(monkeypatch)
     with pytest.raises(NoiseproofError, match="limits record"):  # never the audit of radii that were computed before
-        noiseproof("audit", run, *STRONG, "--votes", 500, "--every", 2)
-    arguments = ["audit", str(run), *STRONG, "--votes", "500", "--out", str(run / "broken")]
-    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
-    assert result.exit_code == 1
+        noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 2)
+    result = invoke("audit", run, *STRONG, "--samples", 500, "--out", run / "broken", code=1)
     assert "Failed" in result.stderr
     assert "Contradicted: images" in result.stderr
 
 
 def test_an_audit_that_would_audit_nothing_is_an_error(run: Path, tmp_path: Path) -> None:
     with pytest.raises(NoiseproofError, match="radius above 0"):
-        noiseproof("audit", run, *STRONG, "--votes", 50, "--limit", 2, "--alpha", 1e-200, "--out", tmp_path)
+        noiseproof("audit", run, *STRONG, "--samples", 50, "--limit", 2, "--alpha", 1e-200, "--out", tmp_path)
 
 
 def test_an_audit_is_of_the_classifier_and_the_data_that_were_certified(run: Path, plain: Path, tmp_path: Path) -> None:
@@ -334,19 +318,19 @@ def test_an_audit_is_of_the_classifier_and_the_data_that_were_certified(run: Pat
     with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("audit", tmp_path / "ink", "--model", "half_space:thin_ink", "--data", "digits")
     arguments = ["--model", "half_space:ink", "--data", "digits", "--attack", "random", "--set", "tries=3"]
-    assert noiseproof("audit", tmp_path / "ink", *arguments, "--votes", 100)["passed"]
+    assert noiseproof("audit", tmp_path / "ink", *arguments, "--samples", 100)["passed"]
 
 
 def test_other_noises_are_audited_in_their_norm(tmp_path: Path) -> None:
     ink = ["--model", "half_space:ink", "--data", "digits"]
     noise = ["--noise", "laplace", "--sigma", 0.4, "--samples", 200, "--limit", 5]
     noiseproof("certify", tmp_path / "l1", *ink, *noise)
-    assert noiseproof("audit", tmp_path / "l1", *ink, "--attack", "random", "--votes", 100)["passed"]
+    assert noiseproof("audit", tmp_path / "l1", *ink, "--attack", "random", "--samples", 100)["passed"]
     assert AttackRecord.open(tmp_path / "l1" / "audit").settings.norm == "l1"
 
 
 def test_what_cannot_be_attacked_leaves_no_record_behind(tmp_path: Path) -> None:
-    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--sizes", "0.5"]
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--epsilons", "0.5"]
     for more in ([], ["--attack", "random", "--alpha", 2.0]):
         with pytest.raises(NoiseproofError):
             noiseproof("attack", tmp_path / "ink", *arguments, *more)
@@ -356,16 +340,16 @@ def test_what_cannot_be_attacked_leaves_no_record_behind(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--sizes", "0.5,x"], "--sizes must be numbers >= 0 with commas between; got '0.5,x'"),
-        (["--sizes", "-1"], "--sizes must be numbers >= 0"),
-        (["--norm", "linf"], "--sizes must be given for attacks in linf"),
-        (["--norm", "l1", "--attack", "boundary", "--sizes", "1"], "norm must be l2 for BoundaryAttack; got 'l1'"),
+        (["--epsilons", "0.5,x"], "--epsilons must be numbers >= 0 with commas between; got '0.5,x'"),
+        (["--epsilons", "-1"], "--epsilons must be numbers >= 0"),
+        (["--norm", "linf"], "--epsilons must be given for attacks in linf"),
+        (["--norm", "l1", "--attack", "boundary", "--epsilons", "1"], "norm must be l2 for BoundaryAttack; got 'l1'"),
         (["--set", "strength=9"], "--set must be NAME=VALUE with a setting of PGD; got 'strength=9'. It has"),
         (["--set", "random_start=perhaps"], "random_start must be true or false"),
         (["--set", "steps=0"], "steps must be an integer >= 1"),
-        (["--votes", "0"], "samples must be an integer >= 1"),
+        (["--samples", "0"], "samples must be an integer >= 1"),
         (["--every", "0"], "every must be an integer >= 1"),
-        (["--source", "nowhere", "--sizes", "1"], "nowhere/checkpoint.safetensors must be a file"),
+        (["--source", "nowhere", "--epsilons", "1"], "nowhere/checkpoint.safetensors must be a file"),
         (["--weights", "w.pt"], "--weights must be given with --model"),
     ],
 )
@@ -377,14 +361,14 @@ def test_bad_input_is_refused_before_anything_runs(run: Path, arguments: list[st
 
 
 def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path: Path) -> None:
-    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--sizes", "0.5"]
+    arguments = ["--model", "half_space:ink", "--data", "digits", "--sigma", 0.25, "--limit", 2, "--epsilons", "0.5"]
     with pytest.raises(NoiseproofError, match="hop-skip-jump"):
         noiseproof("attack", tmp_path / "ink", *arguments)
-    found = noiseproof("attack", tmp_path / "ink", "--attack", "random", *arguments, "--votes", 50)
+    found = noiseproof("attack", tmp_path / "ink", "--attack", "random", *arguments, "--samples", 50)
     assert found["images"] == 2
     with pytest.raises(NoiseproofError, match=r"checkpoint\.safetensors"):  # code is run only where it is named
         noiseproof("rejudge", found["attack"])
-    again = noiseproof("rejudge", found["attack"], "--model", "half_space:ink", "--data", "digits", "--votes", 100)
+    again = noiseproof("rejudge", found["attack"], "--model", "half_space:ink", "--data", "digits", "--samples", 100)
     assert (again["images"], again["sizes"]) == (2, found["sizes"])
     with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("rejudge", found["attack"], "--model", "half_space:thin_ink", "--data", "digits")
@@ -394,7 +378,7 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     """All of it, with small rungs."""
     for name, rungs in {"DRAWS": (1, 2), "STEPS": (2, 4), "RESTARTS": (1, 2), "_MIDDLE": (2, 4)}.items():
         monkeypatch.setattr(ladder, name, rungs)
-    options = ("--size", 0.4, "--limit", 10, "--no-decisions", "--votes", 100, "--source", plain)
+    options = ("--epsilon", 0.4, "--limit", 10, "--no-decisions", "--samples", 400, "--source", plain)
     found = noiseproof("ladder", run, *options)
     assert set(found["robust"]) == {
         *(f"pgd-draws{draws}-steps{steps}" for draws in (1, 2) for steps in (2, 4)),
@@ -412,7 +396,7 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     top, fewer = (found["robust"][f"pgd-draws2-steps{steps}"] for steps in (4, 2))
     assert found["plateau"]["steps"]["gain"] == pytest.approx(fewer - top)
     monkeypatch.setattr(console, "width", 200)
-    shown = CliRunner().invoke(cli.app, ["ladder", str(run), *map(str, options)])
+    shown = invoke("ladder", run, *options)
     for what in ("draws", "steps", "restarts"):
         assert f"accuracy under more {what} settles" in shown.stdout
     assert "no longer falling within the error" in shown.stdout
@@ -436,7 +420,7 @@ def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
     empty = noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)
     assert len(empty["missing"]) == 3  # two attacks, though three times wanted, and the certificates
     assert empty["files"] == []
-    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--epsilons", "0.5", "--samples", 50]
     noiseproof("attack", run, *options, "--out", records / "stn" / "pgd-margin-l2")
     found = noiseproof("reproduce", "figure6", "--records", records, "--out", out)
     assert len(found["missing"]) == 2
@@ -451,7 +435,7 @@ def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
 def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, tmp_path: Path) -> None:
     figure, network = small_figure("margin"), ["--model", run / "checkpoint.safetensors"]
     place = tmp_path / "stn" / "pgd-margin-l2"
-    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50]
+    options = [*FAST, "--set", "loss=margin", "--every", 150, "--epsilons", "0.5", "--samples", 50]
     noiseproof("attack", run, *options, "--out", place)
     result = figure.compute(tmp_path)
     panels, missing = result.panels, result.missing
@@ -478,7 +462,19 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
 def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
     digits = attacked.Defence("stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599)
     one = attacked.Attacked(digits, PGD(loss="margin", eot_samples=4, steps=5), "l2", every=150, epsilons=(0.5,))
-    options = [*FAST, "--set", "loss=margin", "--every", 150, "--sizes", "0.5", "--votes", 50, "--precision", "fp32"]
+    options = [
+        *FAST,
+        "--set",
+        "loss=margin",
+        "--every",
+        150,
+        "--epsilons",
+        "0.5",
+        "--samples",
+        50,
+        "--precision",
+        "fp32",
+    ]
     noiseproof("attack", run, *options, "--out", tmp_path / one.folder)
     found = one.find(tmp_path)
     assert isinstance(found, Missing)
@@ -489,7 +485,7 @@ def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run:
 def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attack_figures, "FIGURE6", small_figure("margin"))
     place = tmp_path / "stn" / "pgd-margin-l2"
-    noiseproof("attack", run, *FAST, "--every", 150, "--sizes", "0.5", "--votes", 50, "--out", place)
+    noiseproof("attack", run, *FAST, "--every", 150, "--epsilons", "0.5", "--samples", 50, "--out", place)
     found = noiseproof("reproduce", "figure6", "--records", tmp_path, "--out", tmp_path / "out", code=1)
     (why,) = {each["why"] for each in found["why"] if each["what"] == "stn/pgd-margin-l2"}
     assert "with settings" in why
@@ -502,9 +498,9 @@ def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monk
         "l2",
         "--every",
         150,
-        "--sizes",
+        "--epsilons",
         "0.5",
-        "--votes",
+        "--samples",
         50,
         "--out",
         tmp_path / "two" / "stn" / "pgd-margin-l2",
@@ -521,7 +517,7 @@ def test_missing_records_come_with_commands_that_parse() -> None:
     for figure in (attack_figures.FIGURE3, attack_figures.FIGURE4, attack_figures.FIGURE6):
         for plot in figure.plots:
             for one in (one for _, recipes, _, _ in plot.curves for one in recipes):
-                attack = names.attack(names.AttackName(one.name), one.changes)
+                attack = names.attack(one.name, one.changes)
                 assert attack == one.attack
                 attack.require_norm(plot.norm)
                 assert (one.norm, one.defence.data) == (plot.norm, plot.data)

@@ -1,4 +1,4 @@
-"""`certify --radius` and `--within`, and what reports, inspect and recertify make of them."""
+"""`certify --radius` and `--rtol`, and what reports, inspect and recertify make of them."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.stats import binom
-from typer.testing import CliRunner
 
 import noiseproof as npf
-from cli.test_cli_attacks import noiseproof
+from command_line import figures as noiseproof
+from command_line import invoke
 from half_space import ink
-from noiseproof import cli
 from noiseproof.data import load
 from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
 from noiseproof.reports import analyse_stopped, write_stopped_report
@@ -69,9 +68,9 @@ def test_other_questions_are_other_records(stopped: tuple[Path, dict[str, Any]])
 
 def test_within_a_precision(tmp_path: Path) -> None:
     figures = noiseproof(
-        "certify", tmp_path / "ink", *INK, "--within", 0.3, "--samples", 1500, "--limit", 12, "--radii", "0,0.05"
+        "certify", tmp_path / "ink", *INK, "--rtol", 0.3, "--samples", 1500, "--limit", 12, "--radii", "0,0.05"
     )
-    record = SequentialRecord.open(tmp_path / "ink" / "within-0.3")
+    record = SequentialRecord.open(tmp_path / "ink" / "rtol-0.3")
     found = record.certify(record.read())
     right = found.prediction == record.read().label
     assert figures["average_certified_radius"] == pytest.approx(np.where(right, found.radius, 0.0).mean())
@@ -105,10 +104,7 @@ def test_by_winner_and_runner_up(stopped: tuple[Path, dict[str, Any]], tmp_path:
     assert "the others by the winner alone" in page
     alone = noiseproof("report", stopped[0], "--out", tmp_path / "alone.html")
     assert "runner-up" not in Path(alone["page"]).read_text()
-    shown = CliRunner().invoke(
-        cli.app, ["certify", str(tmp_path / "ink"), *map(str, (*INK, *asked))], catch_exceptions=False
-    )
-    assert "Decided by winner and runner-up." in shown.stderr
+    assert "Decided by winner and runner-up." in invoke("certify", tmp_path / "ink", *INK, *asked).stderr
 
 
 def test_the_report_shows_outcomes_and_votes(stopped: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -161,8 +157,7 @@ def test_inspect_says_until_when(stopped: tuple[Path, dict[str, Any]]) -> None:
     found = noiseproof("inspect", stopped[0])
     assert found["settings"]["procedure"]["radii"] == RADII
     assert found["counted"]["votes"] == stopped[1]["votes"]["total"]
-    shown = CliRunner().invoke(cli.app, ["inspect", str(stopped[0])], catch_exceptions=False)
-    assert re.search(r"until +radii \[0\.02, 0\.1\]", shown.stdout)
+    assert re.search(r"until +radii \[0\.02, 0\.1\]", invoke("inspect", stopped[0]).stdout)
 
 
 def test_bounds_for_fixed_numbers_are_refused(stopped: tuple[Path, dict[str, Any]]) -> None:
@@ -174,9 +169,9 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
     noiseproof("certify", tmp_path / "ink", *INK, "--samples", 50, "--limit", 3)
     with pytest.raises(RunError, match=r"sequential\.json"):
         noiseproof("report", stopped[0], tmp_path / "ink", "--out", tmp_path / "report.html")
-    noiseproof("certify", tmp_path / "ink", *INK, "--within", 0.9, "--samples", 60, "--limit", 3)
+    noiseproof("certify", tmp_path / "ink", *INK, "--rtol", 0.9, "--samples", 60, "--limit", 3)
     with pytest.raises(InvalidInputError, match="both kinds"):
-        noiseproof("report", stopped[0], tmp_path / "ink" / "within-0.9", "--out", tmp_path / "report.html")
+        noiseproof("report", stopped[0], tmp_path / "ink" / "rtol-0.9", "--out", tmp_path / "report.html")
     with pytest.raises(InvalidInputError, match="radii of their own"):
         noiseproof("report", stopped[0], "--radii", "0.1", "--out", tmp_path / "report.html")
 
@@ -184,7 +179,7 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--radius", "0.1", "--within", "0.1"], "one of them"),
+        (["--radius", "0.1", "--rtol", "0.1"], "one of them"),
         (["--radius", "0.1,x"], "--radius must be numbers"),
         (["--radius", "0.1,0.1"], "each named once"),
         (["--radius", "99"], "less than"),
@@ -194,11 +189,11 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
         (["--beta", 0.01], "--beta must be left out"),
         (["--radius", "0.1", "--beta", 1.5], "beta must be a probability"),
         (["--radius", "0.1", "--samples", 5], "samples must be at least"),
-        (["--within", 1.5], "rtol must be in"),
-        (["--within", 0.1, "--runner-up"], "--runner-up must be left out with no --radius"),
-        (["--runner-up"], "--runner-up must be left out with no --radius"),
+        (["--rtol", 1.5], "rtol must be in"),
+        (["--rtol", 0.1, "--runner-up"], "--runner-up must be left out with --rtol"),
+        (["--runner-up"], "--runner-up must be left out with a fixed number of votes"),
         (["--radius", "0.1", "--runner-up", "--certificate", "renyi"], "certificate must be NeymanPearson()"),
-        (["--within", 0.1, "--samples", 0], "max_samples must be"),
+        (["--rtol", 0.1, "--samples", 0], "max_samples must be"),
     ],
     ids=str,
 )

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from scipy.stats import binom
-from typer.testing import CliRunner
 
-from noiseproof.cli import app, names
+from command_line import invoke, parsed
+from noiseproof.cli import names
 from noiseproof.evaluation.robust_accuracy import Verdict
 from noiseproof.experiments import ladder as ladder_figure
 from noiseproof.experiments.attacked import Attacked
@@ -245,10 +244,8 @@ def test_the_commands_make_what_is_missing(records: Path, tmp_path: Path) -> Non
     empty = tmp_path / "empty"
     missing = LADDER.compute(empty).missing
     (command,) = {each.command for each in missing if each.what not in SLOW}
-    group = typer.main.get_command(app)
-    ladder_options = shlex.split(command)[2:]
-    made = group.commands["ladder"].make_context("ladder", ladder_options).params  # type: ignore[attr-defined]
-    assert (made["size"], made["limit"], made["decisions"]) == (ladder_figure.SIZE, 100, False)
+    made = parsed(*shlex.split(command)[1:])
+    assert (made["epsilon"], made["limit"], made["decisions"]) == (ladder_figure.SIZE, 100, False)
 
     wanted = {path.name: AttackRecord.open(path) for path in (records / ladder_figure.FOLDER).iterdir()}
     shutil.rmtree(records / ladder_figure.FOLDER)
@@ -256,14 +253,13 @@ def test_the_commands_make_what_is_missing(records: Path, tmp_path: Path) -> Non
     commands = {each.what: each.command for each in LADDER.compute(records).missing if each.what not in SLOW}
     assert commands.keys() == wanted.keys()
     for name, record in wanted.items():
-        _, verb, *options = shlex.split(commands[name])
-        made = group.commands[verb].make_context(verb, options).params  # type: ignore[attr-defined]
-        settings = record.settings
+        made, settings = parsed(*shlex.split(commands[name])[1:]), record.settings
+        attack = made["attack"]
         spec = dict(settings.attack.get("attack", settings.attack))
-        assert names.attack(made["name"], made["changes"] or []).spec() == spec
-        assert [0.0, float(made["sizes"])] == pytest.approx(settings.sizes, abs=0)
-        assert range(0, 10_000, made["every"]) == settings.indices
-        assert (made["source"] is not None) is name.startswith("transfer")
+        assert names.attack(attack.attack, attack.changes).spec() == spec
+        assert [0.0, *attack.epsilons] == pytest.approx(settings.sizes, abs=0)
+        assert range(0, 10_000, made["images"].every) == settings.indices
+        assert (attack.source is not None) is name.startswith("transfer")
         assert made["out"] == records / ladder_figure.FOLDER / name
 
 
@@ -298,24 +294,17 @@ def test_a_record_of_something_else_is_no_rung(change: object, said: str, record
 def test_the_command_shows_the_checks_and_fails_with_them(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reproduced(*options: str) -> tuple[int, str]:
-        arguments = ["reproduce", "ladder", "--records", str(records), "--out", str(tmp_path / "out"), *options]
-        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-        return done.exit_code, done.output
+    def reproduced(*options: str, code: int = 0) -> str:
+        arguments = ("reproduce", "ladder", "--records", records, "--out", tmp_path / "out")
+        return invoke(*arguments, *options, code=code).stdout
 
-    code, shown = reproduced()
-    assert code == 0
-    assert "random" in shown
-    code, shown = reproduced("--json")
-    assert (code, json.loads(shown)["sound"]) == (0, True)
+    assert "random" in reproduced()
+    assert json.loads(reproduced("--json"))["sound"] is True
     sound = LADDER.compute(records).ladder
     assert sound is not None
     broken = replace(sound, verdicts={**sound.verdicts, "random": np.full(100, int(Verdict.WRONG))})
     monkeypatch.setattr(type(LADDER), "compute", lambda *_: FoundLadder(ladder=broken, missing=[], sources={}))
-    code, shown = reproduced()
-    assert code == 1
-    assert "fails" in shown
-    code, shown = reproduced("--json")
-    assert (code, json.loads(shown)["sound"]) == (1, False)
+    assert "fails" in reproduced(code=1)
+    assert json.loads(reproduced("--json", code=1))["sound"] is False
     monkeypatch.setattr(type(LADDER), "compute", lambda *_: FoundLadder(ladder=None, missing=[], sources={}))
-    assert reproduced()[0] == 1
+    reproduced(code=1)

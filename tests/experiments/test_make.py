@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import tiny_figure
-from noiseproof.cli import app
+from command_line import invoke
 from noiseproof.errors import RunError
 from noiseproof.experiments import attack_figures, make
 from noiseproof.experiments.attacked import TRADES
@@ -127,9 +126,8 @@ def test_the_plan_is_printed_before_anything_runs(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(make, "run_step", ran.append)
     monkeypatch.chdir(tmp_path)  # where no records are kept
     out = tmp_path / "out"
-    done = CliRunner().invoke(app, ["reproduce", "table1", "--make", "--records", str(tmp_path), "--out", str(out)])
+    done = invoke("reproduce", "table1", "--make", "--records", tmp_path, "--out", out, code=1)  # nothing was made
     lines = [line for line in done.stderr.splitlines() if line.partition(".")[0].isdecimal()]
-    assert done.exit_code == 1, "nothing was made"
     assert len(lines) == len(ran) == len(set(ran)) > 10
     assert [line.partition("): ")[2] for line in lines] == [str(each) for each in ran]
     assert any("about 60 s (stated, on an H100)" in line for line in lines)
@@ -161,8 +159,7 @@ def test_a_figure_is_made_step_by_step_and_goes_on_after_a_kill(
     assert Record.open(run).missing()[0], "it was killed in the middle"
 
     monkeypatch.setattr(attack_figures, "FIGURE6", tiny_figure.TinyFigure())
-    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    done = invoke(*arguments)
     assert "noiseproof train" not in done.stderr, "the network is there"
     assert "that are done): noiseproof certify" in done.stderr, "by the time of the shards that are there"
     assert "1 steps" in done.stderr
@@ -170,10 +167,8 @@ def test_a_figure_is_made_step_by_step_and_goes_on_after_a_kill(
     assert record.missing() == ([], [])
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing is made twice"
 
-    again = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert again.exit_code == 0
+    again = invoke(*arguments)
     assert "noiseproof" not in again.stderr, "there is nothing left to do"
     options = ["--samples", str(tiny_figure.SAMPLES), "--precision", "fp32", "--no-compile"]
-    other = CliRunner().invoke(app, ["certify", str(run), "--out", str(tmp_path / "whole"), *options])
-    assert other.exit_code == 0
+    invoke("certify", run, "--out", tmp_path / "whole", *options)
     np.testing.assert_array_equal(Record.open(tmp_path / "whole").read().votes, record.read().votes)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner
 
-from noiseproof import cli
+from command_line import figures
 from noiseproof.classifiers import accelerate, quantise
 from noiseproof.classifiers.autotune import has_compiler
 from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
@@ -356,26 +355,20 @@ def test_int8_is_near_float32() -> None:
 
 
 def test_from_the_command_line(tmp_path: Path) -> None:
-    runner = CliRunner()
     for seed in range(2):
         name, network = member(seed)
         digits = record(data={"name": "digits"}, made={"data": {"num_classes": 10, "image_shape": [1, 8, 8]}})
         save_checkpoint(tmp_path / name / CHECKPOINT, network.model, network.model_name, digits)
     places = [str(tmp_path / "net-0"), str(tmp_path / "net-1" / CHECKPOINT)]
     out = tmp_path / "two"
-    made = runner.invoke(cli.app, ["ensemble", *places, "--out", str(out), "--json"])
-    assert made.exit_code == 0, made.output
-    assert json.loads(made.stdout)["members"] == places
-    certified = runner.invoke(cli.app, ["certify", str(out), "--samples", "50", "--every", "100", "--json"])
-    assert certified.exit_code == 0, certified.output
-    assert json.loads(certified.stdout)["counted"] == 6
+    assert figures("ensemble", *places, "--out", out)["members"] == places
+    assert figures("certify", out, "--samples", 50, "--every", 100)["counted"] == 6
     recorded = json.loads((out / "record.json").read_text())
     assert recorded["settings"]["model"]["name"] == "ensemble:digits-cnn,digits-cnn"
     assert recorded["settings"]["noise"] == Gaussian(0.25).spec()
-    again = runner.invoke(cli.app, ["ensemble", *places, "--out", str(out)])
-    assert isinstance(again.exception, NoiseproofError)
-    early = runner.invoke(cli.app, ["ensemble", *places, "--early-exit", "0.5", "--out", str(tmp_path / "early")])
-    assert early.exit_code == 0, early.output
+    with pytest.raises(NoiseproofError):
+        figures("ensemble", *places, "--out", out)
+    figures("ensemble", *places, "--early-exit", 0.5, "--out", tmp_path / "early")
     assert load_checkpoint(tmp_path / "early" / CHECKPOINT).model_name.endswith(";early-exit=0.5")
-    alone = runner.invoke(cli.app, ["ensemble", places[0], "--out", str(tmp_path / "one")])
-    assert isinstance(alone.exception, InvalidInputError)
+    with pytest.raises(InvalidInputError):
+        figures("ensemble", places[0], "--out", tmp_path / "one")

@@ -13,11 +13,10 @@ import safetensors.torch
 import torch
 from scipy import stats
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
 import noiseproof as npf
+from command_line import figures
 from noiseproof import data, models
-from noiseproof.cli import app
 from noiseproof.models import load_model
 from noiseproof.models.keras_weights import is_hdf5, read_keras_weights
 from noiseproof.runs.records import Record
@@ -435,11 +434,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "0.05",
         "--samples",
         "200",
-        "--json",
     ]
     for weights in ("net.h5", "net.safetensors"):
-        done = CliRunner().invoke(app, ["certify", weights.partition(".")[2], "--weights", weights, *common])
-        assert done.exit_code == 0, done.output
+        figures("certify", weights.partition(".")[2], "--weights", weights, *common)
     of_keras, of_torch = (Record.open(tmp_path / name) for name in ("h5", "safetensors"))
     np.testing.assert_array_equal(of_keras.read().votes, of_torch.read().votes)
     assert np.mean(of_keras.read().votes.argmax(1) == labels) > 0.9

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from command_line import figures, invoke
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import build
@@ -64,17 +65,19 @@ def test_damaged_results_are_refused(tmp_path: Path) -> None:
             verified.Verified.read(tmp_path)
 
 
-def test_verification_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verification_from_the_command_line(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build("kw-mnist-small")
     torch.save(network.state_dict(), tmp_path / "stage.pth")
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "ours.npz", images=rng.random((4, 1, 28, 28), dtype=np.float32), labels=np.arange(4))
     stage = f"kw-mnist-small={tmp_path / 'stage.pth'}"
-    arguments = [str(tmp_path / "kw"), "--data", str(tmp_path / "ours.npz"), "--radius", "1e-4", "--stage", stage]
-    verified.main([*arguments, "--limit", "2"])
+    arguments = ("verify", tmp_path / "kw", "--data", tmp_path / "ours.npz", "--radius", 1e-4, "--stage", stage)
+    shown = invoke(*arguments, "--limit", 2)
     found = verified.Verified.read(tmp_path / "kw")
     assert found.images == 2
     assert found.stages[0]["name"] == stage
-    assert found.about["command"][:5] == ["python", "-m", "noiseproof.runs.verification", *arguments[:2]]
-    assert "2 images" in capsys.readouterr().out
+    assert "2 images" in shown.stderr
+    told = figures(*arguments, "--limit", 2)
+    assert (told["images"], told["norm"], told["certified"]) == (2, "l2", 1.0 - found.certified_error)
+    assert "--data" in invoke("verify", tmp_path / "kw", "--radius", 1e-4, "--stage", stage, code=2).stderr

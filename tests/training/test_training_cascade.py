@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from typer.testing import CliRunner
 
-from noiseproof import cli
+from command_line import invoke
 from noiseproof.data import ArrayDataset, Subset
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import build, load_checkpoint, model_digest, save_checkpoint
@@ -264,24 +263,22 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = (~expected).nonzero().flatten().tolist()
     assert 0 < len(left) < 6
 
-    done = CliRunner().invoke(cli.app, [*command, *after])
-    assert done.exit_code == 0, done.output
+    done = invoke(*command, *after)
     assert f"{len(left)} of 6 training images are left" in " ".join(done.stderr.split())
     assert json.loads(done.stdout)["part"]["left"] == len(left)
     assert json.loads(Path("three", CASCADE).read_text())["left"] == left
-    again = CliRunner().invoke(cli.app, [*command, *after])
+    again = invoke(*command, *after)
     assert json.loads(again.stdout) == json.loads(done.stdout)
     for wrong, message in (
         (after[:2], "with stages"),
         ([], "with part None"),
         (["--after", "four"], "four must be a file"),
     ):
-        refused = CliRunner().invoke(cli.app, [*command, *wrong])
-        assert message in str(refused.exception), refused.output
+        assert message in invoke(*command, *wrong, code=2).stderr
 
     stages = ["one/checkpoint.safetensors", "two.safetensors", "three/checkpoint.safetensors"]
     options = [word for stage in stages for word in ("--stage", stage)]
-    verified.main(["verdict", "--data", "mine.npz", "--radius", "0.7", *options])
+    invoke("verify", "verdict", "--data", "mine.npz", "--radius", "0.7", *options)
     found = verified.Verified.read(Path("verdict"))
     assert found.stages[2]["answered"] == len(left)
     assert found.stages[2]["digest"] == model_digest(load_checkpoint(Path(stages[2])).model)

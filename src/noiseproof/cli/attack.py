@@ -3,180 +3,98 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli import names
-from noiseproof.cli.console import (
-    ClassesOption,
-    DataDirOption,
-    DataOption,
-    DeviceOption,
-    ImageSizeOption,
-    JsonOption,
-    SeedOption,
-    UnverifiedOption,
-    console,
-    parse_numbers,
-    print_json,
-    say,
+from noiseproof.cli.console import console, print_json, say
+from noiseproof.cli.options import (
+    AttackOptions,
+    ClassifierOptions,
+    DataOptions,
+    EngineOptions,
+    ImageOptions,
+    Json,
+    NoiseOptions,
+    Run,
+    Seed,
 )
-from noiseproof.cli.engine import PrecisionName
 from noiseproof.cli.progress import Shown
+from noiseproof.errors import InvalidInputError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from noiseproof.attacks import Attack
     from noiseproof.evaluation.robust_accuracy import RobustSummary
+    from noiseproof.noises import Noise
     from noiseproof.runs import AttackRecord, DataChoice
 
 __all__ = ["attack", "show_attack", "transferred"]
 
-_ATTACK, _MODEL, _ENGINE = "The attack", "A model of your own, or of the zoo", "Speed"
-
 
 def attack(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            help="The run folder of a trained network; with --model, where the attack goes.", show_default=False
-        ),
-    ],
-    name: Annotated[names.AttackName, typer.Option("--attack", help="Which attack.")] = names.AttackName.pgd,
-    norm: Annotated[names.NormName, typer.Option(help="In which its size is measured.")] = names.NormName.l2,
-    sizes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="E,E,...",
-            help="Sizes of the attack, pixels in [0, 1].",
-            show_default="for l2 0.5, 1, 1.5, 2 and 3 times the noise",
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A setting of the attack, such as eot_samples=64.",
-            rich_help_panel=_ATTACK,
-        ),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="Attack this network instead, and try on RUN what was found: a run folder, zoo:NAME, net.safetensors.",
-            rich_help_panel=_ATTACK,
-        ),
-    ] = None,
-    votes: Annotated[
-        int, typer.Option(help="Fresh votes that judge every point found.", rich_help_panel=_ATTACK)
-    ] = 1000,
-    alpha: Annotated[
-        float, typer.Option(help="Level at which votes decide; else the classifier abstains.", rich_help_panel=_ATTACK)
-    ] = 0.001,
-    sigma: Annotated[
-        float | None,
-        typer.Option(
-            "--sigma",
-            "--scale",
-            help="Size of the defence's noise, which the attacker knows; 0 attacks the network without noise.",
-            show_default="as in training; none for networks trained without",
-        ),
-    ] = None,
-    every: Annotated[int, typer.Option(help="Take every N-th test image.")] = 1,
-    limit: Annotated[int | None, typer.Option(help="Take at most so many images.", show_default="all")] = None,
+    run: Run,
+    /,
+    *,
+    attack: AttackOptions = AttackOptions(),
+    images: ImageOptions = ImageOptions(),
+    classifier: ClassifierOptions = ClassifierOptions(),
+    noise: NoiseOptions = NoiseOptions(),
+    data: DataOptions = DataOptions(),
+    engine: EngineOptions = EngineOptions(),
     out: Annotated[
-        Path | None, typer.Option(help="Where the attack goes.", show_default="RUN/attacks/ATTACK-NORM")
+        Path | None, Parameter(help="Where the attack goes.", show_default="RUN/attacks/ATTACK-NORM")
     ] = None,
-    seed: SeedOption = 0,
-    json: JsonOption = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="zoo:NAME, net.safetensors, or package.module:factory, whose code is run.", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Weights for a factory's network: .safetensors, or .pt of tensors.", rich_help_panel=_MODEL),
-    ] = None,
-    noise: Annotated[
-        names.NoiseName | None,
-        typer.Option(help="Noise for --model.", show_default="gaussian, or as in training", rich_help_panel=_MODEL),
-    ] = None,
-    data: DataOption = None,
-    data_dir: DataDirOption = None,
-    allow_unverified: UnverifiedOption = False,
-    image_size: ImageSizeOption = None,
-    classes: ClassesOption = None,
-    precision: Annotated[
-        PrecisionName,
-        typer.Option(help="Of the votes; gradients are in 16 bits where votes are.", rich_help_panel=_ENGINE),
-    ] = PrecisionName.auto,
-    compiled: Annotated[
-        bool | None,
-        typer.Option(
-            "--compile/--no-compile",
-            help="Compile the votes' network.",
-            show_default="for long runs",
-            rich_help_panel=_ENGINE,
-        ),
-    ] = None,
-    device: DeviceOption = "auto",
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Attack a classifier, and count how many images it still gets right.
 
-    The attacker knows everything but the noise that is drawn: weights, noise and its size. What it finds is judged by
-    fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and it goes on.
+    The attacker knows everything but the noise that is drawn: weights, noise and its size; with --sigma 0 there is none.
+    What it finds is judged by fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and
+    it goes on.
     """
-    wanted = None if sizes is None else parse_numbers(sizes, "--sizes", "0.5,1,1.5")  # before torch is loaded
-    from noiseproof.errors import InvalidInputError
-    from noiseproof.runs import AttackImages, DataChoice, Engine, Record, Selection, Subject, execute
+    from noiseproof.runs import AttackImages, Record, execute
 
-    if model is None and noise is not None:
+    if classifier.model is None and noise.noise is not None:
         raise InvalidInputError(
             "--noise", required="given with --model", got="no --model", remedy="A run folder has its own."
         )
-    chosen = names.attack(name, changes or [])
-    chosen.require_norm(norm.value)
-    choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
-    subject = Subject.of_run(run, model, weights=weights, data=choice, noise=noise, sigma=sigma)
-    if wanted is None:
-        wanted = _default_sizes(norm, subject.noise)
-    title = f"{name.value}-{norm.value}"
-    if source is not None:
-        chosen, title = transferred(chosen, source, choice, device), f"transfer-{title}"
+    chosen, title = names.attack(attack.attack, attack.changes), f"{attack.attack}-{attack.norm}"
+    chosen.require_norm(attack.norm)
+    subject = classifier.load_attacked(run, data, noise=noise.noise, sigma=noise.sigma)
+    epsilons = attack.epsilons or _default_epsilons(attack.norm, subject.noise)
+    if attack.source is not None:
+        chosen, title = transferred(chosen, attack.source, data.choice(), engine.device), f"transfer-{title}"
     job = AttackImages(
         chosen,
-        wanted,
-        norm.value,
-        samples=votes,
-        alpha=alpha,
+        epsilons,
+        attack.norm,
+        samples=attack.samples,
+        alpha=attack.alpha,
         seed=seed,
-        selection=Selection(every, limit),
+        selection=images.selection(),
         beside=Record.open(run) if (run / Record.configuration).exists() else None,
     )
     with Shown(job.kept, title) as shown:
-        engine = Engine(device, precision.value, compiled)
-        record, _ = execute(job, out or run / "attacks" / title, subject, engine=engine, listener=shown)
+        where = out or run / "attacks" / title
+        record, _ = execute(job, where, subject, engine=engine.engine(), listener=shown)
     show_attack(record, title, run, json=json)
 
 
-def _default_sizes(norm: names.NormName, noise: Any) -> list[float]:
-    from noiseproof.errors import InvalidInputError
-
-    if norm is not names.NormName.l2 or noise is None:
+def _default_epsilons(norm: str, noise: "Noise | None") -> tuple[float, ...]:
+    if norm != "l2" or noise is None:
         raise InvalidInputError(
-            "--sizes",
-            required=f"given for attacks in {norm.value}" + (" without noise" if noise is None else ""),
+            "--epsilons",
+            required=f"given for attacks in {norm}" + (" without noise" if noise is None else ""),
             got="nothing",
-            remedy="Example: --sizes 0.1,0.2,0.3",
+            remedy="Example: --epsilons 0.1,0.2,0.3",
         )
-    scale = next(value for key, value in noise.spec().items() if key != "name")
-    return [round(part * scale, 6) for part in (0.5, 1.0, 1.5, 2.0, 3.0)]
+    scale = noise.scale
+    return tuple(round(part * scale, 6) for part in (0.5, 1.0, 1.5, 2.0, 3.0))
 
 
 def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str) -> "Attack":

@@ -6,10 +6,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -20,19 +18,8 @@ if TYPE_CHECKING:
     from noiseproof.evaluation.certified_accuracy import Summary
 
 __all__ = [
-    "ClassesOption",
-    "DataDirOption",
-    "DataOption",
-    "DeviceOption",
-    "ImageSizeOption",
-    "JsonOption",
-    "RadiiOption",
-    "SeedOption",
-    "UnverifiedOption",
     "console",
     "messages",
-    "parse_numbers",
-    "parse_radii",
     "percent",
     "print_json",
     "progress_bar",
@@ -45,68 +32,6 @@ __all__ = [
 console = Console()
 messages = Console(stderr=True)
 
-SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="All randomness follows from it: same seed, same result.")
-]
-DeviceOption = Annotated[
-    str, typer.Option("--device", help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
-_DATA = "Data"
-
-DataOption = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.",
-        show_default="as in training",
-        rich_help_panel=_DATA,
-    ),
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        help="Where the files of mnist and cifar10 lie.",
-        show_default="NOISEPROOF_DATA, the cache, or downloaded",
-        rich_help_panel=_DATA,
-    ),
-]
-UnverifiedOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-unverified",
-        help="Take files of mnist and cifar10 that are not the published ones; the record says so.",
-        rich_help_panel=_DATA,
-    ),
-]
-ImageSizeOption = Annotated[
-    int | None,
-    typer.Option(
-        "--image-size",
-        help="Height and width to which images of a folder are brought.",
-        show_default="224, or as in training",
-        rich_help_panel=_DATA,
-    ),
-]
-ClassesOption = Annotated[
-    int | None,
-    typer.Option(
-        "--classes",
-        help="Number of classes of images of your own.",
-        show_default="found in the files",
-        rich_help_panel=_DATA,
-    ),
-]
-RadiiOption = Annotated[
-    str | None,
-    typer.Option(
-        "--radii",
-        metavar="R,R,...",
-        help="Radii of the table, such as 0,0.25,0.5. Default: round numbers that the votes can reach.",
-    ),
-]
-
 
 def say(message: str) -> None:
     """Print a message for people; in a log, where nobody sees its width, it is a line of its own."""
@@ -115,7 +40,7 @@ def say(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print JSON on standard output; what is no finite number is null, since JSON has none."""
-    typer.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+    sys.stdout.write(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:
@@ -124,30 +49,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def parse_numbers(text: str, option: str, example: str) -> list[float]:
-    """Parse numbers >= 0 with commas between.
-
-    Raises:
-        InvalidInputError: something else.
-    """
-    from noiseproof.errors import InvalidInputError
-
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [-1.0]
-    if not all(0.0 <= number < float("inf") for number in numbers):
-        raise InvalidInputError(
-            option, required="numbers >= 0 with commas between", got=repr(text), remedy=f"Example: {example}"
-        )
-    return numbers
-
-
-def parse_radii(text: str | None) -> list[float] | None:
-    """Parse the value of --radii, or raise `InvalidInputError`."""
-    return None if text is None else parse_numbers(text, "--radii", "0,0.25,0.5")
 
 
 @contextmanager
@@ -173,7 +74,7 @@ def resumable(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         command = shlex.join(["noiseproof", *sys.argv[1:]])
         say(f"[yellow]Interrupted.[/] {escape(what)} To go on, run the same command again:\n  {escape(command)}")
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
 
 
 def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:

@@ -5,14 +5,15 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.cli import names
-from noiseproof.cli.console import DeviceOption, JsonOption, SeedOption, print_json, say
+from noiseproof.cli.console import print_json, say
+from noiseproof.cli.options import Device, Every, Json, Seed
 from noiseproof.cli.progress import Shown
 from noiseproof.cli.report import as_data, show_analyses
 from noiseproof.cli.train import run_training
+from noiseproof.objectives.registry import OBJECTIVES
 
 __all__ = ["demo"]
 
@@ -20,13 +21,14 @@ _ALPHA = 0.001
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the two runs and the report.")] = Path("runs/demo"),
-    samples: Annotated[int, typer.Option(help="Votes per image; 2000 certify up to 2.7 sigma.")] = 2000,
-    epochs: Annotated[int, typer.Option(help="Training length.")] = 60,
-    every: Annotated[int, typer.Option(help="Take every N-th test image.")] = 1,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    json: JsonOption = False,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the two runs and the report.")] = Path("runs/demo"),
+    samples: Annotated[int, Parameter(help="Votes per image; 2000 certify up to 2.7 sigma.")] = 2000,
+    epochs: Annotated[int, Parameter(help="Training length.")] = 60,
+    every: Every = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
     """Train, certify and report on real handwritten digits that are built in: one to three minutes on two cores.
 
@@ -47,9 +49,9 @@ def demo(
     require_count("every", every, 1, "1 takes every image.")
     started = time.perf_counter()
     noise, records = Gaussian(sigma=0.25), []
-    for objective in (names.ObjectiveName.stability, names.ObjectiveName.gaussian):
-        run = out / objective.value
-        settings = TrainingSettings("digits-cnn", names.objective(objective), noise, epochs, seed=seed)
+    for objective in ("stability", "gaussian"):
+        run = out / objective
+        settings = TrainingSettings("digits-cnn", OBJECTIVES.make(objective), noise, epochs, seed=seed)
         run_training(settings, load("digits", "train"), run, device)
         job = CountVotes(samples, seed=seed, selection=Selection(every))
         with Shown(job.kept, unit="votes") as shown:

@@ -1,6 +1,5 @@
 """How the precisions of a network are shown."""
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -13,24 +12,14 @@ if TYPE_CHECKING:
 
     from noiseproof.classifiers import Throughput
 
-__all__ = ["PrecisionName", "say_if_emulated", "speed_table"]
-
-
-class PrecisionName(StrEnum):
-    """Precisions."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-    int8 = "int8"
+__all__ = ["say_if_emulated", "speed_table"]
 
 
 def say_if_emulated(precision: str, where: "torch.device") -> None:
     """Say so where bfloat16 was asked for and the device only emulates it: it is chosen for its speed, and has none."""
     from noiseproof.classifiers import multiplies_bfloat16
 
-    if precision == PrecisionName.bf16 and not multiplies_bfloat16(where):
+    if precision == "bf16" and not multiplies_bfloat16(where):
         say("[yellow]bfloat16 is emulated here,[/] several times slower than float32: --precision fp32 is faster.")
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.console import JsonOption, print_json, say
+from noiseproof.cli.console import print_json, say
+from noiseproof.cli.options import Json, NoiseOptions
+from noiseproof.noises.registry import NOISES
 
 __all__ = ["ensemble"]
 
@@ -16,34 +18,25 @@ __all__ = ["ensemble"]
 def ensemble(
     members: Annotated[
         list[str],
-        typer.Argument(
-            metavar="NETWORK...",
+        Parameter(
+            name="NETWORK",
             help="Run folders, checkpoints or zoo:NAME, together two or more networks; an ensemble counts as its members.",
-            show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="The run folder to write.", show_default=False)],
-    sigma: Annotated[
-        float | None,
-        typer.Option(
-            "--sigma",
-            "--scale",
-            help="Size of the noise to certify with, where that of the networks is not the same.",
-            show_default="that of the networks",
-        ),
-    ] = None,
-    noise: Annotated[names.NoiseName, typer.Option(help="Of --sigma.")] = names.NoiseName.gaussian,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The run folder to write.")],
+    noise: NoiseOptions = NoiseOptions(),
     early_exit: Annotated[
         float | None,
-        typer.Option(
-            "--early-exit",
+        Parameter(
             metavar="MARGIN",
-            help="Ask in the order given, and no further network about a noisy copy once the two largest logits of the mean "
-            "are so far apart.",
-            show_default="all are asked",
+            help="Evaluate the networks in the order given, and no further one of them on a noisy copy once the two largest "
+            "logits of the mean are so far apart.",
+            show_default="all are evaluated",
         ),
     ] = None,
-    json: JsonOption = False,
+    json: Json = False,
 ) -> None:
     """Put trained networks together as one classifier: the mean of their logits.
 
@@ -53,7 +46,7 @@ def ensemble(
     """
     from noiseproof.training import combine
 
-    added = None if sigma is None else names.noise(noise, sigma)
+    added = None if noise.sigma is None else NOISES[noise.noise or "gaussian"](noise.sigma)
     path = combine([(place, names.checkpoint(place)) for place in members], out, added, early_exit)
     if json:
         print_json({"run": str(out), "checkpoint": str(path), "members": members, "early_exit": early_exit})

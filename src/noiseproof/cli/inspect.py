@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 from rich.markup import escape
 from rich.table import Table
 
-from noiseproof.cli.console import JsonOption, console, print_json, say
+from noiseproof.cli.console import console, print_json, say
+from noiseproof.cli.options import Json
 
 if TYPE_CHECKING:
     from noiseproof.runs.records import Record
@@ -18,8 +19,10 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    run: Annotated[Path, typer.Argument(help="A run folder with votes.", show_default=False)],
-    json: JsonOption = False,
+    run: Annotated[Path, Parameter(help="A run folder with votes.")],
+    /,
+    *,
+    json: Json = False,
 ) -> None:
     """Show what a run is: model, data, noise, engine, versions, and which of its votes are there and whole.
 
@@ -42,7 +45,7 @@ def inspect(
         for fault in faults:
             say(f"[yellow]Damaged:[/] {escape(str(fault))}")
     if faults:
-        raise typer.Exit(1)
+        raise SystemExit(1)
 
 
 def _found(record: "Record | SequentialRecord", missing: list[int], damaged: list[str]) -> dict[str, Any]:

@@ -5,62 +5,62 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli import names
 from noiseproof.cli.attack import transferred
-from noiseproof.cli.console import (
-    DataDirOption,
-    DataOption,
-    DeviceOption,
-    JsonOption,
-    SeedOption,
-    UnverifiedOption,
-    console,
-    print_json,
-    say,
+from noiseproof.cli.console import console, print_json, say
+from noiseproof.cli.options import (
+    ClassifierOptions,
+    DataOptions,
+    EngineOptions,
+    Json,
+    JudgingSamples,
+    Norm,
+    Run,
+    Seed,
 )
-from noiseproof.cli.engine import PrecisionName
 from noiseproof.cli.progress import Shown
+from noiseproof.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from noiseproof.attacks import Attack
     from noiseproof.reports.ladder import Ladder
 
 __all__ = ["ladder", "ladder_table"]
 
 
 def ladder(
-    run: Annotated[Path, typer.Argument(help="The run folder of a network trained with noise.", show_default=False)],
-    size: Annotated[
-        float, typer.Option(help="Size of the attacks: best where about half of the images withstand them.")
+    run: Run,
+    /,
+    *,
+    epsilon: Annotated[
+        float, Parameter(help="Size of the attacks: best where about half of the images withstand them.")
     ],
-    norm: Annotated[names.NormName, typer.Option(help="In which it is measured.")] = names.NormName.l2,
-    limit: Annotated[int, typer.Option(help="Take so many images, spread over the test split.")] = 100,
+    norm: Norm = "l2",
+    limit: Annotated[int, Parameter(help="Take so many images, spread over the test split.")] = 100,
     sources: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source", help="Also transfer attacks from this network: a run folder or zoo:NAME. May be repeated."
+        tuple[str, ...],
+        Parameter(
+            name="--source",
+            metavar="NETWORK",
+            help="Also transfer attacks from this network: a run folder or zoo:NAME. May be repeated.",
+            show_default="none",
         ),
-    ] = None,
+    ] = (),
     decisions: Annotated[
-        bool,
-        typer.Option("--decisions/--no-decisions", help="Also Boundary and HopSkipJump, the slow ones; extra attacks."),
+        bool, Parameter(negative="--no-decisions", help="Also Boundary and HopSkipJump, the slow ones; extra attacks.")
     ] = True,
-    votes: Annotated[int, typer.Option(help="Fresh votes that judge every point found.")] = 1000,
-    out: Annotated[Path | None, typer.Option(help="Where it goes.", show_default="RUN/ladder-NORM")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="zoo:NAME or net.safetensors.", show_default="the network of the run")
-    ] = None,
-    data: DataOption = None,
-    data_dir: DataDirOption = None,
-    allow_unverified: UnverifiedOption = False,
-    precision: Annotated[PrecisionName, typer.Option(help="Of the votes.")] = PrecisionName.auto,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    json: JsonOption = False,
+    samples: JudgingSamples = 1000,
+    classifier: ClassifierOptions = ClassifierOptions(),
+    data: DataOptions = DataOptions(),
+    engine: EngineOptions = EngineOptions(),
+    out: Annotated[Path | None, Parameter(help="Where it goes.", show_default="RUN/ladder-NORM")] = None,
+    seed: Seed = 0,
+    json: Json = False,
 ) -> None:
     """Check the evaluation itself: draws x steps x restarts of PGD, and attacks that must not beat it, as one picture.
 
@@ -68,35 +68,26 @@ def ladder(
     know less, and random search, must not be stronger. Ends with exit code 1 if one of these fails beyond chance.
     """
     from noiseproof.attacks.escalation import require_epsilons
-    from noiseproof.errors import InvalidInputError, require_count
+    from noiseproof.errors import require_count
     from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
-    from noiseproof.runs import AttackImages, DataChoice, Engine, Selection, Subject, execute
+    from noiseproof.runs import AttackImages, Selection, execute
 
-    require_epsilons([size])
+    require_epsilons([epsilon])
     require_count("limit", limit, 1, "100 images show differences of ten per cent.")
-    if size <= 0.0:
-        raise InvalidInputError("--size", required="> 0", got=size, remedy="Example: --size 1.5")
-    choice = DataChoice(data, None, data_dir, allow_unverified, None)
-    transfers = {
-        f"transfer-{Path(source.removeprefix('zoo:')).name}": transferred(
-            names.attack(names.AttackName.pgd, ["steps=100"]), source, choice, device
-        )
-        for source in sources or []
-    }
-    if len(transfers) < len(sources or []):
-        raise InvalidInputError("--source", required="of different names", got=sources, remedy="Rename the folders.")
-    subject = Subject.of_run(run, model, data=choice)
-    where = out or run / f"ladder-{norm.value}"
-    attacks = grid() | controls(norm.value, decisions=decisions) | transfers
-    boundless, largest = unbounded(norm.value, math.prod(subject.dataset.image_shape))
+    if epsilon <= 0.0:
+        raise InvalidInputError("--epsilon", required="> 0", got=epsilon, remedy="Example: --epsilon 1.5")
+    transfers = _transfers(sources, data, engine.device)
+    subject = classifier.load_attacked(run, data)
+    where = out or run / f"ladder-{norm}"
+    attacks = grid() | controls(norm, decisions=decisions) | transfers
+    boundless, largest = unbounded(norm, math.prod(subject.dataset.image_shape))
     images = min(limit, len(subject.dataset))
-    selection = Selection(len(subject.dataset) // images, images)
-    engine, records = Engine(device, precision.value), {}
+    selection, records = Selection(len(subject.dataset) // images, images), {}
     for name, attack in {**attacks, "unbounded": boundless}.items():
-        epsilons = [largest if name == "unbounded" else size]
-        job = AttackImages(attack, epsilons, norm.value, samples=votes, seed=seed, selection=selection)
+        epsilons = [largest if name == "unbounded" else epsilon]
+        job = AttackImages(attack, epsilons, norm, samples=samples, seed=seed, selection=selection)
         with Shown(job.kept, name) as shown:
-            records[name], _ = execute(job, where / name, subject, engine=engine, listener=shown)
+            records[name], _ = execute(job, where / name, subject, engine=engine.engine(), listener=shown)
     result = Ladder.of(records)
     pictures = result.write(where)
     checks = result.checks()
@@ -104,8 +95,8 @@ def ladder(
     if json:
         print_json(
             {
-                "norm": norm.value,
-                "size": size,
+                "norm": norm,
+                "size": epsilon,
                 "images": images,
                 "robust": {name: result.robust(name) for name in records},
                 "checks": [{"check": check.text, "passed": check.passed, "found": check.found} for check in checks],
@@ -114,12 +105,27 @@ def ladder(
             }
         )
     else:
-        console.print(ladder_table(result, f"{where}, {images} images, {norm.value} {size:g}"))
+        console.print(ladder_table(result, f"{where}, {images} images, {norm} {epsilon:g}"))
         if any(rung.falling for rung in plateau):
             say("[yellow]Still falling:[/] accuracy under the topmost rung is not yet what an attack can do.")
         say(f"Picture: [bold]{escape(str(pictures[0]))}[/]")
     if not all(check.passed for check in checks):
-        raise typer.Exit(1)
+        raise SystemExit(1)
+
+
+def _transfers(sources: tuple[str, ...], data: DataOptions, device: str) -> "dict[str, Attack]":
+    """Return the attacks that are found on other networks, by name."""
+    found = {
+        f"transfer-{Path(source.removeprefix('zoo:')).name}": transferred(
+            names.attack("pgd", ["steps=100"]), source, data.choice(), device
+        )
+        for source in sources
+    }
+    if len(found) < len(sources):
+        raise InvalidInputError(
+            "--source", required="of different names", got=", ".join(sources), remedy="Rename the folders."
+        )
+    return found
 
 
 def ladder_table(result: "Ladder", title: str) -> Table:

@@ -3,51 +3,29 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.console import (
-    ClassesOption,
-    DataDirOption,
-    DataOption,
-    DeviceOption,
-    ImageSizeOption,
-    JsonOption,
-    SeedOption,
-    UnverifiedOption,
-    console,
-    print_json,
-    say,
-)
+from noiseproof.cli.console import console, print_json, say
 from noiseproof.cli.engine import speed_table
+from noiseproof.cli.options import BatchSize, ClassifierOptions, DataOptions, Device, Json, NoiseOptions, Seed
+from noiseproof.errors import InvalidInputError
 
 __all__ = ["measure"]
 
 
 def measure(
-    run: Annotated[Path | None, typer.Argument(help="The run folder of a trained network.", show_default=False)] = None,
-    model: Annotated[
-        str | None, typer.Option(help="zoo:NAME, net.safetensors of noiseproof, or package.module:factory.")
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Its weights: .safetensors, .pt of tensors, or .h5 of Keras 2.")
-    ] = None,
-    noise: Annotated[names.NoiseName | None, typer.Option(help="Noise for --model.", show_default="gaussian")] = None,
-    sigma: Annotated[
-        float | None, typer.Option("--sigma", "--scale", help="Size of the noise.", show_default="as in training")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images per call of the network.", show_default="found")
-    ] = None,
-    data: DataOption = None,
-    data_dir: DataDirOption = None,
-    allow_unverified: UnverifiedOption = False,
-    image_size: ImageSizeOption = None,
-    classes: ClassesOption = None,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    json: JsonOption = False,
+    run: Annotated[Path | None, Parameter(help="The run folder of a trained network; or name one by --model.")] = None,
+    /,
+    *,
+    classifier: ClassifierOptions = ClassifierOptions(),
+    noise: NoiseOptions = NoiseOptions(),
+    data: DataOptions = DataOptions(),
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
     """Measure speed and noisy accuracy of a network in every precision that this machine has, and write nothing.
 
@@ -59,19 +37,12 @@ def measure(
 
     from noiseproof.classifiers import keep_large_blocks
     from noiseproof.classifiers.autotune import Autotuner
-    from noiseproof.errors import InvalidInputError
-    from noiseproof.runs import DataChoice, Subject
 
-    if (run is None) == (model is None):
+    if (run is None) == (classifier.model is None):
         raise InvalidInputError(
             "RUN and --model", required="one of the two", got="both" if run else "none", remedy="Name what to measure."
         )
-    if model is None and (weights is not None or noise is not None):
-        raise InvalidInputError(
-            "--weights and --noise", required="given with --model", got="no --model", remedy="A run folder has its own."
-        )
-    choice = DataChoice(data, classes, data_dir, allow_unverified, image_size)
-    subject = Subject.load(run or str(model), weights=weights, data=choice, noise=noise, sigma=sigma)
+    subject = classifier.load(run or Path(), noise, data)
     if not isinstance(subject.classifier, nn.Module):
         raise InvalidInputError(
             "the model",

@@ -1,15 +1,12 @@
-"""Names on the command line -> objects. The names are plain, so that help texts need no torch."""
+"""Names on the command line -> objects, where that takes more than a look into a registry."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds.registry import BOUNDS
-from noiseproof.certificates.registry import CERTIFICATES
-from noiseproof.noises.registry import NOISES
-from noiseproof.objectives.registry import OBJECTIVES
+from noiseproof.errors import InvalidInputError
 from noiseproof.plugins import changed
 
 if TYPE_CHECKING:
@@ -17,137 +14,35 @@ if TYPE_CHECKING:
 
     from noiseproof.attacks import Attack
     from noiseproof.bounds import Bound
-    from noiseproof.certificates import Certificate
     from noiseproof.models import Checkpoint
-    from noiseproof.noises import Noise
-    from noiseproof.objectives import Objective
 
-__all__ = [
-    "AttackName",
-    "BoundName",
-    "CertificateName",
-    "ModelName",
-    "NoiseName",
-    "NormName",
-    "ObjectiveName",
-    "attack",
-    "bound",
-    "certificate",
-    "checkpoint",
-    "device",
-    "noise",
-    "objective",
-]
+__all__ = ["RENAMED_SETTINGS", "attack", "bound", "checkpoint", "device"]
+
+RENAMED_SETTINGS = {"draws": "eot_samples"}
+"""Settings of attacks that had another name before: the old name and the new."""
 
 
-class ModelName(StrEnum):
-    """Networks."""
+def attack(name: str, changes: Sequence[str] = ()) -> "Attack":
+    """Make an attack with its default settings, but for the changes, such as "steps=100".
 
-    digits_cnn = "digits-cnn"
-    paper_mnist = "paper-mnist"
-    paper_cifar = "paper-cifar"
-    small_cnn = "small-cnn"
-    lenet = "lenet"
-    lenet_wide = "lenet-wide"
-    kw_mnist_small = "kw-mnist-small"
-    kw_mnist_large = "kw-mnist-large"
-    kw_cifar_small = "kw-cifar-small"
-    kw_cifar_large = "kw-cifar-large"
-    cifar_resnet20 = "cifar-resnet20"
-    cifar_resnet110 = "cifar-resnet110"
-    resnet50 = "resnet50"
-
-
-class NoiseName(StrEnum):
-    """Noises."""
-
-    gaussian = "gaussian"
-    laplace = "laplace"
-    uniform = "uniform"
+    Raises:
+        InvalidInputError: a change that is not NAME=VALUE with a setting of this attack.
+    """
+    made = ATTACKS.make(name)
+    for change in changes:
+        old = change.partition("=")[0]
+        new = RENAMED_SETTINGS.get(old)
+        if new is not None:
+            raise InvalidInputError(
+                f"--set {old}", required=f"written --set {new}", got="its old name", remedy="A wrong name lists all."
+            )
+    return changed(made, changes)
 
 
-class ObjectiveName(StrEnum):
-    """Training objectives."""
-
-    stability = "stability"
-    gaussian = "gaussian"
-    natural = "natural"
-    consistency = "consistency"
-    smooth_adv = "smooth-adv"
-    macer = "macer"
-    adversarial = "adversarial"
-    trades = "trades"
-    logit_pairing = "logit-pairing"
-    convex_outer = "convex-outer"
-
-
-class AttackName(StrEnum):
-    """Attacks."""
-
-    pgd = "pgd"
-    auto_pgd = "auto-pgd"
-    auto_attack = "auto-attack"
-    carlini_wagner = "carlini-wagner"
-    boundary = "boundary"
-    hop_skip_jump = "hop-skip-jump"
-    random = "random"
-
-
-class NormName(StrEnum):
-    """Norms in which an attack measures its size."""
-
-    l2 = "l2"
-    linf = "linf"
-    l1 = "l1"
-
-
-class BoundName(StrEnum):
-    """Confidence statements."""
-
-    two_phase = "two-phase"
-    single_phase = "single-phase"
-    winner_runner_up = "winner-runner-up"
-    bonferroni = "bonferroni"
-
-
-class CertificateName(StrEnum):
-    """Certificates."""
-
-    neyman_pearson = "neyman-pearson"
-    renyi = "renyi"
-    theorem3 = "theorem3"
-    teng = "teng"
-    pixeldp = "pixeldp"
-    pixeldp_analytic = "pixeldp-analytic"
-    kl = "kl"
-    chi_squared = "chi-squared"
-    hellinger = "hellinger"
-    total_variation = "total-variation"
-
-
-def objective(name: ObjectiveName, changes: Sequence[str] = ()) -> "Objective":
-    """Make a training objective with its published settings, but for the changes: "weight=2"."""
-    return changed(OBJECTIVES.make(name), changes)
-
-
-def attack(name: AttackName, changes: Sequence[str] = ()) -> "Attack":
-    """Make an attack with its default settings, but for the changes: "eot_samples=64"."""
-    return changed(ATTACKS.make(name), changes)
-
-
-def bound(name: BoundName, selection_samples: int) -> "Bound":
-    """Make a bound; only two-phase has selection samples."""
-    return BOUNDS.make(name, **({"selection_samples": selection_samples} if name == BoundName.two_phase else {}))
-
-
-def certificate(name: CertificateName) -> "Certificate":
-    """Make a certificate."""
-    return CERTIFICATES.make(name)
-
-
-def noise(name: NoiseName, scale: float) -> "Noise":
-    """Make a noise with its one parameter."""
-    return NOISES[name](scale)
+def bound(name: str | None, selection_samples: int) -> "Bound":
+    """Make a bound, two-phase if None; only that has selection samples."""
+    settings = {"selection_samples": selection_samples} if name in {None, "two-phase"} else {}
+    return BOUNDS.make(name or "two-phase", **settings)
 
 
 def checkpoint(place: str) -> "Checkpoint":

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -75,7 +74,7 @@ class Shown(Listener):
             say(
                 f"[yellow]Interrupted.[/] {escape(self._kept)} To go on, run the same command again:\n  {escape(command)}"
             )
-            raise typer.Exit(130) from None
+            raise SystemExit(130) from None
         if kind is None and self._images and self._unit:
             say(f"Counted {self} in {self._seconds:.0f} s.")
 

@@ -2,23 +2,26 @@
 
 from typing import Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from noiseproof.cli import names
-from noiseproof.cli.console import JsonOption, console, print_json
+from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.cli.console import console, print_json
+from noiseproof.cli.options import Json
+from noiseproof.noises.registry import NOISES
 
 __all__ = ["radius"]
 
 
 def radius(
-    p1: Annotated[float, typer.Option(help="Lower bound of the winner's probability.", show_default=False)],
+    *,
+    p1: Annotated[float, Parameter(help="Lower bound of the winner's probability.")],
     p2: Annotated[
-        float | None, typer.Option(help="Upper bound of every other class's probability.", show_default="1 - p1")
+        float | None, Parameter(help="Upper bound of every other class's probability.", show_default="1 - p1")
     ] = None,
-    scale: Annotated[float, typer.Option("--scale", "--sigma", help="Size of the noise.")] = 1.0,
-    json: JsonOption = False,
+    scale: Annotated[float, Parameter(name=("--scale", "--sigma"), help="Size of the noise.")] = 1.0,
+    json: Json = False,
 ) -> None:
     """Print every certificate under every noise for given probabilities, side by side.
 
@@ -27,16 +30,15 @@ def radius(
     from noiseproof.reports import round_down
 
     second = 1.0 - p1 if p2 is None else p2
-    noises = [names.noise(name, scale) for name in names.NoiseName]
+    noises = [NOISES[name](scale) for name in NOISES]
     found: dict[str, list[float | None]] = {}
-    for name in names.CertificateName:
-        certificate = names.certificate(name)
-        found[name.value] = [
+    for name in CERTIFICATES:
+        certificate = CERTIFICATES.make(name)
+        found[name] = [
             certificate.radius(noise, p1, second) if isinstance(noise, certificate.noises) else None for noise in noises
         ]
     if json:
-        columns = [noise.value for noise in names.NoiseName]
-        radii = {name: dict(zip(columns, row, strict=True)) for name, row in found.items()}
+        radii = {name: dict(zip(NOISES, row, strict=True)) for name, row in found.items()}
         print_json({"p1": p1, "p2": second, "scale": scale, "radii": radii})
         return
     table = Table(title=f"p1 = {p1:g}, p2 = {second:g}", title_justify="left", box=SIMPLE_HEAD)

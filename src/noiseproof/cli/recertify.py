@@ -2,23 +2,23 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from cyclopts import Parameter
 from rich.markup import escape
 
+from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.cli import names
 from noiseproof.cli.console import (
-    JsonOption,
-    RadiiOption,
     console,
-    parse_radii,
     print_json,
     say,
     summary_dict,
     summary_table,
 )
+from noiseproof.cli.options import Json, ProcedureOptions, Radii
 
 if TYPE_CHECKING:
     from noiseproof.bounds import Bound
@@ -30,19 +30,16 @@ __all__ = ["recertify", "show"]
 
 
 def recertify(
-    run: Annotated[Path, typer.Argument(help="A run folder with votes.", show_default=False)],
-    bound: Annotated[
-        names.BoundName, typer.Option(help="From votes to probabilities; bonferroni is the paper's.")
-    ] = names.BoundName.two_phase,
-    certificate: Annotated[
-        names.CertificateName, typer.Option(help="From probabilities to a radius; renyi is the paper's.")
-    ] = names.CertificateName.neyman_pearson,
-    alpha: Annotated[float, typer.Option(help="Failure probability of each certificate.")] = 0.001,
-    radii: RadiiOption = None,
+    run: Annotated[Path, Parameter(help="A run folder with votes.")],
+    /,
+    *,
+    procedure: ProcedureOptions = ProcedureOptions(),
+    radii: Radii = None,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Also write every image's prediction, bounds and radius to this file.")
+        Path | None,
+        Parameter(name="--csv", help="Also write every image's prediction, bounds and radius to this file."),
     ] = None,
-    json: JsonOption = False,
+    json: Json = False,
 ) -> None:
     """Compute bounds and radii anew from recorded votes, in seconds: no network is run.
 
@@ -55,16 +52,16 @@ def recertify(
     if (run / SequentialRecord.configuration).exists():
         raise InvalidInputError(
             str(run),
-            required="votes whose number was fixed beforehand: bounds for such do not hold where votes stopped by themselves",
-            got="a run of certify --radius or --within",
+            required="votes whose number was fixed beforehand: bounds for such do not hold at a stopping time",
+            got="a run of certify --radius or --rtol",
             remedy="noiseproof report shows what it proves.",
         )
-    chosen = names.bound(bound, selection_samples=1)  # the record's own selection votes are used, however many
+    bound = names.bound(procedure.bound, selection_samples=1)  # the record's own selection votes are used, however many
     show(
         Record.open(run),
-        alpha=alpha,
-        bound=chosen,
-        certificate=names.certificate(certificate),
+        alpha=procedure.alpha,
+        bound=bound,
+        certificate=CERTIFICATES.make(procedure.certificate),
         radii=radii,
         json=json,
         csv_file=csv_file,
@@ -77,7 +74,7 @@ def show(
     alpha: float,
     bound: "Bound",
     certificate: "Certificate",
-    radii: str | None,
+    radii: Sequence[float] | None,
     json: bool,
     csv_file: Path | None = None,
 ) -> None:
@@ -86,9 +83,7 @@ def show(
     from noiseproof.storage.files import write_atomically
 
     title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
-    votes, curve = analyse_procedure(
-        record, Procedure(title, bound, certificate), alpha=alpha, radii=parse_radii(radii)
-    )
+    votes, curve = analyse_procedure(record, Procedure(title, bound, certificate), alpha=alpha, radii=radii)
     if csv_file is not None:
         write_atomically(csv_file, _as_csv(votes, curve.certified))
         say(f"Wrote {escape(str(csv_file))}")

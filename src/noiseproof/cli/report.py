@@ -4,19 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 from rich.markup import escape
 
 from noiseproof.cli.console import (
-    JsonOption,
-    RadiiOption,
     console,
-    parse_radii,
     print_json,
     say,
     summary_dict,
     summary_table,
 )
+from noiseproof.cli.options import Json, Radii
 
 if TYPE_CHECKING:
     from noiseproof.reports import Analysis
@@ -26,20 +24,22 @@ __all__ = ["as_data", "report", "show_analyses"]
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders with votes, to be compared.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="The page to write; its curves go beside it as PNG and SVG.")] = Path(
+    runs: Annotated[list[Path], Parameter(help="Run folders with votes, to be compared.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The page to write; its curves go beside it as PNG and SVG.")] = Path(
         "report.html"
     ),
     alpha: Annotated[
         float,
-        typer.Option(help="Failure probability of each certificate; runs of --radius or --within have their own."),
+        Parameter(help="Failure probability of each certificate; runs of --radius or --rtol have their own."),
     ] = 0.001,
-    radii: RadiiOption = None,
-    json: JsonOption = False,
+    radii: Radii = None,
+    json: Json = False,
 ) -> None:
     """Write one HTML page: certified accuracy against radius, figures, images, settings.
 
-    Runs of certify --radius or --within get another page: what was decided, and with how many votes.
+    Runs of certify --radius or --rtol get another page: what was decided, and with how many votes.
     Everything is computed from recorded votes. The page opens from the disk and loads nothing.
     """
     from noiseproof.reports import analyse, write_report
@@ -47,9 +47,9 @@ def report(
     from noiseproof.runs.sequential_records import SequentialRecord
 
     if any((run / SequentialRecord.configuration).exists() for run in runs):
-        _report_stopped([SequentialRecord.open(run) for run in runs], out, radii, json=json)
+        _report_sequential([SequentialRecord.open(run) for run in runs], out, radii, json=json)
         return
-    analyses = analyse([Record.open(run) for run in runs], alpha=alpha, radii=parse_radii(radii))
+    analyses = analyse([Record.open(run) for run in runs], alpha=alpha, radii=radii)
     files = write_report(analyses, out)
     if json:
         print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": as_data(analyses)})
@@ -58,17 +58,19 @@ def report(
     say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
 
 
-def _report_stopped(records: "Sequence[SequentialRecord]", out: Path, radii: str | None, *, json: bool) -> None:
-    from noiseproof.cli.stopped import as_stopped_data, show_stopped
+def _report_sequential(
+    records: "Sequence[SequentialRecord]", out: Path, radii: Sequence[float] | None, *, json: bool
+) -> None:
+    from noiseproof.cli.sequential import as_sequential_data, show_sequential
     from noiseproof.reports import analyse_stopped, write_stopped_report
 
-    analyses = analyse_stopped(records, radii=parse_radii(radii))
+    analyses = analyse_stopped(records, radii=radii)
     files = write_stopped_report(analyses, out)
     if json:
-        models = [{"run": str(each.record.path)} | as_stopped_data(each) for each in analyses]
+        models = [{"run": str(each.record.path)} | as_sequential_data(each) for each in analyses]
         print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": models})
         return
-    show_stopped(analyses)
+    show_sequential(analyses)
     say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
 
 

@@ -1,16 +1,16 @@
 """`noiseproof reproduce`."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from noiseproof.cli.console import JsonOption, console, messages, print_json, resumable, say
+from noiseproof.cli.console import console, messages, print_json, resumable, say
+from noiseproof.cli.options import Flag, Json
 from noiseproof.experiments import FIGURES
 
 if TYPE_CHECKING:
@@ -18,21 +18,19 @@ if TYPE_CHECKING:
     from noiseproof.experiments.figure import Table as PlainTable
     from noiseproof.experiments.recipes import Missing
 
-__all__ = ["FigureName", "reproduce"]
-
-FigureName = StrEnum("FigureName", {name: name for name in FIGURES})  # type: ignore[misc]
+__all__ = ["reproduce"]
 
 
 def reproduce(
-    figure: Annotated[FigureName, typer.Argument(help="Which figure or table of the paper.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder for the pictures, numbers and page.")] = Path("runs/reproduction"),
+    figure: Annotated[str, Parameter(choices=tuple(FIGURES), help="Which figure or table of the paper.")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the pictures, numbers and page.")] = Path("runs/reproduction"),
     records: Annotated[
-        Path, typer.Option(help="Folder with the records: mnist/stn-0.7 and so on. figure5 needs none.")
+        Path, Parameter(help="Folder with the records: mnist/stn-0.7 and so on. figure5 needs none.")
     ] = Path("runs"),
-    make: Annotated[
-        bool, typer.Option("--make", help="First make what is missing, step by step. Run again, it goes on.")
-    ] = False,
-    json: JsonOption = False,
+    make: Annotated[Flag, Parameter(help="First make what is missing, step by step. Run again, it goes on.")] = False,
+    json: Json = False,
 ) -> None:
     """Make a figure or table of the paper anew, and say which of its claims hold.
 
@@ -46,21 +44,21 @@ def reproduce(
     """
     from noiseproof.experiments import load_figure
 
-    chosen = load_figure(figure.value)
+    chosen = load_figure(figure)
     if make:
         _make(chosen, records)
     found = chosen.compute(records)
     paths = chosen.write(found, out)
     if json:
         commands = [each.command for each in found.missing if each.steps]
-        content = {"figure": figure.value, "missing": commands, "why": [each.plain() for each in found.missing]}
+        content = {"figure": figure, "missing": commands, "why": [each.plain() for each in found.missing]}
         print_json(content | {"files": [str(path) for path in paths]} | chosen.told(found))
     else:
         for table in chosen.tables(found):
             _show(table)
         _say_made(paths, found.missing)
     if not (paths and chosen.sound(found)):
-        raise typer.Exit(1)
+        raise SystemExit(1)
 
 
 def _make(figure: "Figure[Any]", records: Path) -> None:

@@ -1,29 +1,31 @@
 """`noiseproof train`."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from cyclopts import Group, Parameter
 from rich.markup import escape
 
 from noiseproof.cli import names
-from noiseproof.cli.console import (
-    ClassesOption,
-    DataDirOption,
-    DeviceOption,
-    ImageSizeOption,
-    JsonOption,
-    SeedOption,
-    UnverifiedOption,
-    messages,
-    print_json,
-    progress_bar,
-    resumable,
-    say,
-)
+from noiseproof.cli.console import messages, print_json, progress_bar, resumable, say
 from noiseproof.cli.engine import say_if_emulated
+from noiseproof.cli.options import (
+    DATA,
+    Changes,
+    Device,
+    Json,
+    NamedDataOptions,
+    NoiseName,
+    Seed,
+)
+from noiseproof.models.registry import MODELS
+from noiseproof.noises.registry import NOISES
+from noiseproof.objectives.registry import OBJECTIVES
+from noiseproof.plugins import changed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,170 +34,127 @@ if TYPE_CHECKING:
     from noiseproof.objectives import Objective
     from noiseproof.training import BatchReport, EpochReport, TrainingSettings
 
-__all__ = ["run_training", "train"]
+__all__ = ["OptimiserOptions", "TrainingDataOptions", "TrainingOptions", "run_training", "train"]
 
 _USUAL_MODELS = {
-    "digits": names.ModelName.digits_cnn,
-    "mnist": names.ModelName.paper_mnist,
-    "cifar10": names.ModelName.paper_cifar,
+    "digits": "digits-cnn",
+    "mnist": "paper-mnist",
+    "cifar10": "paper-cifar",
 }
 _DEAD = 0.7
 """From this part of a layer's channels on the network is told to be dying: healthy ones have had up to a half."""
 
 _USUAL_EPOCHS = {"mnist": 10}
 
-_OPTIMISER, _DATA = "Optimiser", "Data"
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True, kw_only=True)
+class TrainingDataOptions(NamedDataOptions):
+    """Which data to train on.
+
+    Attributes:
+        data: digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.
+        augment: flip-crop mirrors and shifts, as is usual for CIFAR-10; deform turns, stretches and bends, for handwriting.
+    """
+
+    data: str = "digits"
+    augment: Literal["none", "flip-crop", "deform"] = "none"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What is trained, and how long.
+
+    Attributes:
+        model: The network.
+        objective: What is minimised; stability is the paper's STN, gaussian trains on noisy copies only.
+        changes: A setting of the objective, such as weight=2 or epsilon=0.3; may be repeated. A wrong one lists those it has.
+        noise: gaussian certifies in l2; laplace and uniform certify in l1.
+        sigma: Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.
+        epochs: Passes over the training images.
+        batch_size: Images per step; 64 is the paper's.
+        precision: bf16 is up to twice as fast where the processor has it.
+    """
+
+    model: Annotated[
+        str | None,
+        Parameter(choices=tuple(MODELS), show_default="digits-cnn, paper-mnist or paper-cifar, as the data are"),
+    ] = None
+    objective: Annotated[str, Parameter(choices=tuple(OBJECTIVES))] = "stability"
+    changes: Changes = ()
+    noise: NoiseName = "gaussian"
+    sigma: Annotated[float, Parameter(name=("--sigma", "--scale"))] = 0.25
+    epochs: Annotated[int | None, Parameter(show_default="10 for mnist, 60 for other data")] = None
+    batch_size: int = 64
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@Parameter(name="*", group=Group("Optimiser", sort_key=8))
+@dataclass(frozen=True, kw_only=True)
+class OptimiserOptions:
+    """How the loss is minimised.
+
+    Attributes:
+        optimiser: Adam is the paper's.
+        learning_rate: The highest of the schedule; 0.001 is the paper's.
+        schedule: constant is the paper's; cosine falls to 0; step to a tenth at 1/2 and a hundredth at 3/4.
+        warmup_epochs: Epochs in which the learning rate rises from 0.
+        ramp_epochs: Epochs in which the objective's regularisation (weight or epsilon) rises from 0.
+        average: Keep a moving average of the weights with this decay per step, such as 0.999.
+        clip: Largest l2 norm of a step's gradient.
+        momentum: Of SGD.
+        weight_decay: L2 penalty.
+    """
+
+    optimiser: Literal["Adam", "SGD"] = "Adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    warmup_epochs: float = 0.0
+    ramp_epochs: float = 0.0
+    average: Annotated[float | None, Parameter(show_default="none")] = None
+    clip: Annotated[float | None, Parameter(show_default="no limit")] = None
+    momentum: float = 0.9
+    weight_decay: float = 0.0
 
 
 def train(
-    out: Annotated[Path, typer.Option("--out", help="The run folder to write.", show_default=False)],
-    data: Annotated[
-        str,
-        typer.Option(help="digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class."),
-    ] = "digits",
-    model: Annotated[
-        names.ModelName | None,
-        typer.Option(help="The network.", show_default="digits-cnn, paper-mnist or paper-cifar, as the data are"),
-    ] = None,
-    objective: Annotated[
-        names.ObjectiveName,
-        typer.Option(help="What is minimised; stability is the paper's STN, gaussian trains on noisy copies only."),
-    ] = names.ObjectiveName.stability,
-    change: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A setting of the objective, such as weight=2 or epsilon=0.3; a wrong one lists those it has.",
-            show_default="as published",
-        ),
-    ] = None,
-    noise: Annotated[
-        names.NoiseName, typer.Option(help="gaussian certifies in l2; laplace and uniform certify in l1.")
-    ] = names.NoiseName.gaussian,
-    sigma: Annotated[
-        float,
-        typer.Option(
-            "--sigma",
-            "--scale",
-            help="Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.",
-        ),
-    ] = 0.25,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="Passes over the training images.", show_default="10 for mnist, 60 for other data"),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Images per step; 64 is the paper's.")] = 64,
-    precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="bf16 is up to twice as fast where the processor has it.")
-    ] = "fp32",
-    seed: SeedOption = 0,
-    optimiser: Annotated[
-        Literal["Adam", "SGD"], typer.Option(help="Adam is the paper's.", rich_help_panel=_OPTIMISER)
-    ] = "Adam",
-    learning_rate: Annotated[
-        float, typer.Option(help="The highest of the schedule; 0.001 is the paper's.", rich_help_panel=_OPTIMISER)
-    ] = 1e-3,
-    schedule: Annotated[
-        Literal["constant", "cosine", "step"],
-        typer.Option(
-            help="constant is the paper's; cosine falls to 0; step to a tenth at 1/2 and a hundredth at 3/4.",
-            rich_help_panel=_OPTIMISER,
-        ),
-    ] = "constant",
-    warmup_epochs: Annotated[
-        float, typer.Option(help="Epochs in which the learning rate rises from 0.", rich_help_panel=_OPTIMISER)
-    ] = 0.0,
-    ramp_epochs: Annotated[
-        float,
-        typer.Option(
-            help="Epochs in which the objective's regularisation (weight or epsilon) rises from 0.",
-            rich_help_panel=_OPTIMISER,
-        ),
-    ] = 0.0,
-    average: Annotated[
-        float | None,
-        typer.Option(
-            help="Keep a moving average of the weights with this decay per step, such as 0.999.",
-            show_default="none",
-            rich_help_panel=_OPTIMISER,
-        ),
-    ] = None,
-    clip: Annotated[
-        float | None,
-        typer.Option(help="Largest l2 norm of a step's gradient.", show_default="no limit", rich_help_panel=_OPTIMISER),
-    ] = None,
-    momentum: Annotated[float, typer.Option(help="Of SGD.", rich_help_panel=_OPTIMISER)] = 0.9,
-    weight_decay: Annotated[float, typer.Option(help="L2 penalty.", rich_help_panel=_OPTIMISER)] = 0.0,
-    augment: Annotated[
-        Literal["none", "flip-crop", "deform"],
-        typer.Option(
-            help="flip-crop mirrors and shifts, as is usual for CIFAR-10; deform turns, stretches and bends, for handwriting.",
-            rich_help_panel=_DATA,
-        ),
-    ] = "none",
+    *,
+    out: Annotated[Path, Parameter(help="The run folder to write.")],
+    training: TrainingOptions = TrainingOptions(),
+    data: TrainingDataOptions = TrainingDataOptions(),
+    optimiser: OptimiserOptions = OptimiserOptions(),
     start_from: Annotated[
         str | None,
-        typer.Option(
+        Parameter(
             metavar="RUN",
             help="Begin with the weights of this network: a run folder, a checkpoint or zoo:NAME.",
             show_default="drawn by the seed",
         ),
     ] = None,
     after: Annotated[
-        list[Path] | None,
-        typer.Option(
+        tuple[Path, ...],
+        Parameter(
             metavar="RUN",
             help="Train the next stage of a cascade, for convex-outer: on the images that this run (a folder, or a "
             "checkpoint) does not certify. Once for each stage before, in order.",
             show_default="none",
-            rich_help_panel=_DATA,
         ),
-    ] = None,
-    data_dir: DataDirOption = None,
-    allow_unverified: UnverifiedOption = False,
-    image_size: ImageSizeOption = None,
-    classes: ClassesOption = None,
-    device: DeviceOption = "auto",
-    json: JsonOption = False,
+    ] = (),
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
     """Train a classifier that stays right under noise, and write it to a run folder.
 
     Stop it with Ctrl-C and run it again: it goes on where its state was last saved, at most a minute before. Under
     torchrun (torchrun --nproc-per-node 2 -m noiseproof train ...) several processes share every batch.
     """
-    from noiseproof.data import IMAGE_SIZE, load
-    from noiseproof.training import CHECKPOINT, TrainingSettings
+    from noiseproof.training import CHECKPOINT
 
-    loss = names.objective(objective, change or ())
-    added = names.noise(noise, sigma)
-    dataset = load(
-        data,
-        "train",
-        classes,
-        data_dir=data_dir,
-        allow_unverified=allow_unverified,
-        image_size=IMAGE_SIZE if image_size is None else image_size,
-    )
-    settings = TrainingSettings(
-        model=model.value if model else _usual_model(data),
-        objective=loss,
-        noise=added,
-        epochs=_USUAL_EPOCHS.get(data, 60) if epochs is None else epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        optimiser=optimiser,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        schedule=schedule,
-        warmup_epochs=warmup_epochs,
-        ramp_epochs=ramp_epochs,
-        average=average,
-        clip=clip,
-        precision=precision,
-        augment=augment,
-    )
+    loss = changed(OBJECTIVES.make(training.objective), training.changes)
+    dataset = data.load("train")
+    settings = _settings(training, optimiser, data, loss, seed)
     if after:
         dataset = _left_by(after, loss, dataset, out, device)
     run_training(
@@ -221,6 +180,29 @@ def train(
         )
 
 
+def _settings(
+    training: TrainingOptions,
+    optimiser: OptimiserOptions,
+    data: TrainingDataOptions,
+    loss: "Objective",
+    seed: int,
+) -> "TrainingSettings":
+    """Return what is recorded with the network."""
+    from noiseproof.training import TrainingSettings
+
+    return TrainingSettings(
+        model=training.model or _usual_model(data.data),
+        objective=loss,
+        noise=NOISES[training.noise](training.sigma),
+        epochs=_USUAL_EPOCHS.get(data.data, 60) if training.epochs is None else training.epochs,
+        batch_size=training.batch_size,
+        precision=training.precision,
+        augment=data.augment,
+        seed=seed,
+        **asdict(optimiser),
+    )
+
+
 def _usual_model(data: str) -> str:
     from noiseproof.errors import InvalidInputError
 
@@ -229,12 +211,12 @@ def _usual_model(data: str) -> str:
             "--model",
             required="named for data of your own",
             got="nothing",
-            remedy=f"Choose among {', '.join(names.ModelName)}.",
+            remedy=f"Choose among {', '.join(MODELS)}.",
         )
-    return _USUAL_MODELS[data].value
+    return _USUAL_MODELS[data]
 
 
-def _left_by(after: list[Path], loss: "Objective", dataset: "Dataset", out: Path, device: str) -> "Dataset":
+def _left_by(after: Sequence[Path], loss: "Objective", dataset: "Dataset", out: Path, device: str) -> "Dataset":
     """Leave out what the stages before certify, with a progress bar, and say how much is left."""
     from noiseproof.training import left_by
 

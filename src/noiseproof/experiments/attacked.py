@@ -169,7 +169,7 @@ class Attacked(Recipe[AttackRecord]):
         """Attack."""
         command = ["noiseproof", "attack", str(records / self.defence.name), *self.defence.options]
         command += ["--attack", self.name, "--norm", self.norm, "--every", str(self.every)]
-        command += ["--sizes", ",".join(repr(size).removesuffix(".0") for size in self.sizes)]
+        command += ["--epsilons", ",".join(repr(size).removesuffix(".0") for size in self.sizes)]
         command += [part for change in self.changes for part in ("--set", change)]
         command += [] if self.source is None else ["--source", self.source.model]
         place = records / self.folder

@@ -58,7 +58,7 @@ def _recipes() -> tuple[dict[str, Attacked], dict[str, Attacked], dict[str, Atta
 
 def _all_at_once(records: Path) -> Step:
     """Return the command that makes all records but the slow ones, in one engine."""
-    command = ["noiseproof", "ladder", str(records / STN_07.name), *STN_07.options, "--size", f"{SIZE:g}"]
+    command = ["noiseproof", "ladder", str(records / STN_07.name), *STN_07.options, "--epsilon", f"{SIZE:g}"]
     command += [part for source in _SOURCES.values() for part in ("--source", source.model)]
     command += ["--limit", str(len(IMAGES)), "--no-decisions", "--out", str(records / FOLDER)]
     return Step(tuple(command), records / FOLDER, cost=(137.0, "an H100"))

@@ -62,7 +62,7 @@ class Verification(Recipe[Verified]):
                 train += [part for before in runs[:number] for part in ("--after", str(before))]
                 steps.append(Step(tuple(train), run, cost=_HOUR))
         stages = [str(run / CHECKPOINT) for run in runs] or [f"{network}=stage{number}.pth" for number in range(2)]
-        verify = ["python", "-m", "noiseproof.runs.verification", str(folder), "--data", self.data]
+        verify = ["noiseproof", "verify", str(folder), "--data", self.data]
         verify += ["--radius", repr(self.radius), "--every", "10"]
         verify += [part for stage in stages for part in ("--stage", stage)]
         return [*steps, Step(tuple(verify), folder, cost=(60.0, "one core"))]

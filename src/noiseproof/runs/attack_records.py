@@ -113,7 +113,7 @@ class AttackSettings(ShardSettings):
                 got="one without noise" if self.noise is None else "an audit",
                 remedy="Without noise all votes are the same."
                 if self.noise is None
-                else "Audit again, with more votes: noiseproof audit --votes --out.",
+                else "Audit again, with more votes: noiseproof audit --samples --out.",
             )
         content = json.dumps(self.plain(), sort_keys=True).encode()
         points = self.points or {"record": hashlib.sha256(content).hexdigest(), "seed": self.seed}

@@ -267,6 +267,7 @@ def execute(
             told.say(f"All {len(recorded.settings.indices)} images were done before.")
             return recorded, []
     running = _running(job, settings, subject, asked, recorded, told)
+    size = running.batch_size_for(subject.dataset.image_shape)  # trying the classifier may already halve it
     job.try_out(running, told)
     about = provenance(running.device) | job.about(running)
     record: RecordT = job.record.create(path, settings.under(running.engine()), about)
@@ -278,6 +279,9 @@ def execute(
         return record, []
     told.begin(sum(len(record.shard_indices(shard)) for shard in left), job.work[1])
     busy = _fill(job, record, running, left, told, stopwatch or Stopwatch())
+    now = running.batch_size_for(subject.dataset.image_shape)
+    if now < size:
+        told.say(f"went on with {now} images a batch instead of {size}.", "Memory ran out")
     if busy:
         others = sum(len(record.shard_indices(shard)) for shard in busy)
         told.say(
@@ -291,7 +295,6 @@ def _fill(
     job: Job[RecordT], record: RecordT, running: Running, shards: list[int], listener: Listener, watch: Stopwatch
 ) -> list[int]:
     """The loop: whatever ends it, what a job goes on with is kept."""
-    size = running.batch_size_for(running.subject.dataset.image_shape)
     watch.restart()
     with ExitStack() as claims:
         writer = ShardWriter(record, running.subject.dataset, shards, claims, listener, watch)
@@ -304,9 +307,6 @@ def _fill(
             except RunError as another:  # what failed first is what is told
                 failure.add_note(f"The votes so far were not kept: {another}")
             raise
-    now = running.batch_size_for(running.subject.dataset.image_shape)
-    if now < size:
-        listener.say(f"went on with {now} images a batch instead of {size}.", "Memory ran out")
     return writer.busy
 
 

@@ -2,26 +2,24 @@
 
     FOLDER/verified.json   data, images, norm, radius, errors, stages and how often each answered, about
 
-    python -m noiseproof.runs.verification runs/mnist/kw-single --data mnist --radius 1.58 --stage kw-mnist-small=stage.pth
+    noiseproof verify runs/mnist/kw-single --data mnist --radius 1.58 --stage kw-mnist-small=stage.pth
 
 A stage is a network by name with a file of weights (a cascade of the authors' file, a stage each: `models.kw_networks`),
 or a checkpoint of `noiseproof train --objective convex-outer`. The first of several answers what it certifies.
 """
 
-import argparse
 import json
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from noiseproof.data import Dataset, load
+from noiseproof.data import Dataset
 from noiseproof.errors import RunError, require_count
 from noiseproof.models import build, load_checkpoint, model_digest
 from noiseproof.models.checkpoint import load_state
@@ -31,7 +29,7 @@ from noiseproof.storage.files import write_atomically
 from noiseproof.storage.provenance import provenance
 from noiseproof.verification import Cascade
 
-__all__ = ["FILE", "Verified", "main", "parser", "verify"]
+__all__ = ["FILE", "Verified", "load_stage", "verify"]
 
 FILE = "verified.json"
 _FORMAT = 1
@@ -97,7 +95,7 @@ class Verified:
                 str(path),
                 required="the result of a verification",
                 got=f"{type(error).__name__}: {error}",
-                remedy="Verify again: python -m noiseproof.runs.verification --help",
+                remedy="Verify again: noiseproof verify --help",
             ) from error
         return found
 
@@ -169,43 +167,7 @@ def verify(
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the options of `main`."""
-    options = argparse.ArgumentParser(
-        prog="python -m noiseproof.runs.verification",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    options.add_argument("folder", type=Path, help="where the result goes")
-    options.add_argument("--data", required=True, help="mnist, cifar10, your own file.npz")
-    options.add_argument("--data-dir", type=Path, help="where the files of mnist and cifar10 lie")
-    options.add_argument("--allow-unverified", action="store_true", help="take files that are not the published ones")
-    options.add_argument("--norm", choices=("l2", "linf", "l1"), default="l2", help="of the perturbation")
-    options.add_argument("--radius", type=float, required=True, help="in the norm, pixels in [0, 1]")
-    options.add_argument("--stage", action="append", required=True, help="NAME=WEIGHTS or checkpoint.safetensors")
-    options.add_argument("--every", type=int, default=1, help="take every N-th test image")
-    options.add_argument("--limit", type=int, help="take at most so many images")
-    options.add_argument("--device", default="cpu", help="where to compute")
-    return options
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Verify the networks of a command line and write the result."""
-    chosen = parser().parse_args(arguments)
-    stages = [(stage, _stage(stage).to(chosen.device)) for stage in chosen.stage]
-    dataset = load(chosen.data, "test", data_dir=chosen.data_dir, allow_unverified=chosen.allow_unverified)
-    found = verify(stages, dataset, norm=chosen.norm, radius=chosen.radius, every=chosen.every, limit=chosen.limit)
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    command = ["python", "-m", "noiseproof.runs.verification", *given]
-    found = replace(found, about={**found.about, "command": command})
-    path = found.write(chosen.folder)
-    sys.stdout.write(
-        f"{path}: {found.images} images, certified {1.0 - found.certified_error:.1%} at {found.radius:g}, "
-        f"right {1.0 - found.clean_error:.1%}\n"
-    )
-
-
-def _stage(spec: str) -> nn.Module:
+def load_stage(spec: str) -> nn.Module:
     """Build "NAME=WEIGHTS", or load a checkpoint, in evaluation mode."""
     name, given, weights = spec.partition("=")
     if not given:
@@ -213,7 +175,3 @@ def _stage(spec: str) -> nn.Module:
     network = build(name)
     load_state(network, read_weights(Path(weights)), what=weights, architecture=name)
     return network.eval()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`noiseproof certify --radius` and `--within`: votes until it is known."""
+"""`noiseproof certify --radius` and `--rtol`: sequential certification."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,67 +8,63 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from noiseproof.cli.console import console, parse_numbers, percent, print_json, say
-from noiseproof.errors import InvalidInputError
+from noiseproof.cli.console import console, percent, print_json, say
 
 if TYPE_CHECKING:
     from noiseproof.certificates import Certificate
+    from noiseproof.cli.options import StoppingOptions
     from noiseproof.reports.sequential import SequentialAnalysis
     from noiseproof.runs.sequential_records import SequentialRecord
-    from noiseproof.sequential import StoppingRule
+    from noiseproof.sequential import CertifyRadii, EstimateRadius
 
-__all__ = ["as_stopped_data", "default_folder", "parse_rule", "show_stopped", "show_stopped_record"]
+__all__ = [
+    "as_sequential_data",
+    "default_folder",
+    "sequential_rule",
+    "show_sequential",
+    "show_sequential_record",
+]
 
 
-def parse_rule(
-    radius: str | None,
-    within: float | None,
-    *,
-    alpha: float,
-    beta: float | None,
-    cap: int | None,
-    certificate: "Certificate",
-    runner_up: bool,
-) -> "StoppingRule":
-    """Return the stopping rule that --radius or --within asks for.
+def sequential_rule(
+    stopping: "StoppingOptions", *, alpha: float, certificate: "Certificate"
+) -> "CertifyRadii | EstimateRadius":
+    """Return the stopping rule that --radius or --rtol chooses.
 
     Raises:
-        InvalidInputError: both are given, or one is outside its domain.
+        InvalidInputError: a setting is outside its domain.
     """
     from noiseproof.sequential import CertifyRadii, EstimateRadius
 
-    common: dict[str, Any] = {"alpha": alpha, "certificate": certificate}
-    common |= {name: value for name, value in (("beta", beta), ("max_samples", cap)) if value is not None}
-    if radius is not None and within is not None:
-        raise InvalidInputError(
-            "--radius and --within", required="one of them", got="both", remedy="Decide radii, or measure the radius."
-        )
-    if radius is not None:
-        return CertifyRadii(parse_numbers(radius, "--radius", "0.5,1"), runner_up=runner_up, **common)
-    assert within is not None  # noqa: S101 - one of them is given
-    return EstimateRadius(within, **common)
+    settings: dict[str, Any] = {"alpha": alpha, "certificate": certificate}
+    given = {"beta": stopping.beta, "max_samples": stopping.samples}
+    settings |= {name: value for name, value in given.items() if value is not None}
+    if stopping.radius is not None:
+        return CertifyRadii(stopping.radius, runner_up=stopping.runner_up, **settings)
+    assert stopping.rtol is not None  # noqa: S101 - one of them is given
+    return EstimateRadius(stopping.rtol, **settings)
 
 
-def default_folder(run: Path, radius: str | None, within: float | None, *, runner_up: bool) -> Path:
-    """Return where votes that stop by themselves go: a folder of their own within the run."""
-    if radius is None:
-        return run / f"within-{within:g}"
-    parts = ["radius", *(f"{value:g}" for value in parse_numbers(radius, "--radius", "0.5,1"))]
-    return run / "-".join([*parts, "runner-up"] if runner_up else parts)
+def default_folder(run: Path, stopping: "StoppingOptions") -> Path:
+    """Return where the votes of sequential certification go: a folder of their own within the run."""
+    if stopping.radius is None:
+        return run / f"rtol-{stopping.rtol:g}"
+    parts = ["radius", *(f"{value:g}" for value in stopping.radius)]
+    return run / "-".join([*parts, "runner-up"] if stopping.runner_up else parts)
 
 
-def show_stopped_record(record: "SequentialRecord", *, radii: Sequence[float] | None, json: bool) -> None:
+def show_sequential_record(record: "SequentialRecord", *, radii: Sequence[float] | None, json: bool) -> None:
     """Print what a record decided, and with how many votes."""
     from noiseproof.reports.sequential import analyse_stopped
 
     analysis = analyse_stopped([record], radii=radii)[0]
     if json:
-        print_json({"run": str(record.path)} | as_stopped_data(analysis))
+        print_json({"run": str(record.path)} | as_sequential_data(analysis))
         return
-    show_stopped([analysis])
+    show_sequential([analysis])
 
 
-def as_stopped_data(analysis: "SequentialAnalysis") -> dict[str, Any]:
+def as_sequential_data(analysis: "SequentialAnalysis") -> dict[str, Any]:
     """Return the figures of a record as JSON-compatible data."""
     from noiseproof.reports.analysis import exact
 
@@ -101,7 +97,7 @@ def as_stopped_data(analysis: "SequentialAnalysis") -> dict[str, Any]:
     }
 
 
-def show_stopped(analyses: "Sequence[SequentialAnalysis]") -> None:
+def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:
     """Print a table for every record."""
     from noiseproof.reports import round_down
     from noiseproof.reports.analysis import exact, percent_down

@@ -1,0 +1,109 @@
+"""The command `noiseproof`: its commands, and what is said when one cannot be run."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from rich.markup import escape
+
+from noiseproof.cli.attack import attack
+from noiseproof.cli.audit import audit
+from noiseproof.cli.certify import certify
+from noiseproof.cli.console import say
+from noiseproof.cli.demo import demo
+from noiseproof.cli.ensemble import ensemble
+from noiseproof.cli.inspect import inspect
+from noiseproof.cli.ladder import ladder
+from noiseproof.cli.measure import measure
+from noiseproof.cli.radius import radius
+from noiseproof.cli.recertify import recertify
+from noiseproof.cli.rejudge import rejudge
+from noiseproof.cli.report import report
+from noiseproof.cli.reproduce import reproduce
+from noiseproof.cli.train import train
+from noiseproof.cli.verify import verify
+from noiseproof.errors import InvalidInputError, NoiseproofError
+
+__all__ = ["RENAMED", "app", "main", "run"]
+
+_COMMANDS = {
+    "Train and certify": (demo, train, ensemble, certify, recertify, report, inspect, measure),
+    "Attack": (attack, rejudge, audit, ladder),
+    "The paper": (reproduce, radius, verify),
+}
+
+RENAMED = {
+    "certify": {"--within": "--rtol"},
+    "attack": {"--votes": "--samples", "--sizes": "--epsilons"},
+    "rejudge": {"--votes": "--samples"},
+    "audit": {"--votes": "--samples"},
+    "ladder": {"--votes": "--samples", "--size": "--epsilon"},
+}
+"""Options that had another name before, by command: the old name and the new."""
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"noiseproof {version('noiseproof')}"
+
+
+app = App(
+    name="noiseproof",
+    help="Provable robustness through additive noise: train, certify, attack, report.\n\n"
+    "New here? `noiseproof demo` shows all of it on built-in data.",
+    version=_version,
+    help_format="markdown",
+    group_parameters=Group("Options", sort_key=1),
+    default_parameter=Parameter(negative_iterable=""),
+    result_action="return_value",
+)
+for _title, _commands in _COMMANDS.items():
+    _group = Group.create_ordered(_title)
+    for _place, _command in enumerate(_commands):
+        app.command(_command, group=_group, sort_key=_place)
+app["--help"].group = app["--version"].group = Group.create_ordered("Options")
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a command.
+
+    Args:
+        arguments: as typed, without the program's name; those of this process if None.
+
+    Raises:
+        NoiseproofError: the command cannot do what was asked.
+        CycloptsError: there is no such command or option, or a value that is not of its type.
+        SystemExit: the command ended with an exit code of its own.
+    """
+    try:
+        app(sys.argv[1:] if arguments is None else arguments, print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        _explain(error)
+        raise
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; errors meant for people are printed without a traceback and exit with 2."""
+    try:
+        run(arguments)
+    except NoiseproofError as error:
+        say(f"[bold red]Error:[/] {escape(str(error))}")
+        sys.exit(2)
+    except CycloptsError as error:
+        command = " ".join(["noiseproof", *(error.command_chain or ())])
+        say(f"[bold red]Error:[/] {escape(str(error))} See: {command} --help")
+        sys.exit(2)
+
+
+def _explain(error: CycloptsError) -> None:
+    """Raise what stands behind a parser's error, where that says more."""
+    if isinstance(error.__cause__, NoiseproofError):
+        raise error.__cause__
+    command = (error.command_chain or ("",))[0]
+    for old in (token.partition("=")[0] for token in error.root_input_tokens or ()):
+        new = RENAMED.get(command, {}).get(old)
+        if new is not None:
+            raise InvalidInputError(
+                old, required=f"written {new}", got="its old name", remedy=f"See: noiseproof {command} --help"
+            ) from error

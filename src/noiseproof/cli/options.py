@@ -1,0 +1,377 @@
+"""Every option of the command line, declared once.
+
+A dataclass here is a group of options of each command that needs it: its fields are the options, their documentation is the
+help, their defaults are the defaults. An option that stands alone is an annotated type. Nothing here loads torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Group, Parameter, Token
+
+from noiseproof.attacks.registry import ATTACKS
+from noiseproof.bounds.registry import BOUNDS
+from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.errors import InvalidInputError
+from noiseproof.noises.registry import NOISES
+
+if TYPE_CHECKING:
+    from noiseproof.data import Dataset
+    from noiseproof.runs import DataChoice, Engine, Selection, Subject
+
+__all__ = [
+    "DATA",
+    "AttackChoice",
+    "AttackOptions",
+    "BatchSize",
+    "Changes",
+    "ClassifierOptions",
+    "DataOptions",
+    "Device",
+    "EngineOptions",
+    "Every",
+    "Flag",
+    "ImageOptions",
+    "Json",
+    "JudgingSamples",
+    "NamedDataOptions",
+    "NoiseName",
+    "NoiseOptions",
+    "Norm",
+    "ProcedureOptions",
+    "Profile",
+    "Radii",
+    "Run",
+    "Seed",
+    "Shard",
+    "StoppingOptions",
+]
+
+_STOPPING = Group("How many votes", sort_key=2)
+_ATTACK = Group("The attack", sort_key=3)
+_IMAGES = Group("Which images", sort_key=4)
+_PROCEDURE = Group("From votes to radii", sort_key=5)
+_CLASSIFIER = Group("Another classifier or noise", sort_key=6)
+DATA = Group("Data", sort_key=7)
+_ENGINE = Group("Speed", sort_key=9)
+
+
+def _parse_numbers(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
+    """Parse numbers >= 0 with commas between, such as 0.5,1,1.5.
+
+    Raises:
+        InvalidInputError: something else.
+    """
+    (token,) = tokens
+    try:
+        numbers = tuple(float(part) for part in token.value.split(","))
+    except ValueError:
+        numbers = (-1.0,)
+    if not all(0.0 <= number < float("inf") for number in numbers):
+        raise InvalidInputError(
+            str(token.keyword),
+            required="numbers >= 0 with commas between",
+            got=repr(token.value),
+            remedy=f"Example: {token.keyword} 0.5,1,1.5",
+        )
+    return numbers
+
+
+def _parse_part(_: object, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Parse I/N with 1 <= I <= N.
+
+    Raises:
+        InvalidInputError: something else.
+    """
+    (token,) = tokens
+    part, slash, parts = token.value.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise InvalidInputError(
+            "--shard", required="I/N with I from 1 to N", got=repr(token.value), remedy="Example: --shard 3/16."
+        )
+    return int(part), int(parts)
+
+
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Run = Annotated[Path, Parameter(help="The run folder of a trained network; with --model, where the result goes.")]
+Seed = Annotated[int, Parameter(help="All randomness follows from it: same seed, same result.")]
+Json = Annotated[Flag, Parameter(help="Print the result as JSON, for programs.")]
+Device = Annotated[
+    str, Parameter(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.", group=_ENGINE)
+]
+Profile = Annotated[Flag, Parameter(help="Print where the time went.", group=_ENGINE)]
+BatchSize = Annotated[
+    int | None, Parameter(help="Images per call of the network.", show_default="found", group=_ENGINE)
+]
+Every = Annotated[int, Parameter(metavar="N", help="Take every N-th image of the test split.", group=_IMAGES)]
+Shard = Annotated[
+    tuple[int, int] | None,
+    Parameter(
+        help="Count only part I of N, such as 3/16; parts merge in one folder.",
+        metavar="I/N",
+        n_tokens=1,
+        converter=_parse_part,
+        group=_IMAGES,
+    ),
+]
+Radii = Annotated[
+    tuple[float, ...] | None,
+    Parameter(
+        help="Radii of the printed table, such as 0,0.25,0.5.",
+        metavar="R,R,...",
+        n_tokens=1,
+        converter=_parse_numbers,
+        show_default="round numbers that the votes can reach",
+        group=_PROCEDURE,
+    ),
+]
+Norm = Annotated[Literal["l2", "linf", "l1"], Parameter(help="The norm in which sizes are measured.")]
+JudgingSamples = Annotated[int, Parameter(help="Fresh votes that judge every point found.", group=_ATTACK)]
+NoiseName = Annotated[str, Parameter(choices=tuple(NOISES))]
+Changes = Annotated[tuple[str, ...], Parameter(name="--set", metavar="NAME=VALUE", show_default="as published")]
+_Scale = Annotated[float | None, Parameter(name=("--sigma", "--scale"))]
+
+
+@Parameter(name="*", group=_STOPPING)
+@dataclass(frozen=True, kw_only=True)
+class StoppingOptions:
+    """The stopping rule: a fixed number of votes, or, with --radius or --rtol, as many as it takes.
+
+    Attributes:
+        samples: Votes per image: 10000 reach radii of 3.2 sigma, 1000 reach 2.4 sigma. With --radius or --rtol the most
+            that an image can get.
+        selection_samples: Extra votes that only choose the class, for the two-phase bound.
+        radius: Decide only whether these radii are certified: the votes on an image stop as soon as that is known.
+        rtol: Stop when an image's radius is known to this relative error, such as 0.1.
+        runner_up: With --radius and Gaussian noise: compare the winner with the runner-up, not with all other classes
+            together. More images are certified where several classes share the rest of the votes.
+        beta: With --radius or --rtol: probability of giving up an image that could be certified.
+    """
+
+    samples: Annotated[int | None, Parameter(show_default="10000; 100000 with --radius or --rtol")] = None
+    selection_samples: Annotated[int | None, Parameter(show_default="100")] = None
+    radius: Annotated[
+        tuple[float, ...] | None, Parameter(metavar="R[,R,...]", n_tokens=1, converter=_parse_numbers)
+    ] = None
+    rtol: float | None = None
+    runner_up: Flag = False
+    beta: Annotated[float | None, Parameter(show_default="0.001")] = None
+
+    @property
+    def selecting(self) -> int:
+        """The number of extra votes that only choose the class: kept whatever the bound, for another one later."""
+        return 100 if self.selection_samples is None else self.selection_samples
+
+
+@Parameter(name="*", group=_IMAGES)
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """Which images of the test split.
+
+    Attributes:
+        every: Take every N-th image of the test split.
+        limit: Take at most so many images.
+    """
+
+    every: Every = 1
+    limit: Annotated[int | None, Parameter(show_default="all")] = None
+
+    def selection(self, part: tuple[int, int] | None = None) -> "Selection":
+        """Return the images that are named, of one part of the shards."""
+        from noiseproof.runs import Selection
+
+        return Selection(self.every, self.limit, part)
+
+
+@Parameter(name="*", group=_PROCEDURE)
+@dataclass(frozen=True, kw_only=True)
+class ProcedureOptions:
+    """From votes to probabilities to radii.
+
+    Attributes:
+        alpha: Failure probability of each certificate.
+        bound: From votes to probabilities; bonferroni is the paper's.
+        certificate: From probabilities to a radius; renyi is the paper's.
+    """
+
+    alpha: float = 0.001
+    bound: Annotated[str | None, Parameter(choices=tuple(BOUNDS), show_default="two-phase")] = None
+    certificate: Annotated[str, Parameter(choices=tuple(CERTIFICATES))] = "neyman-pearson"
+
+
+@Parameter(name="*", group=_CLASSIFIER)
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions:
+    """A classifier other than that of the run folder.
+
+    Attributes:
+        model: A model of your own, or of the zoo: zoo:NAME, net.safetensors of noiseproof, net.onnx, net.pt2 of torch.export,
+            or package.module:factory, whose code is run.
+        weights: Weights for a factory's network: .safetensors, .pt of tensors, or .h5 of Keras 2.
+    """
+
+    model: Annotated[str | None, Parameter(show_default="the run's")] = None
+    weights: Path | None = None
+
+    def load(self, run: Path, noise: "NoiseOptions", data: "DataOptions") -> "Subject":
+        """Return the classifier of a run folder, or the one that is named, with its noise and its data.
+
+        Raises:
+            InvalidInputError: weights or a noise are named without a model.
+        """
+        from noiseproof.runs import Subject
+
+        if self.model is None and (self.weights is not None or noise.noise is not None):
+            raise InvalidInputError(
+                "--weights and --noise",
+                required="given with --model",
+                got="no --model",
+                remedy="A run folder has its own; --sigma changes the size of its noise.",
+            )
+        return Subject.load(
+            self.model or run, weights=self.weights, data=data.choice(), noise=noise.noise, sigma=noise.sigma
+        )
+
+    def load_attacked(
+        self, run: Path, data: "DataOptions", *, noise: str | None = None, sigma: float | None = None
+    ) -> "Subject":
+        """Return the classifier of a run folder as it is attacked, or the one that is named."""
+        from noiseproof.runs import Subject
+
+        return Subject.of_run(run, self.model, weights=self.weights, data=data.choice(), noise=noise, sigma=sigma)
+
+
+@Parameter(name="*", group=_CLASSIFIER)
+@dataclass(frozen=True, kw_only=True)
+class NoiseOptions:
+    """Noise other than that of training.
+
+    Attributes:
+        sigma: Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.
+        noise: Noise for --model.
+    """
+
+    sigma: Annotated[_Scale, Parameter(show_default="as in training")] = None
+    noise: Annotated[NoiseName | None, Parameter(show_default="gaussian, or as in training")] = None
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which data, and where they lie.
+
+    Attributes:
+        data: digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.
+        data_dir: Where the files of mnist and cifar10 lie.
+        allow_unverified: Accept files of mnist and cifar10 that are not the published ones; the record says so.
+        image_size: Height and width to which images of a folder are brought.
+        classes: Number of classes of images of your own.
+    """
+
+    data: Annotated[str | None, Parameter(show_default="as in training")] = None
+    data_dir: Annotated[Path | None, Parameter(show_default="NOISEPROOF_DATA, the cache, or downloaded")] = None
+    allow_unverified: Flag = False
+    image_size: Annotated[int | None, Parameter(show_default="224, or as in training")] = None
+    classes: Annotated[int | None, Parameter(show_default="found in the files")] = None
+
+    def choice(self) -> "DataChoice":
+        """Return the data that are named."""
+        from noiseproof.runs import DataChoice
+
+        return DataChoice(self.data, self.classes, self.data_dir, self.allow_unverified, self.image_size)
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True, kw_only=True)
+class NamedDataOptions(DataOptions):
+    """Which data, where nothing else says it.
+
+    Attributes:
+        data: digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.
+    """
+
+    data: str = field()  # required here
+
+    def load(self, split: Literal["train", "test"]) -> "Dataset":
+        """Load a split."""
+        from noiseproof.data import IMAGE_SIZE, load
+
+        return load(
+            self.data,
+            split,
+            self.classes,
+            data_dir=self.data_dir,
+            allow_unverified=self.allow_unverified,
+            image_size=IMAGE_SIZE if self.image_size is None else self.image_size,
+        )
+
+
+@Parameter(name="*", group=_ENGINE)
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """How the classifier runs.
+
+    Attributes:
+        precision: auto keeps a record's own; for a new run of over a minute it takes 16 bits where they are 1.5 x as fast.
+        compiled: Make code for this network first, 5 to 60 s.
+        batch_size: Images per call of the network.
+        device: Where to compute.
+    """
+
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    compiled: Annotated[
+        bool | None,
+        Parameter(name="--compile", negative="--no-compile", show_default="for runs over ten minutes"),
+    ] = None
+    batch_size: BatchSize = None
+    device: Device = "auto"
+
+    def engine(self) -> "Engine":
+        """Return how the classifier is to run."""
+        from noiseproof.runs import Engine
+
+        return Engine(self.device, self.precision, self.compiled, self.batch_size)
+
+
+@Parameter(name="*", group=_ATTACK)
+@dataclass(frozen=True, kw_only=True)
+class AttackChoice:
+    """Which attack.
+
+    Attributes:
+        attack: Which attack.
+        changes: A setting of the attack, such as steps=100; may be repeated. A wrong one lists those it has.
+    """
+
+    attack: Annotated[str, Parameter(choices=tuple(ATTACKS))] = "pgd"
+    changes: Changes = ()
+
+
+@Parameter(name="*", group=_ATTACK)
+@dataclass(frozen=True, kw_only=True)
+class AttackOptions(AttackChoice):
+    """Which attack, of which size, judged by how many votes.
+
+    Attributes:
+        norm: The norm in which sizes are measured.
+        epsilons: Sizes of the attack, pixels in [0, 1].
+        samples: Fresh votes that judge every point found.
+        alpha: Level at which votes decide; else the classifier abstains.
+        source: Attack this network instead, and try on RUN what was found: a run folder, zoo:NAME, net.safetensors.
+    """
+
+    norm: Norm = "l2"
+    epsilons: Annotated[
+        tuple[float, ...] | None,
+        Parameter(
+            metavar="E,E,...",
+            n_tokens=1,
+            converter=_parse_numbers,
+            show_default="for l2 0.5, 1, 1.5, 2 and 3 times the noise",
+        ),
+    ] = None
+    samples: JudgingSamples = 1000
+    alpha: float = 0.001
+    source: Annotated[str | None, Parameter(metavar="NETWORK")] = None

@@ -1,0 +1,63 @@
+"""`noiseproof verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.markup import escape
+
+from noiseproof.cli import names
+from noiseproof.cli.console import print_json, say
+from noiseproof.cli.options import Device, ImageOptions, Json, NamedDataOptions, Norm
+
+__all__ = ["verify"]
+
+
+def verify(
+    out: Annotated[Path, Parameter(name="FOLDER", help="Where the result goes.")],
+    /,
+    *,
+    stages: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--stage",
+            metavar="NETWORK",
+            help="A checkpoint of noiseproof train --objective convex-outer, or NAME=WEIGHTS, such as "
+            "kw-mnist-small=stage.pth. Once for each stage of a cascade, in order.",
+        ),
+    ],
+    radius: Annotated[float, Parameter(help="Size of the perturbations, pixels in [0, 1].")],
+    norm: Norm = "l2",
+    images: ImageOptions = ImageOptions(),
+    data: NamedDataOptions,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Verify networks without noise, as reference [17] of the paper does: no votes, no failure probability.
+
+    Of several stages, the first that certifies an image decides on it.
+    """
+    from noiseproof.runs.verification import load_stage
+    from noiseproof.runs.verification import verify as verify_stages
+
+    where = names.device(device)
+    networks = [(stage, load_stage(stage).to(where)) for stage in stages]
+    found = verify_stages(
+        networks,
+        data.load("test"),
+        norm=norm,
+        radius=radius,
+        every=images.every,
+        limit=images.limit,
+    )
+    path = found.write(out)
+    if json:
+        print_json(
+            {"file": str(path), "images": found.images, "norm": found.norm, "radius": found.radius}
+            | {"certified": 1.0 - found.certified_error, "right": 1.0 - found.clean_error}
+        )
+        return
+    say(
+        f"{escape(str(path))}: {found.images} images, certified {1.0 - found.certified_error:.1%} at {found.radius:g}, "
+        f"right {1.0 - found.clean_error:.1%}"
+    )
