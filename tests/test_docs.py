@@ -20,6 +20,9 @@ README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+GIVEN_UP = re.compile(
+    r"stop\w*\s+by\s+themselves|until\s+it\s+is\s+known|nobody\s+told|[Ss]tranger|_Guest|_Desk|Opponent|GIVEN_UP"
+)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)|^\[[^\]]+\]: (\S+)$", flags=re.MULTILINE)
 WIDE = {"attacks.md", "engine.md", "reproduction.md"}  # pages that still have longer lines
 EXAMPLES = BLOCK.findall(README.read_text())
@@ -112,6 +115,13 @@ def test_readme_is_short() -> None:
 def test_lines_are_short(page: Path) -> None:
     long = [line for line in page.read_text().splitlines() if len(line) > 120]
     assert not long, f"{page.name} has {len(long)} lines of more than 120 characters"
+
+
+def test_words_that_were_given_up_are_gone() -> None:
+    pages = [path for path in SOURCE.rglob("*") if path.suffix in {".py", ".html", ".json", ".md"}]
+    for page in [README, *DOCS, *pages]:
+        found = GIVEN_UP.findall(page.read_text())
+        assert not found, f"{page.relative_to(ROOT)} says {found}"
 
 
 def test_every_statement_has_a_proof_and_a_test() -> None:
