@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from noiseproof.cli import main
+from noiseproof.cli import app, main
 from test_package import ROOMS, SOURCE
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +83,15 @@ def test_commands_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for command in commands:
         assert exit_code(command, monkeypatch) == 0, command
     assert (tmp_path / "runs" / "report.html").stat().st_size > 50_000
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
+def test_commands_are_those_of_the_command_line(page: Path) -> None:
+    for _, text in BLOCK.findall(page.read_text()):
+        for line in text.replace("\\\n", " ").splitlines():
+            command, _, _ = line.removeprefix("$ ").partition("#")
+            if command.startswith("noiseproof ") and "..." not in command and "$" not in command:
+                app.parse_args(shlex.split(command)[1:], exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
