@@ -99,7 +99,7 @@ def test_no_word_is_used_twice(kind: type[Sampler]) -> None:
 
 
 @every_sampler
-@pytest.mark.parametrize(("noise", "law"), LAWS, ids=repr)
+@pytest.mark.parametrize(("noise", "law"), LAWS, ids=[repr(noise) for noise, _ in LAWS])
 def test_the_law_of_the_noise(kind: type[Sampler], noise: Noise, law: Any) -> None:
     drawn = samples(kind(noise, 5), 0, 2000, shape=(301,)).double().numpy()
     assert stats.kstest(drawn.ravel(), law.cdf).pvalue > 1e-4
