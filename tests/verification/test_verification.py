@@ -652,7 +652,7 @@ def test_radii_outside_their_domain(epsilon: float) -> None:
 def test_radii_for_other_images() -> None:
     radii = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)
     with pytest.raises(InvalidInputError, match="epsilon must be one, or one for each of 2 images; got 3"):
-        convex_outer._checked("l2", radii, torch.zeros(2, 2))  # in tests the shapes of arguments are checked before
+        convex_outer._checked(radii, torch.zeros(2, 2))  # in tests the shapes of arguments are checked before
 
 
 @pytest.mark.parametrize("label", [-1, 2])
