@@ -80,7 +80,7 @@ class CountVotes(VoteJob[Record]):
         >>> job = CountVotes(samples=500, selection=Selection(every=20))
         >>> record, left = execute(job, Path(mkdtemp()), subject)
         >>> record.read().votes.shape
-        (18, 10)
+        (30, 10)
     """
 
     samples: int = 10_000
