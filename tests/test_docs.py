@@ -24,7 +24,7 @@ GIVEN_UP = re.compile(
     r"stop\w*\s+by\s+themselves|until\s+it\s+is\s+known|nobody\s+told|[Ss]tranger|_Guest|_Desk|Opponent|GIVEN_UP"
 )
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)|^\[[^\]]+\]: (\S+)$", flags=re.MULTILINE)
-WIDE = {"attacks.md", "engine.md", "reproduction.md"}  # pages that still have longer lines
+WIDE = {"reproduction.md"}  # pages that still have longer lines
 EXAMPLES = BLOCK.findall(README.read_text())
 
 
