@@ -260,7 +260,7 @@ def test_points_are_placed_by_other_draws_than_found_them() -> None:
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 @pytest.mark.parametrize("noise", [None, NOISE])
-def test_queries_asked_at_once_find_what_they_find_one_by_one(
+def test_queries_queried_at_once_find_what_they_find_one_by_one(
     noise: Noise | None, norm: Norm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, calls = HalfSpace(), []
@@ -277,7 +277,7 @@ def test_queries_asked_at_once_find_what_they_find_one_by_one(
     assert torch.equal(torch.random.get_rng_state(), before)
     together, rows = len(calls), sum(calls)
     calls.clear()
-    monkeypatch.setattr(hop_skip_jump, "asked_at_once", lambda estimate, _: estimate)
+    monkeypatch.setattr(hop_skip_jump, "queried_at_once", lambda estimate, _: estimate)
     assert torch.equal(attack.nearest(target, batch, norm), found)
     assert sum(calls) == rows
     assert together < len(calls) - 2 * 3 * 40, "a call for each estimate, not for each query"

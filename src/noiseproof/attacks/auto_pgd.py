@@ -32,7 +32,7 @@ _RISES = 0.75  # rho: the share of steps that have to raise the loss
 class AutoPGD(Attack):
     """Gradient ascent with momentum that finds its own step sizes (Algorithm 1 of Croce & Hein 2020).
 
-    From a uniform point x_0, with step e = 2 size and P the projection:
+    From a uniform point x_0, with step e = 2 epsilon and P the projection:
 
         z_k+1 = P(x_k + e v_k)                                   v_k the direction of steepest ascent
         x_k+1 = P(x_k + .75 (z_k+1 - x_k) + .25 (x_k - x_k-1))   x_1 = z_1
@@ -42,10 +42,10 @@ class AutoPGD(Attack):
     that is done once x_k is known for a checkpoint k; the paper computes x_k+1 first and discards it. At k = steps it is
     not done: the last iterate stays what it is. P is the exact projection onto ball and box (`balls.project`).
 
-    Under noise every loss is an estimate by m fresh draws. So a step "raises" it by chance too, and the best loss is
-    that of a lucky draw, which honest later ones do not exceed: steps are halved earlier than for a deterministic
-    function, the more so the fewer draws. What is returned is therefore not simply the best point: it, the last, that
-    of a smaller size and the image are compared by the margin of log mean F under m further draws.
+    Under noise every loss is an estimate by m fresh samples. So a step may raise it by chance, and the best loss is that
+    of a lucky sample, which later ones do not exceed: steps are halved earlier than for a deterministic function, the
+    more so the fewer samples. What is returned is therefore not simply the best point: it, the last, that
+    of a smaller epsilon and the image are compared by the margin of log mean F under m further samples.
 
     Args:
         loss: what is ascended.
@@ -78,17 +78,17 @@ class AutoPGD(Attack):
 class RandomisedAutoAttack(Attack):
     """AutoAttack's version "rand": `AutoPGD` of log_mean, then of dlr on the images that still stand.
 
-    The reference implementation draws noise in its own way: it averages the gradients of m losses of one draw's logits
-    each, cross-entropy and dlr. Here both are losses of log (1/m) sum_i F(x + z_i), the smoothed classifier's own, and
+    The reference implementation averages the gradients of m losses, cross-entropy and dlr, of the logits of one sample
+    each. Here both are losses of log (1/m) sum_i F(x + z_i), the smoothed classifier's own, and
     dlr is of these logarithms in place of logits, from which it differs by no more than a shift where m is 1.
 
-    An image stands while no point found has a positive margin of log mean F under m further draws. Of its points the
-    one of the greatest such margin is returned. With few draws an image near its boundary may seem fallen by chance,
+    An image stands while no point found has a positive margin of log mean F under m further samples. Of its points the
+    one of the greatest such margin is returned. With few samples an image near its boundary may seem to have fallen by chance,
     and is then spared the second attack.
 
     Args:
-        eot_samples: m of both; AutoAttack takes 20.
-        steps: of each; AutoAttack takes 100.
+        eot_samples: m of both; 20 in AutoAttack.
+        steps: of each; 100 in AutoAttack.
 
     Raises:
         InvalidInputError: a count below 1. On `begin`: two classes, for which dlr is not defined.
@@ -251,11 +251,11 @@ class _Climb:
 
 
 def _loss(
-    log_p: Float[Tensor, "rows draws classes"], labels: Int[Tensor, " rows"], loss: AutoLoss
+    log_p: Float[Tensor, "rows samples classes"], labels: Int[Tensor, " rows"], loss: AutoLoss
 ) -> Float[Tensor, " rows"]:
     return logit_ratio(log_p.logsumexp(1), labels) if loss == "dlr" else attack_loss(log_p, labels, "log_mean")
 
 
 def _require_counts(eot_samples: int, steps: int) -> None:
-    require_count("eot_samples", eot_samples, 1, "AutoAttack takes 20.")
-    require_count("steps", steps, 1, "AutoAttack takes 100.")
+    require_count("eot_samples", eot_samples, 1, "AutoAttack uses 20.")
+    require_count("steps", steps, 1, "AutoAttack uses 100.")

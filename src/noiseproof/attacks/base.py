@@ -53,13 +53,13 @@ class Attack(ABC):
     @property
     @abstractmethod
     def eot_samples(self) -> int:
-        """M, samples of noise by which it estimates an expectation: rows of an image in one pass of the network."""
+        """Samples of noise by which an expectation is estimated: rows of one image in one pass through the network."""
 
     @abstractmethod
     def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
-        """Prepare the attack on a batch and return what finds points at epsilons; they must rise from call to call.
+        """Prepare the attack on a batch, and return the function that finds points; its epsilons rise from call to call.
 
-                A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
+        A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
         Finders check their epsilons by `as_epsilons`.
 
         Raises:

@@ -26,8 +26,8 @@ class BoundaryAttack(NearestAttack):
 
     The weakest of the attacks for its cost, 2 steps m rows an image: 64 000 by default. On a half-space of 36 pixels 500
     steps come within 1.03 of the smallest distance; on one of 784 pixels 1000 steps come within 1.9 and 2000 within
-    1.5, where hop-skip-jump comes within 1.25 by 2300 queries. Images that m draws call wrong by chance have more
-    draws, see `nearest_by_votes`.
+    1.5, where hop-skip-jump comes within 1.25 by 2300 queries. Images that m samples call wrong by chance have
+    more of them, see `nearest_by_votes`.
 
     Args:
         steps: proposals, of two queries each.
@@ -45,7 +45,7 @@ class BoundaryAttack(NearestAttack):
 
     def __post_init__(self) -> None:
         require_count("steps", self.steps, 1, "1000 and more for images of 28 x 28 pixels.")
-        require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh draws share.")
+        require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh samples share.")
 
     def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
         """Walk from every image's start towards the image, one image at a time."""

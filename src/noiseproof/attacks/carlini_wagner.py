@@ -34,14 +34,15 @@ class CarliniWagner(NearestAttack):
         |x' - x|_2^2 + c max(0, s_y(x') - max_{k != y} s_k(x') + confidence)      s_k = log (1/m) sum_i F_k(x' + z_i)
 
     and c is bisected to the smallest that succeeds. The z_i are the same throughout, so that the bisection compares
-    values of one function; x' is then adversarial for these draws, and `NearestAttack` goes on from there by others.
+    values of one function; x' is then adversarial for this noise, and `NearestAttack` continues from there with other noise.
     Foolbox's early stop looks at the sum of the images' losses, so it is off: images do not depend on one another.
-    Cost: binary_search_steps steps m rows an image, forward and back; 8000 by default. An image that its draws call wrong
-    with that confidence is no start; it has double the draws, up to 1024, until they do not, or else stays as it is.
+    Cost: binary_search_steps steps m rows an image, forward and back; 8000 by default. An image that its samples call
+    wrong with that confidence is no start: its samples are doubled, up to 1024, until they do not, or it stays as it is.
 
-    Measured on 16 digits of 8 x 8, a network trained with noise of sigma 0.25, against the size from which 1000 fresh
-    draws of the same direction flip: confidence 0 finds 0.95 times that size, and 5 images flip; 0.25: 1.03 times and
-    10; 1: 1.23 times and 15. The directions are as good (mean sizes 0.70 to 0.72), so what is beyond can be shortened.
+    Measured on 16 digits of 8 x 8, a network trained with noise of sigma 0.25, against the distance from which
+    1000 fresh votes flip in the same direction: confidence 0 finds 0.95 times that distance, and 5 images flip; 0.25:
+    1.03 times and 10; 1: 1.23 times and 15. The directions are as good (mean distances 0.70 to 0.72), so what is beyond
+    can be shortened.
     Steps of 0.05, 0.1 and 0.2 find the same to 1 part in 100. Pixels of 0 and 1 begin 0.001 inside the box.
 
     Args:
@@ -79,7 +80,7 @@ class CarliniWagner(NearestAttack):
             )
 
     def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:  # noqa: ARG002 - l_2
-        """Minimise for all images at once that have enough draws."""
+        """Minimise for all images at once that have enough samples."""
         attack = foolbox_attack(
             "L2CarliniWagnerAttack",
             steps=self.steps,
@@ -102,7 +103,9 @@ class CarliniWagner(NearestAttack):
             if ready:
                 smoothed.noisy.indices = [keys[place] for place in ready]
                 run = partial(run_foolbox, attack, smoothed, inside[ready], labels[ready])
-                found = smoothed.fitting(run, f"the gradients of {len(ready)} images by {eot_samples} noises")
+                found = smoothed.fitting(
+                    run, f"the gradients of {len(ready)} images by {eot_samples} noisy copies each"
+                )
                 none = (
                     (found == 0.0).flatten(1).all(1)
                 )  # Foolbox's answer where no point was adversarial: a black image

@@ -1,4 +1,4 @@
-"""Noisy copies of images as an attacker draws them: keyed by image and call, fresh or always the same."""
+"""Noisy copies of images as an attacker has them: keyed by image and call, fresh or always the same."""
 
 from collections.abc import Sequence
 

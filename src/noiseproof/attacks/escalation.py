@@ -143,7 +143,7 @@ def _require_inside(
     norm: NormLike,
     epsilons: Float64[Tensor, " rows"],
 ) -> Float64[np.ndarray, " rows"]:
-    """Return the distances, and hold the attack to its epsilon: a point outside would not be what it is taken for."""
+    """Return the distances, and hold the attack to its epsilon: a point outside would be recorded as one inside."""
     gone = distance(points, images, norm)
     inside = (points >= 0.0) & (points <= 1.0)
     if not bool((gone <= epsilons * (1.0 + ROUNDING)).all() and inside.all()):

@@ -31,7 +31,7 @@ _SATURATED = 1e-6
 
 
 class Expectation(nn.Module):
-    """A smoothed classifier as attackers see it: images to class scores, by m draws of the defence's own noise.
+    """A smoothed classifier as attackers see it: images to class scores, by m samples of the defence's own noise.
 
     With F = softmax f and z_i fresh noise, the scores of a view are
 
@@ -40,14 +40,14 @@ class Expectation(nn.Module):
         mean       s_c = (1/m) sum_i log F_c(x + z_i)     -s_y is the loss that the paper averages; a library that
                                                           normalises s again adds log sum_c exp s_c <= 0 to it
 
-    Every call draws anew, or, if `fixed`, takes the same noise again: then it is a deterministic function, which attacks
-    that compare values of it need (line searches, binary searches). Noise is keyed by (seed, index, call): an image's
-    draws do not depend on the other images of its batch. They are never those that certify or judge.
+    Every call draws fresh noise, or, if `fixed`, uses the same again: then it is a deterministic function, which attacks
+    that compare its values need (line searches, binary searches). Noise is keyed by (seed, index, call): an image's
+    noise does not depend on the other images of its batch. It is never the noise that certifies or judges.
 
     Gradients are of the images alone: weights are copied and frozen, in evaluation mode. More rows than `batch_size` go
     through the network in parts that are computed again on the way back, in bounded memory; parts that do not fit are
     halved, on the way back by `fitting`. A gradient that is not finite is an error: an attack that it does not lead
-    anywhere would call that robust.
+    anywhere would call the classifier robust.
 
     Args:
         network: f, a torch module with differentiable scores (batch, classes), or one that `classifiers.accelerate` made.
@@ -107,7 +107,7 @@ class Expectation(nn.Module):
 
     def log_probabilities(
         self, images: Float[Tensor, "batch *shape"], rows: Sequence[int] | None = None
-    ) -> Float[Tensor, "batch draws classes"]:
+    ) -> Float[Tensor, "batch samples classes"]:
         """Return log F(x + z_i) of every draw.
 
         Args:
@@ -209,22 +209,22 @@ def margin(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]
 
 
 def attack_loss(
-    log_p: Float[Tensor, "batch draws classes"], labels: Int[Tensor, " batch"], loss: AttackLoss
+    log_p: Float[Tensor, "batch samples classes"], labels: Int[Tensor, " batch"], loss: AttackLoss
 ) -> Float[Tensor, " batch"]:
     """Return what to ascend for each image, of log F(x + z_i):
 
         log_mean   -log (1/m) sum_i F_y(x + z_i)          of the smoothed classifier (Salman et al. 2019)
-        mean       -(1/m) sum_i log F_y(x + z_i)          the paper's, section 6.2: an average over draws of the loss
+        mean       -(1/m) sum_i log F_y(x + z_i)          the paper's, section 6.2: the loss averaged over samples
         margin     max_{c != y} s_c - s_y                 with s_c = log (1/m) sum_i F_c(x + z_i)
 
-    The gradient of `log_mean` weighs that of each draw's log F_y by F_y: draws that are lost already count no more.
-    In `mean` all count alike, so the lost ones, whose gradients are long, lead. `margin` never saturates.
+    The gradient of `log_mean` weighs that of each sample's log F_y by F_y: samples that are wrong already hardly count.
+    In `mean` all count alike, so the wrong ones, whose gradients are long, dominate. `margin` never saturates.
 
     Networks that are sure of themselves have F_y = 1 in float32, and a gradient of 0, as if they were robust. So
 
         where log_mean or mean is below 1e-6, it is the margin, which is less than log 1e-6 there: the order is kept;
-        where F_y is 0 or 1 in every draw, log_mean and margin keep their values, but have the gradient of the average
-        over draws of max_{c != y} log F_c - log F_y.
+        where F_y is 0 or 1 in every sample, log_mean and margin keep their values, but have the gradient of the average
+        over samples of max_{c != y} log F_c - log F_y.
     """  # noqa: D415 - the formula follows
     scores = _log_mean(log_p)
     apart = margin(scores, labels)
@@ -236,9 +236,9 @@ def attack_loss(
 
 
 def _sloped(
-    values: Float[Tensor, " batch"], log_p: Float[Tensor, "batch draws classes"], labels: Int[Tensor, " batch"]
+    values: Float[Tensor, " batch"], log_p: Float[Tensor, "batch samples classes"], labels: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """Return the values, with another slope where some draws are lost, the others held, and none is in between.
+    """Return the values, with another slope where some samples are wrong, the others right, and none is in between.
 
     The derivative of -log mean F_y by all scores of y together is -sum_i w_i (1 - F_y,i) with w_i = F_y,i / sum_j F_y,j.
     """
@@ -250,11 +250,11 @@ def _sloped(
     return torch.where(flat, values.detach() + (each - each.detach()), values)
 
 
-def _log_mean(log_p: Float[Tensor, "batch draws classes"]) -> Float[Tensor, "batch classes"]:
+def _log_mean(log_p: Float[Tensor, "batch samples classes"]) -> Float[Tensor, "batch classes"]:
     return _finite(log_p).logsumexp(1) - math.log(log_p.shape[1])
 
 
-def _finite(log_p: Float[Tensor, "batch draws classes"]) -> Float[Tensor, "batch draws classes"]:
+def _finite(log_p: Float[Tensor, "batch samples classes"]) -> Float[Tensor, "batch samples classes"]:
     """Let classes that a network rules out by scores of -inf have no slope, where logsumexp would have NaN."""
     return log_p.clamp(min=torch.finfo(log_p.dtype).min)
 

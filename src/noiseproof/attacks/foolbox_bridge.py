@@ -24,9 +24,9 @@ from noiseproof.perturbations.norms import NormLike
 __all__ = [
     "MOST_SAMPLES",
     "Decide",
-    "asked_at_once",
     "foolbox_attack",
     "nearest_by_votes",
+    "queried_at_once",
     "run_foolbox",
     "seeded",
     "starting_point",
@@ -42,7 +42,7 @@ _HALVINGS = 10
 """Bisections of the way from the image to each start."""
 
 MOST_SAMPLES = 1024
-"""Of an attacker who doubts that an image is wrong already."""
+"""Of an attacker who tests whether an image is wrong already."""
 
 
 def foolbox_attack(name: str, **settings: Any) -> Any:
@@ -111,7 +111,7 @@ def run_foolbox(
 def seeded(seed: int, index: int, device: torch.device) -> Iterator[None]:
     """Let torch's global generator of a device start from (seed, index), and give it back as it was.
 
-    Foolbox draws from that generator and takes no other.
+    Foolbox samples from that generator and accepts no other.
     """
     state = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
     on_gpu = device.type == "cuda"
@@ -125,11 +125,11 @@ def seeded(seed: int, index: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def asked_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., Any]:
-    """Return hop-skip-jump's estimate of a gradient, which asks for its decisions one by one, asking for all at once.
+def queried_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., Any]:
+    """Return hop-skip-jump's estimate of a gradient, which queries decisions one by one, with all queries at once.
 
-    What it asks does not depend on the answers. So it runs twice by the same random numbers, to be heard and to be
-    answered: the same queries in a few large batches.
+    Its queries do not depend on the decisions. So it runs twice with the same random numbers: once to record the queries,
+    and once with their decisions, which were made in a few large batches.
 
     Args:
         estimate: `approximate_gradients` of an attack of Foolbox, on one image.
@@ -137,17 +137,17 @@ def asked_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., 
     """
 
     def run(_one_by_one: object, points: Any, steps: int, delta: Any) -> Any:
-        asked: list[Tensor] = []
+        queries: list[Tensor] = []
 
-        def hear(query: Any) -> Any:
-            asked.append(query.raw)
+        def record(query: Any) -> Any:
+            queries.append(query.raw)
             return type(query)(query.raw.new_ones(len(query), dtype=torch.bool))
 
         device = points.raw.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            estimate(hear, points, steps, delta)
-        answers = iter(torch.split(wrong(torch.cat(asked)), len(points)))
-        return estimate(lambda query: type(query)(next(answers)), points, steps, delta)
+            estimate(record, points, steps, delta)
+        decisions = iter(torch.split(wrong(torch.cat(queries)), len(points)))
+        return estimate(lambda query: type(query)(next(decisions)), points, steps, delta)
 
     return run
 
@@ -155,16 +155,15 @@ def asked_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., 
 def nearest_by_votes(
     prepare: Callable[[Decide], Any], defence: Defence, batch: Batch, norm: NormLike, eot_samples: int
 ) -> Float[Tensor, "batch *shape"]:
-    """Run one of Foolbox's attacks on decisions against the majority of m same draws, on one image at a time.
+    """Run one of Foolbox's attacks on decisions against the majority under m fixed samples of noise, on one image at a time.
 
-    Alone, since hop-skip-jump divides every image's gradient by the norm of the whole batch's, and boundary gives one
-    direction to all. By the same draws, since both assert that a point is adversarial which was so before. What counts
-    is the nearest adversarial point of all queries: hop-skip-jump ends on its last one, which may be further away than
-    its start.
+    One at a time, since hop-skip-jump divides every image's gradient by the norm of the whole batch's, and boundary gives
+    one direction to all. Fixed noise, since both assert that a point that was adversarial still is. The result is the
+    nearest adversarial point of all queries: hop-skip-jump ends on its last one, which may be further away than its start.
 
-    Few draws may call an image wrong that many call right, one near its boundary. There m is doubled until the majority
-    is right, and the attack has so many draws: up to 1024 / m times its cost, for the images that are the weakest.
-    Images that are wrong by 1024 draws too, and those without a start, stay as they are.
+    Few samples may call an image near its boundary wrong that many call right. There m is doubled until the majority is
+    right, and the attack uses so many samples: up to 1024 / m times its cost, for the images that are the weakest.
+    Images that are wrong by 1024 samples too, and those without a start, stay as they are.
 
     Args:
         prepare: returns the attack, given what decides about the points of an image.
@@ -188,7 +187,7 @@ def nearest_by_votes(
 
 
 def _votes_that_are_right(defence: Defence, batch: Batch, row: int, eot_samples: int) -> Votes | None:
-    """Return votes by so few fixed draws, `eot_samples` times 1, 2, 4 .., that their majority on the image is its label."""
+    """Return votes by the fewest fixed samples, `eot_samples` times 1, 2, 4 .., whose majority on the image is its label."""
     while True:
         votes = Votes(
             defence.network,
@@ -207,7 +206,7 @@ def _votes_that_are_right(defence: Defence, batch: Batch, row: int, eot_samples:
 
 
 class _Watched(nn.Module):
-    """The votes by the draws of one image, and the nearest adversarial point that they were asked for."""
+    """The votes on one image, and the nearest adversarial point that was queried."""
 
     def __init__(self, votes: Votes, batch: Batch, row: int, norm: NormLike) -> None:
         super().__init__()
@@ -233,8 +232,8 @@ def starting_point(votes: Votes, batch: Batch, row: int, norm: NormLike) -> Floa
 
     Tried are, on the ways from it to its negative, its mirror images, itself moved by half its size, grey, black, white
     and uniform noise in squares of 1, 2, 4 and 8 pixels (twice each), the ends and the middles. Those that are
-    adversarial are bisected towards the image, and the nearest is taken. No other image of the batch has a part in it:
-    what is found for an image must not depend on its companions. 32 queries, then 11 for each start that is adversarial.
+    adversarial are bisected towards the image, and the nearest is returned. No other image of the batch is used: what is
+    found for an image must not depend on its companions. 32 queries, then 11 for each start that is adversarial.
     """
     image, label = batch.images[row : row + 1], int(batch.labels[row])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from noiseproof.attacks.batch import Batch
 from noiseproof.attacks.defence import Defence
-from noiseproof.attacks.foolbox_bridge import Decide, asked_at_once, foolbox_attack, nearest_by_votes
+from noiseproof.attacks.foolbox_bridge import Decide, foolbox_attack, nearest_by_votes, queried_at_once
 from noiseproof.attacks.nearest import NearestAttack
 from noiseproof.errors import require_count
 from noiseproof.perturbations.norms import Norm, NormLike
@@ -24,7 +24,7 @@ class HopSkipJump(NearestAttack):
     Starts are `starting_point`'s. Step k estimates the boundary's normal by queries sqrt(k) decisions around a point on
     it, goes that way, and bisects back. Cost: about 2300 queries of m rows an image by default, 75 000 rows. On a
     half-space of 36 pixels that comes within 1.02 of the smallest l_2 and 1.1 of the smallest l_inf distance; of 784
-    pixels, within 1.25 and 1.7. Images that m draws call wrong by chance have more draws, see `nearest_by_votes`.
+    pixels, within 1.25 and 1.7. Images that m samples call wrong by chance have more of them, see `nearest_by_votes`.
 
     Args:
         steps: estimates of a normal.
@@ -45,7 +45,7 @@ class HopSkipJump(NearestAttack):
     def __post_init__(self) -> None:
         require_count("steps", self.steps, 1, "10 and more make an attack.")
         require_count("queries", self.queries, 1, "100 and more make a direction.")
-        require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh draws share.")
+        require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh samples share.")
 
     def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
         """Descend from every image's start towards the image, one image at a time."""
@@ -59,7 +59,7 @@ class HopSkipJump(NearestAttack):
         one_by_one = attack.approximate_gradients
 
         def prepare(wrong: Decide) -> Any:
-            attack.approximate_gradients = asked_at_once(one_by_one, wrong)
+            attack.approximate_gradients = queried_at_once(one_by_one, wrong)
             return attack
 
         return nearest_by_votes(prepare, defence, batch, norm, self.eot_samples)

@@ -1,4 +1,4 @@
-"""Finders that keep the best point so far of every image: an attack does no worse at a larger size than at a smaller."""
+"""Finders that keep the best point so far of every image: an attack is no weaker at a larger epsilon than at a smaller."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -45,14 +45,14 @@ class Best:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is asked of an attack at once.
+    """Images that are attacked at once.
 
     Attributes:
         images: centers of the balls.
         labels: their classes.
-        sizes: radii.
+        epsilons: radii.
         rows: which rows of the batch these are.
-        number: how often these rows were asked for before; all equally often.
+        number: how often these rows were attacked before; all equally often.
         best: the best points so far, with their scores.
     """
 
@@ -74,25 +74,25 @@ class Problem:
 class IncumbentFinder(ABC):
     """A `Finder` that compares candidates with the point it last returned for the image, at first the image itself.
 
-    All are scored alike, by draws that found none of them: a maximum over scores of other draws would reward luck. A
-    score may be noisy all the same, and then so is the comparison.
+    All are scored by the same samples, which found none of them: a maximum over scores of different samples would reward
+    luck. A score may still be noisy, and then so is the comparison.
 
-    A row's answer depends on its own history: rows that were asked for more or less often are found apart.
+    A row's point depends on its own history: rows that were attacked more or less often are attacked apart.
     """
 
     def __init__(self, batch: Batch, norm: NormLike) -> None:
         self.batch = batch
         self.norm = norm
         self._points = batch.images.clone()
-        self._asked = [0] * len(batch)
+        self._times = [0] * len(batch)
 
     @abstractmethod
     def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:
-        """Yield points of the balls, one for each row at a time. Each is scored before the next is asked for."""
+        """Yield points of the balls, one for each row at a time. Each is scored before the next is computed."""
 
     @abstractmethod
     def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
-        """Return the margin by which points are misclassified, with the same draws for every candidate of a problem."""
+        """Return the margin by which points are misclassified, with the same samples for every candidate of a problem."""
 
     def kept(self, problem: Problem) -> Float[Tensor, "rows *shape"]:
         """Return what is kept once all candidates were scored: the best points."""
@@ -102,9 +102,9 @@ class IncumbentFinder(ABC):
     def __call__(self, epsilons: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
         """Return the best points, as `Finder`."""
         epsilons = as_epsilons(epsilons, rows)
-        asked = [self._asked[row] for row in rows]
-        for number in sorted(set(asked)):
-            places = [place for place, times in enumerate(asked) if times == number]
+        times = [self._times[row] for row in rows]
+        for number in sorted(set(times)):
+            places = [place for place, before in enumerate(times) if before == number]
             self._find(epsilons[places], [rows[place] for place in places], number)
         return self._points[list(rows)]
 
@@ -118,7 +118,7 @@ class IncumbentFinder(ABC):
             problem.best.offer(points, self.score(points, problem))
         self._points[rows] = self.kept(problem)
         for row in rows:
-            self._asked[row] += 1
+            self._times[row] += 1
 
 
 class GradientFinder(IncumbentFinder):

@@ -28,17 +28,17 @@ _SAMPLES = 64
 
 
 class NearestAttack(Attack):
-    """An attack that returns one point, as near as it can find it, and not one for every size.
+    """An attack that searches for one point, the nearest it can find, and not for one at every epsilon.
 
-    With x' found at distance d, the point for a size e is the one of
+    With x' found at distance d, the point for an epsilon e is the one of
 
         x + t (x' - x)      t d in {d, 1.02 d, 1.05 d, 1.1 d, 1.25 d, 1.5 d} up to e, and t d = e
 
     clamped to the box, that has the greatest margin max_{c != y} s_c - s_y by 64 votes s, the last of them
-    where others have no greater one: an x' on the boundary that few draws show flips about half of fresh ones, a point a
-    bit further most of them. Without noise all that are across have the margin 1, and the farthest is the surest, the
+    where others have no greater one: an x' on the boundary by few samples flips about half of fresh votes, a point a bit
+    further most of them. Without noise all that are across have the margin 1, and the farthest is the surest, the
     more so where it is tried on another classifier (`Transfer`). Below d only t d = e is left.
-    The votes are the attacker's, of draws that did not find x'. They cost 6 * 64 rows an image once, and 64 a size.
+    The votes are the attacker's, by noise that did not find x'. They cost 6 * 64 rows an image once, and 64 an epsilon.
     """
 
     @abstractmethod
@@ -70,7 +70,7 @@ class _Placement:
             defence.num_classes,
             eot_samples=_SAMPLES,
             fixed=True,
-            seed=batch.seed ^ (1 << 63),  # draws that did not find the points
+            seed=batch.seed ^ (1 << 63),  # noise that did not find the points
             indices=batch.indices,
         )
         self._ladder: _Ladder | None = None

@@ -28,21 +28,21 @@ __all__ = ["PGD"]
 class PGD(Attack):
     """`steps` steps of projected gradient ascent of a loss of m noisy copies, drawn afresh in every step.
 
-    Which point of an ascent is kept: the last, where noise is fresh. The loss at each iterate is then a random number,
-    and the iterate of the greatest would be the one whose noise was luckiest. Among restarts, the point of a smaller
-    size and the image, the one of the greatest margin of log mean F under m further draws, the same for all, is
-    returned. Where the function is deterministic (no noise, or `fixed`) the iterates count too, by the same margin.
+    Of an ascent by fresh noise the last point is kept: the loss at each iterate is a random number, and the iterate of the
+    greatest loss would be the one whose noise was luckiest. Among restarts, the point of a smaller epsilon and the image,
+    the one of the greatest margin of log mean F under m further samples, the same for all, is returned. Where the function
+    is deterministic (no noise, or `fixed`) the iterates count too, by the same margin.
 
-    With fixed noise the ascent maximises a random function of m draws, and its point may be adversarial for these only:
-    it is for the study of that difference. Steps and projection: the thorough ones of `ascent.ascend`, whose lengths fall
-    linearly to 0; in l_1 they are SLIDE's. Steps of one length 2.5 / steps (Madry et al.) have 2.5 sizes of way in all,
-    which turns a random start by e^-2.5 only: in l_2, 0.976 of the maximum of a linear loss, whatever their number.
+    With fixed noise the ascent maximises a function of m samples, and its point may be adversarial for these only: it is
+    for the study of that difference. Steps and projection are the thorough ones of `ascent.ascend`, whose lengths fall
+    linearly to 0; in l_1 they are SLIDE's. Steps of one length 2.5 / steps (Madry et al.) travel 2.5 epsilons in all, which
+    turns a random start by e^-2.5 only: in l_2, 0.976 of the maximum of a linear loss, whatever their number.
 
     Args:
         loss: what is ascended, see `attack_loss`; "mean" is the paper's.
         eot_samples: m.
         steps: of each ascent: one pass forward and back of m copies each.
-        step_size: mean length of the steps as a fraction of the size, half of the first one; None is 5 / steps.
+        step_size: mean length of the steps as a fraction of epsilon, half of the first one; None is 5 / steps.
         restarts: ascents from different points.
         random_start: whether ascents start at uniform points of the ball; or else at the image.
         fixed: whether all steps share their noise.
@@ -73,7 +73,7 @@ class PGD(Attack):
         if self.step_size is not None and not _positive(self.step_size):
             raise InvalidInputError(
                 "step_size",
-                required="a finite number > 0, a fraction of the size, or None",
+                required="a finite number > 0, a fraction of epsilon, or None",
                 got=repr(self.step_size),
                 remedy="None chooses 5 / steps.",
             )
@@ -107,7 +107,7 @@ class _PGDFinder(GradientFinder):
         if attack.random_start:
             source = self.batch.source(problem.rows, problem.number * attack.restarts + restart)
             start = uniform(problem.images, self.norm, problem.epsilons, source)
-        what = f"the gradients of {len(start)} images by {attack.eot_samples} noises"
+        what = f"the gradients of {len(start)} images by {attack.eot_samples} noisy copies each"
         # an ascent that memory cuts short begins anew: its calls have the noise they had
         yield from self.expectation.fitting(lambda: self._ascended(problem, start, restart), what)
 

@@ -31,11 +31,11 @@ class RandomSearch(Attack):
     gradients, so whoever finds less by gradients has gradients that mislead: defence by obfuscation, or a broken attack
     (Athalye et al. 2018, section 3.1).
 
-    All tries see the same m noisy draws, so the margins differ by the points alone. The best of them is good for these
-    draws in part, and less so for those by which it is judged.
+    All tries see the same m samples of noise, so the margins differ by the points alone. The best point is partly good
+    for these samples, and less so for those by which it is judged.
 
     Args:
-        tries: points at each size.
+        tries: points at each epsilon.
         eot_samples: m, votes on each point.
 
     Raises:

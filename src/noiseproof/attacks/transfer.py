@@ -14,10 +14,10 @@ __all__ = ["Transfer"]
 
 @dataclass(frozen=True)
 class Transfer(Attack):
-    """An attack on a source, whose points are tried on the defence: it sees nothing of the defence but its classes.
+    """An attack on another classifier, the source, whose points are tried on the defence, of which it knows the classes alone.
 
-    Sources that defend themselves otherwise, or not at all, show what a defence against gradients or decisions hides:
-    a transferred point that beats the attack on the defence itself says that the latter was too weak.
+    Sources with another defence, or with none, reveal a defence that hides its gradients or decisions: a transferred
+    point that beats the attack on the defence itself shows that the latter was too weak.
 
     Args:
         attack: what attacks the source, in any norm that it knows.

@@ -20,8 +20,8 @@ class Votes(nn.Module):
     """Images to the share of m noisy copies that the base classifier puts in each class.
 
     s_c = (1/m) #{i : f(x + z_i) = c}: whoever takes the argmax of it gets the majority vote of Algorithm 1; ties go to
-    the smaller class. Every call draws anew, or, if `fixed`, takes the same noise again: then it is a deterministic
-    function, which attacks that bisect or that assert what they saw before need.
+    the smaller class. Every call draws fresh noise, or, if `fixed`, uses the same again: then it is a deterministic
+    function, which attacks need that bisect or that assert what they saw before.
 
     An image's noise is a function of (seed, index, call): not of the other images, nor of the parts a call runs in.
 

@@ -30,8 +30,8 @@ def ascend(
 
     Only the gradient by the points is computed: none is accumulated in parameters. An image whose gradient is 0 stays.
 
-    Training takes the cheap ascent: steps of one length, projected onto the ball and then clamped. An attack takes the
-    thorough one: steps fall linearly, the k-th of n has length 2 step_size (1 - (k - 1/2) / n), step_size on average, so
+    Training uses the cheap ascent: steps of one length, projected onto the ball and then clamped. Attacks use the thorough
+    one: steps fall linearly, the k-th of n has length 2 step_size (1 - (k - 1/2) / n), step_size on average, so
     that the first ones leave a bad start and the last ones settle; gradients are of the pixels that can move; and points
     are projected onto the intersection of ball and box, on which the ascent of a linear loss ends at its maximum.
 
