@@ -244,7 +244,7 @@ def test_what_cannot_be_traced_says_so() -> None:
         quantise(Branches(), torch.zeros(4, 1, 2, 2), batch_size=4)
 
 
-def test_calibration_finds_the_training_images_beside_the_others(
+def test_autotuning_finds_the_training_images_beside_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
@@ -422,7 +422,7 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     assert forms(chosen(votes=10**12, precision="bf16")) == ("bf16", False)
 
 
-def test_calibration_never_uses_the_noise_of_votes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autotuning_never_uses_the_noise_of_votes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("noiseproof.sampling.HostSampler.fill", None)
     first = Autotuner(network(), data.load("digits", "test"), Gaussian(0.25), seed=0, device=CPU, batch_size=16)
     again = Autotuner(network(), data.load("digits", "test"), Gaussian(0.25), seed=0, device=CPU, batch_size=16)
