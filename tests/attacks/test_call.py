@@ -133,9 +133,18 @@ def test_a_point_found_through_python_is_that_of_a_record(tmp_path: Path, attack
     assert found.distances.any()
 
 
-def test_more_images_than_a_batch_are_attacked_as_they_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("noiseproof.attacks.base.images_together", lambda *_: 4)
+def test_images_are_attacked_together_until_their_copies_fill_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[int] = []
+
+    def watched(find: Any, defence: Defence, batch: Batch, *arguments: Any, **options: Any) -> AttackResult:
+        together.append(len(batch))
+        return escalate(find, defence, batch, *arguments, **options)
+
+    monkeypatch.setattr("noiseproof.attacks.escalation.default_batch_size", lambda _: 32)
+    monkeypatch.setattr("noiseproof.attacks.base.escalate", watched)
     parts = called(smoothed())
+    called(NETWORK)
+    assert together == [4, 2, 6]  # of eight noisy copies each; without noise of one
     monkeypatch.undo()
     whole = called(smoothed())
     torch.testing.assert_close(parts.points, whole.points, atol=1e-5, rtol=0.0)
@@ -156,20 +165,20 @@ def test_a_compiled_backend_is_attacked_by_the_gradients_of_its_module() -> None
     expected(smoothed(backend))
 
 
-def test_an_attack_is_held_to_its_epsilon() -> None:
+@pytest.mark.parametrize("move", [0.11, -0.11, 0.09])
+def test_an_attack_is_held_to_its_epsilon_and_to_the_box(move: float) -> None:
     images, labels = images_at([0.3], NETWORK)
-    batch, sizes = Batch(images, labels, [0]), np.array([[0.0], [0.1]])
-    for move in (0.11, -2.0):
-        with pytest.raises(ClassifierError, match=r"within their epsilons in linf and within \[0, 1\]"):
-            escalate(
-                lambda _epsilons, _rows, move=move: images + move,
-                Defence(NETWORK, None, 2),
-                batch,
-                sizes,
-                "linf",
-                samples=1,
-                alpha=0.001,
-            )
+    images[..., 0, 0] = 0.95 if abs(move) < 0.1 else 0.5  # only the last leaves the box
+    with pytest.raises(ClassifierError, match=r"within their epsilons in linf and within \[0, 1\]"):
+        escalate(
+            lambda _epsilons, _rows: images + move,
+            Defence(NETWORK, None, 2),
+            Batch(images, labels, [0]),
+            np.array([[0.0], [0.1]]),
+            "linf",
+            samples=1,
+            alpha=0.001,
+        )
 
 
 @pytest.mark.parametrize(
