@@ -14,7 +14,7 @@ from typing import Any
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.runs.verification import FILE
+from noiseproof.runs.verification_records import FILE
 
 RECORDS = Path(__file__).parent / "records"
 

@@ -50,7 +50,10 @@ class Told(Listener):
 
 
 def subject(
-    classifier: Callable[[Any], Any] = ink, noise: Noise = NOISE, split: data.Split = "test", digest: str = "none"
+    classifier: Callable[[Any], Any] = ink,
+    noise: Noise | None = NOISE,
+    split: data.Split = "test",
+    digest: str = "none",
 ) -> Subject:
     return Subject(classifier, {"name": "ink", "digest": digest}, noise, data.load("digits", split))
 
@@ -87,6 +90,23 @@ def count(
 ) -> Record:
     record: Record = run(what or job(), path, subject(), batch_size, on_shard=on_shard)[0]
     return record
+
+
+def die_at(step: int) -> None:
+    """Let this process be killed before its `step`-th flush or renaming."""
+    left = [step]
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return real(*arguments)
+
+        return call
+
+    os.fsync = counted(os.fsync)
+    Path.replace = counted(Path.replace)  # type: ignore[method-assign]
 
 
 def count_slowly(path: Path) -> None:

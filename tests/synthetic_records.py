@@ -17,7 +17,7 @@ from noiseproof.experiments.votes import Run
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
-from noiseproof.runs.verification import Verified
+from noiseproof.runs.verification_records import Verified
 from noiseproof.sequential import CertifyRadii
 from noiseproof.sequential.looks import next_look
 

@@ -13,7 +13,7 @@ from noiseproof.experiments.votes import find_runs
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.runs.verification import FILE, Verified
+from noiseproof.runs.verification_records import FILE, Verified
 
 ROOT = Path(__file__).parents[2] / "reproduction"
 RECORDS = ROOT / "records"

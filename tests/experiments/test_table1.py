@@ -17,7 +17,7 @@ from noiseproof.experiments.networks import Network
 from noiseproof.experiments.table1 import TABLE1, Cell, Table1, lines
 from noiseproof.experiments.votes import find_runs
 from noiseproof.runs.records import Record
-from noiseproof.runs.verification import Verified
+from noiseproof.runs.verification_records import Verified
 from synthetic_records import (
     IMAGES,
     OBJECTIVES,

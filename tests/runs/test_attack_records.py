@@ -13,19 +13,26 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from counting import Told, die_at, subject
+from noiseproof.attacks import PGD
 from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.evaluation.robust_accuracy import verdicts
+from noiseproof.runs import AttackImages
 from noiseproof.runs.attack_records import FORMAT, AttackRecord, AttackSettings, AttackTable
+from noiseproof.runs.job import Rows, Shard, ShardWriter, _fill
 from noiseproof.runs.records import Record
+from noiseproof.runs.running import Running
+from noiseproof.storage.stopwatch import Stopwatch
 
 IMAGES, SHARD, CLASSES, SAMPLES = 11, 3, 4, 20
 SHAPE = (1, 2, 3)
@@ -86,15 +93,20 @@ def attack(
     planned: AttackSettings | None = None,
     on_shard: Callable[[int], None] = lambda _: None,
 ) -> AttackRecord:
-    """The loop of every command that fills a record."""
+    """Fill a record by the loop that all jobs share."""
     record = AttackRecord.create(path, planned or settings(), {"command": ["test"]})
-    for shard in record.missing()[0]:
-        with record.claim(shard) as claimed:
-            if not claimed or record.holds(shard):
-                continue
-            record.write_shard(shard, *found(record, shard), {"process": os.getpid()})
-        on_shard(shard)
+    running = Running.simply(subject(noise=None), None, torch.device("cpu"))
+    told = Told(on_shard=lambda number, _: on_shard(number))
+    _fill(Imagined(PGD(), [0.1]), record, running, record.missing()[0], told, Stopwatch())
     return record
+
+
+class Imagined(AttackImages):
+    """An attack that finds what `found` says."""
+
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+        for shard in writer.shards():
+            yield shard, found(writer.record, shard.number)
 
 
 def same(left: AttackTable, right: AttackTable) -> bool:
@@ -137,7 +149,10 @@ def test_what_is_written_is_read(planned: AttackSettings, tmp_path: Path) -> Non
         assert same(AttackTable(*(getattr(table, name)[part] for name in COLUMNS)), truth)
         assert np.array_equal(record.read_points(shard), points)
         assert record.read_points(shard).dtype == np.float32
-        assert record.shard_about(shard) == {"process": os.getpid()}
+        about = record.shard_about(shard)
+        assert about["seconds"] >= 0.0
+        assert about["device"]
+        assert about["written"].startswith("20")
 
 
 def test_files_are_those_that_the_format_names(whole: AttackRecord) -> None:
@@ -556,7 +571,7 @@ def be_killed_everywhere(path: Path) -> None:
         AttackRecord.create(run, settings(), {})
         child = os.fork()
         if child == 0:
-            _die_at(n)
+            die_at(n)
             attack(run)
             os._exit(0)
         kills += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -567,23 +582,6 @@ def be_killed_everywhere(path: Path) -> None:
         assert same_records(attack(run), truth)
         assert not list(run.rglob("*.part")), "leftovers of the killed"
     print(f"{kills} kills")
-
-
-def _die_at(step: int) -> None:
-    """Let this process be killed before its `step`-th flush or renaming."""
-    left = [step]
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return real(*arguments)
-
-        return call
-
-    os.fsync = counted(os.fsync)
-    Path.replace = counted(Path.replace)  # type: ignore[method-assign]
 
 
 def share(path: Path) -> None:

@@ -34,6 +34,7 @@ from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.verification_records import VerificationRecord
 from noiseproof.sequential import CertifyRadii, EstimateRadius, StoppingRule, fit_prior
 
 CLASSES = 10
@@ -360,7 +361,7 @@ def test_equal_settings_go_on(copied: SequentialRecord) -> None:
 
 def test_every_kind_of_record_is_known_to_the_others() -> None:
     """So that a new kind is refused in the folders of others."""
-    kinds = {Record, SequentialRecord, AttackRecord}
+    kinds = {Record, SequentialRecord, AttackRecord, VerificationRecord}
     assert kinds == set(ShardedRecord.__subclasses__())
     assert sorted(sharded._KINDS) == sorted(kind.configuration for kind in kinds)
 

@@ -16,7 +16,7 @@ from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import build, load_checkpoint, model_digest, save_checkpoint
 from noiseproof.models.registry import MODELS
 from noiseproof.objectives import ConvexOuter, Natural
-from noiseproof.runs import verification as verified
+from noiseproof.runs.verification_records import Verified
 from noiseproof.training import CASCADE, CHECKPOINT, TrainingSettings, cascade, left_by, train
 from noiseproof.verification import Cascade
 from tiny_training import StopHereError, stop_at, tiny
@@ -279,6 +279,6 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages = ["one/checkpoint.safetensors", "two.safetensors", "three/checkpoint.safetensors"]
     options = [word for stage in stages for word in ("--stage", stage)]
     invoke("verify", "verdict", "--data", "mine.npz", "--radius", "0.7", *options)
-    found = verified.Verified.read(Path("verdict"))
+    found = Verified.read(Path("verdict"))
     assert found.stages[2]["answered"] == len(left)
     assert found.stages[2]["digest"] == model_digest(load_checkpoint(Path(stages[2])).model)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from noiseproof.cli import names
 from noiseproof.cli.console import print_json, say
 from noiseproof.cli.options import Device, ImageOptions, Json, NamedDataOptions, Norm
+from noiseproof.cli.progress import Shown
 
 __all__ = ["verify"]
 
@@ -37,19 +38,15 @@ def verify(
 
     Of several stages, the first that certifies an image decides on it.
     """
+    from noiseproof.runs import Verify, execute
     from noiseproof.runs.verification import load_stage
-    from noiseproof.runs.verification import verify as verify_stages
 
-    where = names.device(device)
-    networks = [(stage, load_stage(stage).to(where)) for stage in stages]
-    found = verify_stages(
-        networks,
-        data.load("test"),
-        norm=norm,
-        radius=radius,
-        every=images.every,
-        limit=images.limit,
-    )
+    where, dataset = names.device(device), data.load("test")
+    subject = Verify.subject([(stage, load_stage(stage).to(where)) for stage in stages], dataset)
+    job = Verify(radius, norm, images.selection())
+    with Shown(job.kept, "verify") as shown:
+        record, _ = execute(job, out, subject, listener=shown)
+    found = record.result()
     path = found.write(out)
     if json:
         print_json(

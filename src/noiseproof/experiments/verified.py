@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseproof.experiments.recipes import Facts, Recipe, Step
-from noiseproof.runs.verification import FILE, Verified
+from noiseproof.runs.verification_records import FILE, Verified
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["Verification"]

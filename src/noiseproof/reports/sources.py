@@ -12,7 +12,7 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
-from noiseproof.runs.verification import FILE, Verified
+from noiseproof.runs.verification_records import FILE, Verified
 from noiseproof.training import LOG
 
 __all__ = ["Source", "seconds_of", "sources", "spent"]

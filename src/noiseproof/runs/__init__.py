@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from noiseproof.runs.sequential import SequentialVotes
     from noiseproof.runs.sequential_records import SequentialRecord
     from noiseproof.runs.subject import DataChoice, Subject
+    from noiseproof.runs.verification import Verify
+    from noiseproof.runs.verification_records import VerificationRecord
 
 __all__ = [
     "AttackImages",
@@ -32,6 +34,8 @@ __all__ = [
     "SequentialRecord",
     "SequentialVotes",
     "Subject",
+    "VerificationRecord",
+    "Verify",
     "execute",
 ]
 
@@ -51,6 +55,8 @@ _HOMES = {
     "SequentialRecord": "sequential_records",
     "SequentialVotes": "sequential",
     "Subject": "subject",
+    "VerificationRecord": "verification_records",
+    "Verify": "verification",
     "execute": "job",
 }
 

@@ -98,7 +98,7 @@ def _is_of_subject(settings: Any, subject: "Subject") -> bool:
 
 
 def same_engine(engine: "Engine", recorded: Mapping[str, Any] | None) -> bool:
-    """Whether what is asked for is what a record was made with, as far as can be said without making it."""
+    """Whether an engine is that of a record, as far as can be said without making it."""
     made = recorded or {}
     same_precision = engine.precision in {"auto", made.get("precision")} or made.get("precision") == "as given"
     return same_precision and engine.compiled in {None, made.get("compile")}
@@ -172,7 +172,7 @@ def require_fingerprint(record: Any, running: "Running") -> None:
 
 
 def _written(path: Path, content: str) -> bool:
-    """Write the file if nobody has, and say so. One process at a time, so that what a killed one left is nobody's."""
+    """Write the file unless it is there, and say so. One process at a time, so that what a killed one left is removed."""
     if path.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

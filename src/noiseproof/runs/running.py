@@ -212,4 +212,5 @@ def _as_given(subject: Subject, engine: Engine, where: torch.device) -> Running:
     ):
         if not agrees:
             raise InvalidInputError(name, required=required, got=got, remedy=remedy)
-    return Running(subject, subject.classifier, engine.batch_size, where)
+    at = subject.classifier.device if isinstance(subject.classifier, Runner) else where
+    return Running(subject, subject.classifier, engine.batch_size, at)

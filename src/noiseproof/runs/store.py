@@ -24,7 +24,7 @@ __all__ = ["ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_
 
 _VOTES = "votes"
 
-_KINDS = ("record.json", "sequential.json", "attack.json")
+_KINDS = ("record.json", "sequential.json", "attack.json", "verification.json")
 """The configurations of all kinds of records: their shards have the same names, so a folder holds one kind."""
 
 

@@ -1,39 +1,29 @@
-"""Reference [17] for Table 1: networks, one or a cascade, verified on a data set, and the file that keeps the result.
+"""The record of a verification: a decision for every image, and the file that sums them up.
 
-    FOLDER/verified.json   data, images, norm, radius, errors, stages and how often each answered, about
-
-    noiseproof verify runs/mnist/kw-single --data mnist --radius 1.58 --stage kw-mnist-small=stage.pth
-
-A stage is a network by name with a file of weights (a cascade of the authors' file, a stage each: `models.kw_networks`),
-or a checkpoint of `noiseproof train --objective convex-outer`. The first of several answers what it certifies.
+FOLDER/verification.json       which networks were verified, on what
+FOLDER/votes/00000.parquet     index, label, the class decided on, whether it is certified, by which stage
+FOLDER/verified.json           data, images, norm, radius, errors, stages and how often each decided, about
 """
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
-from torch import nn
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Int
 
-from noiseproof.data import Dataset
-from noiseproof.errors import RunError, require_count
-from noiseproof.models import build, load_checkpoint, model_digest
-from noiseproof.models.checkpoint import load_state
-from noiseproof.models.weights import read_weights
-from noiseproof.perturbations.norms import NormLike
+from noiseproof.errors import RunError
+from noiseproof.runs.store import ShardedRecord, ShardSettings
 from noiseproof.storage.files import write_atomically
-from noiseproof.storage.provenance import provenance
-from noiseproof.verification import Cascade
 
-__all__ = ["FILE", "Verified", "load_stage", "verify"]
+__all__ = ["FILE", "VerificationRecord", "VerificationSettings", "VerificationTable", "Verified"]
 
 FILE = "verified.json"
 _FORMAT = 1
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -111,67 +101,127 @@ class Verified:
             raise ValueError("stages that did not answer every image once")
 
 
-def verify(
-    stages: Sequence[tuple[str, nn.Module]],
-    dataset: Dataset,
-    *,
-    norm: NormLike,
-    radius: float,
-    every: int = 1,
-    limit: int | None = None,
-) -> Verified:
-    """Verify a network, or a cascade, at every `every`-th image of a data set, the first `limit` of them.
+@dataclass(frozen=True)
+class VerificationSettings(ShardSettings):
+    """What decisions follow from. Two records with equal settings hold equal decisions.
 
-    Args:
-        stages: (name, network), as `verification.certified_robust` takes them, where they shall run.
-        dataset: whose images.
+    Attributes:
+        data: name, split, digest, image shape of the data set.
+        model: the digest of every stage.
+        num_classes: k.
         norm: of the perturbation.
         radius: in that norm, pixels in [0, 1].
-        every: takes every n-th image.
-        limit: at most so many.
-
-    Raises:
-        InvalidInputError: a network that cannot be verified, no stage, or an argument outside its domain.
+        start: index of the first image.
+        stop: index after the last.
+        step: every how many images one is taken.
+        shard_size: images that are verified together.
+        engine: how the networks ran.
     """
-    require_count("every", every, 1, "1 takes all.")
-    require_count("limit", 1 if limit is None else limit, 1, "Leave it out for all.")
-    cascade, begun = Cascade([network for _, network in stages], norm, radius), time.perf_counter()
-    indices = range(0, len(dataset), every)[:limit]
-    device = next(stages[0][1].parameters()).device
-    wrong = uncertified = 0
-    answered = [0] * len(stages)
-    for start in range(0, len(indices), _BATCH):
-        part = indices[start : start + _BATCH]
-        images = torch.as_tensor(dataset.read(part)).to(device)
-        labels = torch.as_tensor(dataset.labels[list(part)]).to(device)
-        answer = cascade(images)
-        wrong += int((answer.labels != labels).sum())
-        uncertified += int((~(answer.certified & (answer.labels == labels))).sum())
-        for number in range(len(stages)):
-            answered[number] += int((answer.stages == number).sum())
-    return Verified(
-        data=dataset.about(),
-        images=len(indices),
-        start=indices.start,
-        stop=indices.stop,
-        step=indices.step,
-        norm=str(norm),
-        radius=float(radius),
-        clean_error=wrong / len(indices),
-        certified_error=uncertified / len(indices),
-        stages=[
-            {"name": name, "digest": model_digest(network), "answered": count}
-            for (name, network), count in zip(stages, answered, strict=True)
-        ],
-        about=provenance(device) | {"seconds": round(time.perf_counter() - begun, 3)},
-    )
+
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    num_classes: int
+    norm: str
+    radius: float
+    start: int
+    stop: int
+    step: int
+    shard_size: int
+    engine: Mapping[str, Any]
+    seed: ClassVar[int] = 0
+    """Nothing is drawn."""
 
 
-def load_stage(spec: str) -> nn.Module:
-    """Build "NAME=WEIGHTS", or load a checkpoint, in evaluation mode."""
-    name, given, weights = spec.partition("=")
-    if not given:
-        return load_checkpoint(Path(spec)).model
-    network = build(name)
-    load_state(network, read_weights(Path(weights)), what=weights, architecture=name)
-    return network.eval()
+@dataclass(frozen=True)
+class VerificationTable:
+    """The rows of a verification, in the order of the data set.
+
+    Attributes:
+        index: (images,) index in the data set.
+        label: (images,) true class.
+        prediction: (images,) the class that the deciding stage names.
+        certified: (images,) whether that stage certifies it.
+        stage: (images,) which one that is, from 0.
+    """
+
+    index: Int[np.ndarray, " images"]
+    label: Int[np.ndarray, " images"]
+    prediction: Int[np.ndarray, " images"]
+    certified: Bool[np.ndarray, " images"]
+    stage: Int[np.ndarray, " images"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class VerificationRecord(ShardedRecord[VerificationSettings, VerificationTable]):
+    """A folder with the decisions of networks that were verified."""
+
+    configuration = "verification.json"
+    version = 1
+    settings_type = VerificationSettings
+    command = "verify"
+
+    def write_shard(self, shard: int, table: VerificationTable, about: Mapping[str, Any] | None = None) -> None:
+        """Write the decisions of one shard: whole, checksummed, or not at all.
+
+        Raises:
+            RunError: the disk is full or not writable; shards written before are untouched.
+        """
+        whole = {name: pa.array(getattr(table, name), pa.int64()) for name in ("index", "label", "prediction", "stage")}
+        self._write(shard, whole | {"certified": pa.array(table.certified, pa.bool_())}, about or {})
+
+    def read(self) -> VerificationTable:
+        """Read all decisions that are there.
+
+        Raises:
+            RunError: there are none, or a shard is damaged or of another record.
+        """
+        tables = self._present()
+        names = ("index", "label", "prediction", "certified", "stage")
+        return VerificationTable(*(np.concatenate([getattr(table, name) for table in tables]) for name in names))
+
+    def result(self) -> Verified:
+        """Sum the decisions up.
+
+        Raises:
+            RunError: some are missing or damaged.
+        """
+        settings, table = self.settings, self.read()
+        if len(table) < len(settings.indices):
+            raise RunError(
+                str(self.path),
+                required="complete, to be summed up",
+                got=f"{len(table)} of {len(settings.indices)} images",
+                remedy="Run the command that made it again: it goes on.",
+            )
+        right = table.prediction == table.label
+        stages = zip(self.about["stages"], settings.model["digests"], strict=True)
+        return Verified(
+            data=settings.data,
+            images=len(table),
+            start=settings.start,
+            stop=settings.stop,
+            step=settings.step,
+            norm=settings.norm,
+            radius=settings.radius,
+            clean_error=float((~right).sum()) / len(table),
+            certified_error=float((~(right & table.certified)).sum()) / len(table),
+            stages=[
+                {"name": name, "digest": digest, "answered": int((table.stage == number).sum())}
+                for number, (name, digest) in enumerate(stages)
+            ],
+            about={name: value for name, value in self.about.items() if name != "stages"}
+            | {"seconds": round(sum(self.shard_about(shard)["seconds"] for shard in self.shards), 3)},
+        )
+
+    def _table(self, shard: int, rows: pa.Table) -> VerificationTable:  # noqa: ARG002 - every shard is checked alike
+        index, label, prediction, stage = (rows[name].to_numpy() for name in ("index", "label", "prediction", "stage"))
+        certified = rows["certified"].to_numpy()
+        stages, classes = len(self.settings.model["digests"]), self.settings.num_classes
+        if not all(((part >= 0) & (part < classes)).all() for part in (label, prediction)):
+            raise ValueError(f"labels that are none of {classes} classes")
+        if not ((stage >= 0) & (stage < stages) & (certified | (stage == stages - 1))).all():
+            raise ValueError("images left uncertified by a stage before the last")
+        return VerificationTable(index, label, prediction, certified, stage)
