@@ -24,7 +24,8 @@ from jaxtyping import Int
 
 from counting import ink, planned, run
 from noiseproof import data
-from noiseproof.noises import Gaussian, Noise, from_spec
+from noiseproof.noises import Gaussian, Noise
+from noiseproof.noises.registry import NOISES
 from noiseproof.randomness import Phase
 from noiseproof.runs import Selection, SequentialVotes, Subject
 from noiseproof.runs import job as running_jobs
@@ -84,7 +85,7 @@ def remembered(record: SequentialRecord) -> SequentialTest:
 
 @cache
 def _remembered(noise: str, spec: str) -> SequentialTest:
-    return rule_from(json.loads(spec)).under(from_spec(json.loads(noise)))
+    return rule_from(json.loads(spec)).under(NOISES.from_spec(json.loads(noise)))
 
 
 def stops(settings: SequentialSettings) -> dict[int, int]:

@@ -10,6 +10,7 @@ import pytest
 from scipy.special import gammaln
 from scipy.stats import binom
 
+from noiseproof.bounds import registry
 from noiseproof.bounds import (
     Bonferroni,
     Bound,
@@ -37,7 +38,12 @@ BOUNDS: list[Bound] = [
     WinnerRunnerUp(),
     WinnerRunnerUp(eta=0.4),
 ]
-"""Every exact bound: each test of coverage and of the contract runs on all of them."""
+"""The law table of bounds: each test of coverage and of the contract runs on all of them."""
+
+
+def test_every_bound_of_the_registry_has_its_row() -> None:
+    assert {type(bound) for bound in BOUNDS} == set(registry.BOUNDS.values())
+
 
 CLOPPER_PEARSON = [
     (100, 100, 0.05, 0.9704869503929601),

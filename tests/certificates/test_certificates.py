@@ -31,6 +31,7 @@ from noiseproof.certificates import (
     separated,
 )
 from noiseproof.certificates.lemma1 import lemma1
+from noiseproof.certificates.registry import CERTIFICATES as CERTIFICATES_BY_NAME
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 from noiseproof.noises.registry import NOISES
@@ -116,6 +117,11 @@ PAIRS = [
     if isinstance(noise, certificate.noises)
 ]
 """Every certificate with every noise it holds for: the law table. Each law below is checked on all of them."""
+
+
+def test_every_certificate_of_the_registry_has_its_row() -> None:
+    assert all(CERTIFICATES_BY_NAME.make(name) in CERTIFICATES for name in CERTIFICATES_BY_NAME)
+
 
 
 @pytest.mark.parametrize(("p1", "p2", "renyi", "cohen"), REFERENCE)

@@ -12,7 +12,7 @@ from scipy.stats import kstest
 
 from noise_laws import LAWS
 from noiseproof.errors import InvalidInputError
-from noiseproof.noises import Gaussian, Laplace, Noise, Uniform, from_spec
+from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 from noiseproof.noises.laplace import laplace_divergence
 from noiseproof.noises.registry import NOISES
 
@@ -29,7 +29,7 @@ def test_every_noise_of_the_registry_has_its_row() -> None:
 def test_the_scale_is_the_one_parameter(noise: Noise, truth: Any) -> None:
     assert noise.spec() == {"name": noise.spec()["name"], fields(noise)[0].name: noise.scale}  # type: ignore[arg-type]
     assert len(fields(noise)) == 1  # type: ignore[arg-type]
-    assert from_spec(noise.spec()) == noise == type(noise)(noise.scale)
+    assert NOISES.from_spec(noise.spec()) == noise == type(noise)(noise.scale)
     for bad in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(InvalidInputError, match="must be a finite number > 0"):
             type(noise)(bad)
@@ -175,7 +175,7 @@ def test_sigma_outside_its_domain(sigma: object) -> None:
 def test_what_is_no_noise_cannot_be_read() -> None:
     for bad in ({"name": "cauchy", "scale": 1.0}, {"name": "gaussian", "scale": 1.0}, {}):
         with pytest.raises(InvalidInputError, match="noise must be one of gaussian, laplace, uniform"):
-            from_spec(bad)
+            NOISES.from_spec(bad)
 
 
 @pytest.mark.parametrize("noise", [Laplace(2.0), Uniform(2.0)], ids=repr)

@@ -25,12 +25,14 @@ from noiseproof.objectives import (
     AdversarialLogitPairing,
     BatchLoss,
     Consistency,
+    ConvexOuter,
     GaussianAugmentation,
     Natural,
     Objective,
     SmoothAdv,
     Stability,
 )
+from noiseproof.objectives.registry import OBJECTIVES
 from noiseproof.perturbations.ascent import ascend
 from noiseproof.perturbations.balls import distance
 from noiseproof.randomness import RandomSource, as_source
@@ -63,6 +65,12 @@ NOISY: list[Objective] = [
     MACER(weight=3.0, margin=1.5, inverse_temperature=2.0, copies=5),
 ]
 ALL: list[Objective] = [Natural(), *NOISY, *ADVERSARIAL]
+"""The law table of objectives. `ConvexOuter` has its own: it takes only networks that its bounds are computed for."""
+
+
+def test_every_objective_of_the_registry_has_its_row() -> None:
+    assert {type(objective) for objective in ALL} == set(OBJECTIVES.values()) - {ConvexOuter}
+
 
 
 def copies_of(objective: Objective) -> int:

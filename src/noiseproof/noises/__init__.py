@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = list(NOISES.exports)
 
-from_spec = NOISES.from_spec
-"""Make a noise again from `Noise.spec()`."""
-
 
 def __getattr__(name: str) -> Any:
     return NOISES.export(name)

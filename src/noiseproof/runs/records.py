@@ -18,7 +18,8 @@ from jaxtyping import Float, Int
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
 from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
-from noiseproof.noises import Noise, from_spec
+from noiseproof.noises import Noise
+from noiseproof.noises.registry import NOISES
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 
 __all__ = ["DATA_IMAGES", "FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size"]
@@ -144,7 +145,7 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
     @property
     def noise(self) -> Noise:
         """The noise the votes were counted under."""
-        return from_spec(self.settings.noise)
+        return NOISES.from_spec(self.settings.noise)
 
     def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
         """Write the votes of one shard: whole, checksummed, or not at all.

@@ -23,7 +23,8 @@ from jaxtyping import Int
 
 from noiseproof.certified import Certified
 from noiseproof.errors import RunError
-from noiseproof.noises import Noise, from_spec
+from noiseproof.noises import Noise
+from noiseproof.noises.registry import NOISES
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts
 from noiseproof.sequential import SequentialTest, StoppingRule, rule_from
@@ -99,7 +100,7 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
     @cached_property
     def noise(self) -> Noise:
         """The noise the votes were counted under."""
-        return from_spec(self.settings.noise)
+        return NOISES.from_spec(self.settings.noise)
 
     @cached_property
     def rule(self) -> StoppingRule:

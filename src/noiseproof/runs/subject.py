@@ -279,8 +279,8 @@ def _of_checkpoint(path: Path, name: str | None, noise: str | None, sigma: float
             remedy="Load the weights by a factory: --model package.module:factory --weights.",
         )
     spec = dict(checkpoint.record["settings"]["noise"])
-    (trained,) = (value for key, value in spec.items() if key != "name")
-    chosen = NOISES[str(noise or spec["name"])](trained if sigma is None else sigma)
+    trained = NOISES.from_spec(spec)
+    chosen = NOISES[str(noise or spec["name"])](trained.scale if sigma is None else sigma)
     model = {"name": name or checkpoint.model_name, "digest": model_digest(checkpoint.model)}
     return Subject(checkpoint.model, model, chosen, choice.load_as_trained(checkpoint.record), checkpoint.record)
 
