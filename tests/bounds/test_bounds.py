@@ -10,7 +10,6 @@ import pytest
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from noiseproof.bounds import registry
 from noiseproof.bounds import (
     Bonferroni,
     Bound,
@@ -22,6 +21,7 @@ from noiseproof.bounds import (
     clopper_pearson_upper,
     rank_p_value,
     rank_verified,
+    registry,
     votes_to_verify,
 )
 from noiseproof.bounds.single_phase import threshold_votes

@@ -123,7 +123,6 @@ def test_every_certificate_of_the_registry_has_its_row() -> None:
     assert all(CERTIFICATES_BY_NAME.make(name) in CERTIFICATES for name in CERTIFICATES_BY_NAME)
 
 
-
 @pytest.mark.parametrize(("p1", "p2", "renyi", "cohen"), REFERENCE)
 def test_reference_values(p1: float, p2: float, renyi: float, cohen: float) -> None:
     assert Renyi(min_order=1.0).radius(STANDARD, p1, p2) == pytest.approx(renyi, rel=1e-9)

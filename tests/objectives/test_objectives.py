@@ -72,7 +72,6 @@ def test_every_objective_of_the_registry_has_its_row() -> None:
     assert {type(objective) for objective in ALL} == set(OBJECTIVES.values()) - {ConvexOuter}
 
 
-
 def copies_of(objective: Objective) -> int:
     """How many noises the objective draws for an image."""
     if isinstance(objective, Stability):

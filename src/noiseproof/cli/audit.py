@@ -67,8 +67,8 @@ def audit(
         selection=images.selection(),
     )
     job.require_auditable()  # before anything is loaded
-    (scale,) = (value for key, value in record.settings.noise.items() if key != "name")
-    subject = classifier.load_attacked(run, data, noise=str(record.settings.noise["name"]), sigma=scale)
+    noise = record.noise
+    subject = classifier.load_attacked(run, data, noise=str(noise.spec()["name"]), sigma=noise.scale)
     with Shown(job.kept, "audit") as shown:
         made, _ = execute(job, out or run / "audit", subject, engine=Engine(device), listener=shown)
     result = job.judge(made)

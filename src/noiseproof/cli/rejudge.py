@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from noiseproof.cli.attack import show_attack
 from noiseproof.cli.options import ClassifierOptions, DataOptions, Device, Json, JudgingSamples
 from noiseproof.cli.progress import Shown
+from noiseproof.noises.registry import NOISES
 
 __all__ = ["rejudge"]
 
@@ -40,12 +41,11 @@ def rejudge(
     found = AttackRecord.open(attacked)
     job = Rejudge(found, samples, seed, alpha)
     planned = job.settings  # before anything is loaded
-    run, spec = _run_of(attacked), dict(found.settings.noise or {})
-    (scale,) = (value for key, value in spec.items() if key != "name")
+    run, noise = _run_of(attacked), NOISES.from_spec(found.settings.noise)
     recorded = str(found.settings.model["name"])
     if classifier.model is None and recorded.startswith("zoo:"):
         classifier = replace(classifier, model=recorded)
-    subject = classifier.load_attacked(run, data, noise=str(spec["name"]), sigma=scale)
+    subject = classifier.load_attacked(run, data, noise=str(noise.spec()["name"]), sigma=noise.scale)
     where = out or attacked.with_name(f"{attacked.resolve().name}-votes{samples}-seed{planned.seed}")
     title = f"{attacked.resolve().name}, judged again"
     with Shown(job.kept, title) as shown:
