@@ -174,7 +174,9 @@ def test_sigma_outside_its_domain(sigma: object) -> None:
 
 def test_what_is_no_noise_cannot_be_read() -> None:
     for bad in ({"name": "cauchy", "scale": 1.0}, {"name": "gaussian", "scale": 1.0}, {}):
-        with pytest.raises(InvalidInputError, match="noise must be one of gaussian, laplace, uniform"):
+        with pytest.raises(
+            InvalidInputError, match=f"noise must be one of {', '.join(NOISES)} with its own parameters"
+        ):
             NOISES.from_spec(bad)
 
 
