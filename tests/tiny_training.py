@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from noiseproof import data
-from noiseproof.models.dropout import Dropout
+from noiseproof.models.layers import Dropout
 from noiseproof.models.registry import MODELS
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import Stability

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.models.dropout import Dropout
+from noiseproof.models.layers import Dropout
 
 
 def test_every_byte_is_dropped_or_kept_as_p_says() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from noiseproof import models
-from noiseproof.models.initialisation import glorot_uniform, he_normal
+from noiseproof.models.layers import glorot_uniform, he_normal
 
 
 def test_glorot_uniform() -> None:

@@ -1,6 +1,6 @@
 """From votes to probabilities: what every bound shares (the paper, "Confidence Interval and Sample Size").
 
-Notation: k classes, N_j votes for class j out of n, p_j the true probability that the noisy classifier answers j.
+Notation: k classes, N_j votes for class j out of n, p_j the true probability that the base classifier returns j under noise.
 """
 
 import math

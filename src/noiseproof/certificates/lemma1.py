@@ -1,4 +1,4 @@
-"""Lemma 1 of the paper: how far the distribution of answers must move for another class to win."""
+"""Lemma 1 of the paper: how far the distribution of classes must move for another one to become the most probable."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Images and labels of your own, in one .npz file."""
+"""Your own images and labels, in one .npz file."""
 
 import tokenize
 import zipfile
@@ -49,7 +49,7 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
         raise RunError(str(path), required="a file", got="nothing there", remedy="Check the path.")
     try:
         with zipfile.ZipFile(path):
-            pass  # np.load takes other kinds of files for arrays
+            pass  # np.load reads other kinds of files as arrays
         with np.load(path, allow_pickle=False) as file:
             found = list(file)
             arrays = [_as_array(file[key]) for key in keys if key in file]

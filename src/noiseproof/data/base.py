@@ -29,7 +29,7 @@ class Dataset(ABC):
         num_classes: k.
         image_shape: (channels, height, width).
         location: the file or folder it was read from; None if it came from none.
-        source: what `load` takes to read it again: the name of a published set, or an absolute path; None if it was made
+        source: argument of `load` that reads it again: the name of a published set, or an absolute path; None if it was made
             from arrays.
         class_names: of images in folders, by their numbers.
         verified: whether its files are the published ones, by checksum; None where there is nothing to compare with.
@@ -51,7 +51,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
-        """Return the images at these indices, float32 in [0, 1]. Large sets read only what is asked for."""
+        """Return the images at these indices, float32 in [0, 1]. Large sets read these alone."""
 
     @abstractmethod
     def digest(self) -> str:

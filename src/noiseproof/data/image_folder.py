@@ -1,4 +1,4 @@
-"""Photographs of your own in a folder for each class, as ImageNet's usually lie."""
+"""Your own photographs in a folder for each class, the usual layout of ImageNet."""
 
 import hashlib
 import os
@@ -39,9 +39,9 @@ _CLASSES = "classes.txt"
 class ImageFolder(Dataset):
     """Images that are decoded when they are read, on as many threads as there are cores.
 
-    An image becomes RGB (grey ones in three equal channels; what is transparent loses that), its shorter side is resized
-    to round(256/224 image_size), bilinear with antialiasing, and the centre, image_size x image_size, is cut out: what
-    ImageNet classifiers are evaluated on. A camera's note in EXIF that an image lies on its side is not followed.
+    An image becomes RGB: grey ones get three equal channels, and transparency is dropped. Its shorter side is resized to
+    round(256/224 image_size), bilinear with antialiasing, and the centre, image_size x image_size, is cut out, as ImageNet
+    classifiers are evaluated. The orientation in EXIF data is ignored.
 
     Args:
         name: what it is called in records.

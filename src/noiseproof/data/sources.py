@@ -1,4 +1,4 @@
-"""Where the files of a published data set lie: a folder that is named, the cache, or a download into it."""
+"""The files of a published data set: in a given folder, in the cache, or downloaded into it."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -51,15 +51,15 @@ def locate(
 ) -> tuple[Path, T]:
     """Find a data set, or download it.
 
-    A folder that is named has to have it: nothing else is taken in its place. The folder of the environment variable
-    may be for other data sets: the cache is tried after it, and then the sources.
+    A given folder must contain it; no other is searched. The folder of the environment variable may be for other data
+    sets: the cache is searched after it, and then the sources are downloaded.
 
     Args:
         name: of the data set; downloads go to this folder of the cache.
-        look: what it finds under a folder, or None.
-        looked_for: what to say of it.
+        look: returns what it finds in a folder, or None.
+        looked_for: what it looks for, in words for messages.
         sources: what to download.
-        data_dir: the folder, if one is named.
+        data_dir: the folder, if one is given.
 
     Returns:
         The folder, and what was found under it.
@@ -103,7 +103,7 @@ def is_published(path: Path | str, digest: str, published: str, title: str, allo
     """Return whether a checksum is the published one.
 
     Raises:
-        RunError: it is not, and that is not allowed.
+        RunError: it is not, and other files are not allowed.
     """
     if digest == published:
         return True

@@ -14,7 +14,7 @@ __all__ = ["Subset"]
 
 
 class Subset(Dataset):
-    """The images of a data set at some indices, read from it when they are asked for.
+    """The images of a data set at some indices, read from it when they are needed.
 
     Its digest is that of the data set and of the indices; all else is as the data set has it. `other_split` is the whole
     other split.

@@ -18,7 +18,7 @@ def cifar_resnet20() -> nn.Module:
 def cifar_resnet110() -> nn.Module:
     """Build the paper's 110 layers, 1 727 962 parameters; pixels in [0, 1], normalised inside by `CIFAR10`.
 
-    It does not start to learn by SGD at a rate of .1: the paper takes .01 until the training error is below 80 %.
+    It does not start to learn by SGD at a rate of .1: the paper uses .01 until the training error is below 80 %.
     """
     return with_normalisation(CIFARResNet(110), *CIFAR10)
 

@@ -21,13 +21,13 @@ class Ensemble(nn.Module):
     holds as it stands, at k times the price of a vote.
 
     With early exit, f(x) = 1/j sum_{l <= j} f_l(x), where j is the first number of networks whose mean has two largest
-    logits at least `early_exit` apart, or k. Most noisy copies are clear to the first network, so a vote costs little more
-    than one of its own. (Horváth et al., K-consensus, ask all unless the first K agree.) It is another function than the
+    logits at least `early_exit` apart, or k. The first network is sure of most noisy copies, so a vote costs little more
+    than one of its own. (Horváth et al., K-consensus, evaluate all unless the first K agree.) It is another function than the
     mean of all, and as good a base classifier: nothing is assumed about it.
 
     Attributes:
-        members: the networks, in the order in which they are asked.
-        early_exit: the margin, as a buffer, so that the digest of the network tells it; None without.
+        members: the networks, in the order in which they are evaluated.
+        early_exit: the margin, as a buffer, so that it counts in the digest of the network; None without.
     """
 
     early_exit: Tensor | None
@@ -37,7 +37,7 @@ class Ensemble(nn.Module):
 
         Args:
             members: at least two, for the same images and classes; they are kept, not copied.
-            early_exit: the margin between logits, above 0, that makes further networks unnecessary; None asks all.
+            early_exit: the margin between logits, above 0, that makes further networks unnecessary; None evaluates all.
 
         Raises:
             InvalidInputError: fewer than two; a margin that is not above 0 or not finite.
@@ -53,13 +53,13 @@ class Ensemble(nn.Module):
                 "early_exit",
                 required="a margin above 0, and finite, in float32",
                 got=early_exit,
-                remedy="None asks all members about every image.",
+                remedy="None evaluates all members on every image.",
             )
         self.members = nn.ModuleList(members)
         self.register_buffer("early_exit", margin, persistent=False)
 
     def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
-        """Return the mean of the members' logits, or of those that were asked.
+        """Return the mean of the members' logits, or of those that were evaluated.
 
         Raises:
             InvalidInputError: the members count other classes.

@@ -25,7 +25,7 @@ class LoadedModel:
     """A classifier and what a record says of it.
 
     Attributes:
-        classifier: what `SmoothedClassifier` takes: a torch module, a runner or a function.
+        classifier: what `SmoothedClassifier` accepts: a torch module, a runner or a function.
         about: name and digests, as plain data; two classifiers with equal ones are the same.
     """
 

@@ -60,7 +60,7 @@ def build_from(spec: str) -> Any:
 def source_digest(spec: str) -> str | None:
     """Return the SHA-256 of the file of the factory's module; None where there is no such file, or it is of this package.
 
-    The package's own networks are told by their weights, as those of checkpoints and of the zoo are: a file of the package
+    The package's own networks are identified by their weights, as those of checkpoints and of the zoo are: a file of the package
     changes with every version, which records name.
     """
     module = spec.partition(":")[0]

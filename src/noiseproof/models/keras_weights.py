@@ -38,7 +38,7 @@ class _Stored:
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file is HDF5, or called so: Keras 2 gave no ending to what it was told to save without one."""
+    """Whether a file is HDF5, by its suffix or its first bytes: Keras 2 also saves under names without a suffix."""
     named = path.suffix in {".h5", ".hdf5"}
     if named or not path.is_file():
         return named
@@ -211,7 +211,7 @@ def _state(found: list[_Stored], layers: list[_Layer], *, reorder: bool) -> dict
 
 
 def _is_flat_as_in_torch(file: Any) -> bool:
-    """Whether convolutions had channels first and Flatten was not told: it left (channel, height, width) as they lay."""
+    """Whether Flatten left (channel, height, width) in order: convolutions had channels first, but Flatten had not."""
     config = json.loads(_text(file.attrs.get("model_config", "{}"))).get("config", [])
     layers = config.get("layers", []) if isinstance(config, dict) else config
     formats = {layer["class_name"]: layer["config"].get("data_format") for layer in layers}

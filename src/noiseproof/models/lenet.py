@@ -11,7 +11,7 @@ class LeNet(nn.Module):
     """conv 5x5-20, max-pool 2, conv 5x5-50, max-pool 2, FC 500, FC 10: 431 080 parameters.
 
     ReLU after every layer but the last, convolutions unpadded, pixels in [0, 1]. A forward pass is 2.3 million
-    multiplications, a twentieth of the paper's network. Weights begin as torch draws them.
+    multiplications, a twentieth of the paper's network. Weights are initialised as by torch.
 
     Args:
         channels: of the two convolutions; (32, 64) is `lenet-wide`.

@@ -59,7 +59,7 @@ def with_normalisation(network: nn.Module, mean: Sequence[float], std: Sequence[
     becomes an instance of a subclass of its class, made for it; save its state_dict, as it cannot be pickled.
 
     Args:
-        network: changed in place; its forward takes images alone.
+        network: changed in place; its forward has no argument but images.
         mean: of each channel, in pixels in [0, 1].
         std: of each channel, > 0.
 

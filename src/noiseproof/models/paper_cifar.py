@@ -3,8 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noiseproof.models.dropout import Dropout
-from noiseproof.models.initialisation import he_normal
+from noiseproof.models.layers import Dropout, he_normal
 
 __all__ = ["PaperCIFAR"]
 

@@ -3,8 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noiseproof.models.dropout import Dropout
-from noiseproof.models.initialisation import glorot_uniform
+from noiseproof.models.layers import Dropout, glorot_uniform
 
 __all__ = ["PaperMNIST"]
 

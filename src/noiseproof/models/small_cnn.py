@@ -5,7 +5,7 @@ from collections import OrderedDict
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from noiseproof.models.dropout import Dropout
+from noiseproof.models.layers import Dropout
 
 __all__ = ["SmallCNN"]
 

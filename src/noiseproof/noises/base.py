@@ -36,14 +36,14 @@ class Noise(ABC):
 
     @abstractmethod
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
-        """Turn standard draws of `source` into noise, shaped and typed like `like`."""
+        """Turn standard random numbers of `source` into noise, shaped and typed like `like`."""
 
     @abstractmethod
     def max_shift(self, divergence: Array, order: Array) -> Array:
         """Return the largest shift, in `norm`, that keeps the Rényi divergence of that order within `divergence`.
 
         Args:
-            divergence: D >= 0 in nats; infinity asks for the largest shift whose divergence is finite.
+            divergence: D >= 0 in nats; infinity stands for the largest shift whose divergence is finite.
             order: the order a > 0, of the same shape; a = 1 is the Kullback-Leibler divergence.
         """
 

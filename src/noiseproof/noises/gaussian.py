@@ -43,7 +43,7 @@ class Gaussian(Noise):
         return self.sigma
 
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
-        """Scale standard normal draws by sigma."""
+        """Scale standard normal numbers by sigma."""
         return source.normal(like).mul_(self.sigma)
 
     def max_shift(self, divergence: Array, order: Array) -> Array:

@@ -34,7 +34,7 @@ class Laplace(Noise):
         object.__setattr__(self, "scale", positive("scale", self.scale, "lambda of a pixel's noise"))
 
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
-        """Subtract two independent exponentials, which gives Laplace draws without cutting off their tails."""
+        """Return the difference of two independent exponential numbers, which follows Laplace's law with its full tails."""
         return source.exponential(like).sub_(source.exponential(like)).mul_(self.scale)
 
     def max_shift(self, divergence: Array, order: Array) -> Array:

@@ -38,7 +38,7 @@ class Uniform(Noise):
         return self.half_width
 
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
-        """Stretch uniform draws from [0, 1)."""
+        """Stretch uniform numbers from [0, 1)."""
         return source.uniform(like).mul_(2.0 * self.half_width).sub_(self.half_width)
 
     def max_shift(self, divergence: Array, order: Array) -> Array:

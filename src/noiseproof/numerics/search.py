@@ -25,7 +25,7 @@ def maximise(
     spacing ten times finer, then place the maximum. Near a smooth maximum an error e of the argument costs only
     O(e^2) of the value. Both ends are evaluated too, so a maximum at the edge is found exactly.
 
-    What is returned is always a value that the function takes, never an extrapolation: an imprecise search can only
+    What is returned is always a value of the function, never an extrapolation: an imprecise search can only
     return too little, which is what a certificate needs.
 
     Args:

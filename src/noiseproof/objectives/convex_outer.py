@@ -73,7 +73,7 @@ class ConvexOuter(Objective):
         """Compute the loss, never in mixed precision; the logits are those of the images.
 
         Raises:
-            InvalidInputError: the network is none that `verification` takes.
+            InvalidInputError: `verification` does not support the network.
         """
         logits = forward(model, images)
         with evaluating(model) as network, torch.autocast(images.device.type, enabled=False):

@@ -74,7 +74,7 @@ class AdversarialObjective(Objective):
 
 
 def step_or(step_size: float | None, default: float) -> float:
-    """Return the step size asked for, or the default."""
+    """Return the given step size, or the default."""
     return default if step_size is None else step_size
 
 

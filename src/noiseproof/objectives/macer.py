@@ -28,7 +28,7 @@ class MACER(Objective):
 
     Args:
         weight: lambda of the paper: 12 on CIFAR-10 at sigma .25 (the released default), 4 at .5; on MNIST Jeong & Shin
-            (2020) take 16 at .25 and .5, 6 at 1.
+            (2020) use 16 at .25 and .5, 6 at 1.
         margin: gamma of the paper, the hinge of the radius in units of sigma / 2.
         inverse_temperature: beta of the paper.
         copies: k of the paper, noisy copies of every image.

@@ -23,14 +23,14 @@ class SmoothAdv(Objective):
 
     F is the softmax of f: the smoothed classifier itself is attacked, by projected gradient ascent from x (SmoothAdv_PGD
     of the paper) with the model in evaluation mode. The d_i of the attack are those of the training step. x' stays in
-    [0, 1], as in the released code; x' + d_i is not clipped. The loss takes all copies (--train-multi-noise there).
+    [0, 1], as in the released code; x' + d_i is not clipped. The loss is over all copies (--train-multi-noise there).
 
     With a consistency weight lambda, lambda * mean_i KL(Fbar || F(x' + d_i)) + eta * H(Fbar) is added, Fbar the mean of
-    the F(x' + d_i): "SmoothAdv + Consistency" of Jeong & Shin (2020), which takes lambda 1 and eta .5 on MNIST.
+    the F(x' + d_i): "SmoothAdv + Consistency" of Jeong & Shin (2020), with lambda 1 and eta .5 on MNIST.
 
     Args:
         epsilon: radius of the l_2 ball, in units of a pixel; the paper's CIFAR-10 models use .25, .5, 1 and 2, 1 is
-            what Jeong & Shin (2020) take for it on MNIST. Published with a warm-up over the first epochs.
+            that of Jeong & Shin (2020) on MNIST. Published with a warm-up over the first epochs.
         steps: of the ascent; the paper uses 2 to 10.
         copies: m of the paper, 1 to 8 there, noisy copies of every image; 4 is Jeong & Shin's on MNIST.
         step_size: length of a step; None is 2 epsilon / steps, as in the released code.

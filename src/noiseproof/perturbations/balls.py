@@ -39,7 +39,7 @@ def project(
     nearest point of the intersection; for l_2 and l_1 it is a point of it, not always the nearest: what is lost at the
     walls is not given to other pixels, and ascents by it end below the maximum of the intersection.
 
-    `exact` asks for the nearest point of the intersection, by its condition of optimality in every coordinate:
+    With `exact` it is the nearest point of the intersection, by its condition of optimality in every coordinate:
 
         l_2    z = clip(x + s (y - x))          with the s <= 1 for which |z - x|_2 = epsilon
         l_1    z = clip(x + soft(y - x, t))     with the t >= 0 for which |z - x|_1 = epsilon
@@ -104,7 +104,7 @@ def steepest(
     """Return for each image the v with |v| = 1 that maximises <gradient, v>; where the gradient is 0, so is v.
 
     l_inf: the signs. l_2: gradient / |gradient|. l_1: the sign of the largest component, the others 0. That moves one
-    pixel; to move more, `share` asks for the signs of so many of the largest components, each divided by their number
+    pixel; to move more, `share` selects the signs of so many of the largest components, each divided by their number
     (SLIDE: Tramèr & Boneh 2019), which is the maximum no longer. Components that are 0 are not among them.
 
     Args:

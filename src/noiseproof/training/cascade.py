@@ -76,7 +76,7 @@ def left_by(
     for name, stage in stages:
         _require_stage(name, stage, dataset)
     cascade = Cascade([stage.to(device) for _, stage in stages], objective.norm, objective.epsilon)
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "data": dataset.digest(),
         "stages": [model_digest(stage) for _, stage in stages],
         "norm": objective.norm,
@@ -88,7 +88,7 @@ def left_by(
         require_free(out)
     require_writable(out)
     with FileLock(out / _LOCK):
-        left = _judge(path, asked, cascade, dataset, torch.device(device), on_images)
+        left = _judge(path, requested, cascade, dataset, torch.device(device), on_images)
         (out / _LOCK).unlink(missing_ok=True)
     if not left:
         raise InvalidInputError(
@@ -97,7 +97,7 @@ def left_by(
             got=f"all {len(dataset)} images certified in {objective.norm} at {objective.epsilon:g}",
             remedy="The cascade is complete without another stage.",
         )
-    return Subset(dataset, left, asked | {"left": len(left)})
+    return Subset(dataset, left, requested | {"left": len(left)})
 
 
 def _require_stage(name: str, stage: nn.Module, dataset: Dataset) -> None:
@@ -122,7 +122,7 @@ def _require_stage(name: str, stage: nn.Module, dataset: Dataset) -> None:
 
 def _judge(
     path: Path,
-    asked: dict[str, Any],
+    requested: dict[str, Any],
     cascade: Cascade,
     dataset: Dataset,
     device: torch.device,
@@ -130,7 +130,7 @@ def _judge(
 ) -> list[int]:
     """Return the indices that are left, those of the file first; the caller holds the lock."""
     remove_leftovers(path)
-    judged, left = _read(path, asked)
+    judged, left = _read(path, requested)
     on_images(judged, len(left))
     saved = time.perf_counter()
     while judged < len(dataset):
@@ -139,14 +139,14 @@ def _judge(
         left += [index for index, certified in zip(part, answered.tolist(), strict=True) if not certified]
         judged = part.stop
         if judged == len(dataset) or time.perf_counter() - saved >= _SAVE_EVERY:
-            content = {"format": _FORMAT} | asked | {"judged": judged, "left": left}
+            content = {"format": _FORMAT} | requested | {"judged": judged, "left": left}
             write_atomically(path, json.dumps(content).encode())
             saved = time.perf_counter()
         on_images(judged, len(left))
     return left
 
 
-def _read(path: Path, asked: dict[str, Any]) -> tuple[int, list[int]]:
+def _read(path: Path, requested: dict[str, Any]) -> tuple[int, list[int]]:
     """Return how many images are verified according to the file, and which of them are left."""
     if not path.exists():
         return 0, []
@@ -165,11 +165,11 @@ def _read(path: Path, asked: dict[str, Any]) -> tuple[int, list[int]]:
             got=f"{type(error).__name__}: {error}",
             remedy="It is damaged or foreign; remove it to verify the images again.",
         ) from error
-    if found != asked:
-        changed = [key for key in asked if found.get(key) != asked[key]]
+    if found != requested:
+        changed = [key for key in requested if found.get(key) != requested[key]]
         raise RunError(
             str(path),
-            required=f"of a training with {', '.join(f'{key} {asked[key]!r}' for key in changed)}",
+            required=f"of a training with {', '.join(f'{key} {requested[key]!r}' for key in changed)}",
             got=", ".join(f"{key} {found.get(key)!r}" for key in changed),
             remedy="Choose another folder for the new training, or remove this one.",
         )

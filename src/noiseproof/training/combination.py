@@ -76,8 +76,8 @@ def _apart(place: str, network: Checkpoint) -> list[tuple[str, Checkpoint]]:
     """Return the members of an ensemble, each with its own record, or the one network itself."""
     if not isinstance(network.model, Ensemble):
         return [(place, network)]
-    names, told = member_names(network.model_name), network.record.get("members")
-    records = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    names, listed = member_names(network.model_name), network.record.get("members")
+    records = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     if not len(names) == len(records) == len(network.model.members):
         raise InvalidInputError(
             place,

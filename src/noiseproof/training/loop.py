@@ -37,7 +37,7 @@ _SAVE_EVERY = 60.0
 """Seconds between two saved states within an epoch: a kill loses a minute; writing one takes well under a second."""
 
 _LOOKED_AT = 256
-"""Images by which dead channels are told at the end of an epoch: a hundredth of a second's work for small networks."""
+"""Images by which dead channels are found at the end of an epoch: a hundredth of a second's work for small networks."""
 
 _WORSE = 10.0
 """A network whose mean loss is so many times that of the untrained one, or of the worst step of a ramp, has diverged."""
@@ -209,7 +209,7 @@ class _Run:
         return report
 
     def result(self) -> nn.Module:
-        """Return the trained network, averaged where asked, in evaluation mode on the CPU."""
+        """Return the trained network, averaged if the settings say so, in evaluation mode on the CPU."""
         weights = self.network if self.average is None else self.average.module
         trained = models.build(self.settings.model)
         trained.load_state_dict(weights.state_dict())

@@ -221,13 +221,13 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _require_same(path: Path, found: object, record: dict[str, Any]) -> None:
     # Compared as JSON, since that is how it was written: tuples and lists, 1 and 1.0 are the same there.
-    stored, asked = ({"start": None} | each for each in json.loads(json.dumps([found or {}, record])))
-    before, now = with_defaults(stored.get("settings") or {}), asked["settings"]
-    if stored | {"settings": before} == asked:
+    stored, requested = ({"start": None} | each for each in json.loads(json.dumps([found or {}, record])))
+    before, now = with_defaults(stored.get("settings") or {}), requested["settings"]
+    if stored | {"settings": before} == requested:
         return
     before, now = (
         {**settings, "part": (of.get("data") or {}).get("part"), "start": of["start"]}
-        for settings, of in ((before, stored), (now, asked))
+        for settings, of in ((before, stored), (now, requested))
     )
     changes = [f"{key} {before.get(key)!r}" for key in now if before.get(key) != now[key]] or ["other data"]
     wanted = [f"{key} {now[key]!r}" for key in now if before.get(key) != now[key]] or ["the data given"]

@@ -41,7 +41,7 @@ _MEMORY = 2**20
 """Coefficients held at a time, about: few enough to stay near the processor."""
 
 _IMAGES = 64
-"""Images that `certified_robust` takes at a time."""
+"""Images that `certified_robust` works on at a time."""
 
 
 @dataclass(frozen=True)

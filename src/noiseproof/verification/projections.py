@@ -2,7 +2,7 @@
 
 The radius of a unit is epsilon |a_1|_q + sum over layers i and units j of |a_ij| g_ij (see `convex_outer`). Numbers drawn
 at the inputs and at the gaps, and pushed forward through W and the slopes, reach all units of a layer at once as
-<a, numbers>, whereas a itself takes a pass back for every unit:
+<a, numbers>, whereas a itself needs a backward pass for every unit:
 
     standard normal at the inputs:               N(0, |a_1|_2^2)          |a_1|_2 = sqrt(mean square)
     g_ij times a standard Cauchy, at every gap:  Cauchy of scale sum |a_ij| g_ij    = median of absolute values
@@ -33,7 +33,7 @@ ExactRadii = Callable[[Sequence[Affine], Sequence[Relaxation], Ball], Float[Tens
 
 
 class EstimatedRadii:
-    """Estimates the radii of a layer's units from K projections of each image, where that takes fewer passes.
+    """Estimates the radii of a layer's units from K projections of each image, where that needs fewer passes.
 
     Called for layer after layer of one network. Exact are the first layer, whose coefficients are the same for all
     images, and layers of no more than K units.
