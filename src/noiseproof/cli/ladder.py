@@ -19,7 +19,7 @@ from noiseproof.cli.options import (
     EngineOptions,
     Json,
     JudgingSamples,
-    Norm,
+    NormChoice,
     Run,
     Seed,
 )
@@ -29,6 +29,7 @@ from noiseproof.errors import InvalidInputError
 if TYPE_CHECKING:
     from noiseproof.attacks import Attack
     from noiseproof.reports.ladder import Ladder
+from noiseproof.perturbations.norms import Norm
 
 __all__ = ["ladder", "ladder_table"]
 
@@ -40,7 +41,7 @@ def ladder(
     epsilon: Annotated[
         float, Parameter(help="Size of the attacks: best where about half of the images withstand them.")
     ],
-    norm: Norm = "l2",
+    norm: NormChoice = Norm.L2,
     limit: Annotated[int, Parameter(help="Take so many images, spread over the test split.")] = 100,
     sources: Annotated[
         tuple[str, ...],

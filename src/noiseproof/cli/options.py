@@ -16,6 +16,7 @@ from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises.registry import NOISES
+from noiseproof.perturbations.norms import Norm
 
 if TYPE_CHECKING:
     from noiseproof.data import Dataset
@@ -39,7 +40,7 @@ __all__ = [
     "NamedDataOptions",
     "NoiseName",
     "NoiseOptions",
-    "Norm",
+    "NormChoice",
     "ProcedureOptions",
     "Profile",
     "Radii",
@@ -127,7 +128,7 @@ Radii = Annotated[
         group=_PROCEDURE,
     ),
 ]
-Norm = Annotated[Literal["l2", "linf", "l1"], Parameter(help="The norm in which sizes are measured.")]
+NormChoice = Annotated[Norm, Parameter(help="The norm in which sizes are measured.")]
 JudgingSamples = Annotated[int, Parameter(help="Fresh votes that judge every point found.", group=_ATTACK)]
 NoiseName = Annotated[str, Parameter(choices=tuple(NOISES))]
 Changes = Annotated[tuple[str, ...], Parameter(name="--set", metavar="NAME=VALUE", show_default="as published")]
@@ -362,7 +363,7 @@ class AttackOptions(AttackChoice):
         source: Attack this network instead, and try on RUN what was found: a run folder, zoo:NAME, net.safetensors.
     """
 
-    norm: Norm = "l2"
+    norm: NormChoice = Norm.L2
     epsilons: Annotated[
         tuple[float, ...] | None,
         Parameter(

@@ -8,8 +8,9 @@ from rich.markup import escape
 
 from noiseproof.cli import names
 from noiseproof.cli.console import print_json, say
-from noiseproof.cli.options import Device, ImageOptions, Json, NamedDataOptions, Norm
+from noiseproof.cli.options import Device, ImageOptions, Json, NamedDataOptions, NormChoice
 from noiseproof.cli.progress import Shown
+from noiseproof.perturbations.norms import Norm
 
 __all__ = ["verify"]
 
@@ -28,7 +29,7 @@ def verify(
         ),
     ],
     radius: Annotated[float, Parameter(help="Size of the perturbations, pixels in [0, 1].")],
-    norm: Norm = "l2",
+    norm: NormChoice = Norm.L2,
     images: ImageOptions = ImageOptions(),
     data: NamedDataOptions,
     device: Device = "auto",
