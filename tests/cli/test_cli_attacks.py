@@ -346,6 +346,7 @@ def test_what_cannot_be_attacked_leaves_no_record_behind(tmp_path: Path) -> None
         (["--norm", "l1", "--attack", "boundary", "--epsilons", "1"], "norm must be l2 for BoundaryAttack; got 'l1'"),
         (["--set", "strength=9"], "--set must be NAME=VALUE with a setting of PGD; got 'strength=9'. It has"),
         (["--set", "random_start=perhaps"], "random_start must be true or false"),
+        (["--set", "draws=9"], "--set draws must be written --set eot_samples; got its old name"),
         (["--set", "steps=0"], "steps must be an integer >= 1"),
         (["--samples", "0"], "samples must be an integer >= 1"),
         (["--every", "0"], "every must be an integer >= 1"),

@@ -1,7 +1,7 @@
 """`noiseproof attack`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli import names
-from noiseproof.cli.console import console, print_json, say
+from noiseproof.cli.console import console, percent, print_json, say
 from noiseproof.cli.options import (
     AttackOptions,
     ClassifierOptions,
@@ -25,10 +25,7 @@ from noiseproof.cli.progress import Shown
 from noiseproof.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from noiseproof.attacks import Attack
-    from noiseproof.evaluation.robust_accuracy import RobustSummary
     from noiseproof.noises import Noise
     from noiseproof.runs import AttackRecord, DataChoice
 
@@ -104,10 +101,11 @@ def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str
     from noiseproof.attacks import Defence, Transfer
     from noiseproof.classifiers import accelerate
     from noiseproof.runs import Subject
+    from noiseproof.runs.running import device_named
 
     named = source.startswith("zoo:") or source.endswith(".safetensors")
     subject = Subject.of_run(Path(source), source if named else None, data=choice)
-    where, network = names.device(device), subject.classifier
+    where, network = device_named(device), subject.classifier
     if isinstance(network, nn.Module):
         network = accelerate(network, device=where)
     defence = Defence(network, subject.noise, subject.dataset.num_classes)
@@ -119,6 +117,7 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
     """Print accuracy under an attack, beside what is certified where the run has it, and draw it into the record."""
     from noiseproof.evaluation.robust_accuracy import Verdict
     from noiseproof.reports.attacked import certified_beside, draw_attack, other_engine, summarise_attack
+    from noiseproof.reports.plain import plain_attack
 
     summary = summarise_attack(record)
     certified = certified_beside(run, record)
@@ -129,7 +128,7 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
     picture = draw_attack(record, title, summary, certified)
     if json:
         about = {"attack": str(record.path), "picture": str(picture), "planned": len(record.settings.indices)}
-        print_json(about | {"other_engine": other, "unmoved": still} | _as_data(summary, certified))
+        print_json(about | {"other_engine": other, "unmoved": still} | plain_attack(summary, certified))
         return
     counted, planned = summary.images, len(record.settings.indices)
     if still:
@@ -151,25 +150,13 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
     if certified is not None:
         table.add_column("certified", justify="right")
     for number, size in enumerate(summary.sizes):
-        cells = [f"{size:g}", _percent(summary.robust[number])]
+        cells = [f"{size:g}", percent(summary.robust[number])]
         cells += [f"{100 * summary.low[number]:.1f}-{100 * summary.high[number]:.1f} %"]
-        cells += [_percent(summary.abstained[number]), _percent(summary.wrong[number])]
-        table.add_row(*cells, *([] if certified is None else [_percent(certified[number])]))
+        cells += [percent(summary.abstained[number]), percent(summary.wrong[number])]
+        table.add_row(*cells, *([] if certified is None else [percent(certified[number])]))
     console.print(table)
     if other is not None:
         say(
             f"[yellow]Another engine:[/] what stands under certified is of a function that rounds otherwise: {escape(other)}"
         )
     say(f"Picture: [bold]{escape(str(picture))}[/]")
-
-
-def _as_data(summary: "RobustSummary", certified: "np.ndarray | None") -> dict[str, Any]:
-    columns = {
-        name: [float(value) for value in getattr(summary, name)]
-        for name in ("sizes", "robust", "low", "high", "abstained", "wrong")
-    }
-    return {"images": summary.images, "certified": None if certified is None else certified.tolist()} | columns
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -179,9 +179,10 @@ def _counted(
     import torch
 
     from noiseproof.runs import execute
+    from noiseproof.runs.running import device_named
     from noiseproof.storage.stopwatch import Stopwatch
 
-    where = names.device(engine.device)
+    where = device_named(engine.device)
     gpu = profile and where.type == "cuda"
     stopwatch = Stopwatch((lambda: torch.cuda.synchronize(where)) if gpu else None)
     with Shown(job.kept, unit="votes", watched=watched[0], judge=watched[1]) as shown:

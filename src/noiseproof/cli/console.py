@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console",
+    "end_interrupted",
     "messages",
     "percent",
     "print_json",
     "progress_bar",
     "resumable",
     "say",
-    "summary_dict",
     "summary_table",
 ]
 
@@ -67,42 +67,19 @@ def progress_bar(description: str, total: int | None, *, visible: bool = True) -
 
 
 @contextmanager
-def resumable(what: str) -> Iterator[None]:
-    """Turn Ctrl-C into a message that says what is kept and how to go on, and exit code 130."""
+def resumable(kept: str) -> Iterator[None]:
+    """End by `end_interrupted` on Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
-        command = shlex.join(["noiseproof", *sys.argv[1:]])
-        say(f"[yellow]Interrupted.[/] {escape(what)} To go on, run the same command again:\n  {escape(command)}")
-        raise SystemExit(130) from None
+        end_interrupted(kept)
 
 
-def summary_dict(title: str, summary: "Summary") -> dict[str, Any]:
-    """Return a summary as JSON-compatible data.
-
-    Args:
-        title: of the procedure.
-        summary: its figures.
-    """
-    from noiseproof.reports.analysis import exact
-
-    population = summary.population
-    return {
-        "procedure": title,
-        "images": summary.images,
-        "natural_accuracy": summary.natural_accuracy,
-        "abstained": summary.abstained,
-        "average_certified_radius": summary.average_certified_radius,
-        "certified_accuracy": {
-            exact(radius): float(accuracy)
-            for radius, accuracy in zip(summary.radii, summary.certified_accuracy, strict=True)
-        },
-        "allowance": summary.allowance,
-        "population_lower_bound": None
-        if population is None
-        else {exact(radius): float(bound) for radius, bound in zip(summary.radii, population, strict=True)},
-        "confidence": summary.confidence,
-    }
+def end_interrupted(kept: str) -> NoReturn:
+    """End after Ctrl-C: say what is kept and how to go on; the exit code is 130."""
+    command = shlex.join(["noiseproof", *sys.argv[1:]])
+    say(f"[yellow]Interrupted.[/] {escape(kept)} To go on, run the same command again:\n  {escape(command)}")
+    raise SystemExit(130) from None
 
 
 def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:

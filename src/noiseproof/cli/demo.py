@@ -1,6 +1,5 @@
 """`noiseproof demo`."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from rich.markup import escape
 from noiseproof.cli.console import print_json, say
 from noiseproof.cli.options import Device, Every, Json, Seed
 from noiseproof.cli.progress import Shown
-from noiseproof.cli.report import as_data, show_analyses
+from noiseproof.cli.report import show_analyses
 from noiseproof.cli.train import run_training
 from noiseproof.objectives.registry import OBJECTIVES
 
@@ -41,7 +40,9 @@ def demo(
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
+    from noiseproof.reports.plain import plain_analysis
     from noiseproof.runs import CountVotes, Engine, Selection, Subject, execute
+    from noiseproof.storage.provenance import peak_memory
     from noiseproof.training import TrainingSettings
 
     needed = max(samples_needed(bound, _ALPHA, num_classes=10) for bound in (TwoPhase(), Bonferroni()))
@@ -59,22 +60,15 @@ def demo(
             records.append(execute(job, run, Subject.load(run), engine=engine, listener=shown)[0])
     analyses = analyse(records, alpha=_ALPHA)
     files = write_report(analyses, out / "report.html")
-    seconds = time.perf_counter() - started
+    seconds, peak = time.perf_counter() - started, peak_memory()
     if json:
-        figures = {"seconds": seconds, "peak_memory_bytes": _peak_memory(), "models": as_data(analyses)}
+        figures = {
+            "seconds": seconds,
+            "peak_memory_bytes": peak,
+            "models": list(map(plain_analysis, analyses)),
+        }
         print_json({"page": str(files.page)} | figures)
         return
     show_analyses(analyses)
-    peak = _peak_memory()
     memory = "" if peak is None else f", {peak / 1e6:.0f} MB at most"
     say(f"Done in {seconds:.0f} s{memory}.\nReport: [bold]{escape(str(files.page.resolve()))}[/]")
-
-
-def _peak_memory() -> int | None:
-    """Return the most memory this process has held, in bytes, where the system tells."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

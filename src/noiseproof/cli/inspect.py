@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.markup import escape
@@ -10,10 +10,6 @@ from rich.table import Table
 
 from noiseproof.cli.console import console, print_json, say
 from noiseproof.cli.options import Json
-
-if TYPE_CHECKING:
-    from noiseproof.runs.records import Record
-    from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = ["inspect"]
 
@@ -28,13 +24,10 @@ def inspect(
 
     Exits with 1 if shards are damaged; certify counts those anew.
     """
-    from noiseproof.runs.records import Record
-    from noiseproof.runs.sequential_records import SequentialRecord
+    from noiseproof.runs.inspection import inspect_record, open_votes
 
-    stopped = (run / SequentialRecord.configuration).exists()
-    record: Record | SequentialRecord = SequentialRecord.open(run) if stopped else Record.open(run)
-    missing, faults = record.missing()
-    found = _found(record, missing, [fault.what for fault in faults])
+    record = open_votes(run)
+    found, faults = inspect_record(record), record.missing()[1]
     if json:
         print_json(found)
     else:
@@ -46,38 +39,6 @@ def inspect(
             say(f"[yellow]Damaged:[/] {escape(str(fault))}")
     if faults:
         raise SystemExit(1)
-
-
-def _found(record: "Record | SequentialRecord", missing: list[int], damaged: list[str]) -> dict[str, Any]:
-    settings = record.settings
-    whole = [shard for shard in record.shards if shard not in set(missing)]
-    shards = [record.shard_about(shard) for shard in whole]
-    images = sum(len(record.shard_indices(shard)) for shard in whole)
-    return {
-        "run": str(record.path),
-        "settings": settings.plain(),
-        "counted": {
-            "images": images,
-            "of": len(settings.indices),
-            "votes": _votes(record, images),
-            "shards": len(whole),
-            "of_shards": len(record.shards),
-            "damaged": damaged,
-            "seconds": round(sum(shard.get("seconds", 0.0) for shard in shards), 3),
-            "batch_sizes": sorted({shard["batch_size"] for shard in shards if "batch_size" in shard}),
-            "devices": sorted({shard["device"] for shard in shards if "device" in shard}),
-            "last": max((shard["written"] for shard in shards if "written" in shard), default=None),
-        },
-        "about": dict(record.about),
-    }
-
-
-def _votes(record: "Record | SequentialRecord", images: int) -> int:
-    from noiseproof.runs.records import Record
-
-    if isinstance(record, Record):
-        return images * (record.settings.samples + record.settings.selection_samples)
-    return int(record.read().votes.sum()) if images else 0
 
 
 def _rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.cli import names
 from noiseproof.cli.console import console, print_json, say
 from noiseproof.cli.engine import speed_table
 from noiseproof.cli.options import BatchSize, ClassifierOptions, DataOptions, Device, Json, NoiseOptions, Seed
@@ -37,6 +36,7 @@ def measure(
 
     from noiseproof.classifiers import keep_large_blocks
     from noiseproof.classifiers.autotune import Autotuner
+    from noiseproof.runs.running import device_named
 
     if (run is None) == (classifier.model is None):
         raise InvalidInputError(
@@ -51,7 +51,7 @@ def measure(
             remedy="Others run in the precision they have.",
         )
     keep_large_blocks()
-    where = names.device(device)
+    where = device_named(device)
     say(f"Measuring on {escape(str(where))}; compiling takes 5 to 60 seconds a row ...")
     tuner = Autotuner(
         subject.classifier, subject.dataset, subject.noise, seed=seed, device=where, batch_size=batch_size

@@ -10,13 +10,11 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.plugins import changed
 
 if TYPE_CHECKING:
-    import torch
-
     from noiseproof.attacks import Attack
     from noiseproof.bounds import Bound
     from noiseproof.models import Checkpoint
 
-__all__ = ["RENAMED_SETTINGS", "attack", "bound", "checkpoint", "device"]
+__all__ = ["RENAMED_SETTINGS", "attack", "bound", "checkpoint"]
 
 RENAMED_SETTINGS = {"draws": "eot_samples"}
 """Settings of attacks that had another name before: the old name and the new."""
@@ -52,14 +50,3 @@ def checkpoint(place: str) -> "Checkpoint":
 
     path = fetch(place.removeprefix("zoo:")) if place.startswith("zoo:") else Path(place)
     return load_checkpoint(path / CHECKPOINT if path.is_dir() else path)
-
-
-def device(name: str) -> "torch.device":
-    """Return the named device; "auto" is the first GPU, or else the CPU.
-
-    Raises:
-        InvalidInputError: torch does not know the name, or the machine lacks the device.
-    """
-    from noiseproof.runs.running import device_named
-
-    return device_named(name)

@@ -1,7 +1,5 @@
 """How a job is shown: a bar on a terminal, a line every half minute in a log."""
 
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -19,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from noiseproof.cli.console import messages, say
+from noiseproof.cli.console import end_interrupted, messages, say
 from noiseproof.cli.engine import speed_table
 from noiseproof.runs.listener import Listener
 
@@ -70,11 +68,7 @@ class Shown(Listener):
         if self._bar is not None:
             self._bar.stop()
         if kind is KeyboardInterrupt:
-            command = shlex.join(["noiseproof", *sys.argv[1:]])
-            say(
-                f"[yellow]Interrupted.[/] {escape(self._kept)} To go on, run the same command again:\n  {escape(command)}"
-            )
-            raise SystemExit(130) from None
+            end_interrupted(self._kept)
         if kind is None and self._images and self._unit:
             say(f"Counted {self} in {self._seconds:.0f} s.")
 

@@ -1,7 +1,5 @@
 """`noiseproof recertify`."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +13,6 @@ from noiseproof.cli.console import (
     console,
     print_json,
     say,
-    summary_dict,
     summary_table,
 )
 from noiseproof.cli.options import Json, ProcedureOptions, Radii
@@ -23,8 +20,7 @@ from noiseproof.cli.options import Json, ProcedureOptions, Radii
 if TYPE_CHECKING:
     from noiseproof.bounds import Bound
     from noiseproof.certificates import Certificate
-    from noiseproof.certified import Certified
-    from noiseproof.runs.records import Record, VoteTable
+    from noiseproof.runs.records import Record
 
 __all__ = ["recertify", "show"]
 
@@ -80,30 +76,21 @@ def show(
 ) -> None:
     """Print the figures of a record under one procedure."""
     from noiseproof.reports.analysis import Procedure, analyse_procedure
+    from noiseproof.reports.plain import plain_summary, votes_as_csv
     from noiseproof.storage.files import write_atomically
 
     title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
     votes, curve = analyse_procedure(record, Procedure(title, bound, certificate), alpha=alpha, radii=radii)
     if csv_file is not None:
-        write_atomically(csv_file, _as_csv(votes, curve.certified))
+        write_atomically(csv_file, votes_as_csv(votes, curve.certified))
         say(f"Wrote {escape(str(csv_file))}")
     counted, planned = len(votes), len(record.settings.indices)
     if json:
         print_json(
             {"run": str(record.path), "alpha": alpha, "counted": counted, "planned": planned}
-            | summary_dict(title, curve.summary)
+            | plain_summary(title, curve.summary)
         )
         return
     if counted < planned:
         say(f"[yellow]Incomplete:[/] {counted} of {planned} images are counted so far.")
     console.print(summary_table(str(record.path), [(title, curve.summary)]))
-
-
-def _as_csv(votes: "VoteTable", found: "Certified") -> bytes:
-    """One line an image; floats are written in full, so nothing is rounded up."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "label", "prediction", "p1_lower", "p2_upper", "radius"])
-    columns = (votes.index, votes.label, found.prediction, found.p1_lower, found.p2_upper, found.radius)
-    writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
-    return text.getvalue().encode()

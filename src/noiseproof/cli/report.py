@@ -11,16 +11,15 @@ from noiseproof.cli.console import (
     console,
     print_json,
     say,
-    summary_dict,
     summary_table,
 )
 from noiseproof.cli.options import Json, Radii
 
 if TYPE_CHECKING:
-    from noiseproof.reports import Analysis
+    from noiseproof.reports import Analysis, ReportFiles
     from noiseproof.runs.sequential_records import SequentialRecord
 
-__all__ = ["as_data", "report", "show_analyses"]
+__all__ = ["report", "show_analyses"]
 
 
 def report(
@@ -43,6 +42,7 @@ def report(
     Everything is computed from recorded votes. The page opens from the disk and loads nothing.
     """
     from noiseproof.reports import analyse, write_report
+    from noiseproof.reports.plain import plain_analysis
     from noiseproof.runs.records import Record
     from noiseproof.runs.sequential_records import SequentialRecord
 
@@ -52,7 +52,7 @@ def report(
     analyses = analyse([Record.open(run) for run in runs], alpha=alpha, radii=radii)
     files = write_report(analyses, out)
     if json:
-        print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": as_data(analyses)})
+        print_json(_plain(files) | {"models": list(map(plain_analysis, analyses))})
         return
     show_analyses(analyses)
     say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
@@ -61,31 +61,21 @@ def report(
 def _report_sequential(
     records: "Sequence[SequentialRecord]", out: Path, radii: Sequence[float] | None, *, json: bool
 ) -> None:
-    from noiseproof.cli.sequential import as_sequential_data, show_sequential
+    from noiseproof.cli.sequential import show_sequential
     from noiseproof.reports import analyse_stopped, write_stopped_report
+    from noiseproof.reports.plain import plain_sequential
 
     analyses = analyse_stopped(records, radii=radii)
     files = write_stopped_report(analyses, out)
     if json:
-        models = [{"run": str(each.record.path)} | as_sequential_data(each) for each in analyses]
-        print_json({"page": str(files.page), "png": str(files.png), "svg": str(files.svg), "models": models})
+        print_json(_plain(files) | {"models": list(map(plain_sequential, analyses))})
         return
     show_sequential(analyses)
     say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
 
 
-def as_data(analyses: "Sequence[Analysis]") -> list[dict[str, Any]]:
-    """Return the figures of every model and procedure as JSON-compatible data."""
-    return [
-        {
-            "name": analysis.name,
-            "run": str(analysis.record.path),
-            "alpha": analysis.alpha,
-            "complete": analysis.complete,
-            "procedures": [summary_dict(c.procedure.title, c.summary) for c in analysis.curves],
-        }
-        for analysis in analyses
-    ]
+def _plain(files: "ReportFiles") -> dict[str, Any]:
+    return {"page": str(files.page), "png": str(files.png), "svg": str(files.svg)}
 
 
 def show_analyses(analyses: "Sequence[Analysis]") -> None:

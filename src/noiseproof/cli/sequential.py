@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from noiseproof.sequential import CertifyRadii, EstimateRadius
 
 __all__ = [
-    "as_sequential_data",
     "default_folder",
     "sequential_rule",
     "show_sequential",
@@ -55,46 +54,14 @@ def default_folder(run: Path, stopping: "StoppingOptions") -> Path:
 
 def show_sequential_record(record: "SequentialRecord", *, radii: Sequence[float] | None, json: bool) -> None:
     """Print what a record decided, and with how many votes."""
+    from noiseproof.reports.plain import plain_sequential
     from noiseproof.reports.sequential import analyse_stopped
 
     analysis = analyse_stopped([record], radii=radii)[0]
     if json:
-        print_json({"run": str(record.path)} | as_sequential_data(analysis))
+        print_json(plain_sequential(analysis))
         return
     show_sequential([analysis])
-
-
-def as_sequential_data(analysis: "SequentialAnalysis") -> dict[str, Any]:
-    """Return the figures of a record as JSON-compatible data."""
-    from noiseproof.reports.analysis import exact
-
-    usage = analysis.usage
-    return {
-        "name": analysis.name,
-        "alpha": analysis.alpha,
-        "runner_up": analysis.runner_up,
-        "counted": len(analysis.votes),
-        "planned": len(analysis.record.settings.indices),
-        "certified_accuracy": {exact(row.radius): row.right for row in analysis.rows},
-        "outcomes": {
-            exact(row.radius): {
-                "certified_right": row.right,
-                "certified_wrong": row.wrong,
-                "not_certifiable": row.given_up,
-                "undecided": row.undecided,
-            }
-            for row in analysis.rows
-        },
-        "average_certified_radius": analysis.average_radius,
-        "votes": {
-            "total": usage.total,
-            "mean": usage.mean,
-            "median": usage.median,
-            "largest": usage.largest,
-            "over_information_limit": usage.over_limit,
-            "fixed_number_for_the_same": usage.fixed,
-        },
-    }
 
 
 def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:

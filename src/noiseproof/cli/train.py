@@ -218,6 +218,7 @@ def _usual_model(data: str) -> str:
 
 def _left_by(after: Sequence[Path], loss: "Objective", dataset: "Dataset", out: Path, device: str) -> "Dataset":
     """Leave out what the stages before certify, with a progress bar, and say how much is left."""
+    from noiseproof.runs.running import device_named
     from noiseproof.training import left_by
 
     stages = [(str(path), names.checkpoint(str(path)).model) for path in after]
@@ -229,7 +230,7 @@ def _left_by(after: Sequence[Path], loss: "Objective", dataset: "Dataset", out: 
         def on_images(judged: int, left: int) -> None:
             bar.update(task, completed=judged, note=f"{left} left")
 
-        part = left_by(stages, loss, dataset, out, device=names.device(device), on_images=on_images)
+        part = left_by(stages, loss, dataset, out, device=device_named(device), on_images=on_images)
     if _first_process():
         say(f"{len(part)} of {len(dataset)} training images are left: the stages before certify the others.")
     return part
@@ -240,11 +241,12 @@ def run_training(
 ) -> "nn.Module":
     """Train with a progress bar that shows loss and accuracy."""
     from noiseproof.classifiers import keep_large_blocks
+    from noiseproof.runs.running import device_named
     from noiseproof.training import leave
     from noiseproof.training import train as train_into
 
     keep_large_blocks()
-    where = names.device(device)
+    where = device_named(device)
     if _first_process():
         say_if_emulated(settings.precision, where)
     title = f"train {settings.objective.spec()['name']}"

@@ -6,7 +6,6 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.cli import names
 from noiseproof.cli.console import print_json, say
 from noiseproof.cli.options import Device, ImageOptions, Json, NamedDataOptions, NormChoice
 from noiseproof.cli.progress import Shown
@@ -40,9 +39,10 @@ def verify(
     Of several stages, the first that certifies an image decides on it.
     """
     from noiseproof.runs import Verify, execute
+    from noiseproof.runs.running import device_named
     from noiseproof.runs.verification import load_stage
 
-    where, dataset = names.device(device), data.load("test")
+    where, dataset = device_named(device), data.load("test")
     subject = Verify.subject([(stage, load_stage(stage).to(where)) for stage in stages], dataset)
     job = Verify(radius, norm, images.selection())
     with Shown(job.kept, "verify") as shown:

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["device_name", "is_own", "provenance", "same_model"]
+__all__ = ["device_name", "is_own", "peak_memory", "provenance", "same_model"]
 
 _PACKAGES = ("noiseproof", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pyarrow")
 _OPTIONAL = ("torchao", "onnxruntime")
@@ -59,6 +59,16 @@ def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     else:
         keys = ("digest", "source") if one.get("source") is None else ("digest", "source", "name")
     return all(one.get(key) == other.get(key) for key in keys)
+
+
+def peak_memory() -> int | None:
+    """Return the most memory this process has held, in bytes, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _program() -> str:

@@ -1,0 +1,110 @@
+"""What reports show, as plain data: what `--json` and `--csv` print, for programs and for Python alike."""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from noiseproof.certified import Certified
+from noiseproof.evaluation.certified_accuracy import Summary
+from noiseproof.evaluation.robust_accuracy import RobustSummary
+from noiseproof.reports.analysis import Analysis, exact
+from noiseproof.reports.sequential import SequentialAnalysis
+from noiseproof.runs.records import VoteTable
+
+__all__ = ["plain_analysis", "plain_attack", "plain_sequential", "plain_summary", "votes_as_csv"]
+
+
+def plain_summary(title: str, summary: Summary) -> dict[str, Any]:
+    """Return a summary as JSON-compatible data.
+
+    Args:
+        title: of the procedure.
+        summary: its figures.
+    """
+    population = summary.population
+    return {
+        "procedure": title,
+        "images": summary.images,
+        "natural_accuracy": summary.natural_accuracy,
+        "abstained": summary.abstained,
+        "average_certified_radius": summary.average_certified_radius,
+        "certified_accuracy": {
+            exact(radius): float(accuracy)
+            for radius, accuracy in zip(summary.radii, summary.certified_accuracy, strict=True)
+        },
+        "allowance": summary.allowance,
+        "population_lower_bound": None
+        if population is None
+        else {exact(radius): float(bound) for radius, bound in zip(summary.radii, population, strict=True)},
+        "confidence": summary.confidence,
+    }
+
+
+def plain_analysis(analysis: Analysis) -> dict[str, Any]:
+    """Return the figures of a record under every procedure as JSON-compatible data."""
+    return {
+        "name": analysis.name,
+        "run": str(analysis.record.path),
+        "alpha": analysis.alpha,
+        "complete": analysis.complete,
+        "procedures": [plain_summary(curve.procedure.title, curve.summary) for curve in analysis.curves],
+    }
+
+
+def plain_sequential(analysis: SequentialAnalysis) -> dict[str, Any]:
+    """Return the figures of a sequential certification as JSON-compatible data."""
+    usage = analysis.usage
+    return {
+        "run": str(analysis.record.path),
+        "name": analysis.name,
+        "alpha": analysis.alpha,
+        "runner_up": analysis.runner_up,
+        "counted": len(analysis.votes),
+        "planned": len(analysis.record.settings.indices),
+        "certified_accuracy": {exact(row.radius): row.right for row in analysis.rows},
+        "outcomes": {
+            exact(row.radius): {
+                "certified_right": row.right,
+                "certified_wrong": row.wrong,
+                "not_certifiable": row.given_up,
+                "undecided": row.undecided,
+            }
+            for row in analysis.rows
+        },
+        "average_certified_radius": analysis.average_radius,
+        "votes": {
+            "total": usage.total,
+            "mean": usage.mean,
+            "median": usage.median,
+            "largest": usage.largest,
+            "over_information_limit": usage.over_limit,
+            "fixed_number_for_the_same": usage.fixed,
+        },
+    }
+
+
+def plain_attack(summary: RobustSummary, certified: Float[np.ndarray, " sizes"] | None) -> dict[str, Any]:
+    """Return accuracy under attack as JSON-compatible data.
+
+    Args:
+        summary: accuracy at each size.
+        certified: share of the same images that are certified at each size; None where that is not known.
+    """
+    columns = {
+        name: [float(value) for value in getattr(summary, name)]
+        for name in ("sizes", "robust", "low", "high", "abstained", "wrong")
+    }
+    return {"images": summary.images, "certified": None if certified is None else certified.tolist()} | columns
+
+
+def votes_as_csv(votes: VoteTable, found: Certified) -> bytes:
+    """Return one line an image; floats are written in full, so nothing is rounded up."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "label", "prediction", "p1_lower", "p2_upper", "radius"])
+    columns = (votes.index, votes.label, found.prediction, found.p1_lower, found.p2_upper, found.radius)
+    writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+    return text.getvalue().encode()
