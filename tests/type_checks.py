@@ -16,10 +16,13 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_args, get_type_hints
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 __all__ = ["checked", "install"]
 
+_CONF = BeartypeConf(
+    violation_type=jaxtyping.TypeCheckError
+)  # a TypeError, as Python itself raises for other arguments
 _DECORATOR = "__import__('type_checks').checked"
 
 
@@ -46,7 +49,7 @@ def _checked(function: FunctionType) -> Callable[..., Any]:
     told = function.__annotations__
     function.__annotations__ = signature.hints
     try:
-        return beartype(function)
+        return beartype(function, conf=_CONF)
     finally:
         function.__annotations__ = told
 
@@ -148,7 +151,7 @@ def _check(function: FunctionType, hints: dict[str, Any]) -> Callable[..., Any]:
     exec(f"def check{inspect.Signature([*blank[:at], result, *blank[at:]])}: return _result", scope)
     check = scope["check"]
     check.__annotations__, check.__module__, check.__qualname__ = hints, function.__module__, function.__qualname__
-    return beartype(check)
+    return beartype(check, conf=_CONF)
 
 
 class _Unclear(Exception):  # noqa: N818
