@@ -117,9 +117,7 @@ def test_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 120
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in [README, *DOCS]], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
 def test_lines_are_short(page: Path) -> None:
     long = [line for line in page.read_text().splitlines() if len(line) > 120]
     assert not long, f"{page.name} has {len(long)} lines of more than 120 characters"
