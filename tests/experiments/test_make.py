@@ -145,7 +145,8 @@ def test_a_figure_is_made_step_by_step_and_goes_on_after_a_kill(
 ) -> None:
     records, run = tmp_path / "records", tmp_path / "records" / "digits" / "tiny"
     arguments = ["reproduce", "figure6", "--make", "--records", str(records), "--out", str(tmp_path / "out")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(tiny_figure.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     code = "import tiny_figure; tiny_figure.main()"
     first = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], start_new_session=True, env=environment, stderr=subprocess.PIPE
