@@ -1,7 +1,5 @@
 """Small networks, data and settings for tests of training; also run by the processes that they start."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,7 @@ from noiseproof.noises import Gaussian
 from noiseproof.objectives import Stability
 from noiseproof.training import BatchReport, TrainingSettings
 
-__all__ = ["EVERYTHING", "NETWORKS", "QUIET", "StopHereError", "images", "register", "stop_at", "tiny"]
-
-_PATHS = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-QUIET = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": _PATHS}
+__all__ = ["EVERYTHING", "NETWORKS", "StopHereError", "images", "register", "stop_at", "tiny"]
 
 
 class StopHereError(Exception):

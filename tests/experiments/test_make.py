@@ -23,6 +23,7 @@ from noiseproof.experiments.recipes import Missing, Step
 from noiseproof.experiments.votes import FixedVotes, find_runs
 from noiseproof.runs.records import Record
 from noiseproof.training import CHECKPOINT, LOG
+from processes import QUIET
 from synthetic_records import verified_result, write_attack, write_decided, write_run
 
 STN = Network("mnist", "stn", 0.7, (0, 1))
@@ -145,11 +146,9 @@ def test_a_figure_is_made_step_by_step_and_goes_on_after_a_kill(
 ) -> None:
     records, run = tmp_path / "records", tmp_path / "records" / "digits" / "tiny"
     arguments = ["reproduce", "figure6", "--make", "--records", str(records), "--out", str(tmp_path / "out")]
-    paths = os.pathsep.join([str(Path(tiny_figure.__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     code = "import tiny_figure; tiny_figure.main()"
     first = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], start_new_session=True, env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-c", code, *arguments], start_new_session=True, env=QUIET, stderr=subprocess.PIPE
     )
     while not list(run.glob("votes/*.parquet")):
         assert first.poll() is None, "it ended before it could be killed"

@@ -33,6 +33,7 @@ from noiseproof.runs.job import Rows, Shard, ShardWriter, _fill
 from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
 from noiseproof.storage.stopwatch import Stopwatch
+from processes import QUIET
 
 IMAGES, SHARD, CLASSES, SAMPLES = 11, 3, 4, 20
 SHAPE = (1, 2, 3)
@@ -305,8 +306,7 @@ def test_points_without_their_votes_are_not_done(
 def test_kill_9_at_every_write(tmp_path: Path) -> None:
     """Real SIGKILLs of real processes, before, between and after the two files of every shard."""
     command = [sys.executable, __file__, str(tmp_path), "kill"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=QUIET, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     assert f"{4 * SHARDS} kills" in done.stdout
 
@@ -315,8 +315,7 @@ def test_kill_9_at_every_write(tmp_path: Path) -> None:
 def test_two_processes_share_one_record(whole: AttackRecord, tmp_path: Path) -> None:
     """Each takes the shards that the other does not hold; none is attacked twice."""
     command = [sys.executable, __file__, str(tmp_path), "share"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    processes = [subprocess.Popen(command, env=QUIET, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert sorted(outputs[0] + outputs[1]) == [str(shard) for shard in range(SHARDS)]

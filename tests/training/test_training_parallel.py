@@ -28,7 +28,8 @@ from noiseproof.objectives import (
 from noiseproof.training import CHECKPOINT, LOG, leave, loop, train
 from noiseproof.training.parallel import Share, step_source
 from noiseproof.training.state import Folder
-from tiny_training import NETWORKS, QUIET, StopHereError, images, register, stop_at, tiny
+from processes import QUIET
+from tiny_training import NETWORKS, StopHereError, images, register, stop_at, tiny
 
 SGD: dict[str, Any] = {"optimiser": "SGD", "learning_rate": 0.1}  # Adam would hide a wrong scale, and magnify rounding
 CASES: dict[str, dict[str, Any]] = {

@@ -19,7 +19,8 @@ from noiseproof.models.registry import MODELS
 from noiseproof.objectives import TRADES, GaussianAugmentation, Natural
 from noiseproof.training import CHECKPOINT, LOG, loop, train
 from noiseproof.training.state import Folder
-from tiny_training import EVERYTHING, NETWORKS, QUIET, StopHereError, images, stop_at, tiny
+from processes import QUIET
+from tiny_training import EVERYTHING, NETWORKS, StopHereError, images, stop_at, tiny
 
 STATE = "training-state.safetensors"
 
