@@ -373,4 +373,4 @@ def test_the_network_that_the_authors_released(tmp_path: Path) -> None:
     write_run(other / "cifar10" / "stn-released", "released", sigma, data=data, model={"name": "net", "digest": "mine"})
     _, (one,) = find_runs(Network("cifar10", "released", sigma), other)
     assert "the weights that the authors released" in one.why
-    assert robust.ours.seeds == (), "which nobody told"
+    assert robust.ours.seeds == (), "an unpublished seed"
