@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -59,6 +60,7 @@ SHARED = {
     "expectation",
     "foolbox_bridge",
     "incumbents",
+    "loaded",
     "nearest",
     "votes",
 }  # what a folder's plug-ins have in common
@@ -134,6 +136,30 @@ def test_every_public_name_of_the_package_resolves() -> None:
     assert noiseproof.__version__.startswith("0.")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         noiseproof.nothing  # noqa: B018
+
+
+def test_every_room_of_the_public_face_has_names() -> None:
+    rooms = {name for name in noiseproof.__all__ if inspect.ismodule(getattr(noiseproof, name))}
+    assert rooms >= set(ROOMS) & {
+        "attacks",
+        "data",
+        "experiments",
+        "models",
+        "perturbations",
+        "training",
+        "verification",
+    }
+    for name in rooms:
+        module = getattr(noiseproof, name)
+        assert module.__all__, f"noiseproof.{name} shows nothing"
+        assert set(module.__all__) <= set(dir(module))
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_type_checkers_do_not_take_every_name(path: Path) -> None:
+    for node in ast.parse(path.read_text()).body:
+        shown = isinstance(node, ast.FunctionDef) and node.name == "__getattr__"
+        assert not shown, "a module's __getattr__ stands below `if not TYPE_CHECKING`, or every misspelt name passes"
 
 
 def loaded_after(code: str) -> set[str]:

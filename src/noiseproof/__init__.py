@@ -11,13 +11,16 @@ if TYPE_CHECKING:
         classifiers,
         data,
         evaluation,
+        experiments,
         models,
         noises,
         objectives,
+        perturbations,
         reports,
         runs,
         sequential,
         training,
+        verification,
     )
     from noiseproof.certified import ABSTAIN, Certified, FixedSamples, certify_votes
     from noiseproof.errors import (
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from noiseproof.runs import records
     from noiseproof.sequential import CertifyRadii, EstimateRadius, IdentifyTopClass
     from noiseproof.smoothing import SmoothedClassifier
+
+    __version__: str
 
 __all__ = [
     "ABSTAIN",
@@ -57,14 +62,17 @@ __all__ = [
     "classifiers",
     "data",
     "evaluation",
+    "experiments",
     "models",
     "noises",
     "objectives",
+    "perturbations",
     "records",
     "reports",
     "runs",
     "sequential",
     "training",
+    "verification",
 ]
 
 # Names are loaded when first used, so that importing the package does not import torch.
@@ -89,14 +97,16 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return import_module("importlib.metadata").version(__name__)
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return import_module(f"{__name__}.{'runs.records' if name == 'records' else name}")
+if not TYPE_CHECKING:  # type checkers know the names by the imports above, and reject others
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return import_module("importlib.metadata").version(__name__)
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in _HOMES:
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return import_module(f"{__name__}.{'runs.records' if name == 'records' else name}")
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ from noiseproof.certified import DEFAULT_SAMPLES, Certified, FixedSamples, requi
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.inputs import Images
 from noiseproof.errors import InvalidInputError
+from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
 from noiseproof.sampling.counter import VoteCounter
@@ -26,8 +27,8 @@ class SmoothedClassifier:
 
     Args:
         classifier: f, any callable from images (batch, *shape), float32 around [0, 1], to scores (batch, classes) or
-            integer labels (batch,): a torch module, a scikit-learn estimator's `predict`, a function. What is certified
-            is this function as it runs, in its precision.
+            integer labels (batch,): a torch module, a scikit-learn estimator's `predict`, a function, or what
+            `models.load` returns. What is certified is this function as it runs, in its precision.
         noise: added to every pixel.
         num_classes: k >= 2.
         device: where batches run; None is the module's own device.
@@ -61,7 +62,7 @@ class SmoothedClassifier:
                 got=repr(noise),
                 remedy="See noiseproof.noises.",
             )
-        base = BaseClassifier(classifier, num_classes=num_classes, device=device)
+        base = BaseClassifier(classifier_of(classifier), num_classes=num_classes, device=device)
         self.counter = VoteCounter(base, noise, batch_size)
         """Lines 1 to 5 of Algorithm 1, for code that counts votes in ways of its own, such as `noiseproof.runs`."""
 

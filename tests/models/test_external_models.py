@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import noiseproof as npf
-from noiseproof.models import load_model
+from noiseproof.models import load
 from noiseproof.models.exported import _EXPRESSION, ExportedRunner
 from noiseproof.models.weights import read_weights
 from noiseproof.noises import Gaussian
@@ -79,30 +79,30 @@ def test_a_factory_with_weights(package: Path) -> None:
     )
     expected = votes(network())
     for file in ("mine.safetensors", "mine.pt"):
-        loaded = load_model("zoo_of_mine:network", Path(file))
+        loaded = load("zoo_of_mine:network", Path(file))
         np.testing.assert_array_equal(votes(loaded.classifier), expected)
         assert loaded.about["name"] == "zoo_of_mine:network"
         assert loaded.about["digest"] == npf.models.model_digest(network())
-    assert load_model("zoo_of_mine:ready").about["digest"] != loaded.about["digest"]
+    assert load("zoo_of_mine:ready").about["digest"] != loaded.about["digest"]
 
 
 def test_the_digest_sees_the_code(package: Path) -> None:
-    before = load_model("zoo_of_mine:network").about
+    before = load("zoo_of_mine:network").about
     file = package / "zoo_of_mine.py"
     file.write_text(file.read_text().replace("nn.ReLU()", "nn.Tanh()"))
     del sys.modules["zoo_of_mine"]
-    assert load_model("zoo_of_mine:network").about["source"] != before["source"]
+    assert load("zoo_of_mine:network").about["source"] != before["source"]
 
 
 def test_a_network_of_the_package_is_told_by_its_weights(package: Path) -> None:
-    about = load_model("noiseproof.models:DigitsCNN").about
+    about = load("noiseproof.models:DigitsCNN").about
     assert about["source"] is None
     old = {"name": about["name"], "source": "of a file of the package", "digest": about["digest"]}
     assert same_model(old, about)
     assert same_model(about, old)
     assert not same_model(old | {"digest": "other"}, about)
     assert not same_model(old | {"name": "noiseproof.models:LeNet"}, about), "equal weights in another network"
-    mine = load_model("zoo_of_mine:network").about
+    mine = load("zoo_of_mine:network").about
     assert same_model(mine, dict(mine))
     assert not same_model(mine | {"source": "other"}, mine)
     assert not same_model(mine | {"name": "noiseproof_of_mine:network", "source": None}, mine)
@@ -113,10 +113,10 @@ def test_a_network_of_the_package_is_told_by_its_weights(package: Path) -> None:
 
 
 def test_estimators_and_functions(package: Path) -> None:
-    estimator = load_model("zoo_of_mine:estimator")
+    estimator = load("zoo_of_mine:estimator")
     assert votes(estimator.classifier).sum() == 600
-    assert estimator.about["digest"] == load_model("zoo_of_mine:estimator").about["digest"]
-    function = load_model("zoo_of_mine:function").classifier
+    assert estimator.about["digest"] == load("zoo_of_mine:estimator").about["digest"]
+    function = load("zoo_of_mine:function").classifier
     assert npf.SmoothedClassifier(function, Gaussian(0.1), 2).count(IMAGES, samples=20).sum() == 60
     assert package.exists()
 
@@ -136,7 +136,7 @@ def test_estimators_and_functions(package: Path) -> None:
 )
 def test_what_is_no_model(package: Path, spec: str, said: str) -> None:
     with pytest.raises(npf.NoiseproofError) as caught:
-        load_model(spec)
+        load(spec)
     assert said in str(caught.value)
     assert package.exists()
 
@@ -144,9 +144,9 @@ def test_what_is_no_model(package: Path, spec: str, said: str) -> None:
 def test_weights_that_do_not_fit(package: Path) -> None:
     safetensors.torch.save_file({"1.weight": torch.zeros(8, 16), "x": torch.zeros(1)}, package / "other.safetensors")
     with pytest.raises(npf.RunError, match=r"the weights of zoo_of_mine:network; got 1\.bias missing"):
-        load_model("zoo_of_mine:network", Path("other.safetensors"))
+        load("zoo_of_mine:network", Path("other.safetensors"))
     with pytest.raises(npf.InvalidInputError, match="--weights must be for a torch module"):
-        load_model("zoo_of_mine:estimator", Path("other.safetensors"))
+        load("zoo_of_mine:estimator", Path("other.safetensors"))
     with pytest.raises(npf.RunError, match="nothing there"):
         read_weights(package / "none.pt")
     (package / "broken.safetensors").write_bytes(b"12345678garbage")
@@ -198,7 +198,7 @@ def onnx_file(path: Path, batch: int | str, dtype: str = "FLOAT") -> Path:
 
 @pytest.mark.parametrize("batch", ["n", 16])
 def test_onnx_votes_as_torch_does(batch: int | str, tmp_path: Path) -> None:
-    loaded = load_model(str(onnx_file(tmp_path / "net.onnx", batch)))
+    loaded = load(str(onnx_file(tmp_path / "net.onnx", batch)))
     assert loaded.about["name"] == "net.onnx"
     assert loaded.classifier.batch_size == (None if batch == "n" else 16)
     assert np.abs(votes(loaded.classifier) - votes(network())).sum() <= 2, "rounding may flip a near-tie"
@@ -210,26 +210,26 @@ def test_external_data_of_any_name_belong_to_the_digest(tmp_path: Path) -> None:
     path, beside = tmp_path / "apart.onnx", tmp_path / "my weights.bin"
     onnx.save(proto, path, save_as_external_data=True, location=beside.name, size_threshold=0)
     assert beside.stat().st_size > 100
-    first = load_model(str(path)).about["digest"]
+    first = load(str(path)).about["digest"]
     (tmp_path / "stranger.bin").write_bytes(b"not named in it")
-    assert load_model(str(path)).about["digest"] == first
+    assert load(str(path)).about["digest"] == first
     content = bytearray(beside.read_bytes())
     content[3] ^= 0x80  # the sign of the first weight
     beside.write_bytes(content)
-    assert load_model(str(path)).about["digest"] != first
+    assert load(str(path)).about["digest"] != first
 
 
 def test_broken_onnx(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "net.onnx").write_bytes(b"garbage")
     with pytest.raises(npf.RunError, match="a whole ONNX file"):
-        load_model(str(tmp_path / "net.onnx"))
+        load(str(tmp_path / "net.onnx"))
     with pytest.raises(npf.InvalidInputError, match="--weights must be left out"):
-        load_model(str(tmp_path / "net.onnx"), tmp_path / "w.safetensors")
+        load(str(tmp_path / "net.onnx"), tmp_path / "w.safetensors")
 
 
 def test_onnx_of_another_image_shape(tmp_path: Path) -> None:
-    loaded = load_model(str(onnx_file(tmp_path / "net.onnx", "n")))
+    loaded = load(str(onnx_file(tmp_path / "net.onnx", "n")))
     smoothed = npf.SmoothedClassifier(loaded.classifier, Gaussian(0.5), 3)
     with pytest.raises(npf.ClassifierError, match=r"able to take a float32 numpy batch of shape \(\d+, 1, 5, 5\)"):
         smoothed.count(np.zeros((1, 1, 5, 5), dtype=np.float32), samples=20)
@@ -239,7 +239,7 @@ def test_onnx_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "net.onnx").write_bytes(b"garbage")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(npf.MissingExtraError, match=r"pip install 'noiseproof\[onnx\]'"):
-        load_model(str(tmp_path / "net.onnx"))
+        load(str(tmp_path / "net.onnx"))
 
 
 # ---- torch.export ----------------------------------------------------------------------------------------------------
@@ -254,11 +254,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_exported_program_votes_as_the_module_does(exported: Path, tmp_path: Path) -> None:
-    loaded = load_model(str(exported))
+    loaded = load(str(exported))
     assert loaded.classifier.batch_size is None
     assert np.abs(votes(loaded.classifier) - votes(network())).sum() <= 2
     torch.export.save(torch.export.export(network(), (torch.rand(16, 1, 4, 4),)), tmp_path / "static.pt2")
-    static = load_model(str(tmp_path / "static.pt2"))
+    static = load(str(tmp_path / "static.pt2"))
     assert static.classifier.batch_size == 16
     assert np.abs(votes(static.classifier) - votes(network())).sum() <= 2
 
@@ -336,7 +336,7 @@ def test_long_expressions_are_judged_at_once() -> None:
 def test_damaged_program(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "net.pt2").write_bytes(exported.read_bytes()[:5000])
     with pytest.raises(npf.RunError, match=r"a whole program written by torch\.export\.save"):
-        load_model(str(tmp_path / "net.pt2"))
+        load(str(tmp_path / "net.pt2"))
 
 
 def test_a_network_of_three_channels_and_a_thousand_classes() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import noiseproof as npf
 from command_line import figures
 from noiseproof import data, models
-from noiseproof.models import load_model
+from noiseproof.models import load
 from noiseproof.models.keras_weights import is_hdf5, read_keras_weights
 from noiseproof.runs.records import Record
 
@@ -119,7 +119,7 @@ def paper_cifar_layers() -> Layers:
 def test_the_papers_cifar_network_computes_what_keras_does(tmp_path: Path) -> None:
     layers = paper_cifar_layers()
     file = write(tmp_path / "model_cifar10", layers)  # no ending, as it was released
-    loaded = load_model("noiseproof.models:PaperCIFAR", file)
+    loaded = load("noiseproof.models:PaperCIFAR", file)
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     values = channels_last(images)
     for name, arrays in layers:
@@ -225,7 +225,7 @@ def test_the_papers_mnist_network_computes_what_keras_does(tmp_path: Path) -> No
         "dense_2": (128, 10),
     }
     layers: Layers = [(name, kernel_and_bias(rng, *shape)) for name, shape in shapes.items()]
-    loaded = load_model("noiseproof.models:PaperMNIST", write(tmp_path / "net.hdf5", layers))
+    loaded = load("noiseproof.models:PaperMNIST", write(tmp_path / "net.hdf5", layers))
     images = torch.rand(1, 1, 28, 28, generator=torch.Generator().manual_seed(3))
     values, arrays = channels_last(images), dict(layers)
     for name in ("conv2d_1", "conv2d_2"):
@@ -455,7 +455,7 @@ def test_the_released_network(data_dir: Path, tmp_path: Path) -> None:
         subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
         data_dir = tmp_path
     dataset = data.load("cifar10", "test", data_dir=data_dir, allow_unverified=True)
-    network = load_model("noiseproof.models:PaperCIFAR", file).classifier
+    network = load("noiseproof.models:PaperCIFAR", file).classifier
     images = torch.as_tensor(dataset.read(range(512)))
     found = np.concatenate([logits_of(network, part).argmax(1) for part in images.split(64)])
     right = int(np.sum(found == np.asarray(dataset.labels)[:512]))

@@ -20,8 +20,8 @@ from noiseproof.models import (
     IMAGENET,
     CIFARResNet,
     Normalise,
+    load,
     load_checkpoint,
-    load_model,
     model_digest,
     save_checkpoint,
     with_normalisation,
@@ -204,7 +204,7 @@ def test_what_others_make_of_the_network_normalises_too(tmp_path: Path) -> None:
     state = network.state_dict()
     assert torch.equal(torch.func.functional_call(network, state, (images,)).detach(), expected)
     torch.export.save(torch.export.export(network, (images,)), tmp_path / "net.pt2")
-    exported = load_model(str(tmp_path / "net.pt2")).classifier
+    exported = load(str(tmp_path / "net.pt2")).classifier
     torch.testing.assert_close(outputs(exported, images), expected)
 
 
@@ -254,10 +254,10 @@ def test_small_cnn_drops_out_after_the_first_of_its_fully_connected_layers() -> 
 
 
 def test_small_cnn_is_the_released_one(data_dir: Path, weights_dir: Path) -> None:
-    loaded = load_model("noiseproof.models:SmallCNN", weights_dir / "trades" / "model_mnist_smallcnn.pt")
+    loaded = load("noiseproof.models:SmallCNN", weights_dir / "trades" / "model_mnist_smallcnn.pt")
     assert 0.993 <= accuracy(loaded.classifier, data.load("mnist", "test", data_dir=data_dir)) <= 0.995
     with pytest.raises(npf.RunError, match=r"the weights of noiseproof\.models:kw_mnist_small; got 0\.weight missing"):
-        load_model("noiseproof.models:kw_mnist_small", weights_dir / "trades" / "model_mnist_smallcnn.pt")
+        load("noiseproof.models:kw_mnist_small", weights_dir / "trades" / "model_mnist_smallcnn.pt")
 
 
 @pytest.mark.parametrize(
@@ -289,10 +289,10 @@ def test_the_networks_of_wong_et_al(name: str, units: int, layers: list[object])
 def test_kw_cifar_small_is_the_released_one(data_dir: Path, weights_dir: Path, tmp_path: Path) -> None:
     released = weights_dir / "convex_adversarial" / "cifar_small_36px.pth"
     with pytest.raises(npf.RunError, match=r"the weights of noiseproof\.models:kw_cifar_small; got 0\.weight missing"):
-        load_model("noiseproof.models:kw_cifar_small", released)  # a list of stages
+        load("noiseproof.models:kw_cifar_small", released)  # a list of stages
     stage = torch.load(released, map_location="cpu", weights_only=True)["state_dict"][0]
     torch.save(stage, tmp_path / "stage.pth")
-    loaded = load_model("noiseproof.models:kw_cifar_small", tmp_path / "stage.pth")
+    loaded = load("noiseproof.models:kw_cifar_small", tmp_path / "stage.pth")
     script = data_dir / "unpack_cifar10"
     if script.is_file():  # kept packed
         subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
@@ -367,13 +367,13 @@ def test_released_smoothing_networks_load(tmp_path: Path, monkeypatch: pytest.Mo
         "    return nn.Sequential(Normalise(*CIFAR10), CIFARResNet(110, projection=True))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    loaded = load_model("networks_of_cohen:cifar_resnet110", tmp_path / "net.pth.tar")
+    loaded = load("networks_of_cohen:cifar_resnet110", tmp_path / "net.pth.tar")
     for name, value in loaded.classifier.state_dict().items():
         assert torch.equal(value, state[name])
     with pytest.raises(
         npf.RunError, match=r"the weights of noiseproof\.models:cifar_resnet110; got conv1\.weight missing"
     ):
-        load_model("noiseproof.models:cifar_resnet110", tmp_path / "net.pth.tar")
+        load("noiseproof.models:cifar_resnet110", tmp_path / "net.pth.tar")
 
 
 # ResNet-50, from a package that may not be there
@@ -413,9 +413,9 @@ def test_resnet50_with_published_weights_is_certified(tmp_path: Path) -> None:
     published = StandIn()
     nn.init.constant_(published.fc.bias[7:8], 9.0)
     torch.save(published.state_dict(), tmp_path / "resnet50.pth")
-    loaded = load_model("noiseproof.models:resnet50", tmp_path / "resnet50.pth")
+    loaded = load("noiseproof.models:resnet50", tmp_path / "resnet50.pth")
     assert loaded.about["digest"] != model_digest(published)
-    assert loaded.about["digest"] != load_model("noiseproof.models:resnet50").about["digest"]
+    assert loaded.about["digest"] != load("noiseproof.models:resnet50").about["digest"]
     images = torch.rand(2, 3, 224, 224)
     smoothed = npf.SmoothedClassifier(loaded.classifier, Gaussian(0.25), 1000, batch_size=4)
     certified = smoothed.certify(images, samples=64)
@@ -460,7 +460,7 @@ def test_resnet50_without_torchvision(build: Callable[[], nn.Module], monkeypatc
     ):
         build()
     with pytest.raises(npf.NoiseproofError, match="torchvision must be installed for resnet50"):
-        load_model("noiseproof.models:resnet50")
+        load("noiseproof.models:resnet50")
 
 
 @pytest.mark.usefixtures("bare")

@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+import noiseproof as npf
 from file_server import serving
 from noiseproof import models
 from noiseproof.data import load
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.models import fetch, load_checkpoint, save_checkpoint, shipped
+from noiseproof.models import fetch, load_checkpoint, save_checkpoint, shipped, zoo
 from noiseproof.noises import Gaussian, Laplace
 from noiseproof.objectives import Natural
 from noiseproof.runs import DataChoice, Subject
@@ -75,10 +76,65 @@ def test_a_damaged_network_is_refused(shelf: Path) -> None:
     with pytest.raises(RunError, match=r"the file that was shipped, SHA-256 .* It is damaged, or of another version"):
         fetch("tiny")
     path.unlink()
-    with pytest.raises(RunError, match=r"Set NOISEPROOF_ZOO to the folder zoo/ of a checkout"):
+    with pytest.raises(
+        RunError, match=r"got no file .*tiny.safetensors.* clone it, and set NOISEPROOF_ZOO to that folder"
+    ):
         fetch("tiny")
     with pytest.raises(InvalidInputError, match=r"zoo: and one of tiny; got 'nobody'"):
         fetch("nobody")
+
+
+def test_a_wheel_says_where_the_zoo_is(shelf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NOISEPROOF_ZOO")
+    site = tmp_path / "lib" / "python3" / "site-packages" / "noiseproof" / "models"
+    monkeypatch.setattr(zoo, "__file__", str(site / "zoo.py"))
+    monkeypatch.setattr(zoo, "_address", str)
+    with pytest.raises(RunError, match=r"NOISEPROOF_ZOO is not set, and this installation has no checkout") as caught:
+        fetch("tiny")
+    assert "zoo/ of the project's repository: clone it, and set NOISEPROOF_ZOO" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value), "no folder beside site-packages, where nobody looks"
+    monkeypatch.setenv("NOISEPROOF_ZOO", str(shelf))
+    assert fetch("tiny") == shelf / "tiny.safetensors"
+
+
+def test_the_variable_of_the_zoo_is_documented() -> None:
+    pages = {path.name for path in (SHIPPED.parent / "docs").glob("*.md") if "NOISEPROOF_ZOO" in path.read_text()}
+    assert {"guide.md", "engine.md"} <= pages
+
+
+def test_a_network_is_loaded_in_python_by_the_names_of_the_command_line(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = npf.models.load("zoo:tiny")
+    assert (model.noise, model.num_classes) == (Gaussian(0.25), None)
+    assert repr(model) == "LoadedModel('zoo:tiny', DigitsCNN, noise=Gaussian(sigma=0.25))"
+    path = tmp_path / "run" / CHECKPOINT
+    save_checkpoint(path, models.build("digits-cnn"), "digits-cnn", DESCRIBED)
+    trained = npf.models.load(path)
+    assert (trained.noise, trained.num_classes) == (Gaussian(0.25), 10)
+    for same in (str(path), tmp_path / "run", str(tmp_path / "run")):
+        assert npf.models.load(same).about == trained.about
+    assert npf.models.load("noiseproof.models:DigitsCNN").noise is None
+    for name in ("zoo:tiny", tmp_path / "run"):
+        with pytest.raises(InvalidInputError, match=r"--weights must be left out"):
+            npf.models.load(name, Path("some.pt"))
+    with pytest.raises(RunError, match=r"checkpoint.safetensors must be a file"):
+        npf.models.load(tmp_path)
+
+
+def test_a_loaded_network_is_smoothed_attacked_and_run_as_it_is(shelf: Path) -> None:
+    model, digits = npf.models.load("zoo:tiny"), load("digits", "test")
+    assert model.noise is not None
+    images, labels = digits.read(range(4)), digits.labels[:4]
+    votes = [npf.SmoothedClassifier(f, model.noise, 10).count(images, samples=50) for f in (model, model.classifier)]
+    assert (votes[0] == votes[1]).all()
+    assert torch.equal(model(torch.as_tensor(images)), model.classifier(torch.as_tensor(images)))
+    attack = npf.attacks.PGD(eot_samples=2, steps=2)
+    found = [attack(f, images, labels, epsilons=[1.0], norm="l2") for f in (model, model.classifier)]
+    assert torch.equal(found[0].points, found[1].points)
+    subject = Subject.of(model, model.noise, digits, name="tiny")
+    assert subject.classifier is model.classifier
+    assert subject.model["digest"] == model.about["digest"]
 
 
 @pytest.fixture

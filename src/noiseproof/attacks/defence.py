@@ -14,6 +14,7 @@ from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers import accelerate, multiplies_bfloat16
 from noiseproof.classifiers.runners import FunctionRunner, Kind, ModuleRunner, Runner
 from noiseproof.errors import ClassifierError, InvalidInputError
+from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
 from noiseproof.smoothing import SmoothedClassifier
@@ -57,6 +58,7 @@ class Defence:
         """
         if isinstance(classifier, cls):
             return classifier
+        classifier = classifier_of(classifier)
         if isinstance(classifier, SmoothedClassifier):
             base = classifier.classifier.reading(kind)
             noise, num_classes, batch_size = classifier.noise, base.num_classes, classifier.batch_size

@@ -27,7 +27,7 @@ class BaseClassifier:
     A `torch.nn.Module` gets torch batches on the device of its parameters, in evaluation and inference mode (its own
     mode is restored). Any other callable gets batches of the kind of the user's images, torch or NumPy, so a
     scikit-learn estimator's `predict` and a function written in NumPy work as they are. A backend (`Runner`), which is what
-    `noiseproof.classifiers.accelerate` and `noiseproof.models.load_model` return, specifies its own input.
+    `noiseproof.classifiers.accelerate` and `noiseproof.models.load` return, specifies its own input.
 
     Args:
         function: maps float32 images (batch, *shape) to scores (batch, num_classes) or integer labels (batch,).

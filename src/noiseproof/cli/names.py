@@ -45,8 +45,6 @@ def bound(name: str | None, selection_samples: int) -> "Bound":
 
 def checkpoint(place: str) -> "Checkpoint":
     """Load a network of ours: a run folder, a checkpoint, or zoo:NAME."""
-    from noiseproof.models import fetch, load_checkpoint
-    from noiseproof.training import CHECKPOINT
+    from noiseproof.models import find_checkpoint, load_checkpoint
 
-    path = fetch(place.removeprefix("zoo:")) if place.startswith("zoo:") else Path(place)
-    return load_checkpoint(path / CHECKPOINT if path.is_dir() else path)
+    return load_checkpoint(find_checkpoint(place) or Path(place))

@@ -1,3 +1,32 @@
 """Statements over a data set: certified accuracy, accuracy under attack, audits."""
 
-__all__: list[str] = []
+from noiseproof.evaluation.audit import AuditResult, judge_audit
+from noiseproof.evaluation.certified_accuracy import (
+    Summary,
+    failure_allowance,
+    population_lower_bound,
+    summarise,
+)
+from noiseproof.evaluation.robust_accuracy import (
+    RobustSummary,
+    Verdict,
+    summarise_verdicts,
+    verdicts,
+    voted_class,
+    worst_of,
+)
+
+__all__ = [
+    "AuditResult",
+    "RobustSummary",
+    "Summary",
+    "Verdict",
+    "failure_allowance",
+    "judge_audit",
+    "population_lower_bound",
+    "summarise",
+    "summarise_verdicts",
+    "verdicts",
+    "voted_class",
+    "worst_of",
+]

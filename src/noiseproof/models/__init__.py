@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from noiseproof.models.cifar_resnet import cifar_resnet110 as cifar_resnet110
     from noiseproof.models.digits_cnn import DigitsCNN as DigitsCNN
     from noiseproof.models.ensemble import Ensemble as Ensemble
-    from noiseproof.models.external import LoadedModel as LoadedModel
-    from noiseproof.models.external import load_model as load_model
+    from noiseproof.models.external import find_checkpoint as find_checkpoint
+    from noiseproof.models.external import load as load
     from noiseproof.models.imagenet_resnet import resnet50 as resnet50
     from noiseproof.models.kw_networks import kw_cifar_large as kw_cifar_large
     from noiseproof.models.kw_networks import kw_cifar_small as kw_cifar_small
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from noiseproof.models.kw_networks import kw_mnist_small as kw_mnist_small
     from noiseproof.models.lenet import LeNet as LeNet
     from noiseproof.models.lenet import lenet_wide as lenet_wide
+    from noiseproof.models.loaded import LoadedModel as LoadedModel
     from noiseproof.models.normalise import CIFAR10 as CIFAR10
     from noiseproof.models.normalise import IMAGENET as IMAGENET
     from noiseproof.models.normalise import Normalise as Normalise
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 __all__ = list(MODELS.exports)
 
 
-def __getattr__(name: str) -> Any:
-    return MODELS.export(name)
+if not TYPE_CHECKING:  # type checkers know the names by the imports above, and reject others
+
+    def __getattr__(name: str) -> Any:
+        return MODELS.export(name)
 
 
 def __dir__() -> list[str]:

@@ -17,6 +17,7 @@ from noiseproof.models.by_name import build
 from noiseproof.storage.files import write_atomically
 
 __all__ = [
+    "CHECKPOINT",
     "Checkpoint",
     "load_checkpoint",
     "load_state",
@@ -25,6 +26,9 @@ __all__ = [
     "save_checkpoint",
     "save_tensors",
 ]
+
+CHECKPOINT = "checkpoint.safetensors"
+"""The trained network in a run folder, written once training is complete."""
 
 _KEY = "noiseproof"
 

@@ -1,7 +1,7 @@
-"""Classifiers of others, by name: a factory in Python code, an ONNX file, a torch.export program, a run folder."""
+"""Classifiers by name: of the zoo, a checkpoint, a run folder, an ONNX file, a torch.export program, Python code."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -9,67 +9,109 @@ from torch import nn
 
 from noiseproof.classifiers.runners import Runner
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.models.checkpoint import load_state, model_digest
+from noiseproof.models.checkpoint import CHECKPOINT, load_checkpoint, load_state, model_digest
 from noiseproof.models.estimator import EstimatorRunner
 from noiseproof.models.exported import ExportedRunner
 from noiseproof.models.factory import build_from, source_digest
 from noiseproof.models.keras_weights import is_hdf5, read_keras_weights
+from noiseproof.models.loaded import LoadedModel
 from noiseproof.models.onnx import OnnxRunner
 from noiseproof.models.weights import file_digest, read_weights
+from noiseproof.models.zoo import fetch
+from noiseproof.noises import Noise
+from noiseproof.noises.registry import NOISES
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["find_checkpoint", "load"]
 
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A classifier and what a record says of it.
-
-    Attributes:
-        classifier: what `SmoothedClassifier` accepts: a torch module, a runner or a function.
-        about: name and digests, as plain data; two classifiers with equal ones are the same.
-    """
-
-    classifier: Any
-    about: dict[str, Any] = field(default_factory=dict)
+_ZOO = "zoo:"
 
 
-def load_model(spec: str, weights: Path | None = None) -> LoadedModel:
-    """Load the classifier that a text names.
+def load(name: str | PathLike[str], weights: Path | None = None) -> LoadedModel:
+    """Load the classifier of a name, as the command line's `--model` does.
 
-    `package.module:name` imports that module (the working directory is searched first) and calls `name`, which returns
-    a torch module, a scikit-learn estimator or a function; a module or estimator that stands there is taken as it is.
-    This runs the code you name. `file.pt2` is a program saved by `torch.export.save`: trust it as you trust code.
-    `file.onnx` is run by onnxruntime (extra `onnx`) and brings none.
+    `zoo:NAME` is a network of the zoo, `file.safetensors` one that noiseproof trained, and so is that of a run folder: they
+    know their noise and number of classes. `file.onnx` is run by onnxruntime (extra `onnx`) and brings no code.
+    `file.pt2` is a program saved by `torch.export.save`: trust it as you trust code. `package.module:name` imports that
+    module (the working directory is searched first) and calls `name`, which returns a torch module, a scikit-learn
+    estimator or a function; a module or estimator that stands there is taken as it is. This runs the code you name.
 
     Args:
-        spec: what to load.
+        name: what to load.
         weights: for a torch module from a factory: .safetensors, a .pt / .pth that holds nothing but tensors, or HDF5
             of Keras 2 (extra `keras`).
 
     Raises:
-        InvalidInputError: the text is none of these, the code does not give a classifier, or weights are given for
+        InvalidInputError: the name is none of these, the code does not give a classifier, or weights are given for
             something that brings its own.
         RunError: a file is missing, damaged or unsafe, or holds the weights of another architecture.
         MissingExtraError: onnxruntime or h5py is not installed.
+
+    Example:
+        >>> load("noiseproof.models:DigitsCNN")
+        LoadedModel('noiseproof.models:DigitsCNN', DigitsCNN)
     """
     readers: dict[str, Callable[[Path], Runner]] = {".onnx": OnnxRunner, ".pt2": ExportedRunner}
-    path = Path(spec)
+    spec, path = str(name), Path(name)
+    checkpoint = find_checkpoint(name)
+    if weights is not None and (checkpoint or path.suffix in readers):
+        raise InvalidInputError(
+            "--weights", required=f"left out: {spec} holds its own", got=weights, remedy="Leave it out."
+        )
+    if checkpoint is not None:
+        return _from_checkpoint(checkpoint, spec if spec.startswith(_ZOO) else None)
     if path.suffix in readers:
-        if weights is not None:
-            raise InvalidInputError(
-                "--weights", required=f"left out: {path.name} holds its own", got=weights, remedy="Leave it out."
-            )
         if not path.is_file():
             raise RunError(str(path), required="a file", got="nothing there", remedy="Check the path.")
         return LoadedModel(readers[path.suffix](path), {"name": path.name, "digest": file_digest(path)})
     if ":" not in spec:
         raise InvalidInputError(
             "--model",
-            required="zoo:NAME, package.module:factory, or a file that ends in .safetensors, .onnx or .pt2",
+            required="zoo:NAME, a run folder, package.module:factory, or a file that ends in .safetensors, .onnx or .pt2",
             got=repr(spec),
             remedy="A factory is a function without arguments that returns the classifier.",
         )
     return _from_factory(spec, weights)
+
+
+def find_checkpoint(name: str | PathLike[str]) -> Path | None:
+    """Return the checkpoint of zoo:NAME, of a run folder, or a file of that name; None where the name is of another kind.
+
+    Raises:
+        InvalidInputError: no such network in the zoo.
+        RunError: the zoo's file cannot be found, or is damaged.
+    """
+    if isinstance(name, str) and name.startswith(_ZOO):
+        return fetch(name.removeprefix(_ZOO))
+    path = Path(name)
+    if path.is_dir():
+        return path / CHECKPOINT
+    return path if path.suffix == ".safetensors" else None
+
+
+def _from_checkpoint(path: Path, name: str | None) -> LoadedModel:
+    found = load_checkpoint(path)
+    about = {"name": name or found.model_name, "digest": model_digest(found.model)}
+    classes = _inside(found.record, "made", "data", "num_classes")
+    return LoadedModel(
+        found.model, about, _noise(found.record), classes if isinstance(classes, int) else None, found.record
+    )
+
+
+def _noise(record: Mapping[str, Any]) -> Noise | None:
+    """Return the noise that a checkpoint's record names; None where it names none: a foreign file may say anything."""
+    spec = _inside(record, "settings", "noise")
+    if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+        return None
+    scales = [value for key, value in spec.items() if key != "name"]
+    described = len(scales) == 1 and isinstance(scales[0], int | float)
+    return NOISES.from_spec(spec) if described else None
+
+
+def _inside(record: Mapping[str, Any], *keys: str) -> Any:
+    found: Any = record
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def _from_factory(spec: str, weights: Path | None) -> LoadedModel:

@@ -41,20 +41,21 @@ def fetch(name: str) -> Path:
         raise InvalidInputError(
             "--model", required=f"zoo: and one of {', '.join(shipped())}", got=repr(name), remedy="Name one of them."
         )
-    file = f"{name}.safetensors"
-    place = os.environ.get(_VARIABLE) or _address()
+    place, file = os.environ.get(_VARIABLE) or _address(), f"{name}.safetensors"
     remote = place.startswith(("http://", "https://"))
-    folder = Path(place) if place and not remote else Path(__file__).parents[3] / "zoo"
-    path = folder / file
-    if not path.is_file():
-        if not remote:
-            raise RunError(
-                str(path),
-                required=f"there: the weights of zoo:{name}",
-                got="nothing",
-                remedy=f"Set {_VARIABLE} to the folder zoo/ of a checkout, or to the address of one.",
-            )
-        return _download(f"{place.rstrip('/')}/{file}", name)
+    folder = Path(place) if place and not remote else _of_checkout()
+    path = None if folder is None else folder / file
+    if path is None or not path.is_file():
+        if remote:
+            return _download(f"{place.rstrip('/')}/{file}", name)
+        unset = f"no such folder: {_VARIABLE} is not set, and this installation has no checkout"
+        raise RunError(
+            f"the weights of zoo:{name}",
+            required=f"in the folder, or at the address, that the environment variable {_VARIABLE} names",
+            got=unset if path is None else f"no file {path}",
+            remedy=f"The weights are in the folder zoo/ of the project's repository: clone it, and set {_VARIABLE} to that "
+            "folder.",
+        )
     if file_digest(path) != shipped()[name]:
         raise RunError(
             str(path),
@@ -63,6 +64,12 @@ def fetch(name: str) -> Path:
             remedy="It is damaged, or of another version: restore it.",
         )
     return path
+
+
+def _of_checkout() -> Path | None:
+    """The folder of the checkout that this package runs from; None where it was installed from a wheel."""
+    root = Path(__file__).parents[3]
+    return root / "zoo" if (root / "pyproject.toml").is_file() else None
 
 
 def _address() -> str:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 __all__ = list(NOISES.exports)
 
 
-def __getattr__(name: str) -> Any:
-    return NOISES.export(name)
+if not TYPE_CHECKING:  # type checkers know the names by the imports above, and reject others
+
+    def __getattr__(name: str) -> Any:
+        return NOISES.export(name)
 
 
 def __dir__() -> list[str]:

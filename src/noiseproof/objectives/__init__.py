@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = list(OBJECTIVES.exports)
 
 
-def __getattr__(name: str) -> Any:
-    return OBJECTIVES.export(name)
+if not TYPE_CHECKING:  # type checkers know the names by the imports above, and reject others
+
+    def __getattr__(name: str) -> Any:
+        return OBJECTIVES.export(name)
 
 
 def __dir__() -> list[str]:

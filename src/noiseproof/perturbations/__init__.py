@@ -1,3 +1,5 @@
 """Perturbations of an image: norms, their balls, and steps inside of them."""
 
-__all__: list[str] = []
+from noiseproof.perturbations.norms import Norm, NormLike
+
+__all__ = ["Norm", "NormLike"]

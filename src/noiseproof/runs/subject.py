@@ -12,7 +12,8 @@ from noiseproof import data, objectives
 from noiseproof.classifiers.runners import Runner
 from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.models import fetch, load_checkpoint, load_model, model_digest
+from noiseproof.models import LoadedModel, load, model_digest
+from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
 from noiseproof.runs.records import Record
@@ -63,7 +64,7 @@ class DataChoice:
             image_size=data.IMAGE_SIZE if self.image_size is None else self.image_size,
         )
 
-    def load_as_trained(self, training: dict[str, Any]) -> Dataset:
+    def load_as_trained(self, training: Mapping[str, Any]) -> Dataset:
         """Load the test split of the data that a network was trained on, from where they lay then, or of those named.
 
         Raises:
@@ -147,6 +148,7 @@ class Subject:
     @staticmethod
     def of(classifier: Any, noise: Noise | None, dataset: Dataset, *, name: str) -> "Subject":
         """Return a classifier that is at hand as a subject; a torch module is recorded by the digest of its weights too."""
+        classifier = classifier_of(classifier)
         module = classifier.module if isinstance(classifier, Runner) else classifier
         digest = model_digest(module) if isinstance(module, nn.Module) else None
         return Subject(classifier, {"name": name, "digest": digest}, noise, dataset)
@@ -178,16 +180,9 @@ class Subject:
             RunError: a file is not there or damaged, or does not say what it was trained for.
         """
         choice = data if isinstance(data, DataChoice) else DataChoice(data)
-        if isinstance(model, Path) or Path(model).is_dir():
-            return _of_checkpoint(Path(model) / CHECKPOINT, None, noise, sigma, choice)
-        if _knows_its_noise(model):
-            if weights is not None:
-                raise InvalidInputError(
-                    "--weights", required=f"left out: {model} holds its own", got=weights, remedy="Leave it out."
-                )
-            zoo = model.startswith(_ZOO)
-            path = fetch(model.removeprefix(_ZOO)) if zoo else Path(model)
-            return _of_checkpoint(path, model if zoo else None, noise, sigma, choice)
+        if isinstance(model, Path) or Path(model).is_dir() or _knows_its_noise(model):
+            known = load(model / CHECKPOINT if isinstance(model, Path) else model, weights)
+            return _of_checkpoint(known, str(model), noise, sigma, choice)
         if sigma is None:
             raise InvalidInputError(
                 "--sigma",
@@ -195,7 +190,7 @@ class Subject:
                 got="nothing",
                 remedy="A run folder knows its noise and data; a model of your own does not.",
             )
-        loaded = load_model(model, weights)
+        loaded = load(model, weights)
         return Subject(loaded.classifier, loaded.about, NOISES[str(noise or "gaussian")](sigma), choice.load())
 
     @staticmethod
@@ -269,32 +264,27 @@ def _recorded_name(run: Path) -> str | None:
     return str(Record.open(run).settings.model["name"]) if (run / Record.configuration).exists() else None
 
 
-def _of_checkpoint(path: Path, name: str | None, noise: str | None, sigma: float | None, choice: DataChoice) -> Subject:
-    checkpoint = load_checkpoint(path)
-    if not _is_described(checkpoint.record):
+def _of_checkpoint(
+    loaded: LoadedModel, where: str, noise: str | None, sigma: float | None, choice: DataChoice
+) -> Subject:
+    if loaded.noise is None or not _is_described(loaded.record):
         raise RunError(
-            str(path),
+            where,
             required="a checkpoint that says with which noise and on which data it was trained",
             got="one that does not, or not in the form that training writes",
             remedy="Load the weights by a factory: --model package.module:factory --weights.",
         )
-    spec = dict(checkpoint.record["settings"]["noise"])
-    trained = NOISES.from_spec(spec)
-    chosen = NOISES[str(noise or spec["name"])](trained.scale if sigma is None else sigma)
-    model = {"name": name or checkpoint.model_name, "digest": model_digest(checkpoint.model)}
-    return Subject(checkpoint.model, model, chosen, choice.load_as_trained(checkpoint.record), checkpoint.record)
+    chosen = NOISES[str(noise or loaded.noise.spec()["name"])](loaded.noise.scale if sigma is None else sigma)
+    return Subject(loaded.classifier, loaded.about, chosen, choice.load_as_trained(loaded.record), loaded.record)
 
 
-def _is_described(record: dict[str, Any]) -> bool:
+def _is_described(record: Mapping[str, Any]) -> bool:
     """Whether a checkpoint's record has what certification takes from it: a foreign file may say anything."""
-    settings, used, made = (record.get(key, {}) for key in ("settings", "data", "made"))
-    if not all(isinstance(part, dict) for part in (settings, used, made)):
+    used, made = (record.get(key, {}) for key in ("data", "made"))
+    if not all(isinstance(part, dict) for part in (used, made)):
         return False
-    noise, found = settings.get("noise"), made.get("data", {})
-    if not (isinstance(noise, dict) and isinstance(found, dict) and isinstance(used.get("name"), str)):
-        return False
-    scales = [value for key, value in noise.items() if key != "name"]
-    if not (isinstance(noise.get("name"), str) and len(scales) == 1 and isinstance(scales[0], int | float)):
+    found = made.get("data", {})
+    if not (isinstance(found, dict) and isinstance(used.get("name"), str)):
         return False
     shape, names_ = found.get("image_shape"), found.get("class_names")
     return (

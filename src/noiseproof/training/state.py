@@ -12,14 +12,18 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from noiseproof.errors import RunError
-from noiseproof.models.checkpoint import load_checkpoint, load_state, read_tensors, save_checkpoint, save_tensors
+from noiseproof.models.checkpoint import (
+    CHECKPOINT,
+    load_checkpoint,
+    load_state,
+    read_tensors,
+    save_checkpoint,
+    save_tensors,
+)
 from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.training.settings import with_defaults
 
 __all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "Folder", "Position", "require_free"]
-
-CHECKPOINT = "checkpoint.safetensors"
-"""The trained network, written once training is complete."""
 
 LAST_GOOD = "last-good.safetensors"
 """The network as it was last saved, written when training stops because it diverged."""
