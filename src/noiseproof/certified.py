@@ -1,7 +1,9 @@
 """What votes prove: lines 5 to 7 of Algorithm 1, under any bound, certificate and alpha."""
 
 from bisect import bisect_left
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -9,9 +11,13 @@ from jaxtyping import Float, Int
 from noiseproof.bounds import Bound, TwoPhase
 from noiseproof.bounds.base import require_alpha
 from noiseproof.certificates import Certificate, NeymanPearson, separated
-from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.errors import InvalidInputError, MissingExtraError, require_count
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 __all__ = [
     "ABSTAIN",
@@ -38,9 +44,11 @@ DEFAULT_SAMPLES = 10_000
 """Radii up to 3.2 sigma at alpha = 0.001; with 100 000, ten times the work, 3.8 sigma."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certified:
     """What Algorithm 1 returns for each image, all NumPy arrays.
+
+    `to_dict`, `to_table` (Arrow) and `to_pandas` give a row for each image; what is None has no column.
 
     Attributes:
         prediction: the class c, or `ABSTAIN`; int64.
@@ -61,6 +69,54 @@ class Certified:
     votes: Int[np.ndarray, "images classes"]
     selection_votes: Int[np.ndarray, "images classes"] | None
     outcome: Int[np.ndarray, "images radii"] | None = None
+
+    @staticmethod
+    def concatenate(parts: "Sequence[Certified]") -> "Certified":
+        """Return the images of one or more results of the same classifier and rule as one, in order."""
+        columns = [part.columns() for part in parts]
+        joined: dict[str, Any] = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+        return Certified(**{"selection_votes": None} | joined)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the arrays that are there, by name; the first axis of each is that of the images."""
+        named = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: array for name, array in named.items() if array is not None}
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return it as plain lists of numbers, which JSON can hold."""
+        return {name: array.tolist() for name, array in self.columns().items()}
+
+    def to_table(self) -> "pa.Table":
+        """Return it as an Arrow table; votes are lists of as many numbers as there are classes."""
+        import pyarrow as pa
+
+        def column(array: np.ndarray) -> Any:
+            flat = pa.array(array.ravel())
+            return flat if array.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, array.shape[1])
+
+        return pa.table({name: column(array) for name, array in self.columns().items()})
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return it as a pandas table (extra `pandas`).
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError("pandas", extra="pandas", needed_for="Certified.to_pandas") from error
+        columns = self.columns()
+        return pd.DataFrame({name: array if array.ndim == 1 else list(array) for name, array in columns.items()})
+
+    def __repr__(self) -> str:
+        images, classes = self.votes.shape
+        decided = self.prediction != ABSTAIN
+        said = [f"{images} images of {classes} classes", f"{int(decided.sum())} decided"]
+        if decided.any():
+            low, middle, high = np.quantile(self.radius[decided], [0.0, 0.5, 1.0])
+            said.append(f"radius {low:.3g} to {high:.3g}, median {middle:.3g}")
+        return f"Certified({', '.join(said)}; votes per image {_range(self.votes.sum(1))})"
 
 
 @dataclass(frozen=True)
@@ -124,6 +180,11 @@ class FixedSamples:
             certificate=self.certificate,
             selection_votes=selection_votes,
         )
+
+
+def _range(counts: Int[np.ndarray, " images"]) -> str:
+    """The smallest and the largest of some numbers, once where they are the same."""
+    return " to ".join(str(number) for number in sorted({int(counts.min()), int(counts.max())})) if len(counts) else "0"
 
 
 def certify_votes(

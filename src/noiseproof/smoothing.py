@@ -1,22 +1,25 @@
 """Algorithm 1 of the paper: the certified robust classifier."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from torch import Tensor
 
 from noiseproof.certified import DEFAULT_SAMPLES, Certified, FixedSamples, require_enough_samples
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.inputs import Images
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase
 from noiseproof.sampling.counter import VoteCounter
 from noiseproof.sampling.counts import Progress
+from noiseproof.sampling.progress_bar import ProgressLike, told
+from noiseproof.sampling.stream import Stream, is_stream, numbered
 from noiseproof.sequential import IdentifyTopClass, StoppingRule
 
 __all__ = ["SmoothedClassifier"]
@@ -81,15 +84,24 @@ class SmoothedClassifier:
         """Images per call of f; None where it is chosen by image size."""
         return self.counter.batch_size
 
+    def __repr__(self) -> str:
+        settings = f"num_classes={self.classifier.num_classes}, device={str(self.classifier.device)!r}"
+        of = f"{_named(self.classifier.function)}, {self.noise!r}"
+        return f"SmoothedClassifier({of}, {settings}, batch_size={self.batch_size})"
+
+    def __call__(self, images: Images | Stream) -> Int[np.ndarray, " images"]:
+        """Return the labels that `predict` gives by itself: it is a classifier like its f, but for `ABSTAIN` = -1."""
+        return self.predict(images)
+
     def predict(
         self,
-        images: Images,
+        images: Images | Stream,
         *,
         samples: int = 10_000,
         alpha: float = 0.001,
         seed: int = 0,
         indices: Sequence[int] | None = None,
-        progress: Progress | None = None,
+        progress: ProgressLike = None,
     ) -> Int[np.ndarray, " images"]:
         """Name the most probable class under noise, or abstain.
 
@@ -118,19 +130,22 @@ class SmoothedClassifier:
 
     def certify(
         self,
-        images: Images,
+        images: Images | Stream,
         *,
         stop: FixedSamples | StoppingRule | None = None,
         samples: int | None = None,
         alpha: float | None = None,
         seed: int = 0,
         indices: Sequence[int] | None = None,
-        progress: Progress | None = None,
+        progress: ProgressLike = None,
     ) -> Certified:
         """Classify every image and prove a radius within which no perturbation changes the answer.
 
         Args:
-            images: (images, *shape), float, finite, in [0, 1]; torch or NumPy.
+            images: (images, *shape), float, finite, in [0, 1]; torch or NumPy. Or a stream of batches of such images,
+                read one after the other, never all in memory: a `data.Dataset`, a `torch.utils.data.DataLoader`, a
+                generator. A batch is images alone, which are numbered in order from 0, or `data.IndexedImages(images,
+                indices)`. Votes are those of one call with the same indices.
             stop: how many samples each image gets, and what its votes prove: `FixedSamples` (Algorithm 1),
                 `CertifyRadii` (until it is decided whether given radii are certified), `EstimateRadius` (until the
                 radius is known to a relative error), or another stopping rule of `noiseproof.sequential`.
@@ -141,21 +156,47 @@ class SmoothedClassifier:
             indices: the key of each image's noise; None numbers them from 0. Give the data set's own indices when
                 images are certified apart: they get the same votes as together, and their noise is independent, which
                 statements about all of them rest on. Two calls without indices and with one seed share their noise.
-            progress: called with the number of votes added.
+                Left out for a stream, whose batches bring their own.
+            progress: called with the number of votes added; True shows a bar on standard error.
 
         Raises:
             InvalidInputError: images outside [0, 1] or not finite, samples or alpha outside their domain or given beside
                 `stop`, or so few samples that nothing could be certified at this alpha (the message says how many are
-                needed); before sampling.
+                needed); before sampling. A stream with `indices`, with a rule that needs all images at once
+                (`SharedBudget`), or with batches of another form.
             ClassifierError: the classifier raised, or returned NaN or the wrong shape.
         """
-        rule, classes = _rule(stop, samples, alpha), self.classifier.num_classes
+        rule = _rule(stop, samples, alpha)
+        self._require_decidable(rule)
+        if is_stream(images):
+            _require_parts(rule, indices)
+            with told(progress, None) as each:
+                return Certified.concatenate([self._certify(*part, rule, seed, each) for part in numbered(images)])
+        with told(progress, _total(images, rule.phases.values() if isinstance(rule, FixedSamples) else ())) as each:
+            return self._certify(images, indices, rule, seed, each)
+
+    def _require_decidable(self, rule: FixedSamples | StoppingRule) -> None:
+        """Raise `InvalidInputError` where even unanimous votes could not decide an image."""
+        classes = self.classifier.num_classes
         if isinstance(rule, FixedSamples):
             require_enough_samples(rule.samples, rule.votes_needed(classes), rule.alpha)
+        else:
+            needed = rule.under(self.noise).votes_needed(classes)
+            require_enough_samples(rule.max_samples, needed, rule.alpha, name="max_samples")
+
+    def _certify(
+        self,
+        images: Any,
+        indices: Sequence[int] | None,
+        rule: FixedSamples | StoppingRule,
+        seed: int,
+        progress: Progress | None,
+    ) -> Certified:
+        """Certify images that are at hand, which counting checks."""
+        if isinstance(rule, FixedSamples):
             votes = self.counter.count(images, rule.phases, seed=seed, indices=indices, progress=progress)
             return rule.certify(votes[Phase.CERTIFY], self.noise, votes.get(Phase.SELECT))
         test = rule.under(self.noise)
-        require_enough_samples(rule.max_samples, test.votes_needed(classes), rule.alpha, name="max_samples")
         turns = partial(rule.turns, test.criterion)
         return test.certify(
             self.counter.count_until(images, test.criterion, seed=seed, indices=indices, progress=progress, turns=turns)
@@ -168,7 +209,7 @@ class SmoothedClassifier:
         samples: int,
         seed: int = 0,
         indices: Sequence[int] | None = None,
-        progress: Progress | None = None,
+        progress: ProgressLike = None,
         phase: Phase = Phase.CERTIFY,
     ) -> Int[np.ndarray, "images classes"]:
         """Lines 1 to 5 of Algorithm 1: the votes of every image, (images, classes), int64.
@@ -185,7 +226,9 @@ class SmoothedClassifier:
             InvalidInputError: as `certify`.
             ClassifierError: as `certify`.
         """
-        return self.counter.count(images, {phase: samples}, seed=seed, indices=indices, progress=progress)[phase]
+        require_count("samples", samples, 1, "At least one vote is needed.")
+        with told(progress, _total(images, [samples])) as each:
+            return self.counter.count(images, {phase: samples}, seed=seed, indices=indices, progress=each)[phase]
 
 
 def _rule(
@@ -210,3 +253,32 @@ def _rule(
                 remedy="Give it to the stopping rule: CertifyRadii([0.5], alpha=0.01, max_samples=20_000).",
             )
     return stop
+
+
+def _require_parts(rule: FixedSamples | StoppingRule, indices: Sequence[int] | None) -> None:
+    """Raise `InvalidInputError` unless images can come in batches."""
+    if isinstance(rule, StoppingRule) and rule.all_images_at_once:
+        raise InvalidInputError(
+            "stop",
+            required="a rule for each image by itself, where images come in batches",
+            got=type(rule).__name__,
+            remedy="It spends its samples on all images together: pass them as one array.",
+        )
+    if indices is not None:
+        raise InvalidInputError(
+            "indices",
+            required="left out where images come in batches",
+            got=type(indices).__name__,
+            remedy="Batches bring their own: noiseproof.data.IndexedImages(images, indices).",
+        )
+
+
+def _total(images: object, samples: Iterable[int]) -> int | None:
+    """Return how many votes there will be; None where that depends on the votes."""
+    each = sum(samples)
+    return len(images) * each if each and isinstance(images, Tensor | np.ndarray) and images.ndim else None
+
+
+def _named(function: Callable[[Any], Any]) -> str:
+    """Return what a classifier is called in messages: a function its own name, anything else that of its class."""
+    return str(getattr(function, "__qualname__", type(function).__name__))

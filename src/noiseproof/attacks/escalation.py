@@ -27,7 +27,7 @@ _TOGETHER = 256
 """Images in a batch at most: in a record a kill loses minutes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AttackResult:
     """What an attack found at every epsilon, and what fresh votes say of it.
 
@@ -42,6 +42,11 @@ class AttackResult:
     distances: Float64[np.ndarray, "epsilons images"]
     votes: Int[np.ndarray, "epsilons images classes"]
     verdicts: Int[np.ndarray, "epsilons images"]
+
+    def __repr__(self) -> str:
+        epsilons, images = self.verdicts.shape
+        right = ", ".join(f"{share:.3g}" for share in self.robust_accuracy)
+        return f"AttackResult({images} images at {epsilons} epsilons; robust accuracy {right})"
 
     @property
     def success(self) -> Bool[np.ndarray, "epsilons images"]:

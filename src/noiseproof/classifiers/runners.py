@@ -53,6 +53,11 @@ class Runner(ABC):
         """Return what decides the function beside the model itself, as plain data for a record."""
         return {"device": self.device.type, "precision": "as given", "compile": False} | tf32_flags(self.device)
 
+    def __repr__(self) -> str:
+        of = [] if self.module is None else [type(self.module).__name__]
+        settings = [f"{name}={value!r}" for name, value in self.settings().items()]
+        return f"{type(self).__name__}({', '.join(of + settings)}, batch_size={self.batch_size})"
+
 
 class ModuleRunner(Runner):
     """A torch module as it is, in evaluation mode (its own mode is restored)."""

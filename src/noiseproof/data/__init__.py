@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from noiseproof.data.arrays import load_npz as load_npz
     from noiseproof.data.base import ArrayDataset as ArrayDataset
     from noiseproof.data.base import Dataset as Dataset
+    from noiseproof.data.base import IndexedImages as IndexedImages
     from noiseproof.data.base import Split as Split
     from noiseproof.data.by_name import IMAGE_SIZE as IMAGE_SIZE
     from noiseproof.data.by_name import load as load

@@ -1,17 +1,25 @@
 """What every data set gives: images in [0, 1], read by index, and labels."""
 
 import hashlib
+import operator
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, final
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Integer, Num, UInt8
 
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, require_count
 
-__all__ = ["ArrayDataset", "Dataset", "Split"]
+if TYPE_CHECKING:
+    import torch.utils.data
+
+    Labelled = torch.utils.data.Dataset[tuple[np.ndarray, int]]
+else:
+    Labelled = object  # a DataLoader asks for __getitem__ and __len__ alone; reading data needs no torch
+
+__all__ = ["ArrayDataset", "Dataset", "IndexedImages", "Split"]
 
 Split = Literal["train", "test"]
 
@@ -19,8 +27,25 @@ _BLOCK = 2**22
 """Pixels that a digest turns into float32 at a time: 16 MiB."""
 
 
-class Dataset(ABC):
+class IndexedImages(NamedTuple):
+    """Images with their indices, which key their noise: a batch of a stream, or one image of a data set of your own.
+
+    A `torch.utils.data.DataLoader` keeps the pair: where `dataset[i]` is `IndexedImages(image, i)`, its batches are
+    `IndexedImages` of as many images and indices.
+
+    Attributes:
+        images: float, in [0, 1], an array or a torch tensor.
+        indices: distinct integers, one for each image.
+    """
+
+    images: Any
+    indices: Any
+
+
+class Dataset(ABC, Labelled):
     """A named, ordered set of labelled images. Indices are stable: records refer to images by them.
+
+    `dataset[i]` is (image, label), so a `torch.utils.data.DataLoader` takes it as it is.
 
     Attributes:
         name: the name it is loaded by, or what its file or folder is called.
@@ -84,6 +109,47 @@ class Dataset(ABC):
     @final
     def __len__(self) -> int:
         return len(self.labels)
+
+    @final
+    def __getitem__(self, index: SupportsIndex) -> tuple[Float32[np.ndarray, "channels height width"], int]:
+        """Return an image and its label; a negative index counts from the end.
+
+        Raises:
+            IndexError: there is no such image.
+        """
+        return self.__getitems__([operator.index(index)])[0]
+
+    @final
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Float32[np.ndarray, "channels height width"], int]]:
+        """Return several at once, as a `DataLoader` asks for a batch: large sets read them together.
+
+        Raises:
+            IndexError: there is no such image.
+        """
+        images = len(self)
+        for index in indices:
+            if not -images <= index < images:
+                raise IndexError(f"index {index} of a data set of {images} images")
+        places = [int(index) % images for index in indices]
+        return list(zip(self.read(places), self.labels[places].tolist(), strict=True))
+
+    @final
+    def batches(self, size: int = 256) -> Iterator[IndexedImages]:
+        """Yield all images with their indices, in order, so many at a time: for `SmoothedClassifier.certify`.
+
+        Raises:
+            InvalidInputError: size < 1.
+        """
+        require_count("size", size, 1, "256 is the default.")
+        for first in range(0, len(self), size):
+            indices = range(first, min(first + size, len(self)))
+            yield IndexedImages(self.read(indices), indices)
+
+    @final
+    def __repr__(self) -> str:
+        about = [repr(self.name), repr(self.split), f"{len(self)} images {self.image_shape}"]
+        about += [f"num_classes={self.num_classes}"] + ([] if self.part is None else [f"part={self.part}"])
+        return f"{type(self).__name__}({', '.join(about)})"
 
 
 class ArrayDataset(Dataset):

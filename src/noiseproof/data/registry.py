@@ -21,6 +21,7 @@ DATASETS: "Registry[Dataset]" = Registry(
     exports=(
         "arrays:load_npz",
         "base:ArrayDataset",
+        "base:IndexedImages",
         "base:Split",
         "by_name:IMAGE_SIZE",
         "by_name:load",

@@ -12,6 +12,9 @@ __all__ = ["Listener"]
 class Listener:
     """Is told what happens while a job runs; does nothing, until a subclass does."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     def say(self, text: str, heading: str = "") -> None:
         """A message for people, in a sentence; the heading of one that deserves attention."""
 

@@ -71,7 +71,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
 
     path: Path
     settings: SettingsT
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     configuration: ClassVar[str]
     """Name of the file with the settings."""

@@ -119,7 +119,7 @@ def _require_same_classes(trained: list[str] | None, dataset: Dataset) -> None:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Subject:
     """What a job runs on.
 
@@ -144,6 +144,10 @@ class Subject:
     noise: Noise | None
     dataset: Dataset
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        name, kind = self.model.get("name"), type(self.classifier).__name__
+        return f"Subject({name!r}, {kind}, noise={self.noise!r}, dataset={self.dataset!r})"
 
     @staticmethod
     def of(classifier: Any, noise: Noise | None, dataset: Dataset, *, name: str) -> "Subject":

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -107,6 +107,9 @@ class StoppingRule(ABC):
 
     alpha: float = field(default=0.001, kw_only=True)
     max_samples: int = field(default=DEFAULT_MAX_SAMPLES, kw_only=True)
+
+    all_images_at_once: ClassVar[bool] = False
+    """Whether an image's votes depend on the other images of the call, so that they cannot come in parts."""
 
     def __post_init__(self) -> None:
         require_alpha(self.alpha)

@@ -115,6 +115,9 @@ class Boundary:
         self._steps = self._reach(0, 64)
         self._asked = 0  # beyond the table
 
+    def __repr__(self) -> str:
+        return f"Boundary(p0={self._p0}, q0={self._q0}, log_level={self._log_level}, prior={self._prior})"
+
     def most(self, n: Counts) -> Counts:
         """Return the most failures among n votes that suffice, -1 where none do."""
         largest, far = int(n.max(initial=0)), n >= self._steps[-1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class SharedBudget(StoppingRule):
     samples: int
     alpha: float = field(init=False, repr=False, compare=False)
     max_samples: int = field(init=False, repr=False, compare=False)
+
+    all_images_at_once: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", self.rule.alpha)
