@@ -10,6 +10,7 @@ __all__ = [
     "NoiseproofError",
     "OutOfMemoryError",
     "RunError",
+    "Terminated",
     "require_count",
 ]
 
@@ -55,6 +56,10 @@ class MissingExtraError(NoiseproofError, ImportError):
 
 class RunError(NoiseproofError, RuntimeError):
     """A run folder, checkpoint or record that is missing, damaged or of something else."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where a program lets it end what it does in the way of Ctrl-C, as the command line does."""
 
 
 def require_count(name: str, value: object, least: int, remedy: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -135,26 +135,81 @@ def test_network_that_does_not_fit_the_data(tmp_path: Path) -> None:
     assert "model must be a network for images (1, 8, 8) of 10 classes (digits); got paper-mnist" in failed
 
 
-@pytest.mark.slow
-def test_ctrl_c_leaves_a_run_that_goes_on(run: Path, tmp_path: Path) -> None:
-    arguments = ["certify", str(run), "--samples", "5000", "--out", str(tmp_path), "--limit", "300"]
+@dataclasses.dataclass(frozen=True)
+class Stopped:
+    """A command in a process of its own, as a signal ended it."""
+
+    code: int
+    messages: str
+
+
+def stop(arguments: Sequence[object], when: Callable[[], bool], by: int = signal.SIGTERM) -> Stopped:
+    """Start a command, send it a signal as soon as something is there, and wait for its end."""
     # A job in the background is started with Ctrl-C ignored, and so is all that it starts: here it must be heard.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    heard += "from noiseproof.cli import main; main()"
-    started = subprocess.Popen([sys.executable, "-c", heard, *arguments], env=QUIET, stderr=subprocess.PIPE, text=True)
+    heard += "from noiseproof.runs import job; job._KEEP_EVERY = 0.2; from noiseproof.cli import main; main()"
+    command = [sys.executable, "-c", heard, *map(str, arguments)]
+    started = subprocess.Popen(command, env=QUIET, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("votes/*.parquet")):
-        assert started.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    started.send_signal(signal.SIGINT)
-    _, messages = started.communicate(timeout=60)
-    assert started.returncode == 130
-    assert "Interrupted. The votes of every finished shard are saved. To go on, run the same command again" in one_line(
-        messages
-    )
+    with started:
+        while not when() and time.monotonic() < deadline and started.poll() is None:
+            time.sleep(0.02)
+        started.send_signal(by)
+        messages = one_line(started.communicate(timeout=60)[1])
     assert "Traceback" not in messages
-    assert 0 < len(Record.open(tmp_path).read()) < 300
+    return Stopped(started.returncode, messages)
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_what_ends_a_certification_leaves_it_to_go_on(by: signal.Signals, code: int, run: Path, tmp_path: Path) -> None:
+    """SLURM, Kubernetes and docker stop send SIGTERM: it does what Ctrl-C does."""
+    arguments = ["certify", run, "--samples", 100_000, "--limit", 20, "--precision", "fp32", "--no-compile"]
+    stopped = stop([*arguments, "--out", tmp_path], lambda: any(tmp_path.glob("votes/*.partial")), by)
+    assert stopped.code == code
+    assert "Interrupted. The votes so far are saved, of every image. To go on, run the same command" in stopped.messages
+    assert f"noiseproof certify {run} --samples 100000" in stopped.messages
+    record = Record.open(tmp_path)
+    assert record.missing()[0] == [0], "there is one shard, and it is not whole"
+    assert sum(counts.sum() for counts in record.kept(0).values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "sign", "said"),
+    [
+        (["train", "--epochs", 500, "--out", "OUT"], "training.jsonl", "What was saved last is kept."),
+        (
+            ["certify", "RUN", "--radius", 0.3, "--precision", "fp32", "--out", "OUT"],
+            "votes",
+            "The votes so far are saved, of every image.",
+        ),
+        (
+            ["attack", "RUN", "--precision", "fp32", "--out", "OUT", "--set", "steps=500"],
+            "attack.json",
+            "Every finished shard is saved.",
+        ),
+        (["audit", "RUN", "--out", "OUT"], "attack.json", "Every finished shard is saved."),
+        (
+            ["ladder", "RUN", "--precision", "fp32", "--epsilon", 1, "--out", "OUT"],
+            "*/attack.json",
+            "Every finished shard is saved.",
+        ),
+        (["demo", "--out", "OUT"], "stability/training.jsonl", "What was saved last is kept."),
+        (
+            ["reproduce", "figure4", "--make", "--records", "OUT", "--out", "OUT/pictures"],
+            "mnist/*",
+            "The steps that ended are kept, and the one that was stopped goes on.",
+        ),
+    ],
+)
+def test_sigterm_ends_every_long_command_like_ctrl_c(
+    arguments: list[object], sign: str, said: str, run: Path, tmp_path: Path
+) -> None:
+    places = {"RUN": str(run), "OUT": str(tmp_path / "out")}
+    typed = [re.sub("RUN|OUT", lambda found: places[found[0]], str(part)) for part in arguments]
+    stopped = stop(typed, lambda: any((tmp_path / "out").glob(sign)))
+    assert stopped.code == 143
+    assert f"Interrupted. {said} To go on, run the same command again" in stopped.messages
 
 
 @pytest.mark.slow

@@ -4,8 +4,10 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,10 @@ from counting import IMAGES, SHARD, count, ink, job, run, settings, subject
 from noiseproof import models
 from noiseproof.bounds import Bonferroni, TwoPhase
 from noiseproof.certificates import NeymanPearson, Renyi
-from noiseproof.errors import InvalidInputError, OutOfMemoryError, RunError
+from noiseproof.errors import ClassifierError, InvalidInputError, OutOfMemoryError, RunError
 from noiseproof.noises import Gaussian
 from noiseproof.runs import CountVotes, Engine, Selection, Subject, execute
+from noiseproof.runs import job as running_jobs
 from noiseproof.runs.records import FORMAT, Record, VoteTable, default_shard_size
 from noiseproof.runs.running import Running
 from noiseproof.storage.files import write_atomically
@@ -79,6 +82,69 @@ def test_stopped_between_shards(whole: Record, tmp_path: Path) -> None:
     counted: list[int] = []
     assert same(count(tmp_path, on_shard=lambda number, _: counted.append(number)).read(), whole.read())
     assert counted == list(range(5, 12)), "nothing is counted twice"
+
+
+@pytest.mark.parametrize("batch_size", [7, 64])
+def test_an_interruption_costs_no_votes(whole: Record, batch_size: int, tmp_path: Path) -> None:
+    """In the middle of a shard, of an image and of a phase: it goes on there, and ends with the votes of one go."""
+    per_image, stops, drawn = 220, (90, 1000, 230, 5 * 220 - 7), []
+    for votes in stops:
+        drawn.append(0)
+
+        def stop_after(count: int, votes: int = votes) -> None:
+            drawn[-1] += count
+            if drawn[-1] >= votes:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(job(), tmp_path, subject(), batch_size, progress=stop_after)
+    drawn.append(0)
+
+    def add(count: int) -> None:
+        drawn[-1] += count
+
+    record = run(job(), tmp_path, subject(), batch_size, progress=add)[0]
+    assert same(record.read(), whole.read())
+    assert sum(drawn) == IMAGES * per_image, "no vote is drawn twice"
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_kill_costs_at_most_what_was_drawn_since_the_votes_were_kept(
+    whole: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large the shard: the votes so far are on the disk every half minute, here always, of every job of votes."""
+    assert running_jobs._KEEP_EVERY <= 60.0
+    monkeypatch.setattr(running_jobs, "_KEEP_EVERY", 0.0)
+    one = job(shard_size=IMAGES)  # one shard: nothing is whole before the end
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        run(one, tmp_path, subject(), 64, progress=lambda _: os.write(write, b"."))
+        os._exit(0)
+    os.read(read, 1)
+    while not list(tmp_path.rglob("*.partial")) and os.waitpid(child, os.WNOHANG) == (0, 0):
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    kept = sum(int(counts.sum()) for counts in Record.open(tmp_path).kept(0).values())
+    drawn: list[int] = []
+    record = run(one, tmp_path, subject(), 64, progress=drawn.append)[0]
+    assert sum(drawn) == IMAGES * 220 - kept < IMAGES * 220
+    assert np.array_equal(record.read().votes, whole.read().votes)
+
+
+def test_invalid_votes_are_not_gone_on_with(whole: Record, tmp_path: Path) -> None:
+    """A classifier that answers nonsense is refused; mended, it starts anew."""
+
+    def spoiled(batch: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        return np.where(np.arange(len(batch)) == 50, 10, ink(batch)) if calls == 25 else ink(batch)
+
+    calls = 0
+    with pytest.raises(ClassifierError, match="1 of 1100 without, first at image"):
+        run(job(), tmp_path, subject(spoiled), 64)
+    assert same(run(job(), tmp_path, subject(), 64)[0].read(), whole.read())
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from rich.markup import escape
 from noiseproof.cli.attack import attack
 from noiseproof.cli.audit import audit
 from noiseproof.cli.certify import certify
-from noiseproof.cli.console import say
+from noiseproof.cli.console import interruptible, say
 from noiseproof.cli.demo import demo
 from noiseproof.cli.ensemble import ensemble
 from noiseproof.cli.inspect import inspect
@@ -57,6 +57,7 @@ app = App(
     group_parameters=Group("Options", sort_key=1),
     default_parameter=Parameter(negative_iterable=""),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 for _title, _commands in _COMMANDS.items():
     _group = Group.create_ordered(_title)
@@ -86,7 +87,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; errors meant for people are printed without a traceback and exit with 2."""
     try:
-        run(arguments)
+        with interruptible():
+            run(arguments)
     except NoiseproofError as error:
         say(f"[bold red]Error:[/] {escape(str(error))}")
         sys.exit(2)

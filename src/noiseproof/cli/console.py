@@ -3,7 +3,9 @@
 import json
 import math
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,12 +16,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from noiseproof.errors import Terminated
+
 if TYPE_CHECKING:
     from noiseproof.evaluation.certified_accuracy import Summary
 
 __all__ = [
     "console",
-    "end_interrupted",
+    "interruptible",
     "messages",
     "percent",
     "print_json",
@@ -68,18 +72,33 @@ def progress_bar(description: str, total: int | None, *, visible: bool = True) -
 
 @contextmanager
 def resumable(kept: str) -> Iterator[None]:
-    """End by `end_interrupted` on Ctrl-C."""
+    """Note on an interruption what it leaves, for `interruptible`."""
     try:
         yield
-    except KeyboardInterrupt:
-        end_interrupted(kept)
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(kept)
+        raise
 
 
-def end_interrupted(kept: str) -> NoReturn:
-    """End after Ctrl-C: say what is kept and how to go on; the exit code is 130."""
-    command = shlex.join(["noiseproof", *sys.argv[1:]])
-    say(f"[yellow]Interrupted.[/] {escape(kept)} To go on, run the same command again:\n  {escape(command)}")
-    raise SystemExit(130) from None
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: say what is kept and how to go on; the exit codes are 143 and 130."""
+
+    def terminate(*_: object) -> NoReturn:
+        raise Terminated
+
+    heard = threading.current_thread() is threading.main_thread()  # no other thread may say what a signal does
+    before = signal.signal(signal.SIGTERM, terminate) if heard else None
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        kept = " ".join(["", *getattr(stopped, "__notes__", ())])
+        command = shlex.join(["noiseproof", *sys.argv[1:]])
+        say(f"[yellow]Interrupted.[/]{escape(kept)} To go on, run the same command again:\n  {escape(command)}")
+        raise SystemExit(143 if isinstance(stopped, Terminated) else 130) from None
+    finally:
+        if heard:
+            signal.signal(signal.SIGTERM, before)
 
 
 def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:

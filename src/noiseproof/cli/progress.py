@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from noiseproof.cli.console import end_interrupted, messages, say
+from noiseproof.cli.console import messages, say
 from noiseproof.cli.engine import speed_table
 from noiseproof.runs.listener import Listener
 
@@ -31,7 +31,7 @@ _EVERY = 30.0
 
 
 class Shown(Listener):
-    """Shows a job on standard error; Ctrl-C ends it with what is kept, how to go on, and exit code 130.
+    """Shows a job on standard error; an interruption is noted with what is kept, for `console.interruptible`.
 
     Args:
         kept: what an interruption leaves: `Job.kept`.
@@ -67,8 +67,8 @@ class Shown(Listener):
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if kind is KeyboardInterrupt:
-            end_interrupted(self._kept)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(self._kept)
         if kind is None and self._images and self._unit:
             say(f"Counted {self} in {self._seconds:.0f} s.")
 

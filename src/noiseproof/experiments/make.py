@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noiseproof.errors import RunError
+from noiseproof.errors import RunError, Terminated
 from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.recipes import Missing, Step
 from noiseproof.reports.sources import spent
@@ -58,7 +58,14 @@ def run_step(step: Step) -> None:
     """
     program, *arguments = step.arguments
     interpreted = ["-m", "noiseproof", *arguments] if program == "noiseproof" else arguments
-    code = subprocess.run([sys.executable, *interpreted], check=False).returncode  # noqa: S603 - our own recipes
+    with subprocess.Popen([sys.executable, *interpreted]) as process:  # noqa: S603 - our own recipes
+        try:
+            code = process.wait()
+        except KeyboardInterrupt as stopped:
+            if isinstance(stopped, Terminated):  # Ctrl-C reaches every process of a terminal, SIGTERM only this one
+                process.terminate()
+            process.wait()
+            raise
     if code:
         remedy = "Its message stands above; mend that, and run the same command again."
         raise RunError(str(step), required="run to its end", got=f"exit code {code}", remedy=remedy)

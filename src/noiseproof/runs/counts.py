@@ -13,6 +13,7 @@ from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import DATA_IMAGES, Record, RecordSettings, VoteTable, default_shard_size
 from noiseproof.runs.running import Running
 from noiseproof.runs.subject import Subject, require_noise
+from noiseproof.sampling.counts import Tally
 
 __all__ = ["CountVotes", "VoteJob"]
 
@@ -61,12 +62,14 @@ class VoteJob(Job[RecordT]):
 class CountVotes(VoteJob[Record]):
     """Count as many votes for every image; bounds and certificates are computed from them: `Record.certify`.
 
+    The votes so far are kept every half minute and when it is interrupted, so that it goes on in the middle of an image.
+
     Attributes:
         samples: n, votes per image.
         selection_samples: votes that only choose the class, for the two-phase bound; 0 for none.
         seed: key of the noise.
         selection: which images.
-        shard_size: images per shard; None chooses so that a kill costs minutes.
+        shard_size: images per shard; None chooses by image size.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -89,7 +92,7 @@ class CountVotes(VoteJob[Record]):
     selection: Selection = EVERY_IMAGE
     shard_size: int | None = None
     record = Record
-    kept = "The votes of every finished shard are saved."
+    kept = "The votes so far are saved, of every image."
 
     @property
     def work(self) -> tuple[int, int]:
@@ -122,6 +125,8 @@ class CountVotes(VoteJob[Record]):
         """Count shard after shard."""
         selected = {Phase.SELECT: self.selection_samples} if self.selection_samples else {}
         for shard in writer.shards():
+            tally = Tally(shard.votes)
+            writer.so_far = tally.so_far
             votes = running.counter.count(
                 shard.images,
                 selected | {Phase.CERTIFY: self.samples},
@@ -129,6 +134,7 @@ class CountVotes(VoteJob[Record]):
                 indices=shard.indices,
                 progress=writer.progress,
                 stopwatch=writer.watch,
+                tally=tally,
             )
             with writer.watch.stage("writing"):
                 table = VoteTable.of(

@@ -2,6 +2,7 @@
 
     RUN/record.json           what was certified, and how
     RUN/votes/00000.parquet   index, label, votes per class, selection votes per class, a small picture
+    RUN/votes/00000.partial   the votes so far of a shard that is not whole yet
 
 Votes are the truth; probabilities and radii are computed from them, under any bound, certificate and alpha.
 """

@@ -7,7 +7,6 @@
 A format of its own: bounds for a number of votes fixed beforehand do not hold for these.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from noiseproof.noises.registry import NOISES
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts
 from noiseproof.sequential import SequentialTest, StoppingRule, rule_from
-from noiseproof.storage.files import remove_leftovers, write_atomically
+from noiseproof.storage.files import write_atomically
 
 __all__ = ["SequentialRecord", "SequentialSettings"]
 
@@ -129,30 +128,12 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         return self.test.certify((self.read() if table is None else table).votes)
 
     def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
-        """Write the votes of one shard, whole or not at all, and remove what was kept of it before.
+        """Write the votes of one shard, whole or not at all.
 
         Raises:
             RunError: the disk is full or not writable; shards written before are untouched.
         """
         self._write(shard, table.columns(), about or {})
-        remove_leftovers(self._partial(shard))
-        self._partial(shard).unlink(missing_ok=True)
-
-    def keep(self, shard: int, votes: Mapping[int, Int[np.ndarray, " classes"]]) -> None:
-        """Keep the votes so far of the images of a shard, by index."""
-        content = json.dumps({str(index): counts.tolist() for index, counts in votes.items()})
-        write_atomically(self._partial(shard), json.dumps({"votes": content, "sum": self._sum(content)}).encode())
-
-    def kept(self, shard: int) -> dict[int, Int[np.ndarray, " classes"]]:
-        """Return what is kept; nothing where it is damaged or of another record: those votes are drawn again, the same."""
-        try:
-            found = json.loads(self._partial(shard).read_bytes())
-            content = str(found["votes"])
-            if found["sum"] != self._sum(content):
-                return {}
-            return {int(index): np.asarray(counts, dtype=np.int64) for index, counts in json.loads(content).items()}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
 
     def raise_cap(self, settings: SequentialSettings, about: Mapping[str, Any]) -> "SequentialRecord":
         """Keep all votes for a record under a higher cap, and put it in the place of this one.
@@ -185,12 +166,6 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
             return self.kept(shard)
         table = self._read_shard(shard)
         return dict(zip(table.index.tolist(), table.votes, strict=True))
-
-    def _partial(self, shard: int) -> Path:
-        return self.shard_path(shard).with_suffix(".partial")
-
-    def _sum(self, content: str) -> str:
-        return hashlib.sha256((self._fingerprint + content).encode()).hexdigest()
 
     def _table(self, shard: int, rows: pa.Table) -> VoteTable:  # noqa: ARG002 - every shard is checked alike
         votes = as_counts(rows["votes"], self.settings.num_classes)

@@ -1,5 +1,6 @@
 """Run folders that hold results image by image, in shards: resumable, shared by processes, whole or absent."""
 
+import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
@@ -180,9 +181,21 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """Whether `create` keeps the votes for settings that are not the record's."""
         return False
 
-    def kept(self, shard: int) -> dict[int, Int[np.ndarray, " classes"]]:  # noqa: ARG002
-        """Return the votes so far of a shard that is not whole, by index; most jobs make a shard at once and keep none."""
-        return {}
+    def keep(self, shard: int, votes: Mapping[int, Int[np.ndarray, " counts"]]) -> None:
+        """Keep the votes so far of the images of a shard that is not whole, by index."""
+        content = json.dumps({str(index): counts.tolist() for index, counts in votes.items()})
+        write_atomically(self._partial(shard), json.dumps({"votes": content, "sum": self._sum(content)}).encode())
+
+    def kept(self, shard: int) -> dict[int, Int[np.ndarray, " counts"]]:
+        """Return what is kept; nothing where it is damaged or of another record: those votes are drawn again, the same."""
+        try:
+            found = json.loads(self._partial(shard).read_bytes())
+            content = str(found["votes"])
+            if found["sum"] != self._sum(content):
+                return {}
+            return {int(index): np.asarray(counts, dtype=np.int64) for index, counts in json.loads(content).items()}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     @property
     def shards(self) -> range:
@@ -254,13 +267,21 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
     def _write(self, shard: int, columns: Mapping[str, pa.Array], about: Mapping[str, Any], **more: str) -> None:
-        """Write a shard: whole, checksummed, or not at all; `more` is kept in its metadata."""
+        """Write a shard: whole, checksummed, or not at all; what was kept of it goes. `more` is kept in its metadata."""
         arrow = pa.table(dict(columns)).replace_schema_metadata(
             {"noiseproof": self._fingerprint, "about": json.dumps(dict(about))} | more
         )
         buffer = io.BytesIO()
         pq.write_table(arrow, buffer, compression="zstd", write_page_checksum=True)
         write_atomically(self.shard_path(shard), buffer.getvalue())
+        remove_leftovers(self._partial(shard))
+        self._partial(shard).unlink(missing_ok=True)
+
+    def _partial(self, shard: int) -> Path:
+        return self.shard_path(shard).with_suffix(".partial")
+
+    def _sum(self, content: str) -> str:
+        return hashlib.sha256((self._fingerprint + content).encode()).hexdigest()
 
     def _read_shard(self, shard: int) -> TableT:
         path = self.shard_path(shard)

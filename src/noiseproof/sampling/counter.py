@@ -14,7 +14,7 @@ from noiseproof.errors import OutOfMemoryError, require_count
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase, require_seed
 from noiseproof.sampling import sampler_for
-from noiseproof.sampling.counts import Progress, count_votes
+from noiseproof.sampling.counts import Progress, Tally, count_votes
 from noiseproof.sampling.scheduler import Scheduler, Turns
 from noiseproof.sequential import Criterion
 from noiseproof.storage.stopwatch import Stopwatch
@@ -76,6 +76,7 @@ class VoteCounter:
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
         stopwatch: Stopwatch | None = None,
+        tally: Tally | None = None,
     ) -> dict[Phase, Table]:
         """Count a fixed number of votes of each phase, all phases together, so that batches stay full.
 
@@ -86,6 +87,7 @@ class VoteCounter:
             indices: the key of each image's noise; None numbers them from 0.
             progress: called with the number of votes added.
             stopwatch: charged with the stages noise, network and counting.
+            tally: goes on with the votes that it has, and can be asked for those so far.
 
         Raises:
             InvalidInputError: an argument outside its domain.
@@ -112,6 +114,7 @@ class VoteCounter:
             channels_last=classifier.runner.channels_last,
             progress=progress,
             stopwatch=stopwatch,
+            tally=tally,
         )
 
     def count_until(

@@ -17,7 +17,7 @@ from noiseproof.randomness import Phase
 from noiseproof.sampling.sampler import Rows, Sampler, Span
 from noiseproof.storage.stopwatch import Stopwatch
 
-__all__ = ["Classify", "Progress", "classify_rows", "count_votes", "new_batch", "no_valid_label"]
+__all__ = ["Classify", "Progress", "Tally", "classify_rows", "count_votes", "new_batch", "no_valid_label"]
 
 Classify = Callable[[Float[Tensor, "batch *shape"]], Int[Tensor, " batch"]]
 Progress = Callable[[int], None]
@@ -36,6 +36,7 @@ def count_votes(
     channels_last: bool = False,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
+    tally: "Tally | None" = None,
 ) -> dict[Phase, Int[np.ndarray, "images {num_classes}"]]:
     """Count how often each class is the answer to an image plus noise.
 
@@ -56,6 +57,7 @@ def count_votes(
         channels_last: whether batches of pictures lie channels-last in memory.
         progress: told of every batch.
         stopwatch: charged with the stages noise, network and counting.
+        tally: goes on with the votes that it has, and can be asked for those so far.
 
     Raises:
         ClassifierError: some noisy images got no valid label; says how many, and of which images.
@@ -63,9 +65,9 @@ def count_votes(
     """
     plan, watch = _Plan(indices, samples), stopwatch or Stopwatch()
     columns = num_classes + 1  # column 0 collects INVALID = -1
-    counts = torch.zeros(len(images) * len(plan.phases) * columns, dtype=torch.int64, device=images.device)
+    counts = (tally or Tally()).begin(plan, columns, images.device)
     queue = _Queue(images.device)
-    done = 0
+    done = int(counts.sum())
     while done < plan.total:
         rows = Rows(plan.spans(done, batch.images), images.device)
         labels = classify_rows(classify, images, sampler, rows, batch, channels_last=channels_last, watch=watch)
@@ -145,6 +147,38 @@ def new_batch(
     return torch.empty((size, *images.shape[1:]), dtype=images.dtype, device=images.device, memory_format=layout)
 
 
+class Tally:
+    """The votes so far of a count, which may be interrupted at any moment and go on later.
+
+    Args:
+        kept: what `so_far` returned before, of the same images, samples and seed.
+    """
+
+    def __init__(self, kept: Mapping[int, Int[np.ndarray, " counts"]] | None = None) -> None:
+        self._kept = dict(kept or {})
+        self._indices: list[int] = []
+        self._counts = torch.zeros(0, 0, dtype=torch.int64)
+
+    def begin(self, plan: "_Plan", columns: int, device: torch.device) -> Int[Tensor, " cells"]:
+        """Return the table that is counted into, with what was kept, where that is a beginning of this plan, all valid."""
+        self._indices, rows = [int(index) for index in plan.indices], len(plan.phases) * columns
+        table = np.zeros((len(self._indices), rows), dtype=np.int64)
+        for row, index in enumerate(self._indices):
+            if (found := self._kept.get(index)) is not None and found.shape == (rows,):
+                table[row] = found
+        lines = table.reshape(len(table) * len(plan.phases), columns)
+        counted = lines.sum(1)
+        if lines[:, INVALID + 1].any() or (counted != plan.counted(int(counted.sum()))).any():
+            table[:] = 0
+        self._counts = torch.as_tensor(table, device=device)
+        return self._counts.view(-1)
+
+    def so_far(self) -> dict[int, Int[np.ndarray, " counts"]]:
+        """Return the counts of the images that have some, by index: of every phase those of no label and of each class."""
+        table = self._counts.cpu().numpy()
+        return {index: counts for index, counts in zip(self._indices, table, strict=True) if counts.any()}
+
+
 @dataclass(frozen=True)
 class _Plan:
     """All votes in one line: image by image, phase by phase, sample by sample."""
@@ -159,6 +193,12 @@ class _Plan:
     @property
     def total(self) -> int:
         return len(self.indices) * sum(self.samples.values())
+
+    def counted(self, done: int) -> Int[np.ndarray, " lines"]:
+        """How many of the first `done` votes each line of the table has."""
+        sizes = np.tile(list(self.samples.values()), len(self.indices))
+        counted: Int[np.ndarray, " lines"] = np.clip(done - (np.cumsum(sizes) - sizes), 0, sizes)
+        return counted
 
     def row(self, span: Span) -> int:
         """The line of the table that a span counts into."""
