@@ -13,12 +13,15 @@ from torch import Tensor, nn
 
 import noiseproof as npf
 from noiseproof.bounds import Bonferroni, TwoPhase
-from noiseproof.certificates import Renyi
+from noiseproof.certificates import Renyi, Theorem3
+from noiseproof.certified import FixedSamples
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.batching import default_batch_size
-from noiseproof.noises import Gaussian
+from noiseproof.errors import InvalidInputError
+from noiseproof.noises import Gaussian, Laplace
 from noiseproof.randomness import Phase
 from noiseproof.sampling import HostSampler, Rows, Span
+from noiseproof.sequential import CertifyRadii, EstimateRadius, SharedBudget, StoppingRule
 
 PROBES = 4
 """Batches that the classifier is tried on first."""
@@ -170,6 +173,35 @@ def test_bound_and_certificate_are_exchangeable(images: np.ndarray) -> None:
     assert (paper.radius < tight.radius).all()
     again = npf.certify_votes(tight.votes, Gaussian(0.25), alpha=0.001, selection_votes=tight.selection_votes)
     np.testing.assert_array_equal(again.radius, tight.radius)
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        FixedSamples(100, certificate=Theorem3()),
+        CertifyRadii(0.1, certificate=Theorem3()),
+        CertifyRadii(0.0, certificate=Theorem3()),
+        EstimateRadius(rtol=0.1, certificate=Theorem3()),
+        SharedBudget(CertifyRadii(0.1, certificate=Theorem3()), 1000),
+    ],
+    ids=str,
+)
+def test_a_certificate_for_another_noise_is_refused_before_the_first_vote(
+    stop: FixedSamples | StoppingRule, images: np.ndarray
+) -> None:
+    called: list[int] = []
+    smoothed = SmoothedClassifier(lambda x: called.append(len(x)) or np.zeros(len(x), int), Gaussian(0.5), 10)
+    with pytest.raises(InvalidInputError, match="noise must be Laplace for Theorem3; got Gaussian"):
+        smoothed.certify(images, stop=stop)
+    assert not called
+
+
+def test_the_runner_up_is_refused_under_other_noise_before_the_first_vote(images: np.ndarray) -> None:
+    called: list[int] = []
+    smoothed = SmoothedClassifier(lambda x: called.append(len(x)) or np.zeros(len(x), int), Laplace(0.5), 10)
+    with pytest.raises(InvalidInputError, match="noise must be Gaussian noise, with runner_up; got Laplace"):
+        smoothed.certify(images, stop=CertifyRadii(0.1, runner_up=True))
+    assert not called
 
 
 def test_flipped_images_are_images(images: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from typing import SupportsIndex
 
 __all__ = [
     "ClassifierError",
+    "IncompleteError",
     "InvalidInputError",
     "MissingExtraError",
     "NoiseproofError",
@@ -56,6 +57,10 @@ class MissingExtraError(NoiseproofError, ImportError):
 
 class RunError(NoiseproofError, RuntimeError):
     """A run folder, checkpoint or record that is missing, damaged or of something else."""
+
+
+class IncompleteError(RunError):
+    """A record that is sound and not whole yet, where all of it is needed."""
 
 
 class Terminated(KeyboardInterrupt):

@@ -160,8 +160,8 @@ class SmoothedClassifier:
             progress: called with the number of votes added; True shows a bar on standard error.
 
         Raises:
-            InvalidInputError: images outside [0, 1] or not finite, samples or alpha outside their domain or given beside
-                `stop`, or so few samples that nothing could be certified at this alpha (the message says how many are
+            InvalidInputError: a rule or certificate that is not for this noise, images outside [0, 1] or not finite,
+                samples or alpha outside their domain or given beside `stop`, or so few samples that nothing could be certified at this alpha (the message says how many are
                 needed); before sampling. A stream with `indices`, with a rule that needs all images at once
                 (`SharedBudget`), or with batches of another form.
             ClassifierError: the classifier raised, or returned NaN or the wrong shape.
@@ -179,6 +179,7 @@ class SmoothedClassifier:
         """Raise `InvalidInputError` where even unanimous votes could not decide an image."""
         classes = self.classifier.num_classes
         if isinstance(rule, FixedSamples):
+            rule.certificate.require_noise(self.noise)
             require_enough_samples(rule.samples, rule.votes_needed(classes), rule.alpha)
         else:
             needed = rule.under(self.noise).votes_needed(classes)

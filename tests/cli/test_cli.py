@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from command_line import PROGRAM, QUIET, invoke, one_line, process
 from noiseproof import cli, data
 from noiseproof.classifiers import multiplies_bfloat16
-from noiseproof.cli.app import RENAMED
+from noiseproof.cli.app import EXIT_CODES, RENAMED
 from noiseproof.reports.analysis import from_all_over
 from noiseproof.runs.records import Record
 
@@ -210,6 +212,41 @@ def test_sigterm_ends_every_long_command_like_ctrl_c(
     stopped = stop(typed, lambda: any((tmp_path / "out").glob(sign)))
     assert stopped.code == 143
     assert f"Interrupted. {said} To go on, run the same command again" in stopped.messages
+
+
+def test_what_another_process_works_on_is_incomplete(run: Path, tmp_path: Path) -> None:
+    """Each command that fills a record, while another process holds a part of it, and what needs a whole record."""
+    attack = ["attack", run, "--out", tmp_path, "--limit", 3, "--epsilons", 0.2, "--set", "steps=1", "--samples", 20]
+    commands = (
+        ["certify", run, "--out", tmp_path, "--limit", 3, "--samples", 50],
+        ["certify", run, "--out", tmp_path, "--limit", 3, "--radius", 0.1],
+        attack,
+        ["rejudge", tmp_path / "attack", "--out", tmp_path, "--samples", 30, "--model", run / "checkpoint.safetensors"],
+    )
+    invoke(*[tmp_path / "attack" if part is tmp_path else part for part in attack])
+    for command in map(list, commands):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        typed = [folder if part is tmp_path else part for part in command]
+        locks = folder / "votes" / ".00000.lock"
+        locks.parent.mkdir(parents=True)
+        with FileLock(locks):
+            told = invoke(*typed, code=3).stderr
+        assert "Left to another process" in told
+        invoke(*typed)
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    Record.open(half).shard_path(0).unlink()
+    refused = one_line(invoke("audit", half, code=3).stderr)
+    assert "must be complete, to be audited" in refused
+
+
+def test_exit_codes_are_those_of_the_guide() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+    told = one_line(invoke("--help").stdout)
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code} {meaning}" in told
+        assert re.search(rf"^\| {code} \| .*{meaning.split('; ')[0].split(' ')[-1]}", guide, re.MULTILINE)
+    assert f"| {' | '.join(map(str, EXIT_CODES))} |" == "| 0 | 1 | 2 | 3 | 130 | 143 |"
 
 
 @pytest.mark.slow
@@ -544,7 +581,9 @@ def test_two_processes_on_one_folder_share_the_work(run: Path, tmp_path: Path) -
     arguments = ["certify", str(run), "--samples", "2000", "--out", str(tmp_path), "--precision", "fp32"]
     both = [subprocess.Popen([*PROGRAM, *arguments], env=QUIET, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     messages = [each.communicate(timeout=300)[1] for each in both]
-    assert [each.returncode for each in both] == [0, 0], messages
+    assert sorted({0, *(each.returncode for each in both)}) in ([0], [0, 3]), (
+        messages
+    )  # the first to end may leave a shard
     assert Record.open(tmp_path).missing() == ([], [])
     invoke(*arguments[:-4], "--precision", "fp32", "--out", tmp_path / "alone")
     np.testing.assert_array_equal(Record.open(tmp_path).read().votes, Record.open(tmp_path / "alone").read().votes)

@@ -418,7 +418,7 @@ def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
 ) -> None:
     monkeypatch.setattr(attack_figures, "FIGURE6", small_figure("margin"))
     records, out = tmp_path / "records", tmp_path / "out"
-    empty = noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)
+    empty = noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=3)
     assert len(empty["missing"]) == 3  # two attacks, though three times wanted, and the certificates
     assert empty["files"] == []
     options = [*FAST, "--set", "loss=margin", "--every", 150, "--epsilons", "0.5", "--samples", 50]
@@ -430,7 +430,7 @@ def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
     assert curves[0]["robust"] == curves[1]["robust"]
     assert (out / "figure6.png").stat().st_size > 10_000
     monkeypatch.setattr(attack_figures, "FIGURE6", small_figure("log_mean"))
-    assert len(noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=1)["missing"]) == 3
+    assert len(noiseproof("reproduce", "figure6", "--records", records, "--out", out, code=3)["missing"]) == 3
 
 
 def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, tmp_path: Path) -> None:
@@ -487,7 +487,7 @@ def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monk
     monkeypatch.setattr(attack_figures, "FIGURE6", small_figure("margin"))
     place = tmp_path / "stn" / "pgd-margin-l2"
     noiseproof("attack", run, *FAST, "--every", 150, "--epsilons", "0.5", "--samples", 50, "--out", place)
-    found = noiseproof("reproduce", "figure6", "--records", tmp_path, "--out", tmp_path / "out", code=1)
+    found = noiseproof("reproduce", "figure6", "--records", tmp_path, "--out", tmp_path / "out", code=3)
     (why,) = {each["why"] for each in found["why"] if each["what"] == "stn/pgd-margin-l2"}
     assert "with settings" in why
     noiseproof(
@@ -506,7 +506,7 @@ def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monk
         "--out",
         tmp_path / "two" / "stn" / "pgd-margin-l2",
     )
-    found = noiseproof("reproduce", "figure6", "--records", tmp_path / "two", "--out", tmp_path / "out", code=1)
+    found = noiseproof("reproduce", "figure6", "--records", tmp_path / "two", "--out", tmp_path / "out", code=3)
     (why,) = {each["why"] for each in found["why"] if each["what"] == "stn/pgd-margin-l2"}
     assert "with attack PGD" in why
 

@@ -194,6 +194,11 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
         (["--runner-up"], "--runner-up must be left out with a fixed number of votes"),
         (["--radius", "0.1", "--runner-up", "--certificate", "renyi"], "certificate must be NeymanPearson()"),
         (["--rtol", 0.1, "--samples", 0], "max_samples must be"),
+        (["--certificate", "theorem3"], "noise must be Laplace for Theorem3"),
+        (["--radius", "0.1", "--certificate", "theorem3"], "noise must be Laplace for Theorem3"),
+        (["--rtol", 0.1, "--certificate", "theorem3"], "noise must be Laplace for Theorem3"),
+        (["--noise", "laplace", "--certificate", "pixeldp"], "noise must be Gaussian for PixelDP"),
+        (["--noise", "laplace", "--radius", "0.1", "--runner-up"], "noise must be Gaussian noise, with runner_up"),
     ],
     ids=str,
 )

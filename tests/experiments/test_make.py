@@ -73,10 +73,10 @@ def test_every_step_runs_once_those_that_come_to_light_too(tmp_path: Path) -> No
 def test_a_step_that_fails_ends_it(tmp_path: Path) -> None:
     def fail(each: Step) -> None:
         ran.append(each)
-        run_step(Step(("python", "-c", "raise SystemExit(3)"), tmp_path))
+        run_step(Step(("python", "-c", "raise SystemExit(4)"), tmp_path))
 
     ran: list[Step] = []
-    with pytest.raises(RunError, match=r"raise SystemExit\(3\).* must be run to its end; got exit code 3"):
+    with pytest.raises(RunError, match=r"raise SystemExit\(4\).* must be run to its end; got exit code 4"):
         make.make(_Growing([]), tmp_path, fail)
     assert ran == [step("first")]
 
@@ -127,7 +127,7 @@ def test_the_plan_is_printed_before_anything_runs(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(make, "run_step", ran.append)
     monkeypatch.chdir(tmp_path)  # where no records are kept
     out = tmp_path / "out"
-    done = invoke("reproduce", "table1", "--make", "--records", tmp_path, "--out", out, code=1)  # nothing was made
+    done = invoke("reproduce", "table1", "--make", "--records", tmp_path, "--out", out, code=3)  # nothing was made
     lines = [line for line in done.stderr.splitlines() if line.partition(".")[0].isdecimal()]
     assert len(lines) == len(ran) == len(set(ran)) > 10
     assert [line.partition("): ")[2] for line in lines] == [str(each) for each in ran]

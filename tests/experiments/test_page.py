@@ -144,7 +144,7 @@ def test_commands_print_what_they_made_and_what_is_missing(records: Path, tmp_pa
     assert told["figure"] == name
     assert len(told["missing"]) == len([each for each in told["why"] if each["command"]]) > 0
     assert all(Path(path).is_file() for path in told["files"])
-    empty = invoke("reproduce", name, "--records", tmp_path, "--out", tmp_path / "no", code=1)
+    empty = invoke("reproduce", name, "--records", tmp_path, "--out", tmp_path / "no", code=3)
     assert "Missing: noiseproof certify" in empty.stderr
     assert not (tmp_path / "no").exists()
 

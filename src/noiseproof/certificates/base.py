@@ -45,6 +45,17 @@ class Certificate(ABC):
         """Compute the theorem's radius for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1, with p1 - p2 as exact as the input."""
 
     @final
+    def require_noise(self, noise: Noise) -> None:
+        """Raise `InvalidInputError` unless the certificate holds for this noise; whoever counts votes asks beforehand."""
+        if not isinstance(noise, self.noises):
+            raise InvalidInputError(
+                "noise",
+                required=f"{' or '.join(kind.__name__ for kind in self.noises)} for {type(self).__name__}",
+                got=repr(noise),
+                remedy="NeymanPearson (neyman-pearson) and Renyi (renyi) hold for every noise.",
+            )
+
+    @final
     def radius(self, noise: Noise, p1_lower: Probability, p2_upper: Probability) -> Probability:
         """Compute the certified radius, in `noise.norm` and pixel units; the certified ball is open.
 
@@ -60,13 +71,7 @@ class Certificate(ABC):
         Raises:
             InvalidInputError: a probability is NaN or outside [0, 1], or the certificate is not for this noise.
         """
-        if not isinstance(noise, self.noises):
-            raise InvalidInputError(
-                "noise",
-                required=f"{' or '.join(kind.__name__ for kind in self.noises)} for {type(self).__name__}",
-                got=repr(noise),
-                remedy="NeymanPearson and Renyi hold for every noise.",
-            )
+        self.require_noise(noise)
         lower = _probability("p1_lower", p1_lower)
         upper = _probability("p2_upper", p2_upper)
         lower, upper = np.broadcast_arrays(lower, upper)

@@ -22,9 +22,9 @@ from noiseproof.cli.report import report
 from noiseproof.cli.reproduce import reproduce
 from noiseproof.cli.train import train
 from noiseproof.cli.verify import verify
-from noiseproof.errors import InvalidInputError, NoiseproofError
+from noiseproof.errors import IncompleteError, InvalidInputError, NoiseproofError
 
-__all__ = ["RENAMED", "app", "main", "run"]
+__all__ = ["EXIT_CODES", "RENAMED", "app", "main", "run"]
 
 _COMMANDS = {
     "Train and certify": (demo, train, ensemble, certify, recertify, report, inspect, measure),
@@ -42,6 +42,17 @@ RENAMED = {
 """Options that had another name before, by command: the old name and the new."""
 
 
+EXIT_CODES = {
+    0: "done",
+    1: "a check failed: an audit, a ladder, a claim of the paper, or a damaged record",
+    2: "the command cannot do what was asked; the message says what to do",
+    3: "incomplete: another process works on the rest, or records are not there or not whole yet",
+    130: "ended by Ctrl-C; the same command goes on",
+    143: "ended by SIGTERM; the same command goes on",
+}
+"""What the command's exit codes mean."""
+
+
 def _version() -> str:
     from importlib.metadata import version
 
@@ -54,6 +65,7 @@ app = App(
     "New here? `noiseproof demo` shows all of it on built-in data.",
     version=_version,
     help_format="markdown",
+    help_epilogue="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
     group_parameters=Group("Options", sort_key=1),
     default_parameter=Parameter(negative_iterable=""),
     result_action="return_value",
@@ -85,13 +97,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; errors meant for people are printed without a traceback and exit with 2."""
+    """Run the command line; errors meant for people are printed without a traceback. Exit codes: `EXIT_CODES`."""
     try:
         with interruptible():
             run(arguments)
     except NoiseproofError as error:
         say(f"[bold red]Error:[/] {escape(str(error))}")
-        sys.exit(2)
+        sys.exit(3 if isinstance(error, IncompleteError) else 2)
     except CycloptsError as error:
         command = " ".join(["noiseproof", *(error.command_chain or ())])
         say(f"[bold red]Error:[/] {escape(str(error))} See: {command} --help")

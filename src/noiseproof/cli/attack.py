@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli import names
-from noiseproof.cli.console import console, percent, print_json, say
+from noiseproof.cli.console import console, percent, print_json, require_all, say
 from noiseproof.cli.options import (
     AttackOptions,
     ClassifierOptions,
@@ -78,8 +78,9 @@ def attack(
     )
     with Shown(job.kept, title) as shown:
         where = out or run / "attacks" / title
-        record, _ = execute(job, where, subject, engine=engine.engine(), listener=shown)
+        record, left = execute(job, where, subject, engine=engine.engine(), listener=shown)
     show_attack(record, title, run, json=json)
+    require_all(record, left)
 
 
 def _default_epsilons(norm: str, noise: "Noise | None") -> tuple[float, ...]:

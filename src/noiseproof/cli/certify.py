@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.cli import names
-from noiseproof.cli.console import say
+from noiseproof.cli.console import require_all, say
 from noiseproof.cli.options import (
     ClassifierOptions,
     DataOptions,
@@ -86,10 +86,11 @@ def certify(
     if rule != "--samples":
         job, watched = _sequential_votes(subject, stopping, alpha=procedure.alpha, certificate=way, **common)
         place = out or default_folder(run, stopping)
-        found = _counted(job, place, subject, engine, watched, profile=profile)
+        found, left = _counted(job, place, subject, engine, watched, profile=profile)
         if _is_counted(found):
             show_sequential_record(found, radii=radii, json=json)
             _say_next(found, json=json)
+        require_all(found, left)
         return
     settings: dict[str, Any] = {
         "alpha": procedure.alpha,
@@ -97,10 +98,11 @@ def certify(
         "certificate": way,
     }
     fixed, watched = _fixed_votes(subject, stopping, radii, settings, **common)
-    record = _counted(fixed, out or run, subject, engine, watched, profile=profile)
+    record, left = _counted(fixed, out or run, subject, engine, watched, profile=profile)
     if _is_counted(record):
         show(record, **settings, radii=radii, json=json)
         _say_next(record, json=json)
+    require_all(record, left)
 
 
 def _rule(stopping: StoppingOptions, others: dict[str, object]) -> str:
@@ -160,6 +162,7 @@ def _fixed_votes(
     from noiseproof.runs.subject import require_noise
 
     noise = require_noise(subject)
+    settings["certificate"].require_noise(noise)
     samples = DEFAULT_SAMPLES if stopping.samples is None else stopping.samples
     alpha, classes = settings["alpha"], subject.dataset.num_classes
     require_enough_samples(samples, samples_needed(settings["bound"], alpha, classes), alpha)
@@ -174,8 +177,8 @@ def _fixed_votes(
 
 def _counted(
     job: "Job[Any]", out: Path, subject: "Subject", engine: EngineOptions, watched: "Watched", *, profile: bool
-) -> Any:
-    """Run a job with progress, and return its record."""
+) -> tuple[Any, list[int]]:
+    """Run a job with progress, and return its record and what was left to other processes."""
     import torch
 
     from noiseproof.runs import execute
@@ -186,11 +189,11 @@ def _counted(
     gpu = profile and where.type == "cuda"
     stopwatch = Stopwatch((lambda: torch.cuda.synchronize(where)) if gpu else None)
     with Shown(job.kept, unit="votes", watched=watched[0], judge=watched[1]) as shown:
-        record, _ = execute(job, out, subject, engine=engine.engine(), listener=shown, stopwatch=stopwatch)
+        record, left = execute(job, out, subject, engine=engine.engine(), listener=shown, stopwatch=stopwatch)
     if profile and stopwatch.seconds:
         shares = stopwatch.shares()
         say("Where the time went: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items()))
-    return record
+    return record, left
 
 
 def _is_counted(record: "Record | SequentialRecord") -> bool:

@@ -20,6 +20,7 @@ from noiseproof.errors import Terminated
 
 if TYPE_CHECKING:
     from noiseproof.evaluation.certified_accuracy import Summary
+    from noiseproof.runs.store import ShardedRecord
 
 __all__ = [
     "console",
@@ -28,6 +29,7 @@ __all__ = [
     "percent",
     "print_json",
     "progress_bar",
+    "require_all",
     "resumable",
     "say",
     "summary_table",
@@ -99,6 +101,12 @@ def interruptible() -> Iterator[None]:
     finally:
         if heard:
             signal.signal(signal.SIGTERM, before)
+
+
+def require_all(record: "ShardedRecord[Any, Any]", left: Sequence[int]) -> None:
+    """End with exit code 3 where shards were left to another process that is still at them."""
+    if not all(map(record.holds, left)):
+        raise SystemExit(3)
 
 
 def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.cli.console import print_json, say
+from noiseproof.cli.console import print_json, require_all, say
 from noiseproof.cli.options import Device, Every, Json, Seed
 from noiseproof.cli.progress import Shown
 from noiseproof.cli.report import show_analyses
@@ -57,7 +57,9 @@ def demo(
         job = CountVotes(samples, seed=seed, selection=Selection(every))
         with Shown(job.kept, unit="votes") as shown:
             engine = Engine(device, "fp32", compiled=False)
-            records.append(execute(job, run, Subject.load(run), engine=engine, listener=shown)[0])
+            record, left = execute(job, run, Subject.load(run), engine=engine, listener=shown)
+            records.append(record)
+        require_all(record, left)
     analyses = analyse(records, alpha=_ALPHA)
     files = write_report(analyses, out / "report.html")
     seconds, peak = time.perf_counter() - started, peak_memory()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from noiseproof.cli import names
 from noiseproof.cli.attack import transferred
-from noiseproof.cli.console import console, print_json, say
+from noiseproof.cli.console import console, print_json, require_all, say
 from noiseproof.cli.options import (
     ClassifierOptions,
     DataOptions,
@@ -88,7 +88,8 @@ def ladder(
         epsilons = [largest if name == "unbounded" else epsilon]
         job = AttackImages(attack, epsilons, norm, samples=samples, seed=seed, selection=selection)
         with Shown(job.kept, name) as shown:
-            records[name], _ = execute(job, where / name, subject, engine=engine.engine(), listener=shown)
+            records[name], left = execute(job, where / name, subject, engine=engine.engine(), listener=shown)
+        require_all(records[name], left)
     result = Ladder.of(records)
     pictures = result.write(where)
     checks = result.checks()

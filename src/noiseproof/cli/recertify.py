@@ -9,12 +9,7 @@ from rich.markup import escape
 
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.cli import names
-from noiseproof.cli.console import (
-    console,
-    print_json,
-    say,
-    summary_table,
-)
+from noiseproof.cli.console import console, print_json, say, summary_table
 from noiseproof.cli.options import Json, ProcedureOptions, Radii
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from noiseproof.cli.attack import show_attack
+from noiseproof.cli.console import require_all
 from noiseproof.cli.options import ClassifierOptions, DataOptions, Device, Json, JudgingSamples
 from noiseproof.cli.progress import Shown
 from noiseproof.noises.registry import NOISES
@@ -49,8 +50,9 @@ def rejudge(
     where = out or attacked.with_name(f"{attacked.resolve().name}-votes{samples}-seed{planned.seed}")
     title = f"{attacked.resolve().name}, judged again"
     with Shown(job.kept, title) as shown:
-        record, _ = execute(job, where, subject, engine=Engine(device), listener=shown)
+        record, left = execute(job, where, subject, engine=Engine(device), listener=shown)
     show_attack(record, title, run, json=json)
+    require_all(record, left)
 
 
 def _run_of(attacked: Path) -> Path:

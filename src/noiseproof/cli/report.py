@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.cli.console import (
-    console,
-    print_json,
-    say,
-    summary_table,
-)
+from noiseproof.cli.console import console, print_json, say, summary_table
 from noiseproof.cli.options import Json, Radii
 
 if TYPE_CHECKING:

@@ -57,7 +57,9 @@ def reproduce(
         for table in chosen.tables(found):
             _show(table)
         _say_made(paths, found.missing)
-    if not (paths and chosen.sound(found)):
+    if not paths:
+        raise SystemExit(3)  # nothing can be drawn yet
+    if not chosen.sound(found):
         raise SystemExit(1)
 
 

@@ -13,15 +13,7 @@ from rich.markup import escape
 from noiseproof.cli import names
 from noiseproof.cli.console import messages, print_json, progress_bar, resumable, say
 from noiseproof.cli.engine import say_if_emulated
-from noiseproof.cli.options import (
-    DATA,
-    Changes,
-    Device,
-    Json,
-    NamedDataOptions,
-    NoiseName,
-    Seed,
-)
+from noiseproof.cli.options import DATA, Changes, Device, Json, NamedDataOptions, NoiseName, Seed
 from noiseproof.models.registry import MODELS
 from noiseproof.noises.registry import NOISES
 from noiseproof.objectives.registry import OBJECTIVES

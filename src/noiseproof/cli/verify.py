@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.cli.console import print_json, say
+from noiseproof.cli.console import print_json, require_all, say
 from noiseproof.cli.options import Device, ImageOptions, Json, NamedDataOptions, NormChoice
 from noiseproof.cli.progress import Shown
 from noiseproof.perturbations.norms import Norm
@@ -46,7 +46,8 @@ def verify(
     subject = Verify.subject([(stage, load_stage(stage).to(where)) for stage in stages], dataset)
     job = Verify(radius, norm, images.selection())
     with Shown(job.kept, "verify") as shown:
-        record, _ = execute(job, out, subject, listener=shown)
+        record, left = execute(job, out, subject, listener=shown)
+    require_all(record, left)
     found = record.result()
     path = found.write(out)
     if json:

@@ -66,7 +66,7 @@ def run_step(step: Step) -> None:
                 process.terminate()
             process.wait()
             raise
-    if code:
+    if code not in {0, 3}:  # 3: another process works on the rest
         remedy = "Its message stands above; mend that, and run the same command again."
         raise RunError(str(step), required="run to its end", got=f"exit code {code}", remedy=remedy)
 

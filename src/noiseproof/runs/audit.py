@@ -11,7 +11,7 @@ from noiseproof.attacks import Attack
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
 from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified
-from noiseproof.errors import RunError
+from noiseproof.errors import IncompleteError
 from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
 from noiseproof.evaluation.robust_accuracy import voted_class
 from noiseproof.runs.attack import AttackImages, Limits
@@ -58,7 +58,7 @@ class Audit(Job[AttackRecord]):
         """The certificates of the whole record."""
         table, path = self.certified.read(), self.certified.path
         if len(table) < len(self.certified.settings.indices):
-            raise RunError(
+            raise IncompleteError(
                 str(path),
                 required="complete, to be audited",
                 got=f"{len(table)} of {len(self.certified.settings.indices)} images",
@@ -130,6 +130,7 @@ class Audit(Job[AttackRecord]):
 
     def require_auditable(self) -> None:
         """Raise the errors of `plan` that need no classifier."""
+        self.certificate.require_noise(self.certified.noise)
         self.attack.require_norm(self._attack.norm)
 
     def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
@@ -145,7 +146,7 @@ class Audit(Job[AttackRecord]):
         """
         table, found, limits = made.read(), self._certificates, self.limits
         if len(table) < len(limits.size):
-            raise RunError(
+            raise IncompleteError(
                 str(made.path),
                 required="complete, to be judged",
                 got=f"{len(table)} of {len(limits.size)} images attacked",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from noiseproof.errors import RunError
+from noiseproof.errors import IncompleteError
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.identity import require_subject
 from noiseproof.runs.job import EVERY_IMAGE, Job, Rows, Shard, ShardWriter
@@ -58,7 +58,7 @@ class Rejudge(Job[AttackRecord]):
         """
         settings, missing = self.settings, self.found.missing()[0]
         if missing:
-            raise RunError(
+            raise IncompleteError(
                 str(self.found.path),
                 required="complete, to be judged again",
                 got=f"{len(missing)} of {len(self.found.shards)} shards missing or damaged",

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from jaxtyping import Int
 
-from noiseproof.errors import RunError
+from noiseproof.errors import IncompleteError, RunError
 from noiseproof.runs.identity import require_recorded
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
@@ -313,7 +313,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """
         present = [shard for shard in self.shards if self.shard_path(shard).exists()]
         if not present:
-            raise RunError(
+            raise IncompleteError(
                 str(self.path / _VOTES),
                 required="at least one shard",
                 got="none",

@@ -90,6 +90,7 @@ class CertifyRadii(StoppingRule):
             InvalidInputError: radii that no probability reaches, a certificate that is not for this noise, or `runner_up`
                 with noise that is not Gaussian.
         """
+        self.certificate.require_noise(noise)
         levels = tuple(level(noise, radius, self.certificate) for radius in self._radii)
         if not self.runner_up:
             criterion = Exceeds(levels, self.alpha, self.beta, self.max_samples, self.prior)

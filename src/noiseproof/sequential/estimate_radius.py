@@ -56,7 +56,7 @@ class EstimateRadius(StoppingRule):
         Raises:
             InvalidInputError: the certificate is not for this noise.
         """
-        self.certificate.radius(noise, 1.0, 0.0)
+        self.certificate.require_noise(noise)
         criterion = RelativeError(
             self.rtol, self.alpha, self.beta, self.max_samples, partial(self.certificate.radius, noise)
         )
