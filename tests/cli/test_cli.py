@@ -237,7 +237,7 @@ def test_what_another_process_works_on_is_incomplete(run: Path, tmp_path: Path) 
     shutil.copytree(run, half)
     Record.open(half).shard_path(0).unlink()
     refused = one_line(invoke("audit", half, code=3).stderr)
-    assert "must be complete, to be audited" in refused
+    assert "must be at least one shard" in refused
 
 
 def test_exit_codes_are_those_of_the_guide() -> None:
@@ -533,6 +533,9 @@ def test_a_run_goes_on_in_the_precision_it_began_with(run: Path, tmp_path: Path)
 
 def test_inspect_tells_what_a_run_is(run: Path, tmp_path: Path) -> None:
     shown = one_line(invoke("inspect", run).stdout)
+    assert not set("{}[]'") & set(shown), "settings in words, no Python"
+    assert "name Stability, weight" in shown
+    assert "noise (name gaussian, sigma 0.25)" in shown
     for word in ("digits-cnn", "sigma 0.25", "seed 1", "precision fp32", "philox4x64", "60 of 60 images", "torch 2."):
         assert word in shown
     found = json.loads(invoke("inspect", run, "--json").stdout)

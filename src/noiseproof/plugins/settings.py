@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from noiseproof.errors import InvalidInputError
 from noiseproof.plugins.spec import settings_of
 
-__all__ = ["changed"]
+__all__ = ["changed", "in_words"]
 
 Plugin = TypeVar("Plugin")
 
@@ -91,3 +91,18 @@ def _read(text: str, forms: Sequence[Form]) -> Any:
 
 def _text(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def in_words(value: Any) -> str:
+    """Return plain data for people: settings with commas between, those within a setting in parentheses; None is left out."""
+    if isinstance(value, Mapping):
+        parts = (f"{key} {_within(each)}".strip() for key, each in value.items() if each is not None)
+        return ", ".join(parts)
+    if isinstance(value, list | tuple):
+        numbers = all(isinstance(each, int) for each in value)
+        return (" x " if numbers else ", ").join(map(_within, value))
+    return "nothing" if value is None else str(value)
+
+
+def _within(value: Any) -> str:
+    return f"({in_words(value)})" if isinstance(value, Mapping) else in_words(value)

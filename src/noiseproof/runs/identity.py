@@ -18,6 +18,7 @@ from jaxtyping import Float
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import model_digest
+from noiseproof.plugins import in_words
 from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.storage.provenance import same_model
 
@@ -63,8 +64,8 @@ def require_recorded(path: Path, recorded: Mapping[str, Any], here: Mapping[str,
     if changes:
         raise RunError(
             str(path),
-            required="a record with " + ", ".join(f"{name} {new}" for name, _, new in changes),
-            got=", ".join(f"{name} {old}" for name, old, _ in changes),
+            required="a record with " + ", ".join(f"{name} {in_words(new)}" for name, _, new in changes),
+            got=", ".join(f"{name} {in_words(old)}" for name, old, _ in changes),
             remedy=remedy,
         )
 
