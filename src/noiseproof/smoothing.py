@@ -161,8 +161,8 @@ class SmoothedClassifier:
 
         Raises:
             InvalidInputError: a rule or certificate that is not for this noise, images outside [0, 1] or not finite,
-                samples or alpha outside their domain or given beside `stop`, or so few samples that nothing could be certified at this alpha (the message says how many are
-                needed); before sampling. A stream with `indices`, with a rule that needs all images at once
+                samples or alpha outside their domain or given beside `stop`, or so few samples that nothing could be
+                certified at this alpha (the message says how many are needed); before sampling. A stream with `indices`, with a rule that needs all images at once
                 (`SharedBudget`), or with batches of another form.
             ClassifierError: the classifier raised, or returned NaN or the wrong shape.
         """
