@@ -62,6 +62,7 @@ SHARED = {
     "incumbents",
     "loaded",
     "nearest",
+    "registry",
     "votes",
 }  # what a folder's plug-ins have in common
 ASSEMBLY = {

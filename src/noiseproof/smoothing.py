@@ -162,8 +162,8 @@ class SmoothedClassifier:
         Raises:
             InvalidInputError: a rule or certificate that is not for this noise, images outside [0, 1] or not finite,
                 samples or alpha outside their domain or given beside `stop`, or so few samples that nothing could be
-                certified at this alpha (the message says how many are needed); before sampling. A stream with `indices`, with a rule that needs all images at once
-                (`SharedBudget`), or with batches of another form.
+                certified at this alpha (the message says how many are needed); before sampling. A stream with
+                `indices`, with a rule that needs all images at once (`SharedBudget`), or with batches of another form.
             ClassifierError: the classifier raised, or returned NaN or the wrong shape.
         """
         rule = _rule(stop, samples, alpha)
@@ -176,7 +176,7 @@ class SmoothedClassifier:
             return self._certify(images, indices, rule, seed, each)
 
     def _require_decidable(self, rule: FixedSamples | StoppingRule) -> None:
-        """Raise `InvalidInputError` where even unanimous votes could not decide an image."""
+        """Raise `InvalidInputError` for another noise, or where even unanimous votes could not decide an image."""
         classes = self.classifier.num_classes
         if isinstance(rule, FixedSamples):
             rule.certificate.require_noise(self.noise)

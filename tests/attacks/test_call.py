@@ -68,7 +68,7 @@ def test_functions_without_gradients_are_attacked_by_their_decisions() -> None:
             classifier, images.numpy(), labels.numpy(), epsilons=[0.25], norm="l2", seed=1
         )
         np.testing.assert_array_equal(found.success, [[True, False]])
-        with pytest.raises(InvalidInputError, match="attack on decisions"):
+        with pytest.raises(InvalidInputError, match="attack that needs no gradients"):
             ATTACK(classifier, images.numpy(), labels.numpy(), epsilons=[0.25], norm="l2")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from noiseproof.attacks.copies import NoisyCopies
+from noiseproof.attacks.registry import gradient_free
 from noiseproof.classifiers import accelerate
 from noiseproof.classifiers.batching import BatchSize, default_batch_size
 from noiseproof.classifiers.runners import Runner, memory_named
@@ -198,7 +199,15 @@ def differentiable(network: nn.Module | Runner) -> Runner:
         "the classifier",
         required="a torch module, for an attack that follows gradients",
         got=f"{type(network).__name__}, which has none",
-        remedy="Take an attack on decisions: boundary, hop-skip-jump, random or transfer.",
+        remedy=_without_gradients(),
+    )
+
+
+def _without_gradients() -> str:
+    """What to do where there are no gradients."""
+    return (
+        f"Take an attack that needs no gradients: {', '.join(gradient_free())}. Or attack a network that has some, and try on "
+        "this classifier what was found: --source, attacks.Transfer."
     )
 
 
@@ -272,14 +281,14 @@ def _checked(output: object, noisy: Tensor) -> Float[Tensor, "rows classes"]:
             got=f"{output.dtype} of shape {tuple(output.shape)}"
             if isinstance(output, Tensor)
             else type(output).__name__,
-            remedy="Attacks that follow gradients need scores; for labels take an attack on decisions.",
+            remedy=f"Attacks that follow gradients need scores. {_without_gradients()}",
         )
     if noisy.requires_grad and torch.is_grad_enabled() and not output.requires_grad:
         raise ClassifierError(
             "the network's output",
             required="differentiable by its input",
             got="scores without a gradient",
-            remedy="Is there a detach, a rounding or inference mode inside? Take an attack on decisions instead.",
+            remedy=f"Is there a detach, a rounding or inference mode inside? {_without_gradients()}",
         )
     return output
 

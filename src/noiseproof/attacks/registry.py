@@ -7,7 +7,7 @@ from noiseproof.plugins import Registry
 if TYPE_CHECKING:
     from noiseproof.attacks.base import Attack
 
-__all__ = ["ATTACKS"]
+__all__ = ["ATTACKS", "gradient_free"]
 
 ATTACKS: "Registry[Attack]" = Registry(
     "attack",
@@ -36,3 +36,8 @@ ATTACKS: "Registry[Attack]" = Registry(
         "votes:Votes",
     ),
 )
+
+
+def gradient_free() -> list[str]:
+    """Return the names of the attacks that need no gradients: they evaluate a classifier's decisions alone."""
+    return [name for name, kind in ATTACKS.items() if not getattr(kind, "follows_gradients", True)]
