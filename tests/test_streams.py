@@ -133,6 +133,17 @@ def test_it_is_called_like_a_classifier(smoothed: npf.SmoothedClassifier, test_s
     assert (smoothed(test_set.batches(2)) == smoothed.predict(test_set.read(range(23)))).all()
 
 
+def test_what_is_called_like_a_classifier_is_not_smoothed_twice(
+    smoothed: npf.SmoothedClassifier, test_set: Dataset
+) -> None:
+    for again in (
+        lambda: npf.SmoothedClassifier(smoothed, NOISE, 10),
+        lambda: npf.runs.Subject.of(smoothed, NOISE, test_set, name="twice"),
+    ):
+        with pytest.raises(npf.InvalidInputError, match=r"classifier must be the base classifier f.*got SmoothedClass"):
+            again()
+
+
 def test_a_data_set_gives_images_and_labels(test_set: Dataset) -> None:
     image, label = test_set[3]
     assert image.dtype == np.float32

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from torch.utils.data import DataLoader, Subset
 
 import noiseproof as npf
 
@@ -27,6 +28,14 @@ def main(out: Path) -> float:
     radii = [float(smoothed.certify(images, stop=rule).radius.max()) for rule in rules]
     again = npf.certify_votes(certified.votes, noise, alpha=0.05, bound=npf.bounds.Bonferroni())
     right = (smoothed.predict(images, samples=100) == labels) & (again.prediction != npf.ABSTAIN)
+
+    batches = (batch for batch, _ in DataLoader(Subset(test, range(6)), batch_size=4))
+    streamed = smoothed.certify(batches, samples=100, alpha=0.01, progress=True)
+    indexed = iter([npf.data.IndexedImages(images, range(6))])
+    same: bool = streamed.to_dict() == smoothed.certify(indexed, samples=100, alpha=0.01).to_dict()
+    rows: int = streamed.to_table().num_rows
+    image, label = test[0]
+    print(streamed, rows, same, image.shape, label, smoothed(images))
 
     attack: npf.attacks.Attack = npf.attacks.PGD(steps=1, eot_samples=2)
     found = attack(smoothed, images, labels, epsilons=[0.25], norm=npf.perturbations.Norm.L2, samples=20)

@@ -22,7 +22,7 @@ from noiseproof.sampling.progress_bar import ProgressLike, told
 from noiseproof.sampling.stream import Stream, is_stream, numbered
 from noiseproof.sequential import IdentifyTopClass, StoppingRule
 
-__all__ = ["SmoothedClassifier"]
+__all__ = ["SmoothedClassifier", "require_base"]
 
 
 class SmoothedClassifier:
@@ -39,7 +39,7 @@ class SmoothedClassifier:
             when memory runs out.
 
     Raises:
-        InvalidInputError: classifier is not callable, num_classes < 2, or batch_size < 1.
+        InvalidInputError: classifier is not callable or is smoothed already, num_classes < 2, or batch_size < 1.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -65,6 +65,7 @@ class SmoothedClassifier:
                 got=repr(noise),
                 remedy="See noiseproof.noises.",
             )
+        require_base(classifier)
         base = BaseClassifier(classifier_of(classifier), num_classes=num_classes, device=device)
         self.counter = VoteCounter(base, noise, batch_size)
         """Lines 1 to 5 of Algorithm 1, for code that counts votes in ways of its own, such as `noiseproof.runs`."""
@@ -254,6 +255,17 @@ def _rule(
                 remedy="Give it to the stopping rule: CertifyRadii([0.5], alpha=0.01, max_samples=20_000).",
             )
     return stop
+
+
+def require_base(classifier: object) -> None:
+    """Raise `InvalidInputError` for a smoothed classifier where its f is meant: noise would be added twice."""
+    if isinstance(classifier, SmoothedClassifier):
+        raise InvalidInputError(
+            "classifier",
+            required="the base classifier f, to which the noise is added",
+            got=repr(classifier),
+            remedy="Pass its f: smoothed.classifier.function.",
+        )
 
 
 def _require_parts(rule: FixedSamples | StoppingRule, indices: Sequence[int] | None) -> None:

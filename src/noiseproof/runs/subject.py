@@ -17,6 +17,7 @@ from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
 from noiseproof.runs.records import Record
+from noiseproof.smoothing import require_base
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["DataChoice", "Subject", "require_noise"]
@@ -152,6 +153,7 @@ class Subject:
     @staticmethod
     def of(classifier: Any, noise: Noise | None, dataset: Dataset, *, name: str) -> "Subject":
         """Return a classifier that is at hand as a subject; a torch module is recorded by the digest of its weights too."""
+        require_base(classifier)
         classifier = classifier_of(classifier)
         module = classifier.module if isinstance(classifier, Runner) else classifier
         digest = model_digest(module) if isinstance(module, nn.Module) else None
