@@ -11,7 +11,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta, binom, norm
 
-from noiseproof.experiments.attacked import TRADES, Defence, white_box
+from noiseproof.experiments.attack_figures import TRADES, white_box
+from noiseproof.experiments.networks import Network
 from noiseproof.experiments.released import sison_glaz
 from noiseproof.experiments.votes import Run
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
@@ -213,17 +214,17 @@ def write_trades(records: Path, loss: str, wrong_from: Sequence[int]) -> AttackR
 
 
 def write_attack(
-    records: Path, network: Defence, loss: str, wrong_from: Sequence[int], digest: str = "t"
+    records: Path, network: Network, loss: str, wrong_from: Sequence[int], digest: str = "t"
 ) -> AttackRecord:
     (found,) = (each for each in white_box(network, "l2") if getattr(each.attack, "loss", "") == loss)
     sizes = [0.0, *found.sizes]
-    count, samples = network.images // found.every, 1 if network.sigma is None else found.samples
+    count, samples = found.images // found.every, found.samples if network.sigma else 1
     settings = AttackSettings(
         data={"name": network.data, "split": "test", "digest": "d", "image_shape": [1, 28, 28]},
         model={"name": network.model, "digest": digest},
         num_classes=CLASSES,
         attack=found.attack.spec(),
-        noise=None if network.sigma is None else {"name": "gaussian", "sigma": network.sigma},
+        noise={"name": "gaussian", "sigma": network.sigma} if network.sigma else None,
         norm="l2",
         sizes=sizes,
         samples=samples,
@@ -233,7 +234,7 @@ def write_attack(
         stop=found.every * count,
         step=found.every,
         shard_size=count,
-        engine={} if network.precision == "auto" else {"precision": network.precision},
+        engine={} if network.attacked == "auto" else {"precision": network.attacked},
         gradients="fp32",
     )
     record = AttackRecord.create(records / found.folder, settings, {"command": ["noiseproof", "attack", loss]})

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from noiseproof.attacks import PGD, AttackLoss, RandomSearch
 from noiseproof.certificates import NeymanPearson
 from noiseproof.cli.console import console
 from noiseproof.errors import NoiseproofError
-from noiseproof.experiments import attack_figures, attacked
+from noiseproof.experiments import attack_figures
+from noiseproof.experiments.attacked import Attacked
+from noiseproof.experiments.networks import Network
 from noiseproof.experiments.recipes import Missing
 from noiseproof.noises import Noise
 from noiseproof.reports import ladder
@@ -403,14 +406,28 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     assert "no longer falling within the error" in shown.stdout
 
 
+class _Digits(Network):
+    """The network of these tests, in a folder of its own."""
+
+    title = "STN"
+    model = "digits-cnn"
+    attacked = "auto"
+
+    def folder(self, seed: int = 0) -> str:
+        assert seed == 0
+        return "stn"
+
+
+DIGITS = _Digits("digits", "stn", 0.25)
+FEW: dict[str, Any] = {"every": 150, "epsilons": (0.5,), "images": 599}
+
+
 def small_figure(loss: AttackLoss) -> attack_figures.AttackFigure:
     """A figure of two curves, of one and of two attacks on the network of these tests."""
-    digits = attacked.Defence("stn", "STN", "digits-cnn", sigma=0.25, data="digits", images=599)
-    few: dict[str, Any] = {"every": 150, "epsilons": (0.5,), "samples": 50}
-    one = attacked.Attacked(digits, PGD(loss=loss, eot_samples=4, steps=5), "l2", **few)
-    other = attacked.Attacked(digits, RandomSearch(), "l2", **few)
+    one = Attacked(DIGITS, PGD(loss=loss, eot_samples=4, steps=5), "l2", **FEW, samples=50)
+    other = Attacked(DIGITS, RandomSearch(), "l2", **FEW, samples=50)
     curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
-    return attack_figures.AttackFigure("figure6", [attack_figures.Plot("digits", "l2", curves)], [(digits, 0)])
+    return attack_figures.AttackFigure("figure6", [attack_figures.Plot("digits", "l2", curves)], [(DIGITS, 0)])
 
 
 def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
@@ -461,8 +478,7 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
 
 
 def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run: Path, tmp_path: Path) -> None:
-    digits = attacked.Defence("stn", "STN", "digits-cnn", sigma=0.25, precision="bf16", data="digits", images=599)
-    one = attacked.Attacked(digits, PGD(loss="margin", eot_samples=4, steps=5), "l2", every=150, epsilons=(0.5,))
+    one = Attacked(DIGITS, PGD(loss="margin", eot_samples=4, steps=5), "l2", **FEW, precision="bf16")
     options = [
         *FAST,
         "--set",
@@ -524,6 +540,6 @@ def test_missing_records_come_with_commands_that_parse() -> None:
                 assert (one.norm, one.defence.data) == (plot.norm, plot.data)
                 command = one.command(Path("runs"))
                 assert "--out runs/" in command
-                precision = one.defence.precision
+                precision = one.defence.attacked
                 assert (f"--precision {precision}" in command) == (precision != "auto"), "that of the certificates"
                 assert (precision != "auto") == (not one.defence.name.endswith("-linf"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from noiseproof.experiments.attack_figures import FIGURE3
-from noiseproof.experiments.attacked import RELEASED as RELEASED_STN
+from noiseproof.experiments.attack_figures import RELEASED as RELEASED_STN
 from synthetic_records import RELEASED, write_attack, write_trades
 
 
@@ -17,7 +17,7 @@ def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path)
     panels, missing = found.panels, found.missing
     assert [panel.title for panel in panels] == ["MNIST (ℓ2)", "CIFAR-10 (ℓ2)"]
     (curve,) = panels[1].curves
-    assert curve.name == "released STN, sigma 100/255, white-box (50, 1 of 2 attacks)"
+    assert curve.name == "STN, released by the authors, sigma 100/255, white-box (50, 1 of 2 attacks)"
     np.testing.assert_allclose(curve.robust, [1.0, 0.8, 0.6, 0.4])
     assert not panels[0].certified
     (wanted,) = (each for each in missing if each.what == "cifar10/stn-released/pgd-log_mean-l2")

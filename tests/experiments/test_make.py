@@ -15,11 +15,11 @@ import tiny_figure
 from command_line import invoke
 from noiseproof.errors import RunError
 from noiseproof.experiments import attack_figures, make
-from noiseproof.experiments.attacked import TRADES
+from noiseproof.experiments.attack_figures import TRADES
 from noiseproof.experiments.figure import Figure, Result, Table
 from noiseproof.experiments.make import Estimate, estimate, planned, run_step
 from noiseproof.experiments.networks import Network
-from noiseproof.experiments.recipes import Missing, Step
+from noiseproof.experiments.recipes import Missing, Reader, Step
 from noiseproof.experiments.votes import FixedVotes, find_runs
 from noiseproof.runs.records import Record
 from noiseproof.training import CHECKPOINT, LOG
@@ -99,7 +99,7 @@ def test_the_time_of_a_step_that_was_begun_is_that_of_what_is_left(tmp_path: Pat
 def test_the_time_of_a_record_that_the_repository_has_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make, "RECORDED", tmp_path / "kept")
     write_run(tmp_path / "kept" / STN.folder(0), "stn", 0.7)
-    ((run,), _) = find_runs(STN, tmp_path / "kept")
+    (run,) = find_runs(STN, Reader(tmp_path / "kept"))
     decided = write_decided(run, 2, 1, 0)
     decided.write_shard(0, decided.read(), {"seconds": 5.0, "written": "2026-11-26T10:00:00+00:00"})
     verified_result().write(tmp_path / "kept" / "mnist" / "kw-single")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from command_line import invoke, parsed
-from noiseproof.experiments import attack_figures, attacked, figure1, table1
+from noiseproof.experiments import attack_figures, figure1, table1
 from noiseproof.experiments.page import PAGE
 from noiseproof.reports.sources import sources
 from synthetic_records import certified, write_run, write_trades
@@ -93,7 +93,7 @@ def figure_of(curves: list[attack_figures.Curve]) -> attack_figures.AttackFigure
 
 
 def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = tuple(each for each in attacked.white_box(attacked.TRADES, "l2") if each.name == "pgd")
+    cells = tuple(each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if each.name == "pgd")
     small = figure_of([("TRADES alone", cells, 0, False)])
     monkeypatch.setattr(attack_figures, "FIGURE4", small)
     records = tmp_path / "records"
@@ -112,7 +112,7 @@ def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monke
 
 
 def test_one_damaged_record_spoils_nothing_else(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (each for each in attacked.white_box(attacked.TRADES, "l2") if each.name == "pgd")
+    one, other = (each for each in attack_figures.white_box(attack_figures.TRADES, "l2") if each.name == "pgd")
     curves = [("one", (one,), 0, False), ("other", (other,), 1, False), ("both", (one, other), 2, False)]
     monkeypatch.setattr(attack_figures, "FIGURE4", figure_of(curves))
     write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from noiseproof.experiments.networks import Network
-from noiseproof.experiments.votes import FixedVotes, find_runs
+from noiseproof.experiments.recipes import Missing, Reader
+from noiseproof.experiments.votes import FixedVotes, Run, find_runs
 from noiseproof.models import PaperCIFAR, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
 from noiseproof.runs.records import RecordSettings
@@ -39,6 +40,11 @@ def test_the_command_of_an_ensemble_of_other_habits_takes_the_members_that_are_s
 STN = Network("mnist", "stn", 0.7, (0, 1))
 
 
+def read(records: Path) -> tuple[list[Run], list[Missing]]:
+    reader = Reader(records)
+    return find_runs(STN, reader), reader.missing
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "why"),
     [
@@ -62,7 +68,7 @@ def test_what_is_not_what_its_folder_says_is_named_and_not_shown(
 ) -> None:
     write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
     write_run(tmp_path / "mnist" / "stn-0.7-seed1", kind, 0.7, 1, **changes)
-    found, missing = find_runs(STN, tmp_path)
+    found, missing = read(tmp_path)
     assert [run.seed for run in found] == [0]
     (one,) = missing
     assert why in one.why
@@ -78,7 +84,7 @@ def test_votes_without_a_selection_phase(tmp_path: Path) -> None:
     settings = RecordSettings(**(record.settings.plain() | {"selection_samples": 0}))
     content = json.loads((path / "record.json").read_text()) | {"settings": settings.plain()}
     (path / "record.json").write_text(json.dumps(content))
-    found, (one, _) = find_runs(STN, tmp_path)
+    found, (one, _) = read(tmp_path)
     assert not found
     assert "selection votes" in one.why
 
@@ -87,15 +93,15 @@ def test_unfinished_and_damaged_records_name_the_command_that_goes_on(tmp_path: 
     path = tmp_path / "mnist" / "stn-0.7"
     record = write_run(path, "stn", 0.7)
     record.shard_path(1).unlink()
-    found, (one, _) = find_runs(STN, tmp_path)
+    found, (one, _) = read(tmp_path)
     assert not found
     assert one.command == f"noiseproof certify {path} --every 10", "the record's own"
     assert "1 of 3 shards are missing or damaged" in one.why
     record.shard_path(1).write_bytes(b"not parquet")
-    _, (one, _) = find_runs(STN, tmp_path)
+    _, (one, _) = read(tmp_path)
     assert "00001.parquet" in one.why
     (path / "record.json").write_text("{")
-    _, (one, _) = find_runs(STN, tmp_path)
+    _, (one, _) = read(tmp_path)
     assert "configuration of a record" in one.why
     assert one.command == f"noiseproof certify {path} --model zoo:mnist-stn-0.7 --precision bf16 --every 10"
 
@@ -113,6 +119,6 @@ def test_more_seeds_than_wanted_are_taken(tmp_path: Path) -> None:
     for seed in (0, 1, 12):
         write_run(tmp_path / Network("mnist", "stn", 0.7).folder(seed), "stn", 0.7, seed)
     (tmp_path / "mnist" / "stn-0.7-seedling").mkdir()
-    found, missing = find_runs(STN, tmp_path)
+    found, missing = read(tmp_path)
     assert [run.seed for run in found] == [0, 1, 12]
     assert not missing

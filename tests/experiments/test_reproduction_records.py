@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from noiseproof.experiments.networks import Network
+from noiseproof.experiments.recipes import Reader
 from noiseproof.experiments.votes import find_runs
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
@@ -42,9 +43,10 @@ def test_they_are_what_their_folders_say() -> None:
         ("ensemble-early", 0.55, 1),
     ):  # fmt: skip
         trained = 0.6 if kind in {"smoothadv-long", "ensemble-early"} else None
-        found, missing = find_runs(Network("mnist", kind, sigma, tuple(range(seeds)), trained), RECORDS)
+        reader = Reader(RECORDS)
+        found = find_runs(Network("mnist", kind, sigma, tuple(range(seeds)), trained), reader)
         assert len(found) == seeds
-        assert not missing
+        assert not reader.missing
         assert len(found[0].votes.index) == 1000
 
 

@@ -14,6 +14,7 @@ from mutation import mutated
 from noiseproof.experiments import readings, table1
 from noiseproof.experiments.figure1 import FIGURE1, TABLE_RADII
 from noiseproof.experiments.networks import Network
+from noiseproof.experiments.recipes import Missing, Reader
 from noiseproof.experiments.table1 import TABLE1, Cell, Table1, lines
 from noiseproof.experiments.votes import find_runs
 from noiseproof.runs.records import Record
@@ -36,6 +37,12 @@ STN = Network("mnist", "stn", 0.7, (0, 1))
 def cell(table: Table1, model: str, data: str, kind: str) -> Cell:
     (row,) = (row for row in table.rows if row.model == model)
     return row.cells[data, kind]
+
+
+def missing_of(network: Network, folder: Path) -> list[Missing]:
+    reader = Reader(folder)
+    find_runs(network, reader)
+    return reader.missing
 
 
 def check_table(table: Table1, truth: dict[str, Any]) -> None:
@@ -112,7 +119,7 @@ def test_what_goes_beyond_the_paper_has_a_row_without_a_print(tmp_path: Path) ->
     (command,) = (each.command for each in TABLE1.compute(tmp_path).missing if str(run) in each.command)
     stopping = f"noiseproof certify {run} --radius 1.58 --runner-up --samples 1000000 --model zoo:mnist-smoothadv-0.6 --every 10"
     assert command == stopping, "sequential votes are wanted here"
-    write_decided(find_runs(Network("mnist", "smoothadv", 0.6), tmp_path)[0][0], 31, 6, 4)
+    write_decided(find_runs(Network("mnist", "smoothadv", 0.6), Reader(tmp_path))[0], 31, 6, 4)
     assert not [each for each in TABLE1.compute(tmp_path).missing if str(run) in each.command]
 
 
@@ -246,7 +253,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
 def test_seeds_that_stopped_by_different_procedures_are_not_put_together(tmp_path: Path) -> None:
     for seed, cap in ((0, 5000), (1, 4500)):
         write_run(tmp_path / STN.folder(seed), "stn", 0.7, seed)
-        write_decided(find_runs(STN, tmp_path)[0][-1], 31, 6, 4, procedure={"cap": cap})
+        write_decided(find_runs(STN, Reader(tmp_path))[-1], 31, 6, 4, procedure={"cap": cap})
     table = TABLE1.compute(tmp_path)
     robust = cell(table, "STN", "mnist", "robust").ours
     assert robust is not None
@@ -257,7 +264,7 @@ def test_seeds_that_stopped_by_different_procedures_are_not_put_together(tmp_pat
 def test_votes_that_stopped_decide_what_ours_certifies(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / STN.folder(seed), "stn", 0.7, seed)
-    (first, second), _ = find_runs(STN, tmp_path)
+    first, second = find_runs(STN, Reader(tmp_path))
     fixed = cell(TABLE1.compute(tmp_path), "STN", "mnist", "robust")
     write_decided(first, 31, 6, 4)
     assert cell(TABLE1.compute(tmp_path), "STN", "mnist", "robust") == fixed, "one seed alone is not mixed in"
@@ -277,7 +284,7 @@ def test_votes_that_stopped_decide_what_ours_certifies(tmp_path: Path) -> None:
 
 def test_winner_and_runner_up_go_before_the_winner_alone(tmp_path: Path) -> None:
     write_run(tmp_path / STN.folder(0), "stn", 0.7, 0)
-    ((run,), _) = find_runs(STN, tmp_path)
+    (run,) = find_runs(STN, Reader(tmp_path))
     write_decided(run, 21, 10, 10)
     robust = cell(TABLE1.compute(tmp_path), "STN", "mnist", "robust").ours
     assert robust is not None
@@ -302,7 +309,7 @@ def test_winner_and_runner_up_go_before_the_winner_alone(tmp_path: Path) -> None
 )
 def test_votes_that_stopped_on_something_else_are_named(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
     write_run(tmp_path / STN.folder(0), "stn", 0.7)
-    (run,), _ = find_runs(STN, tmp_path)
+    (run,) = find_runs(STN, Reader(tmp_path))
     fixed = cell(TABLE1.compute(tmp_path), "STN", "mnist", "robust")
     write_decided(run, **({"right": 35, "undecided": 3, "wrong": 3} | changes))
     table = TABLE1.compute(tmp_path)
@@ -367,10 +374,10 @@ def test_the_network_that_the_authors_released(tmp_path: Path) -> None:
         [0.95 * certified(found["papers"], votes.label, radius) for radius in TABLE_RADII["cifar10"]],
     )
     write_run(tmp_path / "cifar10" / "stn-0.392", "released", sigma, data=data)
-    _, (one,) = find_runs(Network("cifar10", "stn", sigma), tmp_path)
+    (one,) = missing_of(Network("cifar10", "stn", sigma), tmp_path)
     assert "objective" in one.why
     other = tmp_path / "another"
     write_run(other / "cifar10" / "stn-released", "released", sigma, data=data, model={"name": "net", "digest": "mine"})
-    _, (one,) = find_runs(Network("cifar10", "released", sigma), other)
+    (one,) = missing_of(Network("cifar10", "released", sigma), other)
     assert "the weights that the authors released" in one.why
     assert robust.ours.seeds == (), "an unpublished seed"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from noiseproof.experiments.networks import Network
+from noiseproof.experiments.recipes import Reader
 from noiseproof.experiments.votes import find_runs
 from noiseproof.reports.sources import sources
 from noiseproof.runs.records import VoteTable
@@ -15,7 +16,7 @@ STN = Network("mnist", "stn", 0.7, (0, 1))
 
 def test_times_of_shards_that_overlap_are_not_added(tmp_path: Path) -> None:
     write_run(tmp_path / STN.folder(0), "stn", 0.7, 0)
-    record = write_decided(find_runs(STN, tmp_path)[0][0], 2, 1, 0, shard_size=1)
+    record = write_decided(find_runs(STN, Reader(tmp_path))[0], 2, 1, 0, shard_size=1)
     votes = np.eye(CLASSES, dtype=np.int64)[:1] * 4000
     for shard, (seconds, minute) in enumerate(
         [(60.0, "10:01"), (150.0, "10:03"), (30.0, "10:10")]

@@ -19,12 +19,13 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure as Drawing
 
-from noiseproof.certificates import PixelDP
-from noiseproof.experiments.attacked import TRADES, find_worst, white_box
+from noiseproof.certificates import Certificate, PixelDP
+from noiseproof.experiments.attack_figures import TRADES, white_box
+from noiseproof.experiments.attacked import find_worst
 from noiseproof.experiments.figure import Figure, Result, Table, drawn
 from noiseproof.experiments.networks import CIFAR_SIGMA, Network
 from noiseproof.experiments.readings import PAPERS_ALPHA, allowance, ours, papers
-from noiseproof.experiments.recipes import Missing
+from noiseproof.experiments.recipes import Reader
 from noiseproof.experiments.votes import ALPHA, Run, find_runs
 from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius, percent_down
 from noiseproof.reports.bands import BoundCurve, BoundPanel, Spread, draw_bounds
@@ -93,32 +94,23 @@ class _Figure1(Figure[Figure1]):
     name = "figure1"
 
     def compute(self, records: Path) -> Figure1:
-        missing: list[Missing] = []
-        sources: dict[str, Any] = {}
-        read: list[tuple[_Wanted, list[Run]]] = []
-        for wanted in _CURVES:
-            runs, gone = find_runs(wanted.network, records)
-            missing += gone
-            sources |= {str(run.record.path): run for run in runs}
-            read += [(wanted, runs)] if runs else []
+        reader = Reader(records)
+        read = [(wanted, runs) for wanted in _CURVES if (runs := find_runs(wanted.network, reader))]
         curves = []
         for wanted, runs in read:
-            data = wanted.network.data
+            data, name = wanted.network.data, wanted.network.title
             radii = np.linspace(0.0, _widest([each for other, each in read if other.network.data == data]), _POINTS)
-            name, style = wanted.network.title, "--" if wanted.dashed else "-"
-            curves.append(_curve(name, runs, radii, wanted.colour, style, {}))
+            curves.append(_curve(name, runs, radii, wanted.colour, "--" if wanted.dashed else "-"))
             if wanted.pixeldp:
-                name, how = f"PixelDP's certificate, votes of {name}", {"certificate": PixelDP()}
-                curves.append(_curve(name, runs, radii, _PIXELDP_COLOUR, ":", how))
+                name = f"PixelDP's certificate, votes of {name}"
+                curves.append(_curve(name, runs, radii, _PIXELDP_COLOUR, ":", certificate=PixelDP()))
         recipes = [recipe for recipe in white_box(TRADES, "l2") if recipe.name == "pgd"]
-        worst, found, gone = find_worst(recipes, records)
-        missing += gone
+        worst, found = find_worst(recipes, reader)
         attacked = None
         if worst is not None and len(found) == len(recipes):
-            sources |= {str(record.path): record for record in found}
             name = f"{TRADES.title} under PGD, empirical ({worst.images} images)"
-            attacked = RobustCurve(name, worst.sizes, worst.robust, worst.low, worst.high, _TRADES_COLOUR, dashed=True)
-        return Figure1(curves=curves, attacked=attacked, missing=missing, sources=sources)
+            attacked = RobustCurve.of(name, worst, _TRADES_COLOUR, dashed=True)
+        return Figure1(curves=curves, attacked=attacked, missing=reader.missing, sources=reader.sources)
 
     def files(self, found: Figure1) -> dict[str, bytes]:
         if not found.curves and found.attacked is None:
@@ -144,7 +136,7 @@ def _widest(read: list[list[Run]]) -> float:
     return 1.02 * max(largest_radius(runs[0].record, way, alpha) for runs in read for way, alpha in procedures)
 
 
-def _curve(name: str, runs: list[Run], radii: Grid, colour: int, style: str, how: dict[str, Any]) -> BoundCurve:
+def _curve(name: str, runs: list[Run], radii: Grid, colour: int, style: str, **how: Certificate) -> BoundCurve:
     network, images, count = runs[0].network, len(runs[0].votes), len(radii)
     every = np.concatenate([radii, TABLE_RADII[network.data]])
     mine = (ours(runs, every, **how).values - allowance(images, len(runs))).clip(min=0.0)

@@ -15,10 +15,10 @@ import numpy as np
 
 from noiseproof.attacks import PGD
 from noiseproof.evaluation.robust_accuracy import worst_so_far
-from noiseproof.experiments.attack_figures import FIGURE6
-from noiseproof.experiments.attacked import MADRY, NATURAL, STN_07, Attacked
+from noiseproof.experiments.attack_figures import FEW, MADRY, NATURAL, STN_07
+from noiseproof.experiments.attacked import Attacked
 from noiseproof.experiments.figure import Figure, Result, Table, drawn
-from noiseproof.experiments.recipes import Missing, Step
+from noiseproof.experiments.recipes import Reader, Step
 from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
 from noiseproof.runs.attack_records import AttackRecord
@@ -32,34 +32,38 @@ SIZE = 2.0
 IMAGES = range(0, 10_000, 100)
 _PIXELS = 28 * 28
 
-_ANYWHERE = replace(STN_07, precision="auto")
-"""The defence of what may have run in another precision than the rungs."""
+_SOURCES = {f"transfer-{source.model.removeprefix('zoo:')}": source for source in (MADRY, NATURAL) if source.model}
 
-_SOURCES = {f"transfer-{source.model.removeprefix('zoo:')}": source for source in (MADRY, NATURAL)}
+
 _RUNG = Attacked(STN_07, PGD(), "l2", every=IMAGES.step, epsilons=(SIZE,))
+_ANYWHERE = replace(_RUNG, precision="auto")
+"""What may have run in another precision than the rungs."""
 
 
-def _recipes() -> tuple[dict[str, Attacked], dict[str, Attacked], dict[str, Attacked]]:
-    """Return what there is no ladder without; what must not be stronger; and the slow ones of these."""
+def _recipes() -> tuple[dict[str, Attacked], ...]:
+    """Return the rungs; the attack without bound; what must not be stronger; and the slow ones of these."""
     boundless, largest = unbounded("l2", _PIXELS)
-    needed = {name: replace(_RUNG, attack=attack) for name, attack in grid().items()}
-    needed["unbounded"] = replace(_RUNG, defence=_ANYWHERE, attack=boundless, epsilons=(largest,))
-    fast = controls("l2", decisions=False)
-    others = {name: replace(_RUNG, defence=_ANYWHERE, attack=attack) for name, attack in fast.items()}
-    for name, source in _SOURCES.items():
-        others[name] = replace(_RUNG, defence=_ANYWHERE, attack=PGD(steps=100), source=source)
-    needed, others = (
-        {name: replace(recipe, place=f"{FOLDER}/{name}") for name, recipe in each.items()} for each in (needed, others)
-    )
-    names = controls("l2").keys() - fast.keys()
-    slow = {each.name: each for each in FIGURE6.recipes if each.norm == "l2" and each.name in names}
-    return needed, others, slow
+    every, fast = controls("l2"), controls("l2", decisions=False)
+    rungs = {name: replace(_RUNG, attack=attack) for name, attack in grid().items()}
+    others = {name: replace(_ANYWHERE, attack=attack) for name, attack in fast.items()}
+    others |= {name: replace(_ANYWHERE, attack=PGD(steps=100), source=source) for name, source in _SOURCES.items()}
+    ladder = (rungs, {"unbounded": replace(_ANYWHERE, attack=boundless, epsilons=(largest,))}, others)
+    slow = {name: Attacked(STN_07, attack, "l2", every=FEW) for name, attack in every.items() if name not in fast}
+    return *({name: replace(each, place=f"{FOLDER}/{name}") for name, each in part.items()} for part in ladder), slow
 
 
 def _all_at_once(records: Path) -> Step:
     """Return the command that makes all records but the slow ones, in one engine."""
-    command = ["noiseproof", "ladder", str(records / STN_07.name), *STN_07.options, "--epsilon", f"{SIZE:g}"]
-    command += [part for source in _SOURCES.values() for part in ("--source", source.model)]
+    command = [
+        "noiseproof",
+        "ladder",
+        str(records / STN_07.folder()),
+        *STN_07.options(),
+        "--precision",
+        STN_07.attacked,
+    ]
+    command += ["--epsilon", f"{SIZE:g}"]
+    command += [part for source in _SOURCES.values() for part in ("--source", str(source.model))]
     command += ["--limit", str(len(IMAGES)), "--no-decisions", "--out", str(records / FOLDER)]
     return Step(tuple(command), records / FOLDER, cost=(137.0, "an H100"))
 
@@ -75,29 +79,23 @@ class _SanityLadder(Figure[FoundLadder]):
     name = "ladder"
 
     def compute(self, records: Path) -> FoundLadder:
-        found: dict[str, AttackRecord] = {}
-        missing: list[Missing] = []
-        begun, rungs = (records / FOLDER).exists(), grid()
-        engine: dict[str, object] = {}
-        needed, others, slow = _recipes()
-        for name, recipe in {**needed, **others, **slow}.items():
-            record = recipe.find(records)
-            if isinstance(record, AttackRecord) and name in rungs:
-                engine = engine or dict(record.settings.engine)
-                if record.settings.engine != engine:
-                    why = f"it ran in another engine than the rungs before it, {engine}"
-                    record = Missing(name, why, tuple(recipe.steps(records)), blocked=True)
-            if isinstance(record, Missing):
-                steps = record.steps if begun or name in slow else (_all_at_once(records),)
-                missing.append(replace(record, what=name, steps=steps))
-            else:
+        reader, found, engine = Reader(records), dict[str, AttackRecord](), None
+        rungs, boundless, others, slow = _recipes()
+        for name, recipe in (rungs | boundless | others | slow).items():
+            record = reader.find(replace(recipe, engine=engine) if name in rungs else recipe)
+            if record is not None:
                 found[name] = record
+                engine = record.settings.engine if engine is None else engine
         ladder = None
-        if needed.keys() <= found.keys():
+        if (rungs | boundless).keys() <= found.keys():
             ladder = Ladder.of({name: record for name, record in found.items() if name not in slow})
             for name in (name for name in slow if name in found):
                 ladder = _beside(ladder, name, found[name])
-        return FoundLadder(ladder=ladder, missing=missing, sources={str(each.path): each for each in found.values()})
+        missing, apart = reader.missing, {recipe.title for recipe in slow.values()}
+        if not (records / FOLDER).exists():
+            at_once = (_all_at_once(records),)
+            missing = [each if each.what in apart else replace(each, steps=at_once) for each in missing]
+        return FoundLadder(ladder=ladder, missing=missing, sources=reader.sources)
 
     def files(self, found: FoundLadder) -> dict[str, bytes]:
         if (ladder := found.ladder) is None:

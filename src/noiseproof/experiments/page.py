@@ -6,7 +6,7 @@ the sentences on why the print differs, each with the experiment that shows it; 
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -16,14 +16,13 @@ import numpy as np
 
 from noiseproof.experiments import FIGURES, load_figure
 from noiseproof.experiments.figure import Figure, Result, Table, as_json
-from noiseproof.experiments.figure1 import PROCEDURES, TABLE_RADII, Figure1, lines
+from noiseproof.experiments.figure1 import TABLE_RADII, Figure1
 from noiseproof.experiments.networks import CIFAR_SIGMA
-from noiseproof.experiments.readings import CERTIFICATES, Reach, Way, crossed, ours, reach, ways
+from noiseproof.experiments.readings import CERTIFICATES, WAYS, crossed, ours
 from noiseproof.experiments.recipes import Missing
-from noiseproof.experiments.table1 import LINES, RADII, WRITTEN, Table1
-from noiseproof.experiments.table1 import lines as table_lines
+from noiseproof.experiments.table1 import RADII, WRITTEN
 from noiseproof.experiments.votes import Run, unlike
-from noiseproof.reports.analysis import percent_down
+from noiseproof.reports.analysis import percent_down, round_down
 from noiseproof.reports.page import render
 from noiseproof.reports.sources import sources
 
@@ -39,6 +38,9 @@ _ATTACKED = {
 
 _PRINTED_SIGMAS = (0.7, CIFAR_SIGMA)
 """Of the networks whose certified accuracy the paper prints."""
+
+_REACHES = (WAYS[2], *WAYS[:2])
+"""By which it is told how far unanimous votes reach."""
 
 _NONE = "no experiment in this package yet"
 _NEVER = [
@@ -57,12 +59,12 @@ class Reading:
 
     Attributes:
         run: of the first of its seeds that is there.
-        ways: from the released code's to ours.
+        certified: by each of `WAYS`, at `TABLE_RADII`.
         crossed: every bound with every certificate at Table 1's radius.
     """
 
     run: Run
-    ways: list[Way]
+    certified: list[np.ndarray]
     crossed: list[tuple[str, list[float]]]
 
 
@@ -74,14 +76,15 @@ class Page(Result):
         records: their folder.
         results: of the figures and tables, by name.
         readings: the same votes read several ways, by the network's name.
-        reaches: how far unanimous votes reach, for every number of votes.
+        reaches: how far unanimous votes reach, in sigma, for every number of votes: by the paper's text and by the
+            released code, its interval passed .95 and .05.
         differences: from the print: where, printed, why, experiment, and what it found.
     """
 
     records: Path
     results: Mapping[str, Any]
     readings: Mapping[str, Reading]
-    reaches: Sequence[Reach]
+    reaches: Mapping[int, Sequence[float]]
     differences: Sequence[Mapping[str, str]]
 
 
@@ -97,13 +100,13 @@ class _Page(Figure[Page]):
         ]
         read = {path: record for result in results.values() for path, record in result.sources.items()}
         readings: dict[str, Reading] = {}
-        for run in read.values():
-            if isinstance(run, Run) and run.network.kind in {"stn", "released"}:
-                name, data = f"{run.network.title}, {run.network.data}", run.network.data
-                if name not in readings:
-                    readings[name] = Reading(run, ways(run, TABLE_RADII[data]), crossed(run, RADII[data]))
-        counts = {way.samples for reading in readings.values() for way in reading.ways} | {100}
-        reaches = [reach(samples) for samples in sorted(counts)]
+        for run in (each for each in read.values() if isinstance(each, Run)):
+            name, data = f"{run.network.title}, {run.network.data}", run.network.data
+            if run.network.kind in {"stn", "released"} and name not in readings:
+                certified = [way.certified(run, TABLE_RADII[data]) for way in WAYS]
+                readings[name] = Reading(run, certified, crossed(run, RADII[data]))
+        counts = {way.samples(reading.run) for reading in readings.values() for way in WAYS} | {100}
+        reaches = {samples: [way.reach(samples) for way in _REACHES] for samples in sorted(counts)}
         return Page(
             missing=_once([*missing, *_NEVER]),
             sources=read,
@@ -115,23 +118,64 @@ class _Page(Figure[Page]):
         )
 
     def files(self, found: Page) -> dict[str, bytes]:
+        figures = {name: load_figure(name) for name in found.results}
         made: dict[str, bytes] = {}
         for name, result in found.results.items():
-            made |= load_figure(name).files(result)
-        pictures = {
-            name.removesuffix(".svg"): base64.b64encode(content).decode()
-            for name, content in made.items()
-            if name.endswith(".svg")
-        }
-        page = render("reproduction.html", **_shown(found, pictures))
+            made |= figures[name].files(result)
+        page = render(
+            "reproduction.html",
+            result=found,
+            sources=sources(found.sources),
+            tables={name: figures[name].tables(result) for name, result in found.results.items()},
+            readings=self.tables(found),
+            # In base64, so that names inside of the pictures cannot clash.
+            pictures={name[:-4]: base64.b64encode(made[name]).decode() for name in made if name.endswith(".svg")},
+            attack_titles=_ATTACKED,
+        )
         missing = as_json([each.plain() for each in found.missing])
         return {"reproduction.html": page.encode(), "missing.json": missing, **made}
 
-    def tables(self, found: Page) -> list[Table]:  # noqa: ARG002 - they stand on the page
-        return []
+    def tables(self, found: Page) -> list[Table]:
+        tables = []
+        for name, reading in found.readings.items():
+            run, data = reading.run, reading.run.network.data
+            samples = run.record.settings.samples
+            tables.append(
+                Table(
+                    f"{name}, certified in per cent at radius, nothing multiplied and nothing subtracted",
+                    ("", "votes", *(f"{radius:.4g}" for radius in TABLE_RADII[data])),
+                    [
+                        [
+                            way.title + ("" if way.bound else " (proves nothing)"),
+                            str(way.samples(run)),
+                            *_per_cent(shares),
+                        ]
+                        for way, shares in zip(WAYS, reading.certified, strict=True)
+                    ],
+                )
+            )
+            tables.append(
+                Table(
+                    f"{name}, certified in per cent at {WRITTEN[data]}, α 0.001, {samples} votes",
+                    ("", *(type(each).__name__ for each in CERTIFICATES)),
+                    [[bound, *_per_cent(shares)] for bound, shares in reading.crossed],
+                    [f"Record: {run.record.path}. Readings of fewer votes take those of the selection phase."],
+                )
+            )
+        rows = [
+            [str(samples), *(f"{round_down(value)} σ, {round_down(0.7 * value)} at σ = 0.7" for value in values)]
+            for samples, values in found.reaches.items()
+        ]
+        heading = "the released code, passed .{} (proves nothing)"
+        headings = ("votes", "the paper's text", heading.format("95"), heading.format("05"))
+        return [*tables, Table("How far unanimous votes reach", headings, rows)]
 
 
 PAGE = _Page()
+
+
+def _per_cent(shares: Iterable[float]) -> list[str]:
+    return [f"{100 * share:.1f}" for share in shares]
 
 
 def _once(missing: list[Missing]) -> list[Missing]:
@@ -159,14 +203,16 @@ def _differences(records: Path, found: Mapping[str, str]) -> list[dict[str, str]
     ]
 
 
-def _found(results: Mapping[str, Any], readings: Mapping[str, Reading], reaches: list[Reach]) -> dict[str, str]:
+def _found(
+    results: Mapping[str, Any], readings: Mapping[str, Reading], reaches: Mapping[int, Sequence[float]]
+) -> dict[str, str]:
     """Return what the experiments found, in words, by the difference that they explain."""
     table, bounds = results["table1"], results["figure1"]
     read = [(name, reading) for name, reading in readings.items() if reading.run.network.sigma in _PRINTED_SIGMAS]
     cells = [(row.model, data, kind, cell) for row in table.rows for (data, kind), cell in row.cells.items()]
     found = {
         "interval": "; ".join(_interval(name, reading) for name, reading in read),
-        "samples": "; ".join(f"{reach.samples} votes: {reach.papers:.3f} sigma" for reach in reaches),
+        "samples": "; ".join(f"{samples} votes: {values[0]:.3f} sigma" for samples, values in reaches.items()),
         "pixeldp": "; ".join(f"{c.claim}: on {100 * c.share:.1f} % of the grid" for c in results["figure5"].claims),
         "two-numbers": _two_numbers(bounds),
         "stability": _gain([run for run in bounds.sources.values() if isinstance(run, Run)]),
@@ -213,35 +259,10 @@ def _gain(runs: list[Run]) -> str:
 
 
 def _interval(name: str, reading: Reading) -> str:
-    first, second, text = (100 * way.accuracy for way in reading.ways[:3])
+    first, second, text = (100 * shares for shares in reading.certified[:3])
     parts = [
         f"at {radius:.4g} {first[number]:.1f} % passed .95, {second[number]:.1f} % passed .05, {text[number]:.1f} % by the text"
         for number, radius in enumerate(TABLE_RADII[reading.run.network.data])
         if radius in {1.4, 1.58, 36 / 255}
     ]
-    return f"{name}, {reading.ways[0].samples} votes: " + ", ".join(parts)
-
-
-def _shown(found: Page, pictures: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the page's template shows: texts, and pictures as base64 so that their names inside cannot clash."""
-    table: Table1 = found.results["table1"]
-    bounds: Figure1 = found.results["figure1"]
-    written = {data: [f"{radius:.4g}" for radius in radii] for data, radii in TABLE_RADII.items()}
-    measured = {curve.data for curve in bounds.curves}
-    return {
-        "result": found,
-        "sources": sources(found.sources),
-        "pictures": pictures,
-        "procedures": PROCEDURES | {"printed": "as printed"},
-        "rows": [(row, [(LINES[key], texts) for key, texts in table_lines(row)]) for row in table.rows],
-        "numbers": [
-            (title, written[data], list(lines(bounds, data)))
-            for data, title in (("mnist", "MNIST"), ("cifar10", "CIFAR-10"))
-            if data in measured
-        ],
-        "radii": written,
-        "certificates": [type(each).__name__ for each in CERTIFICATES],
-        "crossed_at": WRITTEN,
-        "per_cent": lambda values: [f"{100 * value:.1f}" for value in np.asarray(values)],
-        "attack_titles": _ATTACKED,
-    }
+    return f"{name}, {WAYS[0].samples(reading.run)} votes: " + ", ".join(parts)

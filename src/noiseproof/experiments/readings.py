@@ -18,21 +18,18 @@ from noiseproof.experiments.votes import ALPHA, Run
 from noiseproof.noises import Gaussian
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.bands import Spread
-from noiseproof.runs.records import VoteTable
 
 __all__ = [
     "BOUNDS",
     "CERTIFICATES",
     "CONFIDENCE",
     "PAPERS_ALPHA",
-    "Reach",
+    "WAYS",
     "Way",
     "allowance",
     "crossed",
     "ours",
     "papers",
-    "reach",
-    "ways",
 ]
 
 PAPERS_ALPHA = 0.05
@@ -54,13 +51,14 @@ def papers(runs: list[Run], radii: Radii, certificate: Certificate = PAPER.certi
         radii: in l_2.
         certificate: PixelDP's in place of the paper's, for Figure 1.
     """
-    found = [_certified(run, run.votes, radii, PAPERS_ALPHA, PAPER.bound, certificate) for run in runs]
-    return Spread((1.0 - PAPERS_ALPHA) * np.stack(found))
+    way = Way("", PAPERS_ALPHA, PAPER.bound, certificate)
+    return Spread((1.0 - PAPERS_ALPHA) * np.stack([way.certified(run, radii) for run in runs]))
 
 
 def ours(runs: list[Run], radii: Radii, certificate: Certificate = TIGHT.certificate) -> Spread:
     """Return what is certified at each radius under our procedure; arguments as `papers`. Less `allowance` it is a bound."""
-    return Spread(np.stack([_certified(run, run.votes, radii, ALPHA, TIGHT.bound, certificate) for run in runs]))
+    way = Way("", ALPHA, TIGHT.bound, certificate)
+    return Spread(np.stack([way.certified(run, radii) for run in runs]))
 
 
 def allowance(images: int, seeds: int) -> float:
@@ -74,44 +72,63 @@ def allowance(images: int, seeds: int) -> float:
 
 @dataclass(frozen=True)
 class Way:
-    """What one way of reading the same votes certifies, nothing multiplied and nothing subtracted.
+    """A way of reading votes; nothing is multiplied and nothing subtracted.
 
     Attributes:
-        title: the way.
-        samples: votes per image that it reads.
-        accuracy: at each radius.
-        proves: whether it proves anything.
+        title: of it.
+        alpha: failure probability per image; of the released code what its interval is passed for it.
+        bound: of p1 and p2; None for the released code, which proves nothing.
+        certificate: of the radius.
+        few: whether the votes of the selection phase are read. The released code draws 100 votes, as many as that has
+            usually.
     """
 
     title: str
-    samples: int
-    accuracy: Radii
-    proves: bool = True
+    alpha: float
+    bound: Bound | None = PAPER.bound
+    certificate: Certificate = PAPER.certificate
+    few: bool = False
+
+    def samples(self, run: Run) -> int:
+        """Return the votes per image that are read."""
+        return run.record.settings.selection_samples if self.few else run.record.settings.samples
+
+    def certified(self, run: Run, radii: Radii) -> Radii:
+        """Return the share of the images that are right and certified at each radius."""
+        votes, noise = run.votes, run.record.noise
+        if self.few:
+            assert votes.selection_votes is not None  # noqa: S101 - the recipe requires them
+            votes = replace(votes, votes=votes.selection_votes, selection_votes=None)
+        if self.bound is None:
+            assert isinstance(noise, Gaussian)  # noqa: S101 - the recipe requires it
+            reached = noise.sigma * released_radius(votes.votes, self.alpha)
+            right = votes.votes.argmax(-1) == votes.label
+            return np.array([float((right & (reached > radius)).mean()) for radius in radii])
+        found = run.record.certify(alpha=self.alpha, bound=self.bound, certificate=self.certificate, table=votes)
+        return certified_accuracy(found, votes.label, radii)
+
+    def reach(self, samples: int, num_classes: int = 10) -> float:
+        """Return the radius of unanimous votes, in sigma: no image gets a longer one."""
+        unanimous = np.zeros((1, num_classes), dtype=np.int64)
+        unanimous[0, 0] = samples
+        if self.bound is None:
+            return float(released_radius(unanimous, self.alpha)[0])
+        found = self.bound(unanimous, alpha=self.alpha)
+        return float(self.certificate.radius(Gaussian(sigma=1.0), found.p1_lower, found.p2_upper)[0])
 
 
-def ways(run: Run, radii: Radii) -> list[Way]:
-    """Return the ways from the released code's to ours, one change at a time, on the votes of one network.
-
-    The released code draws 100 votes, as many as a selection phase usually has: those are read where it is imitated.
-    """
-    selection, samples = run.votes.selection_votes, run.record.settings.samples
-    assert selection is not None  # noqa: S101 - the recipe requires them
-    few, fewer = replace(run.votes, votes=selection, selection_votes=None), run.record.settings.selection_samples
-    text = "the paper's text: Bonferroni, alpha .05, Rényi"
-
-    def read(votes: VoteTable, alpha: float, certificate: Certificate) -> Radii:
-        return _certified(run, votes, radii, alpha, PAPER.bound, certificate)
-
-    return [
-        Way("the released code: Sison-Glaz passed .95, Rényi", fewer, _released(run, few, radii, 0.95), proves=False),
-        Way("the same, passed .05", fewer, _released(run, few, radii, PAPERS_ALPHA), proves=False),
-        Way(text, fewer, read(few, PAPERS_ALPHA, PAPER.certificate)),
-        Way(text, samples, read(run.votes, PAPERS_ALPHA, PAPER.certificate)),
-        Way("Bonferroni, alpha .05, tight", samples, read(run.votes, PAPERS_ALPHA, TIGHT.certificate)),
-        Way("Bonferroni, alpha .001, tight", samples, read(run.votes, ALPHA, TIGHT.certificate)),
-        Way("ours: two-phase, alpha .001, tight", samples, ours([run], radii).values[0]),
-    ]
-
+_TEXT = Way("the paper's text: Bonferroni, alpha .05, Rényi", PAPERS_ALPHA)
+_RELEASED = Way("the released code: Sison-Glaz passed .95, Rényi", 0.95, bound=None, few=True)
+WAYS = (
+    _RELEASED,
+    replace(_RELEASED, title="the same, passed .05", alpha=PAPERS_ALPHA),
+    replace(_TEXT, few=True),
+    _TEXT,
+    Way("Bonferroni, alpha .05, tight", PAPERS_ALPHA, certificate=TIGHT.certificate),
+    Way("Bonferroni, alpha .001, tight", ALPHA, certificate=TIGHT.certificate),
+    Way("ours: two-phase, alpha .001, tight", ALPHA, TIGHT.bound, TIGHT.certificate),
+)
+"""From the released code's to ours, one change at a time."""
 
 BOUNDS: tuple[Bound, ...] = (Bonferroni(), SinglePhase(), WinnerRunnerUp(), TwoPhase())
 CERTIFICATES: tuple[Certificate, ...] = (PixelDP(), AnalyticPixelDP(), Renyi(), NeymanPearson())
@@ -122,47 +139,6 @@ def crossed(run: Run, radius: float) -> list[tuple[str, list[float]]]:
     """Return what every bound (a row each, with its name) certifies with every certificate at a radius, all at `ALPHA`."""
     at = np.array([radius])
     return [
-        (type(bound).__name__, [float(_certified(run, run.votes, at, ALPHA, bound, each)[0]) for each in CERTIFICATES])
+        (type(bound).__name__, [float(Way("", ALPHA, bound, each).certified(run, at)[0]) for each in CERTIFICATES])
         for bound in BOUNDS
     ]
-
-
-def _released(run: Run, votes: VoteTable, radii: Radii, passed: float) -> Radii:
-    """Return the share right and called robust at each radius by the formula of the released code."""
-    noise = run.record.noise
-    assert isinstance(noise, Gaussian)  # noqa: S101 - the recipe requires it
-    reached = noise.sigma * released_radius(votes.votes, passed)
-    right = votes.votes.argmax(-1) == votes.label
-    return np.array([float((right & (reached > radius)).mean()) for radius in radii])
-
-
-def _certified(run: Run, votes: VoteTable, radii: Radii, alpha: float, bound: Bound, certificate: Certificate) -> Radii:
-    found = run.record.certify(alpha=alpha, bound=bound, certificate=certificate, table=votes)
-    return certified_accuracy(found, votes.label, radii)
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How far unanimous votes reach, in sigma: no image gets a longer radius.
-
-    Attributes:
-        samples: votes per image.
-        papers: under the paper's procedure.
-        released: by the released code, its interval passed .95.
-        mended: by the same passed .05.
-    """
-
-    samples: int
-    papers: float
-    released: float
-    mended: float
-
-
-def reach(samples: int, num_classes: int = 10) -> Reach:
-    """Return how far unanimous votes reach."""
-    unanimous = np.zeros((1, num_classes), dtype=np.int64)
-    unanimous[0, 0] = samples
-    found = PAPER.bound(unanimous, alpha=PAPERS_ALPHA)
-    papers = PAPER.certificate.radius(Gaussian(sigma=1.0), found.p1_lower, found.p2_upper)[0]
-    released, mended = (float(released_radius(unanimous, passed)[0]) for passed in (0.95, PAPERS_ALPHA))
-    return Reach(samples, float(papers), released, mended)

@@ -1,7 +1,7 @@
 """What figures are made of. A recipe says what a record is; its folder, its commands and its check follow from that.
 
-A record counts as what it says of itself, never as what its folder is called: one that says something else is missing,
-and the reason is given.
+A record counts by what it says of itself, not by the name of its folder: one that says something else is missing, and
+the reason is given.
 """
 
 import shlex
@@ -15,7 +15,7 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.runs.identity import require_recorded
 from noiseproof.runs.store import ShardedRecord
 
-__all__ = ["NOT_THERE", "Facts", "Missing", "Recipe", "Step"]
+__all__ = ["NOT_THERE", "Facts", "Missing", "Reader", "Recipe", "Step"]
 
 NOT_THERE = "not there"
 
@@ -124,3 +124,35 @@ class Recipe(ABC, Generic[Found]):
             own = Step(tuple(record.about.get("command", ())), path)  # with its settings it goes on
             return Missing(self.title, why, (own,) if own.arguments else tuple(self.steps(records)))
         return cast("Found", record)
+
+
+class Reader:
+    """Finds records by their recipes, and keeps what it read and what is missing.
+
+    Attributes:
+        folder: of the records.
+        sources: what was read, by folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sources: dict[str, Any] = {}
+        self._missing: dict[tuple[str, str], Missing] = {}
+
+    @property
+    def missing(self) -> list[Missing]:
+        """What was not found, in order, each once."""
+        return list(self._missing.values())
+
+    def find(self, recipe: Recipe[Found]) -> Found | None:
+        """Return the record of a recipe; None where it is missing."""
+        found = recipe.find(self.folder)
+        if isinstance(found, Missing):
+            self.miss(found)
+            return None
+        self.sources[str(self.folder / recipe.folder)] = found
+        return found
+
+    def miss(self, missing: Missing) -> None:
+        """Name what is missing."""
+        self._missing[missing.what, missing.command] = missing

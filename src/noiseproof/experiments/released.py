@@ -5,19 +5,19 @@ Kept to show what of the printed numbers it explains. No bound of the package: n
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import gammaln, pdtr
+from scipy.stats import poisson
 
 from noiseproof.bounds.base import Interval, Table
 
 __all__ = ["released_radius", "sison_glaz"]
 
-Widths = Int[np.ndarray, " images"]
+Images = Float[np.ndarray, " images"]
 
 _ORDERS = np.linspace(1.01, 2.0, 100)
 """Of the Rényi divergence, those that the released code tries."""
 
 
-def released_radius(votes: Table, passed: float) -> Float[np.ndarray, " images"]:
+def released_radius(votes: Table, passed: float) -> Images:
     """Return the radius in sigma of the released code; 0 where its intervals overlap.
 
         sqrt(2 max_a -ln(1 - p1 - p2 + 2 M_{1-a}(p1, p2)) / a),   a = 1.01, 1.02, ..., 2
@@ -51,9 +51,9 @@ def sison_glaz(votes: Table, *, alpha: float) -> Interval:
         votes: (images, k) of one phase.
         alpha: what the intervals are to miss at most, and do not hold.
     """
-    n = votes.sum(-1)
-    c, overshoot = _half_widths(votes, 1.0 - alpha)
-    runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)
+    n, (runner_up, winner) = votes.sum(-1), np.sort(votes)[:, -2:].T
+    different, place = np.unique(np.sort(votes), axis=0, return_inverse=True)
+    c, overshoot = (found[place.ravel()] for found in _half_widths(different, 1.0 - alpha))
     return Interval(
         prediction=votes.argmax(-1),
         p1_lower=np.maximum(winner - c, 0) / n,
@@ -61,80 +61,45 @@ def sison_glaz(votes: Table, *, alpha: float) -> Interval:
     )
 
 
-def _half_widths(votes: Table, confidence: float) -> tuple[Widths, Float[np.ndarray, " images"]]:
+def _half_widths(votes: Table, confidence: float) -> tuple[Int[np.ndarray, " images"], Images]:
     """The first c >= 0 with coverage(c + 1) > confidence for every image, and the interpolation between c and c + 1.
 
     The approximation is not monotone in c, so the first crossing is found by counting up, as the released code does.
     """
-    found, overshoot = np.zeros(len(votes), dtype=np.int64), np.zeros(len(votes))
-    several = (votes > 0).sum(-1) > 1
-    overshoot[~several] = confidence  # a single class leaves nothing to vary: coverage is 1 from the start
-    searched = np.flatnonzero(several)
-    cells, before, pending, c = _Cells(votes[searched]), np.zeros(searched.size), np.ones(searched.size, dtype=bool), 0
-    while pending.any():
-        c += 1
-        now = np.where(c >= cells.n, 1.0, cells.coverage(c))  # no count can be farther than n away
-        crossed = pending & (now > confidence)
-        found[searched[crossed]] = c - 1
-        overshoot[searched[crossed]] = (confidence - before[crossed]) / (now[crossed] - before[crossed])
-        pending &= ~crossed
-        before = now
-        if pending.sum() < 0.5 * searched.size:  # forget the finished ones now and then
-            searched, before = searched[pending], before[pending]
-            cells, pending = _Cells(votes[searched]), np.ones(searched.size, dtype=bool)
+    found, overshoot, before = np.zeros(len(votes), dtype=np.int64), np.zeros(len(votes)), np.zeros(len(votes))
+    pending, c = np.arange(len(votes)), 0
+    while pending.size:
+        rows = votes[pending]
+        # A single class leaves nothing to vary, and no count can be farther than n away.
+        certain = (np.count_nonzero(rows, axis=-1) == 1) | (c + 1 >= rows.sum(-1))
+        now = np.where(certain, 1.0, _coverage(rows, c + 1))
+        crossed = now > confidence
+        done, last = pending[crossed], before[pending[crossed]]
+        found[done], overshoot[done] = c, (confidence - last) / (now[crossed] - last)
+        before[pending] = now
+        pending, c = pending[~crossed], c + 1
     return found, overshoot
 
 
-class _Cells:
-    """The classes with votes of several images. The others have X_j = 0 surely and drop out."""
+def _coverage(votes: Table, c: int) -> Images:
+    """P(all |X_j - N_j| <= c) for X multinomial with n trials and probabilities N_j / n, approximately."""
+    n, mean = votes.sum(-1), votes[..., None]
+    counts = mean + np.arange(-c, c + 1)  # of Poisson variables with means N_j, truncated to these; 0 where N_j = 0
+    weights = np.where(counts <= n[:, None, None], poisson.pmf(counts, mean), 0.0)
+    inside = weights.sum(-1)
+    weights /= inside[..., None]
+    means = (weights * counts).sum(-1)
+    variance, third, fourth = ((weights * (counts - means[..., None]) ** power).sum(-1) for power in (2, 3, 4))
 
-    def __init__(self, votes: Table) -> None:
-        self.images, self.n = len(votes), votes.sum(-1)
-        self.image, klass = np.nonzero(votes)
-        # What a cell contributes depends on its count and n alone, and few pairs differ.
-        scale = int(self.n.max()) + 1 if self.images else 1
-        pairs, self.place = np.unique(votes[self.image, klass] * scale + self.n[self.image], return_inverse=True)
-        self.counts, self.totals = (part.astype(np.float64) for part in np.divmod(pairs, scale))
-        self.log_poisson_at_mean = self.n * np.log(self.n) - self.n - gammaln(self.n + 1)
-
-    def coverage(self, c: int) -> Float[np.ndarray, " images"]:
-        """P(all |X_j - N_j| <= c) for X multinomial with n trials and probabilities N_j / n, approximately."""
-        mean = self.counts
-        first, last = np.maximum(mean - c, 0.0), np.minimum(mean + c, self.totals)
-        inside = _poisson_between(first, last, mean)
-
-        def factorial_moment(r: int) -> Float[np.ndarray, " distinct"]:
-            """E[Y (Y-1) .. (Y-r+1)] of a Poisson variable truncated to [first, last]."""
-            missing = _poisson_between(first - r, first - 1, mean) - _poisson_between(last - r + 1, last, mean)
-            return np.asarray(mean**r * (1.0 + missing / inside))
-
-        m1, m2, m3, m4 = (factorial_moment(r) for r in (1, 2, 3, 4))
-        variance = m2 + m1 - m1**2
-        third = m3 + m2 * (3 - 3 * m1) + m1 - 3 * m1**2 + 2 * m1**3
-        fourth = m4 + m3 * (6 - 4 * m1) + m2 * (7 - 12 * m1 + 6 * m1**2) + m1 - 4 * m1**2 + 6 * m1**3 - 3 * m1**4
-
-        spread = self._total(variance)
-        skewness = self._total(third) / spread**1.5
-        kurtosis = (self._total(fourth) - 3 * self._total(variance**2)) / spread**2
-        x = (self.n - self._total(m1)) / np.sqrt(spread)
-        edgeworth = (
-            1.0
-            + skewness * (x**3 - 3 * x) / 6
-            + kurtosis * (x**4 - 6 * x**2 + 3) / 24
-            + skewness**2 * (x**6 - 15 * x**4 + 45 * x**2 - 15) / 72
-        )
-        density = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi * spread) * edgeworth
-        return np.asarray(np.exp(self._total(np.log(inside)) - self.log_poisson_at_mean) * density)
-
-    def _total(self, values: Float[np.ndarray, " distinct"]) -> Float[np.ndarray, " images"]:
-        """Sum over the classes of every image."""
-        return np.asarray(np.bincount(self.image, weights=values[self.place], minlength=self.images))
-
-
-def _poisson_between(
-    first: Float[np.ndarray, " distinct"], last: Float[np.ndarray, " distinct"], mean: Float[np.ndarray, " distinct"]
-) -> Float[np.ndarray, " distinct"]:
-    """P(first <= Y <= last) for Y Poisson; 0 where the range is empty."""
-    up_to = np.where(last >= 0, pdtr(np.maximum(last, 0), mean), 0.0)
-    before = np.where(first >= 1, pdtr(np.maximum(first - 1, 0), mean), 0.0)
-    return np.where(last >= first, up_to - before, 0.0)
+    spread = variance.sum(-1)
+    skewness = third.sum(-1) / spread**1.5
+    kurtosis = (fourth - 3 * variance**2).sum(-1) / spread**2
+    x = (n - means.sum(-1)) / np.sqrt(spread)
+    edgeworth = (
+        1.0
+        + skewness * (x**3 - 3 * x) / 6
+        + kurtosis * (x**4 - 6 * x**2 + 3) / 24
+        + skewness**2 * (x**6 - 15 * x**4 + 45 * x**2 - 15) / 72
+    )
+    density = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi * spread) * edgeworth
+    return np.asarray(np.exp(np.log(inside).sum(-1) - poisson.logpmf(n, n)) * density)

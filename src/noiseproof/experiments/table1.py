@@ -11,7 +11,6 @@ before any is read.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +18,10 @@ from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.experiments.figure import Figure, Result, Table, as_json
 from noiseproof.experiments.networks import CIFAR_SIGMA, Network
 from noiseproof.experiments.readings import PAPERS_ALPHA, allowance, ours, papers
-from noiseproof.experiments.recipes import NOT_THERE, Missing
+from noiseproof.experiments.recipes import Reader
 from noiseproof.experiments.verified import Verification
-from noiseproof.experiments.votes import ALPHA, Run, SequentialVotes, find_runs
-from noiseproof.reports.accuracy_table import Cell, Row, Value
+from noiseproof.experiments.votes import ALPHA, Run, find_decided, find_runs
+from noiseproof.reports.accuracy_table import Cell, Column, Row, Value
 from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = ["COLUMNS", "LINES", "RADII", "TABLE1", "WRITTEN", "Table1", "lines"]
@@ -44,26 +43,48 @@ LINES = {
 }
 """The three values of a cell, and what they are called; the last stands for two of them where no votes are taken."""
 
-_PRINTED = {
-    "[17] (Single)": (43.5, 88.2, 53.0, 61.2),
-    "[17] (Cascade)": (74.6, 81.4, 58.7, 68.8),
-    "STN": (69.0, 98.9, 65.6, 80.5),
-    "STN, released network": (69.0, 98.9, 65.6, 80.5),
-}
-"""Per cent, in the order of COLUMNS."""
 
-_STN = {
-    "STN": {"mnist": Network("mnist", "stn", 0.7, (0, 1, 2)), "cifar10": Network("cifar10", "stn", CIFAR_SIGMA)},
-    "STN, released network": {"cifar10": Network("cifar10", "released", CIFAR_SIGMA)},
-}
+@dataclass(frozen=True)
+class _Model:
+    """A row of the table.
 
-_BEYOND = {
-    "Beyond the paper": {"mnist": Network("mnist", "smoothadv", 0.6)},
-    "Beyond the paper, four networks as one": {"mnist": Network("mnist", "ensemble", 0.6)},
-    "Beyond the paper, certified at less noise": {"mnist": Network("mnist", "smoothadv-long", 0.55, trained=0.6)},
-    "Beyond the paper, four as one, at less noise": {"mnist": Network("mnist", "ensemble-early", 0.55, trained=0.6)},
-}
-"""What noise can do at the table's radius with training that came later; by sequential votes."""
+    Attributes:
+        name: as it stands there.
+        measured: by data set; a data set that is not there has no such model.
+        printed: per cent, in the order of COLUMNS; none for what lies beyond the paper.
+    """
+
+    name: str
+    measured: Mapping[str, Network | Verification]
+    printed: tuple[float, ...] = ()
+
+
+_STN_PRINTED = (69.0, 98.9, 65.6, 80.5)
+_MODELS = (
+    *(
+        _Model(
+            name,
+            {data: Verification(data, radius, name == "[17] (Cascade)") for data, radius in RADII.items()},
+            printed,
+        )
+        for name, printed in (("[17] (Single)", (43.5, 88.2, 53.0, 61.2)), ("[17] (Cascade)", (74.6, 81.4, 58.7, 68.8)))
+    ),
+    _Model(
+        "STN",
+        {"mnist": Network("mnist", "stn", 0.7, (0, 1, 2)), "cifar10": Network("cifar10", "stn", CIFAR_SIGMA)},
+        _STN_PRINTED,
+    ),
+    _Model("STN, released network", {"cifar10": Network("cifar10", "released", CIFAR_SIGMA)}, _STN_PRINTED),
+    # What noise can do at the table's radius with training that came later.
+    _Model("Beyond the paper", {"mnist": Network("mnist", "smoothadv", 0.6)}),
+    _Model("Beyond the paper, four networks as one", {"mnist": Network("mnist", "ensemble", 0.6)}),
+    _Model(
+        "Beyond the paper, certified at less noise", {"mnist": Network("mnist", "smoothadv-long", 0.55, trained=0.6)}
+    ),
+    _Model(
+        "Beyond the paper, four as one, at less noise", {"mnist": Network("mnist", "ensemble-early", 0.55, trained=0.6)}
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +98,9 @@ class _Table1(Figure[Table1]):
     name = "table1"
 
     def compute(self, records: Path) -> Table1:
-        missing: list[Missing] = []
-        sources: dict[str, Any] = {}
-        rows = [_verified(model, records, missing, sources) for model in ("[17] (Single)", "[17] (Cascade)")]
-        rows += [_voted(model, networks, records, missing, sources) for model, networks in (_STN | _BEYOND).items()]
-        return Table1(rows=rows, missing=missing, sources=sources)
+        reader = Reader(records)
+        rows = [_row(model, reader) for model in _MODELS]
+        return Table1(rows=rows, missing=reader.missing, sources=reader.sources)
 
     def files(self, found: Table1) -> dict[str, bytes]:
         if not found.sources:
@@ -104,66 +123,27 @@ def lines(row: Row) -> Iterator[tuple[str, list[str]]]:
     return row.lines(COLUMNS, WRITTEN)
 
 
-def _verified(model: str, records: Path, missing: list[Missing], sources: dict[str, Any]) -> Row:
-    """Return a row of reference [17]."""
-    cells, names = {}, {}
-    for data, radius in RADII.items():
-        recipe = Verification(data, radius, cascade="Cascade" in model)
-        found = recipe.find(records)
-        values: dict[str, Value] = {}
-        if isinstance(found, Missing):
-            missing.append(found)
-        else:
-            sources[str(records / recipe.folder)] = found
-            names[data] = ", ".join(stage["name"] for stage in found.stages)
-            right = {"robust": 1.0 - found.certified_error, "natural": 1.0 - found.clean_error}
-            values = {kind: Value((), (share,), None, 0, found.images) for kind, share in right.items()}
-        for kind in ("robust", "natural"):
-            cells[data, kind] = Cell(_printed(model, data, kind), verified=values.get(kind))
-    return Row(model, cells, deterministic=True, networks=names)
-
-
-def _voted(
-    model: str, networks: Mapping[str, Network], records: Path, missing: list[Missing], sources: dict[str, Any]
-) -> Row:
-    """Return a row of networks with noise."""
-    cells = {}
-    for data, network in networks.items():
-        runs, gone = find_runs(network, records)
-        missing += gone
-        sources |= {str(run.record.path): run for run in runs}
-        decided, gone = _decided(network, runs, records, RADII[data], wanted=model in _BEYOND)
-        missing += gone
-        sources |= {str(record.path): record for record in decided}
-        for kind in ("robust", "natural"):
-            radius = RADII[data] if kind == "robust" else 0.0
-            cells[data, kind] = _cell(_printed(model, data, kind), runs, decided, radius)
-    return Row(model, cells)
-
-
-def _printed(model: str, data: str, kind: str) -> float | None:
-    return _PRINTED[model][COLUMNS.index((data, kind))] if model in _PRINTED else None
-
-
-def _decided(
-    network: Network, runs: list[Run], records: Path, radius: float, *, wanted: bool
-) -> tuple[list[SequentialRecord], list[Missing]]:
-    """Return the sequential votes of every seed, or none; what does not fit, or is wanted, is missing."""
-    found: list[SequentialRecord] = []
-    missing: list[Missing] = []
-    fixed = {run.seed: run.record for run in runs}
-    for seed in fixed or network.seeds:
-        record = SequentialVotes(network, seed, radius, fixed.get(seed)).there(records).find(records)
-        if not isinstance(record, Missing):
-            found.append(record)
-        elif wanted or record.why != NOT_THERE:
-            missing.append(record)
-    if len(found) < len(runs):
-        return [], missing
-    if any(record.settings.procedure != found[0].settings.procedure for record in found):
-        what = f"{network.title}, sequential votes at {radius:g}"
-        return [], [*missing, Missing(what, "those of the seeds were stopped by different rules")]
-    return found, missing
+def _row(model: _Model, reader: Reader) -> Row:
+    """Return a row: of reference [17] from what it verified, of networks with noise from votes."""
+    printed = dict(zip(COLUMNS, model.printed, strict=False))
+    cells: dict[Column, Cell] = {}
+    verified: dict[str, str] = {}
+    for data, source in model.measured.items():
+        columns = [column for column in COLUMNS if column[0] == data]
+        if isinstance(source, Network):
+            runs = find_runs(source, reader)
+            decided = find_decided(source, RADII[data], runs, reader, wanted=not model.printed)
+            for column, radius in zip(columns, (RADII[data], 0.0), strict=True):
+                cells[column] = _cell(printed.get(column), runs, decided, radius)
+            continue
+        found = reader.find(source)
+        values: list[Value | None] = [None, None]
+        if found is not None:
+            verified[data] = ", ".join(stage["name"] for stage in found.stages)
+            errors = (found.certified_error, found.clean_error)
+            values = [Value((), (1.0 - error,), None, 0, found.images) for error in errors]
+        cells |= {column: Cell(printed[column], verified=each) for column, each in zip(columns, values, strict=True)}
+    return Row(model.name, cells, isinstance(source, Verification), verified)
 
 
 def _cell(printed: float | None, runs: list[Run], decided: list[SequentialRecord], radius: float) -> Cell:

@@ -5,18 +5,17 @@ DIR/mnist/stn-0.7/radius-1.58   sequential votes on the same; -runner-up goes be
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from noiseproof.experiments.networks import RELEASED_DIGEST, Network
-from noiseproof.experiments.recipes import Facts, Missing, Recipe, Step
+from noiseproof.experiments.recipes import NOT_THERE, Facts, Missing, Reader, Recipe, Step
 from noiseproof.noises import Gaussian
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.storage.provenance import same_model
 
-__all__ = ["ALPHA", "FixedVotes", "Run", "SequentialVotes", "find_runs", "unlike"]
+__all__ = ["ALPHA", "FixedVotes", "Run", "SequentialVotes", "find_decided", "find_runs", "unlike"]
 
 ALPHA = 0.001
 """Failure probability per image, ours."""
@@ -45,26 +44,27 @@ class Run:
 
 def unlike(one: Record, other: Record) -> str:
     """Return in what two records differ but seed and objective, in words; empty if in nothing."""
-    first, second = one.settings, other.settings
-    differing = {
-        "images": first.indices != second.indices,
-        "data": dict(first.data) != dict(second.data),
-        "votes": (first.samples, first.selection_samples) != (second.samples, second.selection_samples),
-        "precision": _precision(one) != _precision(other),
-        "training": _training(one) != _training(other),
+    first, second = _in_common(one), _in_common(other)
+    return ", ".join(name for name in first if first[name] != second[name])
+
+
+def _in_common(record: Record) -> dict[str, object]:
+    """Return what records that are compared must have in common: of the training all settings but seed and objective."""
+    settings, about = record.settings, record.about.get("training", {})
+    training = {"start": about.get("start")} | about.get("settings", {})
+    return {
+        "images": settings.indices,
+        "data": dict(settings.data),
+        "votes": (settings.samples, settings.selection_samples),
+        "precision": _precision(record),
+        "training": {
+            key: value for key, value in training.items() if key not in {"seed", "objective"} and value is not None
+        },
     }
-    return ", ".join(name for name, differs in differing.items() if differs)
 
 
 def _precision(record: Record) -> str | None:
     return record.settings.engine.get("precision") if record.settings.engine else None
-
-
-def _training(record: Record) -> dict[str, Any]:
-    """Return all settings of the training but seed and objective, and the network that it began with, if any."""
-    about = record.about.get("training", {})
-    settings = {"start": about.get("start")} | about.get("settings", {})
-    return {key: value for key, value in settings.items() if key not in {"seed", "objective"} and value is not None}
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,6 @@ class SequentialVotes(Recipe[SequentialRecord]):
         step = Step(tuple(command), records / self.folder, (135.0, "an H100"))
         return [*self.network.making(records, self.seed), step]
 
-    def there(self, records: Path) -> "SequentialVotes":
-        """Return the recipe of the record that is there: by winner and runner-up, or else by the winner alone."""
-        both = [self, replace(self, kind="")]
-        return next((each for each in both if (records / each.folder / self.configuration).exists()), self)
-
     def facts(self, record: SequentialRecord) -> Facts:
         """Network, noise and images of the fixed votes; this radius, decided at `ALPHA`."""
         yield "fixed votes beside it", True, self.fixed is not None
@@ -189,17 +184,42 @@ def _of(precision: str) -> list[str]:
     return [] if precision == "auto" else ["--precision", precision]
 
 
-def find_runs(network: Network, records: Path) -> tuple[list[Run], list[Missing]]:
-    """Read the records of a network's seeds that can be used together, further ones than are wanted too; name the others."""
+def find_runs(network: Network, reader: Reader) -> list[Run]:
+    """Read the records of a network's seeds that can be used together, further ones than are wanted too."""
     pattern = re.compile(rf"{re.escape(network.name)}-seed([1-9]\d*)")
-    places = (records / network.data).glob(f"{network.name}-seed*/{Record.configuration}")
+    places = (reader.folder / network.data).glob(f"{network.name}-seed*/{Record.configuration}")
     there = {int(match[1]) for place in places if (match := pattern.fullmatch(place.parent.name))}
     runs: list[Run] = []
-    missing: list[Missing] = []
     for seed in sorted({*network.seeds, *there}):
-        found = FixedVotes(network, seed, tuple(run.record for run in runs)).find(records)
-        if isinstance(found, Missing):
-            missing.append(found)
-        else:
+        found = reader.find(FixedVotes(network, seed, tuple(run.record for run in runs)))
+        if found is not None:
             runs.append(Run(network, seed, found, found.read()))
-    return runs, missing
+    reader.sources |= {str(run.record.path): run for run in runs}
+    return runs
+
+
+def find_decided(
+    network: Network, radius: float, runs: list[Run], reader: Reader, *, wanted: bool
+) -> list[SequentialRecord]:
+    """Return the sequential votes at a radius of every seed, by winner and runner-up or else by the winner; or none.
+
+    What does not fit is missing, and so is what is not there if it is `wanted`.
+    """
+    found: list[SequentialRecord] = []
+    fixed = {run.seed: run.record for run in runs}
+    for seed in fixed or network.seeds:
+        recipes = [SequentialVotes(network, seed, radius, fixed.get(seed), kind) for kind in ("-runner-up", "")]
+        there = (each for each in recipes if (reader.folder / each.folder / each.configuration).exists())
+        record = next(there, recipes[0]).find(reader.folder)
+        if not isinstance(record, Missing):
+            found.append(record)
+        elif wanted or record.why != NOT_THERE:
+            reader.miss(record)
+    if len(found) < len(runs):
+        return []
+    if any(record.settings.procedure != found[0].settings.procedure for record in found):
+        what = f"{network.title}, sequential votes at {radius:g}"
+        reader.miss(Missing(what, "those of the seeds were stopped by different rules"))
+        return []
+    reader.sources |= {str(record.path): record for record in found}
+    return found

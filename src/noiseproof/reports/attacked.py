@@ -144,7 +144,7 @@ def draw_attack(
     record: AttackRecord, title: str, summary: RobustSummary, certified: Float[np.ndarray, " sizes"] | None
 ) -> Path:
     """Draw the accuracy under one attack into its record and return the path of the picture."""
-    curve = RobustCurve(title, summary.sizes, summary.robust, summary.low, summary.high)
+    curve = RobustCurve.of(title, summary)
     areas = [] if certified is None else [CertifiedCurve("the same classifier", summary.sizes, certified)]
     figure = draw_robustness([Panel(str(record.settings.model["name"]), record.settings.norm, [curve], areas)])
     picture = record.path / "attack.svg"

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.curves import COLOURS
 
@@ -39,6 +40,11 @@ class RobustCurve:
     high: Float[np.ndarray, " sizes"]
     colour: int = 0
     dashed: bool = False
+
+    @staticmethod
+    def of(name: str, summary: RobustSummary, colour: int = 0, *, dashed: bool = False) -> "RobustCurve":
+        """Return the curve of a summary."""
+        return RobustCurve(name, summary.sizes, summary.robust, summary.low, summary.high, colour, dashed)
 
     def plain(self) -> dict[str, list[float]]:
         """Return the numbers as plain data."""
