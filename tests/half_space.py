@@ -62,3 +62,9 @@ def ink() -> Callable[[np.ndarray], np.ndarray]:
 def thin_ink() -> Callable[[np.ndarray], np.ndarray]:
     """Make another classifier of the same kind, in the same file."""
     return lambda batch: np.clip((batch.mean(axis=(1, 2, 3)) - 0.1) * 6 + 3, 0, 9).astype(np.int64)
+
+
+def grey_of_1000() -> Callable[[np.ndarray], np.ndarray]:
+    """Make scores of a thousand classes from the mean: class c has the grey level c / 4 of 255."""
+    levels = np.arange(1000, dtype=np.float32)
+    return lambda batch: -abs(batch.mean(axis=(1, 2, 3))[:, None] * 1020 - levels)

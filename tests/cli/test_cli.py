@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 
 from command_line import PROGRAM, QUIET, invoke, one_line, process
 from noiseproof import cli, data
@@ -247,6 +248,43 @@ def test_exit_codes_are_those_of_the_guide() -> None:
         assert f"{code} {meaning}" in told
         assert re.search(rf"^\| {code} \| .*{meaning.split('; ')[0].split(' ')[-1]}", guide, re.MULTILINE)
     assert f"| {' | '.join(map(str, EXIT_CODES))} |" == "| 0 | 1 | 2 | 3 | 130 | 143 |"
+
+
+def test_a_thousand_classes_and_folders_for_a_hundred(tmp_path: Path) -> None:
+    """The messages lead to the list of names, and with it labels are the classifier's own numbers."""
+    pixels = np.zeros((9, 9, 3), np.uint8)
+    for number in range(0, 1000, 10):
+        (tmp_path / "photos" / f"n{number:03d}").mkdir(parents=True)
+        Image.fromarray(pixels + number // 4).save(tmp_path / "photos" / f"n{number:03d}" / "1.png")
+    (tmp_path / "names").write_text("".join(f"n{number:03d}\n" for number in range(1000)))
+    command = ["certify", tmp_path / "run", "--model", "half_space:grey_of_1000", "--data", tmp_path / "photos"]
+    command += ["--image-size", 8, "--sigma", 0.001, "--samples", 60, "--limit", 100]
+    refused = one_line(invoke(*command, code=2).stderr)
+    assert "float scores of shape" in refused
+    assert "for a folder with some of the classes, --classes-file with all names" in refused
+    refused = one_line(invoke(*command, "--classes", 1000, code=2).stderr)
+    assert "list all their names in its order, a line each:" in refused
+    assert "or --classes-file" in refused
+    invoke(*command, "--classes-file", tmp_path / "names")
+    table = Record.open(tmp_path / "run").read()
+    assert table.label.tolist() == list(range(0, 1000, 10))
+    assert table.votes.shape == (100, 1000)
+    assert (abs(table.votes.argmax(1) - table.label) <= 5).all()
+    refused = one_line(
+        invoke(
+            "certify",
+            tmp_path / "no",
+            *command[2:4],
+            "--sigma",
+            1,
+            "--data",
+            "digits",
+            "--classes-file",
+            tmp_path / "names",
+            code=2,
+        ).stderr
+    )
+    assert "--classes-file must be for a folder of images" in refused
 
 
 @pytest.mark.slow

@@ -269,6 +269,7 @@ class DataOptions:
         allow_unverified: Accept files of mnist and cifar10 that are not the published ones; the record says so.
         image_size: Height and width to which images of a folder are brought.
         classes: Number of classes of images of your own.
+        classes_file: For a folder with some of a classifier's classes: all class names in its order, one a line.
     """
 
     data: Annotated[str | None, Parameter(show_default="as in training")] = None
@@ -276,12 +277,15 @@ class DataOptions:
     allow_unverified: Flag = False
     image_size: Annotated[int | None, Parameter(show_default="224, or as in training")] = None
     classes: Annotated[int | None, Parameter(show_default="found in the files")] = None
+    classes_file: Annotated[Path | None, Parameter(metavar="FILE", show_default="classes.txt in the folder")] = None
 
     def choice(self) -> "DataChoice":
         """Return the data that are named."""
         from noiseproof.runs import DataChoice
 
-        return DataChoice(self.data, self.classes, self.data_dir, self.allow_unverified, self.image_size)
+        return DataChoice(
+            self.data, self.classes, self.data_dir, self.allow_unverified, self.image_size, self.classes_file
+        )
 
 
 @Parameter(name="*", group=DATA)
@@ -306,6 +310,7 @@ class NamedDataOptions(DataOptions):
             data_dir=self.data_dir,
             allow_unverified=self.allow_unverified,
             image_size=IMAGE_SIZE if self.image_size is None else self.image_size,
+            classes_file=self.classes_file,
         )
 
 

@@ -29,6 +29,7 @@ def load(
     data_dir: str | PathLike[str] | None = None,
     allow_unverified: bool = False,
     image_size: int = IMAGE_SIZE,
+    classes_file: str | PathLike[str] | None = None,
 ) -> Dataset:
     """Load a data set by name, from a path that ends in .npz, or from a folder of images.
 
@@ -40,6 +41,7 @@ def load(
             the cache, and else downloads them there.
         allow_unverified: take files of mnist and cifar10 that are not the published ones; `verified` is then False.
         image_size: height and width to which images of a folder are brought, pixels.
+        classes_file: for a folder, the names of all classes of a classifier in its order, a line each.
 
     Raises:
         InvalidInputError: no such name or split, a malformed file, or nothing of that name in `data_dir`.
@@ -48,6 +50,14 @@ def load(
     if split not in get_args(Split):
         raise InvalidInputError(
             "split", required=" or ".join(get_args(Split)), got=repr(split), remedy="Name one of the two."
+        )
+    listing, is_folder = (
+        None if classes_file is None else Path(classes_file),
+        name not in DATASETS and Path(name).is_dir(),
+    )
+    if listing is not None and not is_folder:
+        raise InvalidInputError(
+            "--classes-file", required="for a folder of images", got=f"data {name!r}", remedy="Leave it out."
         )
     if name in DATASETS:
         where = None if data_dir is None else Path(data_dir)
@@ -66,7 +76,7 @@ def load(
     if path.suffix == ".npz":
         own = load_npz(path, split, num_classes)
     elif path.is_dir() and name:
-        own = load_image_folder(path, split, num_classes, image_size=image_size)
+        own = load_image_folder(path, split, num_classes, image_size=image_size, classes_file=listing)
     if own is not None:
         own.source = str(path.resolve())
         return own

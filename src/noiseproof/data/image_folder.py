@@ -105,20 +105,26 @@ class ImageFolder(Dataset):
 
 
 def load_image_folder(
-    path: Path, split: Split, num_classes: int | None = None, *, image_size: int = 224
+    path: Path,
+    split: Split,
+    num_classes: int | None = None,
+    *,
+    image_size: int = 224,
+    classes_file: Path | None = None,
 ) -> ImageFolder:
     """List the images (.jpeg, .jpg, .png, .webp, .bmp) of a folder that has a folder for each class.
 
     The training split lies in PATH/train/CLASS/, the test split in PATH/val/CLASS/ or PATH/test/CLASS/. A folder
     without these, PATH/CLASS/, is a test split. Classes are numbered in the order of their names, images ordered by
     class and file name; other files, and names that begin with a dot, are left out. Where not all classes of a
-    classifier are there, PATH/classes.txt gives the numbers: all class names in its order, a line each.
+    classifier are there, PATH/classes.txt or `classes_file` gives the numbers: all class names in its order, a line each.
 
     Args:
         path: the folder.
         split: which of the two.
         num_classes: k; None is the number of classes that are there, or are listed.
         image_size: height and width of what is read, pixels.
+        classes_file: the list of class names, in place of PATH/classes.txt.
 
     Raises:
         InvalidInputError: no such split, both val and test, other classes in train than in val, a class without images,
@@ -142,7 +148,7 @@ def load_image_folder(
                 got=f"{len(odd)} in one only: {', '.join(odd[:3])}",
                 remedy="Labels number the classes: move the odd ones away.",
             )
-    numbers = _numbers(path, classes[split], num_classes)
+    numbers = _numbers(path, classes[split], num_classes, classes_file)
     paths, labels = [], []
     for name in classes[split]:
         images = sorted(file.name for file in os.scandir(folders[split] / name) if _is_image(file.name))
@@ -159,7 +165,9 @@ def load_image_folder(
     dataset = ImageFolder(path.resolve().name, split, folders[split], paths, labels, listed, image_size)
     dataset.location = str(path)
     dataset.class_names = tuple(sorted(numbers, key=numbers.__getitem__))
-    dataset.loader = partial(load_image_folder, path, num_classes=num_classes, image_size=image_size)
+    dataset.loader = partial(
+        load_image_folder, path, num_classes=num_classes, image_size=image_size, classes_file=classes_file
+    )
     return dataset
 
 
@@ -189,11 +197,12 @@ def _splits(path: Path) -> dict[Split, Path]:
     return {("train" if name == "train" else "test"): folder for name, folder in found.items()}
 
 
-def _numbers(path: Path, classes: Sequence[str], num_classes: int | None) -> dict[str, int]:
+def _numbers(path: Path, classes: Sequence[str], num_classes: int | None, classes_file: Path | None) -> dict[str, int]:
     """The number of each class."""
-    listing = path / _CLASSES
+    listing = path / _CLASSES if classes_file is None else classes_file
+    use = classes_file is not None or listing.is_file()
     try:
-        listed = listing.read_text(encoding="utf-8").split("\n") if listing.is_file() else list(classes)
+        listed = listing.read_text(encoding="utf-8").split("\n") if use else list(classes)
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(
             str(listing), required="a text in UTF-8", got=error, remedy="Write one class name a line."
@@ -210,9 +219,10 @@ def _numbers(path: Path, classes: Sequence[str], num_classes: int | None) -> dic
     if num_classes is not None and num_classes != len(listed):
         raise InvalidInputError(
             "num_classes",
-            required=f"{len(listed)}, as many as {listing if listing.is_file() else path} has: else labels would be wrong",
+            required=f"{len(listed)}, as many as {listing if use else path} has: else labels would be wrong",
             got=num_classes,
-            remedy=f"For a part of the classes, write {listing}: all names in the order of the classifier's outputs.",
+            remedy="For a part of a classifier's classes, list all their names in its order, a line each: "
+            f"{path / _CLASSES}, or --classes-file (classes_file).",
         )
     return {name: number for number, name in enumerate(listed)}
 

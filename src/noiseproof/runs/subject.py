@@ -35,6 +35,7 @@ class DataChoice:
         data_dir: where the files of named sets lie.
         allow_unverified: whether files that are not the published ones will do.
         image_size: to which images of a folder are brought.
+        classes_file: for a folder, a list of all class names in the order of the classifier's outputs.
     """
 
     name: str | None = None
@@ -42,6 +43,7 @@ class DataChoice:
     data_dir: Path | None = None
     allow_unverified: bool = False
     image_size: int | None = None
+    classes_file: Path | None = None
 
     def load(self) -> Dataset:
         """Load the test split.
@@ -63,6 +65,7 @@ class DataChoice:
             data_dir=self.data_dir,
             allow_unverified=self.allow_unverified,
             image_size=data.IMAGE_SIZE if self.image_size is None else self.image_size,
+            classes_file=self.classes_file,
         )
 
     def load_as_trained(self, training: Mapping[str, Any]) -> Dataset:
@@ -93,6 +96,7 @@ class DataChoice:
             data_dir=_folder(found.get("location")) if same and self.data_dir is None else self.data_dir,
             allow_unverified=self.allow_unverified,
             image_size=(found.get("image_shape") or [None])[-1] if self.image_size is None else self.image_size,
+            classes_file=self.classes_file,
         ).load()
         _require_same_classes(found.get("class_names"), dataset)
         return dataset
