@@ -35,8 +35,12 @@ class SmoothedClassifier:
         noise: added to every pixel.
         num_classes: k >= 2.
         device: where batches run; None is the module's own device.
-        batch_size: images per call of f; None chooses by image size. It never changes the noise. Halved, and kept so,
-            when memory runs out.
+        batch_size: images per call of f; None chooses by image size, and fewer where fewer votes are wanted. It never
+            changes the noise. Halved, and kept so, when memory runs out.
+
+    A torch module runs in evaluation mode; its own mode stays as it is. Threads may call one smoothed classifier at
+    once, and get the votes that each would get alone, if f may be called by threads: torch modules that keep nothing
+    from call to call may, and so may ONNX sessions and fitted estimators of scikit-learn.
 
     Raises:
         InvalidInputError: classifier is not callable or is smoothed already, num_classes < 2, or batch_size < 1.
@@ -67,7 +71,7 @@ class SmoothedClassifier:
             )
         require_base(classifier)
         base = BaseClassifier(classifier_of(classifier), num_classes=num_classes, device=device)
-        self.counter = VoteCounter(base, noise, batch_size)
+        self.counter = VoteCounter(base, noise, batch_size, one_shape=batch_size is not None)
         """Lines 1 to 5 of Algorithm 1, for code that counts votes in ways of its own, such as `noiseproof.runs`."""
 
     @property

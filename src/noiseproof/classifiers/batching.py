@@ -14,6 +14,9 @@ __all__ = ["BatchSize", "default_batch_size", "filled_up"]
 _PIXELS_PER_BATCH = 2**21
 _GPU_TIMES = 8
 
+_SMALLEST = 32
+"""Rows of a small batch: a network takes hardly less time for fewer, and `BaseClassifier.probe` needs some company."""
+
 
 def default_batch_size(image_shape: Sequence[int], device: torch.device | None = None) -> int:
     """Choose about two million pixels a batch, a power of two from 32 to 1024 images; on a GPU up to eight times as many.
@@ -39,12 +42,29 @@ class BatchSize:
     Args:
         images: to begin with.
         fixed: whether no other size is accepted.
+        one_shape: whether all batches are filled up to that size, however few images there are.
         told: called with every smaller size.
     """
 
-    def __init__(self, images: int, *, fixed: bool = False, told: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        images: int,
+        *,
+        fixed: bool = False,
+        one_shape: bool = True,
+        told: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.images = images
-        self._fixed, self._told = fixed, told
+        self._fixed, self._one_shape, self._told = fixed, fixed or one_shape, told
+
+    def holding(self, rows: int) -> int:
+        """Return the size of a batch for so many rows: the smallest power of two from 32 on that holds them, up to `images`.
+
+        Powers of two, so that a library that prepares every shape anew prepares few. With one shape it is `images`.
+        """
+        if self._one_shape:
+            return self.images
+        return min(self.images, max(_SMALLEST, 1 << max(rows - 1, 0).bit_length()))
 
     def halve(self, error: OutOfMemoryError) -> None:
         """Go on with half the size, rounded up.

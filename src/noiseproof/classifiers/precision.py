@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ class Accelerated(Runner):
 
     def __init__(self, module: nn.Module, precision: Precision, *, compiled: bool, device: torch.device) -> None:
         self.precision = precision
-        self.compiled = compiled
+        self.compiled = self.one_shape = compiled
         self.device = device
         self.channels_last = True
         # a copy: layout and mode of the caller's module stay as they are, and a record's digest is of what runs
@@ -142,22 +143,28 @@ def compiled_function(function: Any) -> Any:
     return call
 
 
+_ONE_THREAD = threading.RLock()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress the internal messages of the compiler and the quantiser."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    """Suppress the internal messages of the compiler and the quantiser.
+
+    These are switches of the whole process: one thread at a time sets and restores them, the others wait.
+    """
+    with _ONE_THREAD, warnings.catch_warnings():
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        warnings.simplefilter("ignore")
+        try:
             yield
-    finally:
-        logging.disable(before)
+        finally:
+            logging.disable(before)
 
 
 @contextmanager
 def _frozen() -> Iterator[None]:
-    """Freezing is a setting of the whole process: it is on only while our code runs, since a change compiles anew.
+    """Freezing is a setting of the process: it is on only while our code runs, in one thread, since a change compiles anew.
 
     All networks share the code that is compiled, so many are allowed for; past that many it is an error, where torch
     would quietly stop compiling.

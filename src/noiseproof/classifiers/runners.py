@@ -1,8 +1,9 @@
 """Backends: the input a classifier expects, its device, and the shape of its batches."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,7 @@ class Runner(ABC):
         device: where its batches are.
         kind: torch tensors or NumPy arrays.
         batch_size: the only batch size it accepts; None for any.
+        one_shape: whether batches of another size cost a compilation.
         channels_last: whether batches of pictures should lie channels-last in memory.
         module: the torch module whose weights it has; None where there is none.
     """
@@ -42,6 +44,7 @@ class Runner(ABC):
     device: torch.device = torch.device("cpu")
     kind: Kind = "torch"
     batch_size: int | None = None
+    one_shape: bool = False
     channels_last: bool = False
     module: nn.Module | None = None
 
@@ -60,16 +63,15 @@ class Runner(ABC):
 
 
 class ModuleRunner(Runner):
-    """A torch module as it is, in evaluation mode (its own mode is restored)."""
+    """A torch module with its own weights, in evaluation mode; the mode of the module given stays as it is."""
 
     def __init__(self, module: nn.Module, device: torch.device | None = None) -> None:
-        self.module: nn.Module = module
+        self.module: nn.Module = in_evaluation_mode(module)
         self.device = device or device_of(module)
 
     def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Any:
         """Run the module."""
-        with in_evaluation_mode(self.module):
-            return self.module(batch)
+        return self.module(batch)
 
 
 class FunctionRunner(Runner):
@@ -99,16 +101,31 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
-@contextmanager
-def in_evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Run in evaluation mode and restore each submodule's own mode: some users freeze parts of it deliberately."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
+def in_evaluation_mode(module: nn.Module) -> nn.Module:
+    """Return a module in evaluation mode that shares all parameters and buffers with the one given, whose mode stays.
+
+    Every submodule is a new object with the same attributes but its mode, as `torch.nn.DataParallel` makes replicas. So
+    threads that certify, and a training that goes on between two certifications, never change each other's mode. New
+    weights (`load_state_dict`, an optimiser's step) are seen. A submodule that is also reached in another way than by
+    its name, such as a bound method kept as an attribute, keeps its own mode there: put such a network into evaluation
+    mode yourself.
+    """
+    twins: dict[int, nn.Module] = {}
+
+    def twin_of(part: nn.Module) -> nn.Module:
+        if isinstance(part, torch.jit.ScriptModule):  # its submodules are not objects of Python: they cannot be shared
+            return twins.setdefault(id(part), copy.deepcopy(part))
+        if id(part) not in twins:
+            twin = twins[id(part)] = object.__new__(type(part))  # a traced graph's own __new__ makes another class
+            twin.__dict__ = part.__dict__.copy()
+            children = part.__dict__["_modules"].items()
+            twin.__dict__["_modules"] = {name: None if child is None else twin_of(child) for name, child in children}
+        return twins[id(part)]
+
+    twin = twin_of(module)
+    with suppress(NotImplementedError):  # the graph of an exported program has no modes
+        twin.eval()
+    return twin
 
 
 @contextmanager

@@ -30,20 +30,26 @@ Table = Int[np.ndarray, "images classes"]
 class VoteCounter:
     """Counts the votes of a classifier under a noise: a fixed number for each image, or until a criterion ends them.
 
-    Before the first votes on images of a shape, the classifier is tried on a few of them (`BaseClassifier.probe`). When
-    memory runs out, the batch size is halved and kept.
+    Before the first votes on images of a shape, the classifier is tried on a few of them (`BaseClassifier.probe`), in a
+    batch of the first size. When memory runs out, the batch size is halved and kept. Threads may count at once.
 
     Args:
         classifier: f.
         noise: added to every pixel.
         batch_size: images per call of f; None chooses by image size. It never changes the noise.
+        one_shape: whether f is called on batches of that size only, so that a vote does not depend, by the rounding of
+            f, on how many others there were to count: what a record needs, which is continued. Otherwise a few votes
+            go into a small batch. Compiled code always gets one shape, since another is compiled anew.
     """
 
-    def __init__(self, classifier: BaseClassifier, noise: Noise, batch_size: int | None = None) -> None:
+    def __init__(
+        self, classifier: BaseClassifier, noise: Noise, batch_size: int | None = None, *, one_shape: bool = True
+    ) -> None:
         if batch_size is not None:
             require_count("batch_size", batch_size, 1, "Leave it out to have it chosen by image size.")
         self.classifier, self.noise, self.batch_size = classifier, noise, batch_size
-        self._tried_on: tuple[object, ...] | None = None
+        self._one_shape = one_shape or classifier.runner.one_shape
+        self._tried_on: set[tuple[object, ...]] = set()
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler.
@@ -65,7 +71,7 @@ class VoteCounter:
             OutOfMemoryError: not even a batch of one image fits.
         """
         pixels, classifier = as_pixels(images), self._reading(images)
-        return self._tried(classifier, pixels.to(classifier.device)).images
+        return self._tried(classifier, pixels.to(classifier.device), self.batch_size_for(pixels.shape[1:])).images
 
     def count(
         self,
@@ -110,7 +116,7 @@ class VoteCounter:
             num_classes=classifier.num_classes,
             samples=samples,
             indices=keys,
-            batch=self._tried(classifier, on_device),
+            batch=self._tried(classifier, on_device, len(pixels) * sum(samples.values())),
             channels_last=classifier.runner.channels_last,
             progress=progress,
             stopwatch=stopwatch,
@@ -156,12 +162,13 @@ class VoteCounter:
     ) -> Scheduler:
         """Return what samples images like these until a criterion ends them, after trying the classifier on them."""
         pixels, classifier = as_pixels(images), self._reading(images)
+        first = criterion.pending(np.zeros((1, classifier.num_classes), dtype=np.int64))
         return Scheduler(
             classifier,
             sampler_for(classifier.device)(self.noise, seed),
             criterion,
             num_classes=classifier.num_classes,
-            batch=self._tried(classifier, pixels.to(classifier.device)),
+            batch=self._tried(classifier, pixels.to(classifier.device), len(pixels) * int(first[0])),
             channels_last=classifier.runner.channels_last,
             device=classifier.device,
             progress=progress,
@@ -171,19 +178,28 @@ class VoteCounter:
     def _reading(self, images: Images) -> BaseClassifier:
         return self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")
 
-    def _tried(self, classifier: BaseClassifier, images: Tensor) -> BatchSize:
-        """Return a batch size at which the classifier passed `BaseClassifier.probe` on images of this shape and kind."""
+    def _tried(self, classifier: BaseClassifier, images: Tensor, rows: int) -> BatchSize:
+        """Return a batch size at which the classifier passed `BaseClassifier.probe` on images of this shape and kind.
+
+        Args:
+            classifier: for images of this kind.
+            images: those to be counted.
+            rows: votes that are wanted at first.
+        """
         shape, kind = images.shape[1:], classifier.runner.kind
         batch = BatchSize(
-            self.batch_size_for(shape), fixed=classifier.runner.batch_size is not None, told=self._keep_batch_size
+            self.batch_size_for(shape),
+            fixed=classifier.runner.batch_size is not None,
+            one_shape=self._one_shape,
+            told=self._keep_batch_size,
         )
-        while self._tried_on != (kind, *shape):
+        while (kind, *shape) not in self._tried_on:
             try:
-                classifier.probe(images[:_TRIED], batch.images)
+                classifier.probe(images[:_TRIED], batch.holding(rows))
             except OutOfMemoryError as error:
                 batch.halve(error)
             else:
-                self._tried_on = (kind, *shape)
+                self._tried_on.add((kind, *shape))
         return batch
 
     def _keep_batch_size(self, images: int) -> None:

@@ -100,7 +100,7 @@ def classify_rows(
     channels_last: bool,
     watch: Stopwatch,
 ) -> Int[Tensor, " rows"] | None:
-    """Classify the rows of one batch, filled up with copies of its last row, so that every batch has one shape.
+    """Classify the rows of one batch, filled up with copies of its last row to a size that `batch` allows.
 
     Args:
         classify: see `count_votes`.
@@ -119,7 +119,7 @@ def classify_rows(
     """
     try:
         with watch.stage("noise"), memory_named(f"a batch of {batch.images} images"):
-            noisy = new_batch(images, batch.images, channels_last=channels_last)
+            noisy = new_batch(images, batch.holding(len(rows)), channels_last=channels_last)
             sampler.fill(noisy, images, rows)
             noisy[len(rows) :] = noisy[len(rows) - 1]
         with watch.stage("network"):

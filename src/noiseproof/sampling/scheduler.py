@@ -268,7 +268,7 @@ class Scheduler:
         most = self._most(until)
         awaiting = {slot for batch in self._under_way for slot in batch.slots}
         shares = dict.fromkeys(self._slots, 0)
-        room = self._batch.images
+        room = self._batch.holding(sum(slot.requested for slot in self._slots if slot not in awaiting))
         for slot in self._slots:
             if slot not in awaiting:
                 shares[slot] = min(slot.requested, room)

@@ -30,8 +30,8 @@ def dead_share(network: nn.Module, images: Float[Tensor, "images *shape"]) -> fl
     layers = [module for module in network.modules() if isinstance(module, nn.ReLU)]
     handles = [layer.register_forward_hook(look) for layer in layers]
     try:
-        with torch.inference_mode(), in_evaluation_mode(network):
-            network(images)
+        with torch.inference_mode():
+            in_evaluation_mode(network)(images)
     finally:
         for handle in handles:
             handle.remove()
