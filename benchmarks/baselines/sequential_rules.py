@@ -120,7 +120,7 @@ class JeffreysTest(OneLevelTest):
 
     def certified_up_to(self, n: Counts) -> Counts:
         """Return the most failures among n votes that certify; -1 where none do, and beyond the cap."""
-        level = log_threshold(self.p0, self.alpha, every_class=self.every_class, prior=self.prior)
+        level = _log_level(self.p0, self.alpha, self.prior, every_class=self.every_class)
         found = most_failures(n, self.p0, level, prior=self.prior)
         return found if self.cap is None else np.where(n <= self.cap, found, -1)
 
@@ -387,4 +387,9 @@ def first_certifying(
     """
     require_p0(p0, least=0.5 if every_class else 0.0)
     require_alpha(alpha)
-    return first_reaching(p0, log_threshold(p0, alpha, every_class=every_class, prior=prior), failures, prior=prior)
+    return first_reaching(p0, _log_level(p0, alpha, prior, every_class=every_class), failures, prior=prior)
+
+
+def _log_level(p0: float, alpha: float, prior: FittedPrior | None, *, every_class: bool) -> float:
+    """Return ln T: that of the package for every class at once, ln(1/alpha) for a class that was fixed before."""
+    return log_threshold(p0, alpha, prior=prior) if every_class else -math.log(alpha)

@@ -74,7 +74,7 @@ def test_decisions_vote_by_vote(p0: float, alpha: float, beta: float) -> None:
     """All (A, f) to n = 200, by the evidence itself and by the rule of one radius."""
     votes, A, f = all_pairs(200)
     goal = exceeds(p0, alpha=alpha, beta=beta, cap=200)
-    sure = rounded_down(A, f, p0) >= log_threshold(p0, alpha, every_class=True)
+    sure = rounded_down(A, f, p0) >= log_threshold(p0, alpha)
     futile = rounded_down(f, A, 1 - p0, q0=p0) >= -math.log(beta)
     assert not (sure & futile).any()
     np.testing.assert_array_equal(goal.outcomes(votes)[:, 0], np.where(sure, CERTIFIED, np.where(futile, FUTILE, 0)))
@@ -86,7 +86,7 @@ def test_several_radii_share_the_threshold_of_the_smallest() -> None:
     levels = (0.5, 0.6, SIGMA, TWO_SIGMA)
     votes, A, f = all_pairs(150)
     outcomes = exceeds(*levels, alpha=0.05).outcomes(votes)
-    threshold = log_threshold(0.5, 0.05, every_class=True)
+    threshold = log_threshold(0.5, 0.05)
     for p0, outcome in zip(levels, outcomes.T, strict=True):
         np.testing.assert_array_equal(outcome == CERTIFIED, rounded_down(A, f, p0) >= threshold)
     assert (np.diff(outcomes == CERTIFIED, axis=1).sum(1) <= 1).all()
@@ -504,8 +504,7 @@ def test_half_the_threshold_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def one_class(monkeypatch: pytest.MonkeyPatch) -> None:
     """The threshold of a class that was fixed before."""
-    right = log_threshold
-    monkeypatch.setattr(rules, "log_threshold", lambda *args, **rest: right(*args, **rest | {"every_class": False}))
+    monkeypatch.setattr(rules, "log_threshold", lambda p0, alpha, **rest: -math.log(alpha))
 
 
 def test_alpha_that_is_not_divided_between_classes_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -539,7 +538,7 @@ def test_each_level_with_its_own_threshold_is_caught(monkeypatch: pytest.MonkeyP
     boundaries = mutated(
         Exceeds.__dict__["_boundaries"].func,
         "Boundary(level.p0, level.q0, self._threshold, self.prior)",
-        "Boundary(level.p0, level.q0, log_threshold(level.p0, self.alpha, every_class=True), self.prior)",
+        "Boundary(level.p0, level.q0, log_threshold(level.p0, self.alpha), self.prior)",
     )
     monkeypatch.setattr(Exceeds, "_boundaries", property(boundaries))
     with pytest.raises(AssertionError):

@@ -7,6 +7,7 @@ from itertools import pairwise, product
 import mpmath as mp
 import numpy as np
 import pytest
+import sequential_rules
 from scipy.special import ndtr
 from scipy.stats import binom
 from sequential_rules import (
@@ -356,8 +357,8 @@ def test_krichevsky_trofimov_by_its_bets() -> None:
 
 
 def test_thresholds() -> None:
-    assert log_threshold(0.9, 0.01) == pytest.approx(math.log(100))
-    assert log_threshold(0.5, 0.01, every_class=True) == pytest.approx(math.log(200))
-    assert log_threshold(LEVELS[0], 0.001, every_class=True) == pytest.approx(math.log(1000) + 0.0011, abs=1e-4)
+    assert sequential_rules._log_level(0.9, 0.01, None, every_class=False) == pytest.approx(math.log(100))
+    assert log_threshold(0.5, 0.01) == pytest.approx(math.log(200))
+    assert log_threshold(LEVELS[0], 0.001) == pytest.approx(math.log(1000) + 0.0011, abs=1e-4)
     with pytest.raises(InvalidInputError, match=r"p0 must be in \[0\.5, 1\)"):
         JeffreysTest(0.4, 0.001, every_class=True)

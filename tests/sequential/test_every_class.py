@@ -91,7 +91,7 @@ def certified(p0: float, level: float) -> Claims:
 @pytest.mark.parametrize("alpha", [0.3, 0.05])
 @pytest.mark.parametrize("p0", [0.5, 0.52, 0.6, 0.75])
 def test_no_wrong_class_is_ever_certified(p0: float, alpha: float) -> None:
-    worst = ever_wrong(certified(p0, log_threshold(p0, alpha, every_class=True)), cases_near(p0), 60).max()
+    worst = ever_wrong(certified(p0, log_threshold(p0, alpha)), cases_near(p0), 60).max()
     assert worst <= alpha
     assert worst > 0.35 * alpha, "the correction is given away"
 
@@ -119,7 +119,7 @@ def test_two_classes_over_a_long_run(p0: float, p: tuple[float, float]) -> None:
 @pytest.mark.parametrize("alpha", [0.3, 0.001])
 def test_bounds_of_the_proof(p0: float, alpha: float) -> None:
     """g(1/2) <= c/T, and g(p)/p does not decrease on [0, 1/2]."""
-    level = log_threshold(p0, alpha, every_class=True)
+    level = log_threshold(p0, alpha)
     c = math.expm1(level + math.log(alpha))
     rule = JeffreysTest(p0, alpha, every_class=True)
     half = exact_law(rule, 0.5, 5000).certified
@@ -132,7 +132,7 @@ def test_ten_classes_by_simulation() -> None:
     """k = 10 at the least favourable shares, alpha = .3, p0 = .52: sampled, as exact states are too many."""
     p0, alpha, runs, horizon = 0.52, 0.3, 4000, 150
     rng = np.random.default_rng(0)
-    level = log_threshold(p0, alpha, every_class=True)
+    level = log_threshold(p0, alpha)
     most = most_failures(np.arange(1, horizon + 1), p0, level)
     for top in (0.52, 0.5, 0.3):
         p = np.array([top, *([(1 - top) / 9] * 9)])

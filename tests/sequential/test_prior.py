@@ -279,7 +279,7 @@ def test_no_wrong_class_is_ever_certified(p0: float, alpha: float) -> None:
     """Two and three classes, every outcome to 40 votes."""
     more, errors = np.nextafter(p0, 1.0), {}
     for name, given in priors_for(p0).items():
-        level = log_threshold(p0, alpha, every_class=True, prior=given)
+        level = log_threshold(p0, alpha, prior=given)
         most = most_failures(np.arange(41), p0, level, prior=given)
 
         def claims(votes: np.ndarray, most: np.ndarray = most) -> np.ndarray:
@@ -296,7 +296,7 @@ def test_no_wrong_class_is_ever_certified(p0: float, alpha: float) -> None:
 def test_bounds_of_the_proof(p0: float, alpha: float) -> None:
     """g(1/2) <= c/T with the n_min of this evidence, g(p)/p does not decrease on [0, 1/2], and two classes stay below alpha."""
     for given in priors_for(p0).values():
-        level = log_threshold(p0, alpha, every_class=True, prior=given)
+        level = log_threshold(p0, alpha, prior=given)
         n_min = int(first_certifying(p0, alpha, np.array([0]), prior=given)[0])
         c = (2 * p0) ** -(n_min - 1)
         assert math.expm1(level + math.log(alpha)) == pytest.approx(c, rel=1e-6, abs=1e-14)

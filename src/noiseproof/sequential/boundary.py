@@ -18,8 +18,8 @@ Reals = Float[np.ndarray, "*batch"]
 Rows = Int[np.ndarray, " some"]
 
 
-def log_threshold(p0: float, alpha: float, *, every_class: bool = False, prior: FittedPrior | None = None) -> float:
-    """Return ln T: ln(1/alpha) for a class fixed beforehand, ln((1 + c)/alpha) for whatever class reaches it.
+def log_threshold(p0: float, alpha: float, *, prior: FittedPrior | None = None) -> float:
+    """Return ln T = ln((1 + c)/alpha), the threshold of evidence for whatever class reaches it.
 
         c = (2 p0)^-(n_min - 1),   n_min = the smallest n with W(n, 0; p0) >= 1/alpha.
 
@@ -27,14 +27,11 @@ def log_threshold(p0: float, alpha: float, *, every_class: bool = False, prior: 
     number of classes. Proof: `boundary.md`.
 
     Args:
-        p0: in (0, 1), or [1/2, 1) for every class at once.
+        p0: in [1/2, 1).
         alpha: probability of a wrong certificate.
-        every_class: whether the class is the one with most votes so far, or was fixed before.
         prior: weights learned from other images, with an n_min of their own.
     """
     plain = -math.log(alpha)
-    if not every_class:
-        return plain
     n_min = int(first_reaching(p0, plain, np.array([0]), prior=prior)[0])
     return plain + math.log1p(math.exp(-(n_min - 1) * math.log(2.0 * p0)))
 

@@ -140,7 +140,7 @@ class Exceeds(Criterion):
     @cached_property
     def _threshold(self) -> float:
         """The logarithm of (1 + c_1)/alpha."""
-        return log_threshold(self.levels[0].p0, self.alpha, every_class=True, prior=self.prior)
+        return log_threshold(self.levels[0].p0, self.alpha, prior=self.prior)
 
     @cached_property
     def _boundaries(self) -> list[tuple[Boundary, Boundary]]:
