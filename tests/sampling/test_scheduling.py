@@ -18,7 +18,7 @@ from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase
 from noiseproof.sampling import HostSampler, Rows, Span
-from noiseproof.sampling.scheduler import Arrival, Scheduler
+from noiseproof.sampling.scheduler import QueuedImage, Scheduler
 from noiseproof.sequential import CertifyRadii, Criterion, Exceeds, Level, RelativeError, SharedBudget, TopClass
 
 CPU, NOISE, SEED, CLASSES, CAP = torch.device("cpu"), Gaussian(0.5), 11, 3, 200
@@ -97,15 +97,15 @@ def scheduler(
     return Scheduler(classify, sampler, criterion, num_classes=CLASSES, batch=batch, device=CPU, **more)  # type: ignore[arg-type]
 
 
-def arrivals(images: Sequence[int] = range(len(IMAGES)), votes: Votes | None = None) -> Iterator[Arrival]:
+def queue(images: Sequence[int] = range(len(IMAGES)), votes: Votes | None = None) -> Iterator[QueuedImage]:
     for image in images:
         index = INDICES[image]
         before = (votes or {}).get(index, np.zeros(CLASSES, dtype=np.int64))
-        yield Arrival(index, IMAGES[image], before)
+        yield QueuedImage(index, IMAGES[image], before)
 
 
 def collected(runner: Scheduler, images: Sequence[int] = range(len(IMAGES)), votes: Votes | None = None) -> Votes:
-    return {departure.index: departure.votes for departure in runner.run(arrivals(images, votes))}
+    return {retired.index: retired.votes for retired in runner.run(queue(images, votes))}
 
 
 def assert_same(found: Votes, expected: Votes) -> None:
@@ -195,8 +195,8 @@ def test_votes_do_not_depend_on_kills(name: str, depth: int, monkeypatch: pytest
         runner = scheduler(CRITERIA[name], size, progress=progress)
         done: Votes = {}
         try:
-            for departure in runner.run(arrivals(votes=kept)):
-                done[departure.index] = departure.votes
+            for retired in runner.run(queue(votes=kept)):
+                done[retired.index] = retired.votes
         except KilledError:
             kills += 1
             kept |= runner.snapshot() | done
@@ -245,18 +245,18 @@ def test_batches_are_full_and_little_is_drawn_in_vain(name: str, depth: int, mon
     runner = scheduler(CRITERIA[name], 64, progress=told.append)
     used = waiting = seen = 0
 
-    def stream() -> Iterator[Arrival]:
+    def stream() -> Iterator[QueuedImage]:
         nonlocal waiting, seen
         for number in range(70):
             image = number % len(IMAGES)
-            yield Arrival(number, IMAGES[image], np.zeros(CLASSES, dtype=np.int64))
+            yield QueuedImage(number, IMAGES[image], np.zeros(CLASSES, dtype=np.int64))
         waiting = runner.drawn - (used + sum(int(votes.sum()) for votes in runner.snapshot().values()))
         seen = runner.drawn
 
     most = 0
-    for departure in runner.run(stream()):
-        used += int(departure.votes.sum())
-        if departure.index % 8 == 0:
+    for retired in runner.run(stream()):
+        used += int(retired.votes.sum())
+        if retired.index % 8 == 0:
             most = max(most, len(runner.snapshot()))
     assert seen > 3000
     under_way = 64 * (1 + depth)
@@ -284,8 +284,8 @@ def test_images_may_be_sampled_up_to_a_number_of_votes(depth: int, monkeypatch: 
     runner, kept = scheduler(CRITERIA["radius"], 37), dict[int, np.ndarray]()
     for until in (1, 20, 20, 77, CAP + 5):
         before, kept = kept, {}
-        for departure in runner.run(arrivals(votes=before), until=until):
-            kept[departure.index] = departure.votes
+        for retired in runner.run(queue(votes=before), until=until):
+            kept[retired.index] = retired.votes
         for index, votes in vote_by_vote("radius").items():
             assert kept[index].sum() == min(votes.sum(), until)
     assert_same(kept, vote_by_vote("radius"))
@@ -428,7 +428,7 @@ def test_a_class_chosen_by_votes_to_come_is_caught(monkeypatch: pytest.MonkeyPat
 
 
 def test_samples_numbered_from_0_after_a_resume_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Scheduler, "_enter", mutated(Scheduler._enter, "int(arrival.votes.sum())", "0"))
+    monkeypatch.setattr(Scheduler, "_enter", mutated(Scheduler._enter, "int(image.votes.sum())", "0"))
     with pytest.raises(AssertionError):
         test_votes_do_not_depend_on_kills("radius", 0, monkeypatch)
     with pytest.raises(AssertionError):

@@ -14,7 +14,7 @@ from noiseproof.runs.records import VoteTable, default_shard_size
 from noiseproof.runs.running import Running
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.runs.subject import Subject, require_noise
-from noiseproof.sampling.scheduler import Arrival
+from noiseproof.sampling.scheduler import QueuedImage
 from noiseproof.sequential import StoppingRule
 
 __all__ = ["SequentialVotes"]
@@ -80,13 +80,13 @@ class SequentialVotes(VoteJob[SequentialRecord]):
         of: dict[int, int] = {}
         left: dict[int, int] = {}
 
-        def arrivals() -> Iterator[Arrival]:
+        def queue() -> Iterator[QueuedImage]:
             none = np.zeros(settings.num_classes, dtype=np.int64)
             for shard in writer.shards():
                 left[shard.number] = len(shard.indices)
                 of.update(dict.fromkeys(shard.indices, shard.number))
                 for index, pixels in zip(shard.indices, as_pixels(shard.images), strict=True):
-                    yield Arrival(index, pixels.to(scheduler.device), shard.votes.get(index, none))
+                    yield QueuedImage(index, pixels.to(scheduler.device), shard.votes.get(index, none))
 
         scheduler = running.counter.scheduler(
             running.subject.dataset.read(settings.indices[:1]),
@@ -96,11 +96,11 @@ class SequentialVotes(VoteJob[SequentialRecord]):
             stopwatch=writer.watch,
         )
         writer.so_far = scheduler.snapshot
-        for departure in scheduler.run(arrivals()):
-            shard = writer.open[of[departure.index]]
-            shard.votes[departure.index] = departure.votes
+        for retired in scheduler.run(queue()):
+            shard = writer.open[of[retired.index]]
+            shard.votes[retired.index] = retired.votes
             left[shard.number] -= 1
-            writer.listener.image(int(departure.votes.sum()))
+            writer.listener.image(int(retired.votes.sum()))
             if not left[shard.number]:
                 with writer.watch.stage("writing"):
                     votes = np.stack([shard.votes[index] for index in shard.indices])

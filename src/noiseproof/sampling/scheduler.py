@@ -19,7 +19,7 @@ from noiseproof.sampling.sampler import Rows, Sampler, Span
 from noiseproof.sequential import Criterion
 from noiseproof.storage.stopwatch import Stopwatch
 
-__all__ = ["Arrival", "Departure", "Scheduler"]
+__all__ = ["QueuedImage", "RetiredImage", "Scheduler"]
 
 _BATCHES_WAITING = 2
 """Batches' worth of samples that are requested by the images on hand, before further images are enqueued."""
@@ -32,7 +32,7 @@ Turns = Callable[[Int[np.ndarray, "images classes"]], Iterator[tuple[Int[np.ndar
 
 
 @dataclass(frozen=True)
-class Arrival:
+class QueuedImage:
     """An image to be sampled.
 
     Attributes:
@@ -47,7 +47,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Departure:
+class RetiredImage:
     """An image that was sampled.
 
     Attributes:
@@ -139,13 +139,13 @@ class Scheduler:
         self._window: Float[Tensor, "places *shape"] | None = None
         self._votes = np.zeros((0, num_classes), dtype=np.int64)
         self._free: list[int] = []
-        self._newcomer = int(criterion.pending(np.zeros((1, num_classes), dtype=np.int64))[0])
+        self._first_request = int(criterion.pending(np.zeros((1, num_classes), dtype=np.int64))[0])
 
-    def run(self, arrivals: Iterator[Arrival], *, until: int | None = None) -> Iterator[Departure]:
-        """Sample all images that arrive, and yield each when it is retired, in the order in which that happens.
+    def run(self, queue: Iterator[QueuedImage], *, until: int | None = None) -> Iterator[RetiredImage]:
+        """Sample all images of the queue, and yield each when it is retired, in the order in which that happens.
 
         Args:
-            arrivals: iterated as batches need them, so that a data set is never in memory as a whole.
+            queue: iterated as batches need them, so that a data set is never in memory as a whole.
             until: votes per image at which it is retired in any case.
 
         Raises:
@@ -153,7 +153,7 @@ class Scheduler:
             OutOfMemoryError: not even one row fits, or the batch size is fixed.
         """
         while True:
-            yield from self._enqueue(arrivals, until)
+            yield from self._enqueue(queue, until)
             waiting = self._fill(until)
             if waiting:
                 self._launch(waiting)
@@ -192,9 +192,9 @@ class Scheduler:
     ) -> None:
         """Sample some of the images up to `until` votes and write them into the table."""
         row_of = {int(indices[row]): row for row in rows}
-        arrivals = (Arrival(int(indices[row]), images[row], votes[row]) for row in rows.tolist())
-        for departure in self.run(arrivals, until=until):
-            votes[row_of[departure.index]] = departure.votes
+        queue = (QueuedImage(int(indices[row]), images[row], votes[row]) for row in rows.tolist())
+        for retired in self.run(queue, until=until):
+            votes[row_of[retired.index]] = retired.votes
 
     def snapshot(self) -> dict[int, Int[np.ndarray, " classes"]]:
         """Return the votes so far of the images on hand, by index: with them each can go on another time."""
@@ -205,11 +205,11 @@ class Scheduler:
         """Batches under way while another is looked at."""
         return 1 if self.device.type == "cuda" else 0
 
-    def _enqueue(self, arrivals: Iterator[Arrival], until: int | None) -> Iterator[Departure]:
+    def _enqueue(self, queue: Iterator[QueuedImage], until: int | None) -> Iterator[RetiredImage]:
         """Enqueue images until those on hand request some batches; those whose votes suffice already are retired at once."""
         wanted = _BATCHES_WAITING * self._batch.images * (1 + self._depth)
         while (requested := sum(slot.requested for slot in self._slots)) < wanted:
-            entered = [self._enter(arrival) for arrival in islice(arrivals, -((requested - wanted) // self._newcomer))]
+            entered = [self._enter(image) for image in islice(queue, -((requested - wanted) // self._first_request))]
             if not entered:
                 return
             ended = self._ended(self._votes[[slot.place for slot in entered]], until)
@@ -218,14 +218,14 @@ class Scheduler:
                 if out:
                     yield self._retire(slot)
 
-    def _enter(self, arrival: Arrival) -> _Slot:
+    def _enter(self, image: QueuedImage) -> _Slot:
         if not self._free:
-            self._grow(arrival.pixels)
+            self._grow(image.pixels)
         place = self._free.pop()
         assert self._window is not None  # noqa: S101 - grown when the first image came
-        self._window[place] = arrival.pixels
-        self._votes[place] = arrival.votes
-        slot = _Slot(arrival.index, place, int(arrival.votes.sum()))
+        self._window[place] = image.pixels
+        self._votes[place] = image.votes
+        slot = _Slot(image.index, place, int(image.votes.sum()))
         self._slots.append(slot)
         return slot
 
@@ -240,10 +240,10 @@ class Scheduler:
         self._votes = np.concatenate([self._votes, np.zeros((more, self._classes), dtype=np.int64)])
         self._free.extend(range(places + more - 1, places - 1, -1))
 
-    def _retire(self, slot: _Slot) -> Departure:
+    def _retire(self, slot: _Slot) -> RetiredImage:
         self._slots.remove(slot)
         self._free.append(slot.place)
-        return Departure(slot.index, self._votes[slot.place].copy())
+        return RetiredImage(slot.index, self._votes[slot.place].copy())
 
     def _ended(self, votes: Int[np.ndarray, "rows classes"], until: int | None) -> Bool[np.ndarray, " rows"]:
         ended = self.criterion.ended(votes)
@@ -305,7 +305,7 @@ class Scheduler:
         if self._progress is not None:
             self._progress(len(rows))
 
-    def _look(self, batch: _Batch, until: int | None) -> Iterator[Departure]:
+    def _look(self, batch: _Batch, until: int | None) -> Iterator[RetiredImage]:
         """Examine the votes of a batch in their order, and retire the images that they suffice for."""
         with self._watch.stage("counting"):
             labels = batch.labels.cpu().numpy()
