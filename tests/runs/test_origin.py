@@ -102,7 +102,7 @@ def test_a_run_is_attacked_and_audited_without_naming_anything_again(
     certified = Record.open(run)
     assert (found.settings.model, found.settings.data) == (certified.settings.model, certified.settings.data)
     assert found.settings.noise == certified.settings.noise
-    noiseproof("audit", run, *chosen)
+    noiseproof("audit", run, *chosen, "--alpha", 0.2)
     noiseproof("recertify", run)
     noiseproof("rejudge", found.path, "--samples", 100)
     assert noiseproof("certify", run, *FEW)["images"] == len(certified.settings.indices)

@@ -98,7 +98,7 @@ def _parse_part(_: object, tokens: Sequence[Token]) -> tuple[int, int]:
 
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-Run = Annotated[Path, Parameter(help="The run folder of a trained network; with --model, where the result goes.")]
+Run = Annotated[Path, Parameter(help="A run folder: of a trained network or of votes; with --model, where the result goes.")]
 Seed = Annotated[int, Parameter(help="All randomness follows from it: same seed, same result.")]
 Json = Annotated[Flag, Parameter(help="Print the result as JSON, for programs.")]
 Device = Annotated[
@@ -268,7 +268,7 @@ class DataOptions:
         classes_file: For a folder with some of a classifier's classes: all class names in its order, one a line.
     """
 
-    data: Annotated[str | None, Parameter(show_default="as in training")] = None
+    data: Annotated[str | None, Parameter(show_default="the run's")] = None
     data_dir: Annotated[Path | None, Parameter(show_default="NOISEPROOF_DATA, the cache, or downloaded")] = None
     allow_unverified: Flag = False
     image_size: Annotated[int | None, Parameter(show_default="224, or as in training")] = None

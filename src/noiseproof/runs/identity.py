@@ -142,14 +142,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _changes(old, new, f"{prefix}{key} ")
         elif old != new:
-            yield f"{prefix}{key}", _plainly(old), _plainly(new)
-
-
-def _plainly(value: Any) -> Any:
-    """A setting as a message has it: words in place of a dictionary."""
-    if not isinstance(value, Mapping):
-        return value
-    return " ".join(f"{name} {_plainly(inner)}" for name, inner in value.items())
+            yield f"{prefix}{key}", old, new
 
 
 def require_fingerprint(record: Any, running: "Running") -> None:
