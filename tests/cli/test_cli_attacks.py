@@ -80,7 +80,7 @@ def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain:
     assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == written
     with pytest.raises(NoiseproofError, match="samples 300"):
         noiseproof("rejudge", attack, "--samples", 300, *network, "--out", record.path)
-    with pytest.raises(NoiseproofError, match="got points None, samples 50"):  # of the attack itself
+    with pytest.raises(NoiseproofError, match="got points nothing, samples 50"):  # of the attack itself
         noiseproof("rejudge", attack, "--samples", 300, *network, "--out", attack)
     with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("rejudge", attack, "--model", plain / "checkpoint.safetensors")
