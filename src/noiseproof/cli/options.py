@@ -98,7 +98,9 @@ def _parse_part(_: object, tokens: Sequence[Token]) -> tuple[int, int]:
 
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-Run = Annotated[Path, Parameter(help="A run folder: of a trained network or of votes; with --model, where the result goes.")]
+Run = Annotated[
+    Path, Parameter(help="A run folder: of a trained network or of votes; with --model, where the result goes.")
+]
 Seed = Annotated[int, Parameter(help="All randomness follows from it: same seed, same result.")]
 Json = Annotated[Flag, Parameter(help="Print the result as JSON, for programs.")]
 Device = Annotated[

@@ -126,7 +126,6 @@ class DataChoice:
         named = name in data.names()
         for option, given, applies, what in (
             ("--image-size", self.image_size, not named and Path(name).is_dir(), "a folder of images"),
-            ("--classes-file", self.classes_file, not named and Path(name).is_dir(), "a folder of images"),
             ("--data-dir", self.data_dir, published, "a published set that lies in files"),
             ("--allow-unverified", self.allow_unverified or None, published, "a published set that lies in files"),
         ):
