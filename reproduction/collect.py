@@ -57,7 +57,9 @@ def _copy_votes(run: Path, place: Path, pattern: str) -> None:
 def _without_places(about: Any) -> Any:
     """Leave out of a record's `about` where files lay on the machine that made it; of paths in commands their ends stay."""
     if isinstance(about, dict):
-        return {key: _without_places(value) for key, value in about.items() if key not in {"location", "source"}}
+        return {
+            key: _without_places(value) for key, value in about.items() if key not in {"location", "source", "subject"}
+        }
     if isinstance(about, list):  # the members of an ensemble, a command
         return [_without_places(value) for value in about]
     return Path(about).name if isinstance(about, str) and Path(about).is_absolute() else about

@@ -31,6 +31,15 @@ def data_dir() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def named_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Which code the tests name is kept in a folder of theirs, not in the user's cache."""
+    folder = tmp_path_factory.mktemp("named")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("noiseproof.storage.trusted.cache", lambda: folder)
+        yield
+
+
 def command(*arguments: object) -> None:
     """Run a command of the package in this process; a test of the command line checks what it prints."""
     from command_line import invoke

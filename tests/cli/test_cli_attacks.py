@@ -80,7 +80,7 @@ def test_points_are_judged_again_by_as_many_votes_as_one_likes(run: Path, plain:
     assert {path: path.stat().st_mtime_ns for path in record.path.glob("*/*")} == written
     with pytest.raises(NoiseproofError, match="samples 300"):
         noiseproof("rejudge", attack, "--samples", 300, *network, "--out", record.path)
-    with pytest.raises(NoiseproofError, match="got points None, samples 50"):  # of the attack itself
+    with pytest.raises(NoiseproofError, match="got points nothing, samples 50"):  # of the attack itself
         noiseproof("rejudge", attack, "--samples", 300, *network, "--out", attack)
     with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("rejudge", attack, "--model", plain / "checkpoint.safetensors")
@@ -354,7 +354,7 @@ def test_what_cannot_be_attacked_leaves_no_record_behind(tmp_path: Path) -> None
         (["--samples", "0"], "samples must be an integer >= 1"),
         (["--every", "0"], "every must be an integer >= 1"),
         (["--source", "nowhere", "--epsilons", "1"], "nowhere/checkpoint.safetensors must be a file"),
-        (["--weights", "w.pt"], "--weights must be given with --model"),
+        (["--weights", "w.pt"], "holds its own; got w.pt"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(run: Path, arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -370,9 +370,14 @@ def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path
         noiseproof("attack", tmp_path / "ink", *arguments)
     found = noiseproof("attack", tmp_path / "ink", "--attack", "random", *arguments, "--samples", 50)
     assert found["images"] == 2
-    with pytest.raises(NoiseproofError, match=r"checkpoint\.safetensors"):  # code is run only where it is named
-        noiseproof("rejudge", found["attack"])
-    again = noiseproof("rejudge", found["attack"], "--model", "half_space:ink", "--data", "digits", "--samples", 100)
+    rejudge = ("rejudge", found["attack"], "--samples", 100)
+    with pytest.MonkeyPatch.context() as patch:  # as on another account
+        patch.setattr("noiseproof.storage.trusted.cache", lambda: tmp_path / "unknown")
+        with pytest.raises(
+            NoiseproofError, match="code that was named on this account before: a record alone runs none"
+        ):
+            noiseproof(*rejudge)
+    again = noiseproof(*rejudge)
     assert (again["images"], again["sizes"]) == (2, found["sizes"])
     with pytest.raises(NoiseproofError, match="must be a record with model"):
         noiseproof("rejudge", found["attack"], "--model", "half_space:thin_ink", "--data", "digits")

@@ -148,11 +148,11 @@ def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
         execute(Rejudge(found, 3000), tmp_path / "again", subject(halves(), Gaussian(0.4)))
     with pytest.raises(RunError, match="points record"):
         judged_again(tmp_path / "again", attacked(tmp_path / "other", alpha=0.01), alpha=0.001)
-    with pytest.raises(RunError, match="points None"):  # they were not found under these settings
+    with pytest.raises(RunError, match="points nothing"):  # they were not found under these settings
         attacked(tmp_path / "again")
     with pytest.raises(RunError, match="samples 4000"):
         judged_again(tmp_path / "again", found, samples=4000)
-    with pytest.raises(RunError, match="samples 3000, seed 1; got points None"):
+    with pytest.raises(RunError, match="samples 3000, seed 1; got points nothing"):
         judged_again(tmp_path / "found", found)
     found.points_path(1).write_bytes(b"other points")
     with pytest.raises(RunError, match="1 of 2 shards missing or damaged"):

@@ -56,13 +56,9 @@ def attack(
     """
     from noiseproof.runs import AttackImages, Record, execute
 
-    if classifier.model is None and noise.noise is not None:
-        raise InvalidInputError(
-            "--noise", required="given with --model", got="no --model", remedy="A run folder has its own."
-        )
     chosen, title = names.attack(attack.attack, attack.changes), f"{attack.attack}-{attack.norm}"
     chosen.require_norm(attack.norm)
-    subject = classifier.load_attacked(run, data, noise=noise.noise, sigma=noise.sigma)
+    subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma)
     epsilons = attack.epsilons or _default_epsilons(attack.norm, subject.noise)
     if attack.source is not None:
         chosen, title = transferred(chosen, attack.source, data.choice(), engine.device), f"transfer-{title}"

@@ -68,7 +68,7 @@ def audit(
     )
     job.require_auditable()  # before anything is loaded
     noise = record.noise
-    subject = classifier.load_attacked(run, data, noise=str(noise.spec()["name"]), sigma=noise.scale)
+    subject = classifier.load(run, data, noise=str(noise.spec()["name"]), sigma=noise.scale)
     with Shown(job.kept, "audit") as shown:
         made, _ = execute(job, out or run / "audit", subject, engine=Engine(device), listener=shown)
     result = job.judge(made)

@@ -80,7 +80,7 @@ def certify(
     it as often as you like on one folder: each process takes what no other is counting.
     """
     rule = _rule(stopping, {"--bound": procedure.bound, "--radii": radii})  # before torch is loaded
-    subject = classifier.load(run, noise, data)
+    subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma, smoothed=True)
     way = CERTIFICATES.make(procedure.certificate)
     common: dict[str, Any] = {"seed": seed, "selection": images.selection(shard)}
     if rule != "--samples":

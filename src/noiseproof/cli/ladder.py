@@ -78,7 +78,7 @@ def ladder(
     if epsilon <= 0.0:
         raise InvalidInputError("--epsilon", required="> 0", got=epsilon, remedy="Example: --epsilon 1.5")
     transfers = _transfers(sources, data, engine.device)
-    subject = classifier.load_attacked(run, data)
+    subject = classifier.load(run, data)
     where = out or run / f"ladder-{norm}"
     attacks = grid() | controls(norm, decisions=decisions) | transfers
     boundless, largest = unbounded(norm, math.prod(subject.dataset.image_shape))

@@ -42,7 +42,7 @@ def measure(
         raise InvalidInputError(
             "RUN and --model", required="one of the two", got="both" if run else "none", remedy="Name what to measure."
         )
-    subject = classifier.load(run or Path(), noise, data)
+    subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma, smoothed=True)
     if not isinstance(subject.classifier, nn.Module):
         raise InvalidInputError(
             "the model",

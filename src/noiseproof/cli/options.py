@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter, Token
+from rich.markup import escape
 
 from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.cli.console import say
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises.registry import NOISES
 from noiseproof.perturbations.norms import Norm
@@ -96,7 +98,9 @@ def _parse_part(_: object, tokens: Sequence[Token]) -> tuple[int, int]:
 
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
-Run = Annotated[Path, Parameter(help="The run folder of a trained network; with --model, where the result goes.")]
+Run = Annotated[
+    Path, Parameter(help="A run folder: of a trained network or of votes; with --model, where the result goes.")
+]
 Seed = Annotated[int, Parameter(help="All randomness follows from it: same seed, same result.")]
 Json = Annotated[Flag, Parameter(help="Print the result as JSON, for programs.")]
 Device = Annotated[
@@ -216,32 +220,26 @@ class ClassifierOptions:
     model: Annotated[str | None, Parameter(show_default="the run's")] = None
     weights: Path | None = None
 
-    def load(self, run: Path, noise: "NoiseOptions", data: "DataOptions") -> "Subject":
-        """Return the classifier of a run folder, or the one that is named, with its noise and its data.
-
-        Raises:
-            InvalidInputError: weights or a noise are named without a model.
-        """
-        from noiseproof.runs import Subject
-
-        if self.model is None and (self.weights is not None or noise.noise is not None):
-            raise InvalidInputError(
-                "--weights and --noise",
-                required="given with --model",
-                got="no --model",
-                remedy="A run folder has its own; --sigma changes the size of its noise.",
-            )
-        return Subject.load(
-            self.model or run, weights=self.weights, data=data.choice(), noise=noise.noise, sigma=noise.sigma
-        )
-
-    def load_attacked(
-        self, run: Path, data: "DataOptions", *, noise: str | None = None, sigma: float | None = None
+    def load(
+        self,
+        run: Path | None,
+        data: "DataOptions",
+        *,
+        noise: str | None = None,
+        sigma: float | None = None,
+        smoothed: bool = False,
     ) -> "Subject":
-        """Return the classifier of a run folder as it is attacked, or the one that is named."""
+        """Return what a run folder was made with, but for what is named, and say what was taken; as `Subject.of_run`."""
         from noiseproof.runs import Subject
 
-        return Subject.of_run(run, self.model, weights=self.weights, data=data.choice(), noise=noise, sigma=sigma)
+        if run is None:
+            return Subject.load(self.model or "", weights=self.weights, data=data.choice(), noise=noise, sigma=sigma)
+        subject = Subject.of_run(
+            run, self.model, weights=self.weights, data=data.choice(), noise=noise, sigma=sigma, smoothed=smoothed
+        )
+        if subject.taken:
+            say(f"From {escape(subject.taken)}")
+        return subject
 
 
 @Parameter(name="*", group=_CLASSIFIER)
@@ -272,7 +270,7 @@ class DataOptions:
         classes_file: For a folder with some of a classifier's classes: all class names in its order, one a line.
     """
 
-    data: Annotated[str | None, Parameter(show_default="as in training")] = None
+    data: Annotated[str | None, Parameter(show_default="the run's")] = None
     data_dir: Annotated[Path | None, Parameter(show_default="NOISEPROOF_DATA, the cache, or downloaded")] = None
     allow_unverified: Flag = False
     image_size: Annotated[int | None, Parameter(show_default="224, or as in training")] = None
@@ -301,17 +299,7 @@ class NamedDataOptions(DataOptions):
 
     def load(self, split: Literal["train", "test"]) -> "Dataset":
         """Load a split."""
-        from noiseproof.data import IMAGE_SIZE, load
-
-        return load(
-            self.data,
-            split,
-            self.classes,
-            data_dir=self.data_dir,
-            allow_unverified=self.allow_unverified,
-            image_size=IMAGE_SIZE if self.image_size is None else self.image_size,
-            classes_file=self.classes_file,
-        )
+        return self.choice().load(split)
 
 
 @Parameter(name="*", group=_ENGINE)

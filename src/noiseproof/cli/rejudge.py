@@ -1,6 +1,5 @@
 """`noiseproof rejudge`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -43,10 +42,7 @@ def rejudge(
     job = Rejudge(found, samples, seed, alpha)
     planned = job.settings  # before anything is loaded
     run, noise = _run_of(attacked), NOISES.from_spec(found.settings.noise)
-    recorded = str(found.settings.model["name"])
-    if classifier.model is None and recorded.startswith("zoo:"):
-        classifier = replace(classifier, model=recorded)
-    subject = classifier.load_attacked(run, data, noise=str(noise.spec()["name"]), sigma=noise.scale)
+    subject = classifier.load(attacked, data, noise=str(noise.spec()["name"]), sigma=noise.scale)
     where = out or attacked.with_name(f"{attacked.resolve().name}-votes{samples}-seed{planned.seed}")
     title = f"{attacked.resolve().name}, judged again"
     with Shown(job.kept, title) as shown:

@@ -26,7 +26,7 @@ __all__ = ["find_checkpoint", "load"]
 _ZOO = "zoo:"
 
 
-def load(name: str | PathLike[str], weights: Path | None = None) -> LoadedModel:
+def load(name: str | PathLike[str], weights: Path | None = None, *, folder: Path | None = None) -> LoadedModel:
     """Load the classifier of a name, as the command line's `--model` does.
 
     `zoo:NAME` is a network of the zoo, `file.safetensors` one that noiseproof trained, and so is that of a run folder: they
@@ -39,6 +39,7 @@ def load(name: str | PathLike[str], weights: Path | None = None) -> LoadedModel:
         name: what to load.
         weights: for a torch module from a factory: .safetensors, a .pt / .pth that holds nothing but tensors, or HDF5
             of Keras 2 (extra `keras`).
+        folder: where the module of a factory is looked for first; None looks in the working directory.
 
     Raises:
         InvalidInputError: the name is none of these, the code does not give a classifier, or weights are given for
@@ -70,7 +71,7 @@ def load(name: str | PathLike[str], weights: Path | None = None) -> LoadedModel:
             got=repr(spec),
             remedy="A factory is a function without arguments that returns the classifier.",
         )
-    return _from_factory(spec, weights)
+    return _from_factory(spec, weights, folder)
 
 
 def find_checkpoint(name: str | PathLike[str]) -> Path | None:
@@ -114,8 +115,8 @@ def _inside(record: Mapping[str, Any], *keys: str) -> Any:
     return found
 
 
-def _from_factory(spec: str, weights: Path | None) -> LoadedModel:
-    found = build_from(spec)
+def _from_factory(spec: str, weights: Path | None, folder: Path | None) -> LoadedModel:
+    found = build_from(spec, folder)
     about = {"name": spec, "source": source_digest(spec)}
     if isinstance(found, nn.Module):
         if weights is not None:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,25 @@ from torch import nn
 from noiseproof.errors import InvalidInputError, MissingExtraError
 from noiseproof.storage.provenance import is_own
 
-__all__ = ["build_from", "source_digest"]
+__all__ = ["build_from", "module_file", "source_digest"]
 
 
-def build_from(spec: str) -> Any:
+def build_from(spec: str, folder: Path | None = None) -> Any:
     """Import `package.module` and return what `name` of "package.module:name" gives when called.
 
     A torch module or an estimator that has the name is returned as it is.
+
+    Args:
+        spec: what to build.
+        folder: where the module is looked for first; None looks in the working directory.
 
     Raises:
         InvalidInputError: the module cannot be imported, has no such name, or the call failed; says why.
     """
     module_name, _, name = spec.partition(":")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    elif "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
@@ -55,6 +62,24 @@ def build_from(spec: str) -> Any:
             got=f"{type(error).__name__}: {error}",
             remedy="Write a function that fills the arguments in, and name that.",
         ) from error
+
+
+def module_file(spec: str, folder: Path | None = None, *, only: bool = False) -> Path | None:
+    """Return the file of the module of "package.module:name", and run none of its code; None where there is none.
+
+    Args:
+        spec: whose module.
+        folder: where it is looked for first; None looks in the working directory.
+        only: whether it is looked for nowhere else.
+    """
+    places = [str(folder or Path.cwd()), *([] if only else sys.path)]
+    found, names = None, spec.partition(":")[0].split(".")
+    for depth in range(1, len(names) + 1):
+        found = PathFinder.find_spec(".".join(names[:depth]), places)
+        if found is None:
+            return None
+        places = list(found.submodule_search_locations or [])
+    return None if found is None or found.origin is None else Path(found.origin).resolve()
 
 
 def source_digest(spec: str) -> str | None:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from noiseproof.runs.attack_records import AttackRecord
     from noiseproof.runs.audit import Audit
     from noiseproof.runs.counts import CountVotes
+    from noiseproof.runs.data_choice import DataChoice
     from noiseproof.runs.job import Job, Selection, execute
     from noiseproof.runs.listener import Listener
     from noiseproof.runs.records import Record
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from noiseproof.runs.running import Engine
     from noiseproof.runs.sequential import SequentialVotes
     from noiseproof.runs.sequential_records import SequentialRecord
-    from noiseproof.runs.subject import DataChoice, Subject
+    from noiseproof.runs.subject import Subject
     from noiseproof.runs.verification import Verify
     from noiseproof.runs.verification_records import VerificationRecord
 
@@ -45,7 +46,7 @@ _HOMES = {
     "AttackRecord": "attack_records",
     "Audit": "audit",
     "CountVotes": "counts",
-    "DataChoice": "subject",
+    "DataChoice": "data_choice",
     "Engine": "running",
     "Job": "job",
     "Listener": "listener",

@@ -6,7 +6,7 @@ too, its outputs on noisy images, in `votes/answers.json`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,13 +82,29 @@ def require_digest(subject: "Subject") -> None:
         )
 
 
-def require_subject(path: Path, settings: Any, subject: "Subject") -> None:
-    """Raise RunError unless classifier, noise and data are those of the record in `path`: what it says is said of them."""
+def require_subject(
+    path: Path,
+    settings: Any,
+    subject: "Subject",
+    *,
+    parts: Sequence[str] = ("model", "noise", "data"),
+    remedy: str = "Name what was recorded: --model and --weights, --data.",
+) -> None:
+    """Raise RunError unless classifier, noise and data are those of the record in `path`: what it says is said of them.
+
+    Args:
+        path: the record's.
+        settings: the record's.
+        subject: what is compared with it.
+        parts: which of the three.
+        remedy: what to do if they are not.
+    """
     recorded, here = _subject(settings), subject.identity()
     if same_model(recorded["model"], here["model"]):
         here["model"] = recorded["model"]
     here["data"] = {key: here["data"].get(key) for key in recorded["data"]}
-    require_recorded(path, recorded, here, remedy="Name what was recorded: --model and --weights, --data.")
+    one, other = ({part: said[part] for part in parts} for said in (recorded, here))
+    require_recorded(path, one, other, remedy=remedy)
 
 
 def _is_of_subject(settings: Any, subject: "Subject") -> bool:

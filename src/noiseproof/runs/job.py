@@ -26,6 +26,7 @@ from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, RunError, require_count
 from noiseproof.runs.identity import require_digest, same_engine
 from noiseproof.runs.listener import Listener
+from noiseproof.runs.origin import KEPT
 from noiseproof.runs.running import Engine, Running, device_named, run_subject
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.subject import Subject
@@ -270,6 +271,7 @@ def execute(
     size = running.batch_size_for(subject.dataset.image_shape)  # trying the classifier may already halve it
     job.try_out(running, told)
     about = provenance(running.device) | job.about(running)
+    about |= {} if subject.origin is None else {KEPT: subject.origin.kept_in(path)}
     record: RecordT = job.record.create(path, settings.under(running.engine()), about)
     wanted = list(dict.fromkeys(_part(record, job.selection, told) if shards is None else shards))
     if wanted:

@@ -1,7 +1,6 @@
 """What a job runs on: a classifier, the noise it is smoothed with, and the data."""
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,117 +10,23 @@ from torch import nn
 from noiseproof import data, objectives
 from noiseproof.classifiers.runners import Runner
 from noiseproof.data import Dataset
-from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.models import LoadedModel, load, model_digest
+from noiseproof.errors import InvalidInputError
+from noiseproof.models import model_digest
 from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
-from noiseproof.runs.records import Record
+from noiseproof.runs.data_choice import DataChoice
+from noiseproof.runs.identity import require_subject
+from noiseproof.runs.network import Network, knows_its_noise, load_network, network_of
+from noiseproof.runs.origin import Origin, is_file, record_in, shown
 from noiseproof.smoothing import require_base
-from noiseproof.training import CHECKPOINT
 
-__all__ = ["DataChoice", "Subject", "require_noise"]
+__all__ = ["Subject", "require_noise"]
 
-_ZOO = "zoo:"
-
-
-@dataclass(frozen=True)
-class DataChoice:
-    """Which data, by name; what is None is as in training.
-
-    Attributes:
-        name: mnist, a file, a folder.
-        classes: k of images of the user's own.
-        data_dir: where the files of named sets lie.
-        allow_unverified: whether files that are not the published ones will do.
-        image_size: to which images of a folder are brought.
-        classes_file: for a folder, a list of all class names in the order of the classifier's outputs.
-    """
-
-    name: str | None = None
-    classes: int | None = None
-    data_dir: Path | None = None
-    allow_unverified: bool = False
-    image_size: int | None = None
-    classes_file: Path | None = None
-
-    def load(self) -> Dataset:
-        """Load the test split.
-
-        Raises:
-            InvalidInputError: no data are named.
-        """
-        if self.name is None:
-            raise InvalidInputError(
-                "--data",
-                required="given with --model",
-                got="nothing",
-                remedy="A run folder knows its noise and data; a model of your own does not.",
-            )
-        return data.load(
-            self.name,
-            "test",
-            self.classes,
-            data_dir=self.data_dir,
-            allow_unverified=self.allow_unverified,
-            image_size=data.IMAGE_SIZE if self.image_size is None else self.image_size,
-            classes_file=self.classes_file,
-        )
-
-    def load_as_trained(self, training: Mapping[str, Any]) -> Dataset:
-        """Load the test split of the data that a network was trained on, from where they lay then, or of those named.
-
-        Raises:
-            InvalidInputError: the training does not say where its data lay, or its classes had other names.
-            RunError: they are no longer there.
-        """
-        used, found = training["data"], training.get("made", {}).get("data", {})
-        source = self.name or found.get("source") or (used["name"] if used["name"] in data.names() else None)
-        if source is None:
-            raise InvalidInputError(
-                "--data", required=f"given: {used['name']} may lie anywhere", got="nothing", remedy="Name its path."
-            )
-        if self.name is None and source not in data.names() and not Path(source).exists():
-            raise RunError(
-                source,
-                required="there: the network was trained on it",
-                got="nothing",
-                remedy="Say where it lies now, or name other data: --data.",
-            )
-        own = source not in data.names()
-        same = not own and self.name in {None, used["name"]}
-        dataset = DataChoice(
-            name=source,
-            classes=found.get("num_classes") if own and self.classes is None else self.classes,
-            data_dir=_folder(found.get("location")) if same and self.data_dir is None else self.data_dir,
-            allow_unverified=self.allow_unverified,
-            image_size=(found.get("image_shape") or [None])[-1] if self.image_size is None else self.image_size,
-            classes_file=self.classes_file,
-        ).load()
-        _require_same_classes(found.get("class_names"), dataset)
-        return dataset
-
-
-def _folder(location: str | None) -> Path | None:
-    """The folder where the files of a named set lay, or their archive, if it is still there."""
-    place = Path(location) if location else None
-    if place is None or not place.exists():
-        return None
-    return place.parent if place.is_file() else place
-
-
-def _require_same_classes(trained: list[str] | None, dataset: Dataset) -> None:
-    """Raise InvalidInputError where a class of a folder has another name than the class of that number in training."""
-    if trained is None or dataset.class_names is None or tuple(trained) == dataset.class_names:
-        return
-    pairs = itertools.zip_longest(trained, dataset.class_names)
-    number, (before, now) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
-    raise InvalidInputError(
-        str(dataset.location),
-        required=f"a folder with the classes of the training; class {number} is {before!r}",
-        got=repr(now),
-        remedy="Rename the folders, or give their order in classes.txt.",
-    )
+_CHANGED = (
+    "It is not what was recorded, or has changed since: restore it, or name what was (--model and --weights, --data). "
+    "Votes on another one belong into another folder (--out)."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,6 +39,8 @@ class Subject:
         noise: what is added to every image; None for a classifier that is attacked without noise.
         dataset: the images.
         training: how it was trained, where that is known.
+        origin: where it comes from, for the record; None where nothing is to be said.
+        taken: what a run folder said of it, in one line.
 
     Example:
         >>> import numpy as np
@@ -149,6 +56,8 @@ class Subject:
     noise: Noise | None
     dataset: Dataset
     training: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
+    taken: str = ""
 
     def __repr__(self) -> str:
         name, kind = self.model.get("name"), type(self.classifier).__name__
@@ -161,7 +70,9 @@ class Subject:
         classifier = classifier_of(classifier)
         module = classifier.module if isinstance(classifier, Runner) else classifier
         digest = model_digest(module) if isinstance(module, nn.Module) else None
-        return Subject(classifier, {"name": name, "digest": digest}, noise, dataset)
+        place = dataset.source if dataset.source in data.names() else dataset.location
+        origin = Origin(data=DataChoice(None if dataset.source is None or dataset.part is not None else place))
+        return Subject(classifier, {"name": name, "digest": digest}, noise, dataset, origin=origin)
 
     @staticmethod
     def load(
@@ -189,19 +100,14 @@ class Subject:
             InvalidInputError: a model of your own without sigma or data, weights for what holds its own.
             RunError: a file is not there or damaged, or does not say what it was trained for.
         """
-        choice = data if isinstance(data, DataChoice) else DataChoice(data)
-        if isinstance(model, Path) or Path(model).is_dir() or _knows_its_noise(model):
-            known = load(model / CHECKPOINT if isinstance(model, Path) else model, weights)
-            return _of_checkpoint(known, str(model), noise, sigma, choice)
-        if sigma is None:
+        if sigma is None and not knows_its_noise(model):
             raise InvalidInputError(
                 "--sigma",
                 required="given with --model",
                 got="nothing",
                 remedy="A run folder knows its noise and data; a model of your own does not.",
             )
-        loaded = load(model, weights)
-        return Subject(loaded.classifier, loaded.about, NOISES[str(noise or "gaussian")](sigma), choice.load())
+        return _put_together(load_network(model, weights), _chosen(data), noise=noise, sigma=sigma)
 
     @staticmethod
     def of_run(
@@ -212,35 +118,56 @@ class Subject:
         data: str | DataChoice | None = None,
         noise: str | None = None,
         sigma: float | None = None,
+        smoothed: bool = False,
     ) -> "Subject":
-        """Load the classifier of a run folder as it is attacked: the one named, the one certified there, or trained there.
+        """Load what a run folder was certified or attacked with, or trained there; what is named takes its place.
+
+        A record says where its classifier and its data lay. What of them is not named here must be what was recorded, by
+        its digests: that is compared before any time is spent. Code that a record names is run only if it was named on
+        this account before, and has not changed.
 
         Args:
             run: the folder.
-            model: as `load`; None takes that of the run.
-            weights: as `load`.
+            model: as `load`; None takes that of the run. A network of the zoo or a checkpoint knows its noise and data.
+            weights: as `load`; for a factory's network of the run, where they lie now.
             data: as `load`.
             noise: as `load`.
-            sigma: as `load`; 0 leaves the noise out. None leaves it out for a network that was trained without noise.
+            sigma: as `load`; 0 leaves the noise out. None takes that of the run; where there is no record it leaves the
+                noise out for a network that was trained without.
+            smoothed: whether a network that was trained without noise gets that of its settings, to be certified.
 
         Raises:
-            InvalidInputError: weights without a model; or as `load`.
-            RunError: as `load`.
+            InvalidInputError: weights or a noise without a model; or as `load`.
+            RunError: as `load`; or the run does not say where its classifier is found, or that has changed since.
         """
-        if model is None and weights is not None:
+        if model is None and noise is not None and sigma is None:
             raise InvalidInputError(
-                "--weights", required="given with --model", got="no --model", remedy="Name the model."
+                "--noise",
+                required="given with --model",
+                got="no --model",
+                remedy="A run folder has its own; --sigma changes the size of its noise.",
             )
-        chosen: str | Path | None = model
-        if model is None:
-            known = _recorded_name(run)
-            use = known is not None and _knows_its_noise(known) and not (run / CHECKPOINT).exists()
-            chosen = known if use else run
-        assert chosen is not None  # noqa: S101 - one of three
-        knows = isinstance(chosen, Path) or _knows_its_noise(chosen)
-        wanted = sigma or (None if sigma is None or knows else 1.0)
-        loaded = Subject.load(chosen, weights=weights, data=data, noise=noise, sigma=wanted)
-        return loaded if _is_noisy(loaded, sigma) else replace(loaded, noise=None)
+        choice, record = _chosen(data), record_in(run)
+        if record is None or (model is not None and knows_its_noise(model)):
+            if model is None and weights is not None:
+                raise InvalidInputError(
+                    "--weights", required="given with --model", got="no --model", remedy="Name the model."
+                )
+            wanted = sigma or (None if sigma is None or model is None or knows_its_noise(model) else 1.0)
+            loaded = Subject.load(model or run, weights=weights, data=choice, noise=noise, sigma=wanted)
+            noisy = sigma != 0.0 if sigma is not None or smoothed else _trained_with_noise(loaded)
+            return loaded if noisy else replace(loaded, noise=None)
+        network = network_of(record, weights) if model is None else load_network(model, weights)
+        before = None if record.settings.noise is None else NOISES.from_spec(record.settings.noise)
+        silent = sigma == 0.0 or (sigma is None and before is None)
+        wanted = 1.0 if silent else sigma
+        used = choice.where_open(Origin.of(record).data, f"{record.path} was made with it")
+        loaded = _put_together(network, used, noise=noise, sigma=wanted, before=before)
+        loaded = replace(loaded, noise=None) if silent else loaded
+        named = {"model": model or weights, "data": choice.name, "noise": loaded.noise != before}
+        taken = [part for part, value in named.items() if not value]
+        require_subject(record.path, record.settings, loaded, parts=taken, remedy=_CHANGED)
+        return replace(loaded, taken=_in_words(record.path, loaded, taken))
 
     def identity(self) -> dict[str, Any]:
         """Return what a record says of it: classifier, noise, data."""
@@ -257,49 +184,47 @@ def require_noise(subject: Subject) -> Noise:
     return subject.noise
 
 
-def _is_noisy(subject: Subject, sigma: float | None) -> bool:
-    """Whether the defence adds noise: where that is not said, unless the network was trained without."""
-    if sigma is not None:
-        return sigma > 0.0
+def _trained_with_noise(subject: Subject) -> bool:
+    """Whether a network was trained for noise, as far as is known."""
     name = subject.training.get("settings", {}).get("objective", {}).get("name")
     return bool(name is None or getattr(getattr(objectives, name, None), "noisy", True))
 
 
-def _knows_its_noise(model: str) -> bool:
-    return model.startswith(_ZOO) or model.endswith(".safetensors")
+def _chosen(named: str | DataChoice | None) -> DataChoice:
+    return named if isinstance(named, DataChoice) else DataChoice(named)
 
 
-def _recorded_name(run: Path) -> str | None:
-    """The classifier that a run folder was certified with."""
-    return str(Record.open(run).settings.model["name"]) if (run / Record.configuration).exists() else None
-
-
-def _of_checkpoint(
-    loaded: LoadedModel, where: str, noise: str | None, sigma: float | None, choice: DataChoice
+def _put_together(
+    network: Network, choice: DataChoice, *, noise: str | None, sigma: float | None, before: Noise | None = None
 ) -> Subject:
-    if loaded.noise is None or not _is_described(loaded.record):
-        raise RunError(
-            where,
-            required="a checkpoint that says with which noise and on which data it was trained",
-            got="one that does not, or not in the form that training writes",
-            remedy="Load the weights by a factory: --model package.module:factory --weights.",
-        )
-    chosen = NOISES[str(noise or loaded.noise.spec()["name"])](loaded.noise.scale if sigma is None else sigma)
-    return Subject(loaded.classifier, loaded.about, chosen, choice.load_as_trained(loaded.record), loaded.record)
-
-
-def _is_described(record: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint's record has what certification takes from it: a foreign file may say anything."""
-    used, made = (record.get(key, {}) for key in ("data", "made"))
-    if not all(isinstance(part, dict) for part in (used, made)):
-        return False
-    found = made.get("data", {})
-    if not (isinstance(found, dict) and isinstance(used.get("name"), str)):
-        return False
-    shape, names_ = found.get("image_shape"), found.get("class_names")
-    return (
-        all(isinstance(found.get(key), str | None) for key in ("source", "location"))
-        and isinstance(found.get("num_classes"), int | None)
-        and (shape is None or (isinstance(shape, list) and bool(shape) and all(isinstance(n, int) for n in shape)))
-        and (names_ is None or (isinstance(names_, list) and all(isinstance(name, str) for name in names_)))
+    """A network with its noise and its data: those named, of a record, or of its training."""
+    training = network.training
+    if training and before is None:
+        before = NOISES.from_spec(training["settings"]["noise"])
+    kind = noise or ("gaussian" if before is None else before.spec()["name"])
+    scale = before.scale if sigma is None and before is not None else sigma
+    made = NOISES[str(kind)](scale)
+    dataset = choice.load_as_trained(training) if training else choice.load()
+    kept = replace(choice, allow_unverified=dataset.verified is False)
+    return Subject(
+        network.classifier, network.model, made, dataset, training, origin=replace(network.origin, data=kept)
     )
+
+
+def _in_words(run: Path, subject: Subject, taken: Sequence[str]) -> str:
+    """What was taken from a run, in one line; empty for nothing."""
+    origin, noise = subject.origin or Origin(), subject.noise
+    parts = []
+    if "model" in taken:
+        model = origin.model or str(subject.model["name"])
+        parts.append("model " + (shown(model) if is_file(model) else model))
+        parts += [] if origin.weights is None else [f"weights {shown(origin.weights)}"]
+    if "data" in taken:
+        name = subject.dataset.name if origin.data.name is None else origin.data.name
+        where = "" if origin.data.data_dir is None else f" in {shown(origin.data.data_dir)}"
+        shape = " x ".join(map(str, subject.dataset.image_shape))
+        parts.append(f"data {name if name in data.names() else shown(name)}{where}, images of {shape}")
+        parts.append(f"{subject.dataset.num_classes} classes")
+    if "noise" in taken:
+        parts.append("no noise" if noise is None else str(noise))
+    return f"{run}: {', '.join(parts)}." if parts else ""

@@ -1,0 +1,166 @@
+"""Which data a job runs on, by name: as given, as a network was trained on them, or as a record has them."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from noiseproof import data
+from noiseproof.data import Dataset
+from noiseproof.errors import InvalidInputError, RunError
+
+__all__ = ["DataChoice"]
+
+_SHIPPED = frozenset({"digits"})
+"""Named sets that come with scikit-learn: they have no files that could lie somewhere."""
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """Which data, by name; what is None is as in training.
+
+    Attributes:
+        name: mnist, a file, a folder.
+        classes: k of images of the user's own.
+        data_dir: where the files of named sets lie.
+        allow_unverified: whether files that are not the published ones will do.
+        image_size: to which images of a folder are brought.
+        classes_file: for a folder, a list of all class names in the order of the classifier's outputs.
+    """
+
+    name: str | None = None
+    classes: int | None = None
+    data_dir: Path | None = None
+    allow_unverified: bool = False
+    image_size: int | None = None
+    classes_file: Path | None = None
+
+    def load(self, split: Literal["train", "test"] = "test") -> Dataset:
+        """Load a split.
+
+        Raises:
+            InvalidInputError: no data are named, or something is said that these data do not have.
+        """
+        if self.name is None:
+            raise InvalidInputError(
+                "--data",
+                required="given with --model",
+                got="nothing",
+                remedy="A run folder knows its noise and data; a model of your own does not.",
+            )
+        self._require_applicable(self.name)
+        return data.load(
+            self.name,
+            split,
+            self.classes,
+            data_dir=self.data_dir,
+            allow_unverified=self.allow_unverified,
+            image_size=data.IMAGE_SIZE if self.image_size is None else self.image_size,
+            classes_file=self.classes_file,
+        )
+
+    def load_as_trained(self, training: Mapping[str, Any]) -> Dataset:
+        """Load the test split of the data that a network was trained on, from where they lay then, or of those named.
+
+        Raises:
+            InvalidInputError: the training does not say where its data lay, or its classes had other names.
+            RunError: they are no longer there.
+        """
+        dataset = self.as_trained(training).load()
+        _require_same_classes(_made(training).get("class_names"), dataset)
+        return dataset
+
+    def as_trained(self, training: Mapping[str, Any]) -> "DataChoice":
+        """Return the data that a network was trained on, where they lay then, but for what is named here.
+
+        Raises:
+            InvalidInputError: the training does not say where its data lay.
+            RunError: they are no longer there.
+        """
+        used, found = training["data"], _made(training)
+        source = self.name or found.get("source") or (used["name"] if used["name"] in data.names() else None)
+        if source is None:
+            raise InvalidInputError(
+                "--data", required=f"given: {used['name']} may lie anywhere", got="nothing", remedy="Name its path."
+            )
+        same = source in data.names() and self.name in {None, used["name"]}
+        before = DataChoice(
+            name=source,
+            classes=found.get("num_classes"),
+            data_dir=_folder(found.get("location")) if same and source not in _SHIPPED else None,
+            image_size=(found.get("image_shape") or [None])[-1],
+        )
+        return self.where_open(before, "the network was trained on it")
+
+    def where_open(self, before: "DataChoice", why: str) -> "DataChoice":
+        """Return the data of before, but for what is named here; what other data do not have is left out.
+
+        Raises:
+            RunError: those of before are no longer there, and no others are named.
+        """
+        name = self.name or before.name
+        if name is None:
+            return replace(before, **{key: value for key, value in vars(self).items() if value})
+        own, folder = name not in data.names(), Path(name).is_dir()
+        if self.name is None and own and not Path(name).exists():
+            raise RunError(
+                name,
+                required=f"there: {why}",
+                got="nothing",
+                remedy="Say where it lies now, or name other data: --data.",
+            )
+        return replace(
+            self,
+            name=name,
+            classes=before.classes if own and self.classes is None else self.classes,
+            data_dir=before.data_dir if name == before.name and self.data_dir is None else self.data_dir,
+            allow_unverified=self.allow_unverified or (name == before.name and before.allow_unverified),
+            image_size=before.image_size if own and folder and self.image_size is None else self.image_size,
+            classes_file=before.classes_file if own and folder and self.classes_file is None else self.classes_file,
+        )
+
+    def _require_applicable(self, name: str) -> None:
+        """Raise InvalidInputError for what these data do not have: it would be left unread."""
+        published = name in data.names() and name not in _SHIPPED
+        named = name in data.names()
+        for option, given, applies, what in (
+            ("--image-size", self.image_size, not named and Path(name).is_dir(), "a folder of images"),
+            ("--data-dir", self.data_dir, published, "a published set that lies in files"),
+            ("--allow-unverified", self.allow_unverified or None, published, "a published set that lies in files"),
+        ):
+            if given is not None and not applies:
+                raise InvalidInputError(
+                    option,
+                    required=f"left out with --data {name}, which is not {what}",
+                    got=given,
+                    remedy="Leave it out.",
+                )
+
+
+def _made(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the data of a training lay, and what they were."""
+    found: dict[str, Any] = training.get("made", {}).get("data", {})
+    return found
+
+
+def _folder(location: str | None) -> Path | None:
+    """The folder where the files of a named set lay, or their archive, if it is still there."""
+    place = Path(location) if location else None
+    if place is None or not place.exists():
+        return None
+    return place.parent if place.is_file() else place
+
+
+def _require_same_classes(trained: list[str] | None, dataset: Dataset) -> None:
+    """Raise InvalidInputError where a class of a folder has another name than the class of that number in training."""
+    if trained is None or dataset.class_names is None or tuple(trained) == dataset.class_names:
+        return
+    pairs = itertools.zip_longest(trained, dataset.class_names)
+    number, (before, now) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
+    raise InvalidInputError(
+        str(dataset.location),
+        required=f"a folder with the classes of the training; class {number} is {before!r}",
+        got=repr(now),
+        remedy="Rename the folders, or give their order in classes.txt.",
+    )
