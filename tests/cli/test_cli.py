@@ -644,6 +644,56 @@ def test_help_explains_itself(command: str, flag: str) -> None:
             assert argument.parameter.help, argument.names
 
 
+COMMANDS = [name for name in cli.app if not name.startswith("-")]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_wraps_at_words(command: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither words nor choices are broken: every page is made of the words of a page of any width."""
+    words = {}
+    for columns in (width, 1000):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        page = invoke(command, "--help").stdout
+        assert columns > width or max(map(len, page.splitlines())) <= width
+        words[columns] = set(re.sub("[│╭╮╰╯─]", " ", page).split())
+    assert words[width] == words[1000]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_quiet_or_verbose(command: str) -> None:
+    page = one_line(invoke(command, "--help").stdout)
+    assert "--quiet Print results and errors only." in page
+    assert "--verbose " in page
+
+
+def test_quiet_prints_results_and_errors_alone(run: Path, tmp_path: Path) -> None:
+    arguments = ["certify", run, "--out", tmp_path / "out", "--limit", 2, "--samples", 50, "--json"]
+    assert "Running in" in invoke(*arguments).stderr
+    again = invoke(*arguments, "--quiet")
+    assert again.stderr == ""
+    assert json.loads(again.stdout)["counted"] == 2
+    for quiet, lines in (("--quiet", 1), ("--verbose", 5)):
+        refused = invoke("inspect", tmp_path / "no", quiet, code=2).stderr
+        assert "Error: " in refused.splitlines()[-1]
+        assert min(len(refused.splitlines()), 5) == lines
+        assert ("Traceback" in refused) == (quiet == "--verbose")
+    assert "must be one of them" in invoke("inspect", run, "--quiet", "--verbose", code=2).stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_and_parses(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "Completion script installed to" in invoke("--install-completion", "--shell", shell).stdout
+    script = next(path for path in tmp_path.rglob("*noiseproof*") if path.is_file())
+    text = script.read_text()
+    for word in ("certify", "recertify", "--classes-file", "winner-runner-up", "--quiet"):
+        assert word.lstrip("-") in text
+    if shutil.which(shell) is not None:
+        done = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_version_is_the_packages() -> None:
     assert invoke("--version").stdout == f"noiseproof {version('noiseproof')}\n"
 

@@ -100,7 +100,7 @@ def test_the_network_of_the_run_above_is_found_and_what_it_certifies_stands_besi
     assert first["certified"] is not None
     assert found["certified"] is not None
     audited = run / "attacks" / "audited"
-    noiseproof("audit", run, *STRONG, "--samples", 50, "--every", 20, "--out", audited)
+    noiseproof("audit", run, *STRONG, "--samples", 50, "--every", 200, "--out", audited)
     with pytest.raises(NoiseproofError, match=r"got an audit\. Audit again"):
         noiseproof("rejudge", audited)
 
@@ -286,18 +286,18 @@ def boast(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sound_run_passes_its_audit_and_a_broken_certificate_fails_it_loudly(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 2)
+    found = noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 20)
     assert found["passed"]
     assert found["contradictions"] == []
     assert 15 <= found["attacked"] <= found["images"] == 30
     assert found["unmoved"] == 0
     spec = AttackRecord.open(run / "audit").settings.attack
     assert (spec["draws"], spec["steps"], spec["random_start"]) == (8, 15, False)
-    again = noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 2)
+    again = noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 20)
     assert again == found
     boast(monkeypatch)
     with pytest.raises(NoiseproofError, match="limits record"):  # never the audit of radii that were computed before
-        noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 2)
+        noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 20)
     result = invoke("audit", run, *STRONG, "--samples", 500, "--out", run / "broken", code=1)
     assert "Failed" in result.stderr
     assert "Contradicted: images" in result.stderr

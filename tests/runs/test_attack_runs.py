@@ -392,6 +392,14 @@ def test_an_image_without_a_certificate_is_left_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(moved, size > 0.0)
 
 
+@pytest.mark.parametrize(("every", "index"), [(1, [0, 4, 8, 12, 16]), (2, [0, 4, 8, 12, 16]), (6, [0, 12])])
+def test_every_counts_images_of_the_data_set_in_an_audit_too(every: int, index: list[int], tmp_path: Path) -> None:
+    on = subject(halves(5))
+    certified, _ = execute(CountVotes(500, selection=Selection(every=4, limit=5)), tmp_path, on)
+    made, _ = execute(Audit(certified, PGD(steps=1), samples=100, selection=Selection(every)), tmp_path / "audit", on)
+    assert made.read().index.tolist() == index
+
+
 def test_an_audit_in_a_few_lines(tmp_path: Path) -> None:
     """Certificates of half-spaces are audited from Python; a second run finds them audited, another network is refused."""
     on = subject(halves(5))

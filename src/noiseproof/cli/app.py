@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.markup import escape
@@ -9,12 +10,13 @@ from rich.markup import escape
 from noiseproof.cli.attack import attack
 from noiseproof.cli.audit import audit
 from noiseproof.cli.certify import certify
-from noiseproof.cli.console import interruptible, say
+from noiseproof.cli.console import interruptible, say, volume
 from noiseproof.cli.demo import demo
 from noiseproof.cli.ensemble import ensemble
 from noiseproof.cli.inspect import inspect
 from noiseproof.cli.ladder import ladder
 from noiseproof.cli.measure import measure
+from noiseproof.cli.options import Flag
 from noiseproof.cli.radius import radius
 from noiseproof.cli.recertify import recertify
 from noiseproof.cli.rejudge import rejudge
@@ -75,7 +77,22 @@ for _title, _commands in _COMMANDS.items():
     _group = Group.create_ordered(_title)
     for _place, _command in enumerate(_commands):
         app.command(_command, group=_group, sort_key=_place)
-app["--help"].group = app["--version"].group = Group.create_ordered("Options")
+app.register_install_completion_command()
+app["--help"].group = app["--version"].group = app["--install-completion"].group = Group.create_ordered("Options")
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    quiet: Annotated[Flag, Parameter(help="Print results and errors only.")] = False,
+    verbose: Annotated[
+        Flag,
+        Parameter(help="In a log, tell progress every five seconds; under an error, its traceback."),
+    ] = False,
+) -> None:
+    """Run a command; what every command takes is told apart first."""
+    with volume(quiet=quiet, verbose=verbose):
+        app(tokens, print_error=False, exit_on_error=False)
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -90,7 +107,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
         SystemExit: the command ended with an exit code of its own.
     """
     try:
-        app(sys.argv[1:] if arguments is None else arguments, print_error=False, exit_on_error=False)
+        app.meta(sys.argv[1:] if arguments is None else arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:
         _explain(error)
         raise

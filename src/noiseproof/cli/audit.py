@@ -48,7 +48,7 @@ def audit(
     """Attack certified images inside their certified radii: no label may change, but for the failures alpha allows.
 
     Each image is attacked within its own radius, by pgd with eot_samples=64, steps=100 and random_start=false unless --attack or
-    --set say otherwise, and fresh votes judge what was found. --every and --limit choose among the images of the run. More
+    --set say otherwise, and fresh votes judge what was found. Of --every and --limit the images of the run are taken. More
     contradictions than certificates that fail with probability alpha can have (a binomial test at level 0.01) end with
     exit code 1.
     """

@@ -1,13 +1,14 @@
 """What all commands share: results on standard output, everything else on standard error."""
 
 import json
-import math
 import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.box import SIMPLE_HEAD
@@ -16,13 +17,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from noiseproof.errors import Terminated
+from noiseproof.errors import InvalidInputError, Terminated
+from noiseproof.plugins import finite
 
 if TYPE_CHECKING:
     from noiseproof.evaluation.certified_accuracy import Summary
     from noiseproof.runs.store import ShardedRecord
 
 __all__ = [
+    "TOLD_EVERY",
     "console",
     "interruptible",
     "messages",
@@ -33,10 +36,13 @@ __all__ = [
     "resumable",
     "say",
     "summary_table",
+    "volume",
 ]
 
 console = Console()
 messages = Console(stderr=True)
+TOLD_EVERY = ContextVar("TOLD_EVERY", default=30.0)
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def say(message: str) -> None:
@@ -44,17 +50,30 @@ def say(message: str) -> None:
     messages.print(message, highlight=False, soft_wrap=not messages.is_terminal)
 
 
+@contextmanager
+def volume(*, quiet: bool, verbose: bool) -> Iterator[None]:
+    """Say as much as --quiet and --verbose ask for; results and errors are printed in any case.
+
+    Raises:
+        InvalidInputError: both.
+    """
+    if quiet and verbose:
+        raise InvalidInputError("--quiet and --verbose", required="one of them", got="both", remedy="Leave one out.")
+    messages.quiet, before = quiet, TOLD_EVERY.set(5.0 if verbose else TOLD_EVERY.get())
+    try:
+        yield
+    except Exception:
+        if verbose:
+            traceback.print_exc()
+        raise
+    finally:
+        messages.quiet = False
+        TOLD_EVERY.reset(before)
+
+
 def print_json(value: Any) -> None:
     """Print JSON on standard output; what is no finite number is null, since JSON has none."""
-    sys.stdout.write(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    sys.stdout.write(json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager

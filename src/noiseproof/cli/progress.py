@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from noiseproof.cli.console import messages, say
+from noiseproof.cli.console import TOLD_EVERY, messages, say
 from noiseproof.cli.engine import speed_table
 from noiseproof.runs.listener import Listener
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from noiseproof.classifiers import Throughput
 
 __all__ = ["Shown"]
-
-_EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
 
 
 class Shown(Listener):
@@ -95,7 +92,7 @@ class Shown(Listener):
         now = time.perf_counter()
         if self._bar is not None:
             self._bar.update(self._task, completed=self._part)
-        elif now - self._told >= _EVERY:
+        elif now - self._told >= TOLD_EVERY.get():
             self._told = now
             left = self._seconds * (1.0 / max(self._part, 1e-3) - 1.0)
             say(f"{100 * self._part:.0f} %, {self}, {left:.0f} s left")

@@ -65,25 +65,19 @@ def reproduce(
 
 def _make(figure: "Figure[Any]", records: Path) -> None:
     """Run what is missing, after the time that each step is likely to take is printed."""
-    from noiseproof.experiments.make import estimate, make, planned, run_step
+    from noiseproof.experiments.make import duration, estimate, make, planned, run_step
 
     steps = planned(figure.compute(records).missing)
     estimates = [estimate(step, records) for step in steps]
     for number, (step, each) in enumerate(zip(steps, estimates, strict=True), start=1):
-        time = "unknown time" if each.seconds is None else f"about {_duration(each.seconds)}"
+        time = "unknown time" if each.seconds is None else f"about {duration(each.seconds)}"
         messages.print(f"{number}. {time} ({escape(each.basis)}): {escape(str(step))}", soft_wrap=True, highlight=False)
     known = [each.seconds for each in estimates if each.seconds is not None]
     if steps:
         unknown = f", and {len(steps) - len(known)} of unknown time" if len(known) < len(steps) else ""
-        say(f"{len(steps)} steps, about {_duration(sum(known))} in all{unknown}.")
+        say(f"{len(steps)} steps, about {duration(sum(known))} in all{unknown}.")
     with resumable("The steps that ended are kept, and the one that was stopped goes on."):
         make(figure, records, run_step)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _show(plain: "PlainTable") -> None:

@@ -28,15 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OptimiserOptions", "TrainingDataOptions", "TrainingOptions", "run_training", "train"]
 
-_USUAL_MODELS = {
-    "digits": "digits-cnn",
-    "mnist": "paper-mnist",
-    "cifar10": "paper-cifar",
-}
 _DEAD = 0.7
 """From this part of a layer's channels on the network is told to be dying: healthy ones have had up to a half."""
-
-_USUAL_EPOCHS = {"mnist": 10}
 
 
 @Parameter(name="*", group=DATA)
@@ -180,32 +173,19 @@ def _settings(
     seed: int,
 ) -> "TrainingSettings":
     """Return what is recorded with the network."""
-    from noiseproof.training import TrainingSettings
+    from noiseproof.training import TrainingSettings, usual_epochs, usual_model
 
     return TrainingSettings(
-        model=training.model or _usual_model(data.data),
+        model=training.model or usual_model(data.data),
         objective=loss,
         noise=NOISES[training.noise](training.sigma),
-        epochs=_USUAL_EPOCHS.get(data.data, 60) if training.epochs is None else training.epochs,
+        epochs=usual_epochs(data.data) if training.epochs is None else training.epochs,
         batch_size=training.batch_size,
         precision=training.precision,
         augment=data.augment,
         seed=seed,
         **asdict(optimiser),
     )
-
-
-def _usual_model(data: str) -> str:
-    from noiseproof.errors import InvalidInputError
-
-    if data not in _USUAL_MODELS:
-        raise InvalidInputError(
-            "--model",
-            required="named for data of your own",
-            got="nothing",
-            remedy=f"Choose among {', '.join(MODELS)}.",
-        )
-    return _USUAL_MODELS[data]
 
 
 def _left_by(after: Sequence[Path], loss: "Objective", dataset: "Dataset", out: Path, device: str) -> "Dataset":

@@ -12,7 +12,7 @@ from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.recipes import Missing, Step
 from noiseproof.reports.sources import spent
 
-__all__ = ["RECORDED", "Estimate", "estimate", "make", "planned", "run_step"]
+__all__ = ["RECORDED", "Estimate", "duration", "estimate", "make", "planned", "run_step"]
 
 RECORDED = Path("reproduction/records")
 """Where the repository keeps records, whose times are known."""
@@ -87,3 +87,10 @@ def estimate(step: Step, records: Path) -> Estimate:
     if step.cost is not None:
         return Estimate(step.cost[0], f"stated, on {step.cost[1]}")
     return Estimate(None, "nobody measured it")
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

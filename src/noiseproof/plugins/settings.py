@@ -1,5 +1,6 @@
 """Settings as text: NAME=VALUE, read by the type of the field."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -10,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from noiseproof.errors import InvalidInputError
 from noiseproof.plugins.spec import settings_of
 
-__all__ = ["changed", "in_words"]
+__all__ = ["changed", "finite", "in_words"]
 
 Plugin = TypeVar("Plugin")
 
@@ -91,6 +92,15 @@ def _read(text: str, forms: Sequence[Form]) -> Any:
 
 def _text(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def finite(value: Any) -> Any:
+    """Return plain data with None for numbers that are not finite, since JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def in_words(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +41,7 @@ class Audit(Job[AttackRecord]):
         bound: from votes to probabilities.
         certificate: from probabilities to a radius.
         seed: key of the attack's randomness; another than that of the certification.
-        selection: which images of the record.
+        selection: which images of the data set, of those that the record has.
     """
 
     certified: Record
@@ -66,6 +67,12 @@ class Audit(Job[AttackRecord]):
             )
         return self.certified.certify(alpha=self.alpha, bound=self.bound, certificate=self.certificate, table=table)
 
+    @property
+    def _stride(self) -> int:
+        """Every how many rows of the record are attacked: those whose index in the data set is a multiple of `every`."""
+        step = self.certified.settings.step
+        return math.lcm(step, self.selection.every) // step
+
     @cached_property
     def limits(self) -> Limits:
         """The certified class and radius of the images under audit.
@@ -73,7 +80,8 @@ class Audit(Job[AttackRecord]):
         Raises:
             RunError: the record is not whole, or damaged.
         """
-        found, chosen = self._certificates, self.selection.indices(len(self._certificates.radius))
+        found = self._certificates
+        chosen = Selection(self._stride, self.selection.limit).indices(len(found.radius))
         label, size = found.prediction[list(chosen)], sizes_within(found.radius)[list(chosen)]
         settings = json.dumps(self.certified.settings.plain(), sort_keys=True).encode()
         origin = {
@@ -96,7 +104,7 @@ class Audit(Job[AttackRecord]):
             samples=self.samples,
             alpha=VERDICT_ALPHA,
             seed=self.seed,
-            selection=Selection(settings.step * self.selection.every, len(self.limits.size)),
+            selection=Selection(settings.step * self._stride, len(self.limits.size)),
             limits=self.limits,
             beside=self.certified,
         )

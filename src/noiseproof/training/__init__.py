@@ -4,7 +4,7 @@ from noiseproof.training.cascade import CASCADE, left_by
 from noiseproof.training.combination import combine
 from noiseproof.training.loop import BatchReport, EpochReport, train
 from noiseproof.training.parallel import leave
-from noiseproof.training.settings import TrainingSettings
+from noiseproof.training.settings import TrainingSettings, usual_epochs, usual_model
 from noiseproof.training.state import CHECKPOINT, LAST_GOOD, LOG
 
 __all__ = [
@@ -19,4 +19,6 @@ __all__ = [
     "leave",
     "left_by",
     "train",
+    "usual_epochs",
+    "usual_model",
 ]

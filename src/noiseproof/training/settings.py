@@ -9,11 +9,23 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from noiseproof.errors import InvalidInputError, require_count
+from noiseproof.models.registry import MODELS
 from noiseproof.noises import Noise
 from noiseproof.objectives import Objective
 from noiseproof.randomness import require_seed
 
-__all__ = ["Augmentation", "OptimiserName", "Precision", "Schedule", "TrainingSettings", "with_defaults"]
+__all__ = [
+    "Augmentation",
+    "OptimiserName",
+    "Precision",
+    "Schedule",
+    "TrainingSettings",
+    "usual_epochs",
+    "usual_model",
+    "with_defaults",
+]
+
+_USUAL_MODELS = {"digits": "digits-cnn", "mnist": "paper-mnist", "cifar10": "paper-cifar"}
 
 OptimiserName = Literal["Adam", "SGD"]
 Schedule = Literal["constant", "cosine", "step"]
@@ -154,3 +166,24 @@ _NEWER = (
 )
 
 _NEWER_OF_OBJECTIVES: dict[str, dict[str, Any]] = {"ConvexOuter": {"projections": None}}
+
+
+def usual_model(data: str) -> str:
+    """Return the network that is trained on a data set where none is named.
+
+    Raises:
+        InvalidInputError: the data are the user's own.
+    """
+    if data not in _USUAL_MODELS:
+        raise InvalidInputError(
+            "--model",
+            required="named for data of your own",
+            got="nothing",
+            remedy=f"Choose among {', '.join(MODELS)}.",
+        )
+    return _USUAL_MODELS[data]
+
+
+def usual_epochs(data: str) -> int:
+    """Return how many epochs a data set takes where it is not said."""
+    return 10 if data == "mnist" else 60
