@@ -1,7 +1,7 @@
 """`noiseproof attack`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
@@ -26,10 +26,11 @@ from noiseproof.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from noiseproof.attacks import Attack
+    from noiseproof.evaluation.robust_accuracy import RobustSummary
     from noiseproof.noises import Noise
     from noiseproof.runs import AttackRecord, DataChoice
 
-__all__ = ["attack", "show_attack", "transferred"]
+__all__ = ["attack", "attack_table", "show_attack", "transferred"]
 
 
 def attack(
@@ -135,6 +136,16 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
         )
     if counted < planned:
         say(f"[yellow]Incomplete:[/] {counted} of {planned} images are attacked so far.")
+    console.print(attack_table(record, title, summary, certified))
+    if other is not None:
+        say(
+            f"[yellow]Another engine:[/] what stands under certified is of a function that rounds otherwise: {escape(other)}"
+        )
+    say(f"Picture: [bold]{escape(str(picture))}[/]")
+
+
+def attack_table(record: "AttackRecord", title: str, summary: "RobustSummary", certified: Any) -> Table:
+    """Return accuracy under an attack as a table, a row for each size."""
     noise = "no noise" if record.settings.noise is None else f"{record.settings.samples} votes"
     table = Table(
         title=f"{escape(str(record.path))}: {title}, {summary.images} images, {noise}",
@@ -151,9 +162,4 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
         cells += [f"{100 * summary.low[number]:.1f}-{100 * summary.high[number]:.1f} %"]
         cells += [percent(summary.abstained[number]), percent(summary.wrong[number])]
         table.add_row(*cells, *([] if certified is None else [percent(certified[number])]))
-    console.print(table)
-    if other is not None:
-        say(
-            f"[yellow]Another engine:[/] what stands under certified is of a function that rounds otherwise: {escape(other)}"
-        )
-    say(f"Picture: [bold]{escape(str(picture))}[/]")
+    return table

@@ -40,6 +40,7 @@ def demo(
     from noiseproof.errors import require_count
     from noiseproof.noises import Gaussian
     from noiseproof.reports import analyse, write_report
+    from noiseproof.reports.analysis import PAPER
     from noiseproof.reports.plain import plain_analysis
     from noiseproof.runs import CountVotes, Engine, Selection, Subject, execute
     from noiseproof.storage.provenance import peak_memory
@@ -60,7 +61,7 @@ def demo(
             record, left = execute(job, run, Subject.load(run), engine=engine, listener=shown)
             records.append(record)
         require_all(record, left)
-    analyses = analyse(records, alpha=_ALPHA)
+    analyses = analyse(records, alpha=_ALPHA, beside=[PAPER])
     files = write_report(analyses, out / "report.html")
     seconds, peak = time.perf_counter() - started, peak_memory()
     if json:

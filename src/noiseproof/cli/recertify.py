@@ -77,7 +77,7 @@ def show(
     title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
     votes, curve = analyse_procedure(record, Procedure(title, bound, certificate), alpha=alpha, radii=radii)
     if csv_file is not None:
-        write_atomically(csv_file, votes_as_csv(votes, curve.certified))
+        write_atomically(csv_file, votes_as_csv(record, votes, curve.certified))
         say(f"Wrote {escape(str(csv_file))}")
     counted, planned = len(votes), len(record.settings.indices)
     if json:

@@ -1,83 +1,88 @@
 """`noiseproof report`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.markup import escape
 
+from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.cli import names
+from noiseproof.cli.attack import attack_table
 from noiseproof.cli.console import console, print_json, say, summary_table
-from noiseproof.cli.options import Json, Radii
+from noiseproof.cli.options import Flag, Json, ProcedureOptions, Radii
+from noiseproof.cli.sequential import show_sequential
 
 if TYPE_CHECKING:
-    from noiseproof.reports import Analysis, ReportFiles
-    from noiseproof.runs.sequential_records import SequentialRecord
+    from noiseproof.reports import Analysis
 
 __all__ = ["report", "show_analyses"]
 
 
 def report(
-    runs: Annotated[list[Path], Parameter(help="Run folders with votes, to be compared.")],
+    runs: Annotated[list[Path], Parameter(help="Run folders with votes, attacks or audits, to be compared.")],
     /,
     *,
     out: Annotated[Path, Parameter(help="The page to write; its curves go beside it as PNG and SVG.")] = Path(
         "report.html"
     ),
-    alpha: Annotated[
-        float,
-        Parameter(help="Failure probability of each certificate; runs of --radius or --rtol have their own."),
-    ] = 0.001,
+    procedure: ProcedureOptions = ProcedureOptions(),
+    paper: Annotated[Flag, Parameter(help="Also draw the paper's procedure on the same votes, dashed.")] = False,
     radii: Radii = None,
     json: Json = False,
 ) -> None:
     """Write one HTML page: certified accuracy against radius, figures, images, settings.
 
-    Runs of certify --radius or --rtol get another page: what was decided, and with how many votes.
-    Everything is computed from recorded votes. The page opens from the disk and loads nothing.
+    Runs of certify --radius or --rtol get another page: what was decided, and with how many votes. So do attacks and
+    audits, or folders of them. Everything is computed from recorded votes. The page opens from the disk and loads nothing.
     """
-    from noiseproof.reports import analyse, write_report
-    from noiseproof.reports.plain import plain_analysis
-    from noiseproof.runs.records import Record
-    from noiseproof.runs.sequential_records import SequentialRecord
+    from noiseproof.reports.analysis import PAPER, named
+    from noiseproof.reports.by_kind import open_report
 
-    if any((run / SequentialRecord.configuration).exists() for run in runs):
-        _report_sequential([SequentialRecord.open(run) for run in runs], out, radii, json=json)
-        return
-    analyses = analyse([Record.open(run) for run in runs], alpha=alpha, radii=radii)
-    files = write_report(analyses, out)
+    chosen = None
+    if procedure.bound is not None or procedure.certificate != ProcedureOptions().certificate:
+        bound = names.bound(procedure.bound, selection_samples=1)  # the record's own selection votes, however many
+        chosen = named(bound, CERTIFICATES.make(procedure.certificate))
+    beside = [PAPER] if paper else []
+    found = open_report(runs, alpha=procedure.alpha, radii=radii, procedure=chosen, beside=beside)
+    files = found.write(out)
     if json:
-        print_json(_plain(files) | {"models": list(map(plain_analysis, analyses))})
+        pages = {"page": str(files.page), "png": str(files.png), "svg": str(files.svg)}
+        print_json(pages | {"models": found.plain()})
         return
-    show_analyses(analyses)
+    _SHOWN[found.kind](found.analyses)
     say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
 
 
-def _report_sequential(
-    records: "Sequence[SequentialRecord]", out: Path, radii: Sequence[float] | None, *, json: bool
-) -> None:
-    from noiseproof.cli.sequential import show_sequential
-    from noiseproof.reports import analyse_stopped, write_stopped_report
-    from noiseproof.reports.plain import plain_sequential
-
-    analyses = analyse_stopped(records, radii=radii)
-    files = write_stopped_report(analyses, out)
-    if json:
-        print_json(_plain(files) | {"models": list(map(plain_sequential, analyses))})
-        return
-    show_sequential(analyses)
-    say(f"Report: [bold]{escape(str(files.page.resolve()))}[/]")
+def _show_attacks(analyses: Any) -> None:
+    for each in analyses:
+        console.print(attack_table(each.record, each.name, each.summary, each.certified))
 
 
-def _plain(files: "ReportFiles") -> dict[str, Any]:
-    return {"page": str(files.page), "png": str(files.png), "svg": str(files.svg)}
+def _show_audits(analyses: Any) -> None:
+    for each in analyses:
+        say(f"{escape(each.name)}: {each.result}")
 
 
 def show_analyses(analyses: "Sequence[Analysis]") -> None:
     """Print a table for every model."""
+    from noiseproof.reports.naming import apart
+
+    difference = apart([analysis.record for analysis in analyses])
+    if difference:
+        say(f"[yellow]Not the same images:[/] {escape(difference)}")
     for analysis in analyses:
         if not analysis.complete:
             say(
                 f"[yellow]Incomplete:[/] {len(analysis.votes)} of {len(analysis.record.settings.indices)} images so far."
             )
         console.print(summary_table(analysis.name, [(c.procedure.title, c.summary) for c in analysis.curves]))
+
+
+_SHOWN: dict[str, Callable[[Any], None]] = {
+    "votes": show_analyses,
+    "sequential votes": show_sequential,
+    "attack": _show_attacks,
+    "audit": _show_audits,
+}

@@ -79,12 +79,11 @@ def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:
             title=escape(analysis.name), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD
         )
         table.add_column(f"{len(analysis.votes)} images, alpha {analysis.alpha:g}", no_wrap=True)
+        for heading in ("certified,\nright class", "certified,\nwrong class", "not\ncertifiable", "undecided"):
+            table.add_column(heading, justify="right")
         for row in analysis.rows:
-            table.add_column(f"at {exact(row.radius)}", justify="right")
-        table.add_row("certified, right class", *(percent_down(row.right) for row in analysis.rows))
-        table.add_row("certified, wrong class", *(percent(row.wrong) for row in analysis.rows))
-        table.add_row("not certifiable", *(percent(row.given_up) for row in analysis.rows))
-        table.add_row("undecided", *(percent(row.undecided) for row in analysis.rows))
+            shares = (percent_down(row.right), *map(percent, (row.wrong, row.given_up, row.undecided)))
+            table.add_row(f"at {exact(row.radius)}", *shares)
         console.print(table)
         if analysis.runner_up:
             say("Decided by winner and runner-up.")

@@ -57,6 +57,7 @@ class Dataset(ABC, Labelled):
         source: argument of `load` that reads it again: the name of a published set, or an absolute path; None if it was made
             from arrays.
         class_names: of images in folders, by their numbers.
+        file_names: of images in folders, by their indices: paths within the folder.
         verified: whether its files are the published ones, by checksum; None where there is nothing to compare with.
         loader: reads a split from where this one came from, in the same way; None if it was made from arrays.
         part: how its images were chosen among those of another data set, as plain data; None where it is whole.
@@ -70,6 +71,7 @@ class Dataset(ABC, Labelled):
     location: str | None = None
     source: str | None = None
     class_names: tuple[str, ...] | None = None
+    file_names: tuple[str, ...] | None = None
     verified: bool | None = None
     loader: "Callable[[Split], Dataset] | None" = None
     part: Mapping[str, Any] | None = None

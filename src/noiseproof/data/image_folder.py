@@ -164,6 +164,7 @@ def load_image_folder(
     listed = len(numbers) if num_classes is None else num_classes
     dataset = ImageFolder(path.resolve().name, split, folders[split], paths, labels, listed, image_size)
     dataset.location = str(path)
+    dataset.file_names = dataset.paths
     dataset.class_names = tuple(sorted(numbers, key=numbers.__getitem__))
     dataset.loader = partial(
         load_image_folder, path, num_classes=num_classes, image_size=image_size, classes_file=classes_file

@@ -42,6 +42,8 @@ class Subset(Dataset):
         self.name, self.split, self.num_classes = whole.name, whole.split, whole.num_classes
         self.labels, self.image_shape = whole.labels[chosen], whole.image_shape
         self.location, self.source, self.class_names = whole.location, whole.source, whole.class_names
+        named = whole.file_names
+        self.file_names = None if named is None else tuple(named[index] for index in chosen)
         self.verified, self.loader = whole.verified, whole.loader
 
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:

@@ -62,6 +62,13 @@ class AuditResult:
         """Whether the attack did nothing at any image, having no gradients: an audit without power."""
         return self.unmoved == self.attacked and not self.tried
 
+    def __str__(self) -> str:
+        found = f"{len(self.contradictions)} contradictions in {self.attacked} certified images of {self.images}"
+        verdict = (
+            "passed" if self.passed else "nothing was audited" if self.blind else f"failed, p = {self.p_value:.2g}"
+        )
+        return f"{found}, {self.allowed:.2f} allowed on average at alpha {self.alpha:g}: {verdict}."
+
     def plain(self) -> dict[str, Any]:
         """Return the findings as JSON-compatible data."""
         return asdict(self) | {"contradictions": list(self.contradictions)}

@@ -1,8 +1,7 @@
 """One record under the paper's procedure and under the tight one: curves and figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,8 +11,8 @@ from noiseproof.certificates import Certificate, NeymanPearson, Renyi
 from noiseproof.certified import Certified, require_enough_samples, samples_needed
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
+from noiseproof.reports.naming import data_names, labelled
 from noiseproof.runs.records import DATA_IMAGES, Record, VoteTable
-from noiseproof.runs.sequential_records import SequentialRecord
 
 __all__ = [
     "PAPER",
@@ -26,10 +25,11 @@ __all__ = [
     "exact",
     "from_all_over",
     "largest_radius",
+    "named",
     "percent_down",
     "round_down",
     "table_radii",
-    "titles",
+    "usual_procedure",
 ]
 
 _CURVE_POINTS = 401
@@ -47,6 +47,8 @@ class Procedure:
 
 TIGHT = Procedure("tight: two-phase, Neyman-Pearson", TwoPhase(), NeymanPearson())
 PAPER = Procedure("paper: Bonferroni, Rényi", Bonferroni(), Renyi())
+_WITHOUT_SELECTION = Procedure("Bonferroni, Neyman-Pearson", Bonferroni(), NeymanPearson())
+"""Of records without the votes that the two-phase bound chooses a class by."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Analysis:
 
     Attributes:
         name: in the report.
+        data: the name of its data set.
         record: where the votes come from.
         votes: of its images.
         alpha: failure probability per image.
@@ -74,6 +77,7 @@ class Analysis:
     """
 
     name: str
+    data: str
     record: Record
     votes: VoteTable
     alpha: float
@@ -85,20 +89,43 @@ class Analysis:
         return len(self.votes) == len(self.record.settings.indices)
 
 
+def usual_procedure(record: Record) -> Procedure:
+    """Return the tight procedure, with Bonferroni's bound where a record has no selection votes."""
+    return TIGHT if record.settings.selection_samples else _WITHOUT_SELECTION
+
+
+def named(bound: Bound, certificate: Certificate) -> Procedure:
+    """Return a procedure with its title in reports."""
+    for known in (TIGHT, PAPER, _WITHOUT_SELECTION):
+        if isinstance(bound, type(known.bound)) and certificate == known.certificate:
+            return Procedure(known.title, bound, certificate)
+    return Procedure(f"{type(bound).__name__}, {type(certificate).__name__}", bound, certificate)
+
+
 def analyse(
-    records: Sequence[Record], *, alpha: float, names: Sequence[str] | None = None, radii: Sequence[float] | None = None
+    records: Sequence[Record],
+    *,
+    alpha: float,
+    names: Sequence[str] | None = None,
+    radii: Sequence[float] | None = None,
+    procedure: Procedure | None = None,
+    beside: Sequence[Procedure] = (),
 ) -> list[Analysis]:
-    """Certify the votes of every record under the tight procedure and the paper's, for one report.
+    """Certify the votes of every record under one procedure, and under those drawn beside it, for one report.
 
     Args:
         records: each with at least one shard; their noises protect in the same norm.
         alpha: failure probability per image.
-        names: one per record; None takes training objective and sigma, or else the folder's name.
+        names: one per record; None takes training objective and sigma, or else the folder's name. Where the data differ,
+            the name of the data set is put after each.
         radii: for the table; None uses round numbers up to the largest radius that the votes can certify.
+        procedure: the main one; None takes the `usual_procedure` of each record.
+        beside: others, such as `PAPER`.
 
     Raises:
         RunError: a record without votes, or with damaged ones.
-        InvalidInputError: alpha outside (0, 1), no record, or records of different norms.
+        InvalidInputError: alpha outside (0, 1), no record, records of different norms, or a bound that needs votes which
+            a record has not.
     """
     norms = {record.noise.norm for record in records}
     if len(norms) != 1:
@@ -108,17 +135,18 @@ def analyse(
             got=f"norms {', '.join(sorted(norms)) or 'none'}",
             remedy="Report runs of different norms apart: their radii cannot be compared.",
         )
-    for record in records:
-        for procedure in _procedures(record):
-            _require_decidable(record, procedure, alpha)
-    widest = max(largest_radius(record, procedure, alpha) for record in records for procedure in _procedures(record))
+    ways = [_procedures(record, procedure, beside) for record in records]
+    for record, its in zip(records, ways, strict=True):
+        for each in its:
+            _require_decidable(record, each, alpha)
+    widest = max(largest_radius(record, each, alpha) for record, its in zip(records, ways, strict=True) for each in its)
     table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
     grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
     analyses = []
-    for record, name in zip(records, names or titles(records), strict=True):
+    for record, its, name, data in zip(records, ways, labelled(records, names), data_names(records), strict=True):
         votes = record.read()
-        curves = tuple(_curve(record, procedure, votes, alpha, table, grid) for procedure in _procedures(record))
-        analyses.append(Analysis(name, record, votes, alpha, curves))
+        curves = tuple(_curve(record, each, votes, alpha, table, grid) for each in its)
+        analyses.append(Analysis(name, data, record, votes, alpha, curves))
     return analyses
 
 
@@ -133,8 +161,9 @@ def analyse_procedure(
     return votes, _curve(record, procedure, votes, alpha, table, np.linspace(0.0, 1.05 * widest, _CURVE_POINTS))
 
 
-def _procedures(record: Record) -> tuple[Procedure, ...]:
-    return (TIGHT, PAPER) if record.settings.selection_samples else (PAPER,)
+def _procedures(record: Record, main: Procedure | None, beside: Sequence[Procedure]) -> tuple[Procedure, ...]:
+    """The procedures of a record, the main one first, each once."""
+    return tuple(dict.fromkeys((main or usual_procedure(record), *beside)))
 
 
 def _require_decidable(record: Record, procedure: Procedure, alpha: float) -> None:
@@ -200,30 +229,3 @@ def table_radii(widest: float) -> list[float]:
     """Return round radii up to the largest, or fractions of it."""
     chosen = [radius for radius in _TABLE_RADII if radius <= widest]
     return chosen if len(chosen) > 1 else [0.0, *(float(round_down(widest * part, 2)) for part in (0.25, 0.5, 0.75))]
-
-
-def titles(records: Sequence[Record | SequentialRecord]) -> list[str]:
-    """Return the names of records in reports: objective and noise, with the folder where these are equal."""
-    names = [_name(record) for record in records]
-    return [
-        f"{name} [{record.path.name}]" if names.count(name) > 1 else name
-        for name, record in zip(names, records, strict=True)
-    ]
-
-
-def _name(record: Record | SequentialRecord) -> str:
-    training: dict[str, Any] = record.about.get("training", {})
-    objective = training.get("settings", {}).get("objective", {}).get("name")
-    words = {
-        "Stability": "Stability training (STN)",
-        "GaussianAugmentation": "Gaussian augmentation",
-        "Natural": "Natural",
-    }
-    title = words.get(objective, objective) if objective else record.path.name
-    trained = training.get("settings", {}).get("noise", record.settings.noise)
-    name = f"{title}, {_scale(record.settings.noise)}"
-    return name if trained == record.settings.noise else f"{name} (trained with {_scale(trained)})"
-
-
-def _scale(noise: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value:g}" for key, value in noise.items() if key != "name")

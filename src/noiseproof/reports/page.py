@@ -13,13 +13,16 @@ from matplotlib.figure import Figure
 
 from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError
-from noiseproof.reports.analysis import Analysis, Curve, exact, percent_down, round_down
+from noiseproof.plugins import in_words
+from noiseproof.reports.analysis import PAPER, Analysis, Curve, exact, percent_down, round_down
 from noiseproof.reports.curves import draw_curves, figure_png, figure_svg
-from noiseproof.runs.records import Record
+from noiseproof.reports.naming import apart, class_label
+from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
+from noiseproof.runs.store import ShardedRecord
 from noiseproof.storage.files import write_atomically
 
-__all__ = ["ReportFiles", "about_run", "render", "write_files", "write_report"]
+__all__ = ["ReportFiles", "about_run", "render", "tile", "write_files", "write_report"]
 
 _GRID = 12
 """Images shown of each kind: two rows of six on a desktop screen."""
@@ -58,9 +61,8 @@ def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
             grids=[_grids(analysis) for analysis in analyses],
             details=[_details(analysis) for analysis in analyses],
             alpha=analyses[0].alpha,
-            zip_radii=lambda summary: zip(summary.radii, summary.certified_accuracy, strict=True),
-            zip_population=lambda summary: zip(summary.radii, summary.population, strict=True),
-            zip_paper=lambda summary: zip(summary.radii, summary.paper_statement, strict=True),
+            beside=len({curve.procedure for analysis in analyses for curve in analysis.curves[1:]}) > 0,
+            papers=[next((c for c in analysis.curves if c.procedure == PAPER), None) for analysis in analyses],
         ),
     )
 
@@ -107,52 +109,67 @@ def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
         {
             "name": analysis.name,
             "images": summary.images,
+            "data": analysis.data,
             "bound": summary.certified_accuracy[middle] - summary.allowance,
         }
         for analysis, summary in zip(analyses, summaries, strict=True)
     ]
     norm = analyses[0].record.noise.norm.label
-    return {"norm": norm, "radius": summaries[0].radii[middle], "models": bounds, "confidence": summaries[0].confidence}
+    return {
+        "norm": norm,
+        "radius": summaries[0].radii[middle],
+        "models": bounds,
+        "confidence": summaries[0].confidence,
+        "apart": apart([analysis.record for analysis in analyses]),
+    }
 
 
 def _grids(analysis: Analysis) -> list[dict[str, Any]]:
-    """Return the images with the fewest votes for their true class, and those with the longest radii."""
+    """Return the images that are wrong or abstained, fewest votes for the true class first, and the right ones by radius."""
     curve, votes = analysis.curves[0], analysis.votes
     share = np.take_along_axis(votes.votes, votes.label[:, None], axis=1)[:, 0] / votes.votes.sum(1)
     right = curve.certified.prediction == votes.label
-    longest = np.lexsort((votes.index, -curve.certified.radius * right))
-    hardest = np.lexsort((votes.index, share))
+    hardest = [int(row) for row in np.lexsort((votes.index, share)) if not right[row]]
+    safest = [int(row) for row in np.lexsort((votes.index, -curve.certified.radius)) if right[row]]
     return [
         {
             "title": "Hardest",
-            "text": "fewest votes for the true class",
+            "text": f"{len(hardest)} wrong or abstained, fewest votes for the true class first",
             "tiles": _tiles(analysis, curve, hardest[:_GRID]),
         },
-        {"title": "Safest", "text": "longest certified radius", "tiles": _tiles(analysis, curve, longest[:_GRID])},
+        {
+            "title": "Safest",
+            "text": f"{len(safest)} right, longest certified radius first",
+            "tiles": _tiles(analysis, curve, safest[:_GRID]),
+        },
     ]
 
 
-def _tiles(analysis: Analysis, curve: Curve, rows: np.ndarray) -> list[dict[str, Any]]:
-    votes = analysis.votes
-    tiles = []
-    for row in rows:
-        prediction, label = int(curve.certified.prediction[row]), int(votes.label[row])
-        state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
-        tiles.append(
-            {
-                "image": base64.b64encode(votes.thumbnails[row]).decode() if votes.thumbnails[row] else "",
-                "index": int(votes.index[row]),
-                "label": label,
-                "prediction": prediction,
-                "state": state,
-                "votes": int(votes.votes[row, label]),
-                "samples": int(votes.votes[row].sum()),
-                "top": int(votes.votes[row].argmax()),
-                "top_votes": int(votes.votes[row].max()),
-                "radius": float(curve.certified.radius[row]),
-            }
-        )
-    return tiles
+def _tiles(analysis: Analysis, curve: Curve, rows: Sequence[int]) -> list[dict[str, Any]]:
+    votes, certified = analysis.votes, curve.certified
+    return [
+        tile(analysis.record, votes, row, int(certified.prediction[row]))
+        | {"radius": float(certified.radius[row]), "votes": int(votes.votes[row, votes.label[row]])}
+        for row in rows
+    ]
+
+
+def tile(record: Record | SequentialRecord, votes: VoteTable, row: int, prediction: int) -> dict[str, Any]:
+    """Return what a page shows of an image: its picture, and its classes by their names where they have some."""
+    label = int(votes.label[row])
+    state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
+    picture = votes.thumbnails[row]
+    return {
+        "image": base64.b64encode(picture).decode() if picture else "",
+        "index": int(votes.index[row]),
+        "file": "" if votes.files is None else votes.files[row],
+        "label": class_label(record, label),
+        "prediction": class_label(record, prediction),
+        "state": state,
+        "samples": int(votes.votes[row].sum()),
+        "top": class_label(record, int(votes.votes[row].argmax())),
+        "top_votes": int(votes.votes[row].max()),
+    }
 
 
 def _details(analysis: Analysis) -> dict[str, str]:
@@ -161,7 +178,7 @@ def _details(analysis: Analysis) -> dict[str, str]:
     return about_run(analysis.record, len(analysis.votes), {"Votes an image": votes})
 
 
-def about_run(record: Record | SequentialRecord, counted: int, more: Mapping[str, Any]) -> dict[str, str]:
+def about_run(record: ShardedRecord[Any, Any], counted: int, more: Mapping[str, Any]) -> dict[str, str]:
     """Return the provenance of a record for a report, as pairs of words.
 
     Args:
@@ -175,31 +192,22 @@ def about_run(record: Record | SequentialRecord, counted: int, more: Mapping[str
         "Run folder": str(record.path),
         "Images": f"{counted} of {len(settings.indices)} counted: "
         f"{settings.start} to {settings.stop - 1}, every {settings.step}",
-        **{name: _words(value) if isinstance(value, Mapping) else str(value) for name, value in more.items()},
+        **{name: in_words(value) if isinstance(value, Mapping) else str(value) for name, value in more.items()},
         "Seed": str(settings.seed),
-        "Noise": _words(settings.noise),
-        "Data": _words(settings.data),
-        "Model": _words(settings.model),
-        "Engine": _words(settings.engine or {"": "not recorded"}),
-        "Certified by": shlex.join(about.get("command", ["unknown"])),
+        "Noise": in_words(settings.noise or {"": "none"}),
+        "Data": in_words(settings.data),
+        "Model": in_words(settings.model),
+        "Engine": in_words(settings.engine or {"": "not recorded"}),
+        "Made by": shlex.join(about.get("command", ["unknown"])),
     }
     if training:
         details["Trained by"] = shlex.join(training.get("made", {}).get("command", ["unknown"]))
-        details["Training"] = _words(training.get("settings", {}))
-        details["Trained on"] = _words(training.get("data", {}))
+        details["Training"] = in_words(training.get("settings", {}))
+        details["Trained on"] = in_words(training.get("data", {}))
     for name in ("device", "processor", "threads", "python", "versions", "created"):
         if name in about:
-            details[name.capitalize()] = _words(about[name]) if isinstance(about[name], Mapping) else str(about[name])
+            details[name.capitalize()] = in_words(about[name]) if isinstance(about[name], Mapping) else str(about[name])
     return details
-
-
-def _words(values: Mapping[str, Any]) -> str:
-    """Plain data for people: nested values in brackets, absent ones omitted."""
-    return ", ".join(f"{key} {_word(value)}".strip() for key, value in values.items() if value is not None)
-
-
-def _word(value: object) -> str:
-    return f"({_words(value)})" if isinstance(value, Mapping) else str(value)
 
 
 def _percent(fraction: float) -> str:

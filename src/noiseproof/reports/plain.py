@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,20 @@ from noiseproof.certified import Certified
 from noiseproof.evaluation.certified_accuracy import Summary
 from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.reports.analysis import Analysis, exact
+from noiseproof.reports.attack_page import AttackAnalysis, AuditAnalysis
+from noiseproof.reports.naming import class_label
 from noiseproof.reports.sequential import SequentialAnalysis
-from noiseproof.runs.records import VoteTable
+from noiseproof.runs.records import Record, VoteTable
 
-__all__ = ["plain_analysis", "plain_attack", "plain_sequential", "plain_summary", "votes_as_csv"]
+__all__ = [
+    "plain_analysis",
+    "plain_attack",
+    "plain_attacked",
+    "plain_audited",
+    "plain_sequential",
+    "plain_summary",
+    "votes_as_csv",
+]
 
 
 def plain_summary(title: str, summary: Summary) -> dict[str, Any]:
@@ -48,6 +59,7 @@ def plain_analysis(analysis: Analysis) -> dict[str, Any]:
     return {
         "name": analysis.name,
         "run": str(analysis.record.path),
+        "data": analysis.data,
         "alpha": analysis.alpha,
         "complete": analysis.complete,
         "procedures": [plain_summary(curve.procedure.title, curve.summary) for curve in analysis.curves],
@@ -60,6 +72,7 @@ def plain_sequential(analysis: SequentialAnalysis) -> dict[str, Any]:
     return {
         "run": str(analysis.record.path),
         "name": analysis.name,
+        "data": analysis.data,
         "alpha": analysis.alpha,
         "runner_up": analysis.runner_up,
         "counted": len(analysis.votes),
@@ -100,11 +113,39 @@ def plain_attack(summary: RobustSummary, certified: Float[np.ndarray, " sizes"] 
     return {"images": summary.images, "certified": None if certified is None else certified.tolist()} | columns
 
 
-def votes_as_csv(votes: VoteTable, found: Certified) -> bytes:
-    """Return one line an image; floats are written in full, so nothing is rounded up."""
+def plain_attacked(analysis: AttackAnalysis) -> dict[str, Any]:
+    """Return the figures of an attack as JSON-compatible data."""
+    about = {"name": analysis.name, "run": str(analysis.record.path), "data": analysis.data}
+    return about | {"norm": analysis.record.settings.norm} | plain_attack(analysis.summary, analysis.certified)
+
+
+def plain_audited(analysis: AuditAnalysis) -> dict[str, Any]:
+    """Return the verdict of an audit as JSON-compatible data."""
+    about = {"name": analysis.name, "run": str(analysis.record.path), "data": analysis.data}
+    return about | {"passed": analysis.result.passed} | analysis.result.plain()
+
+
+def votes_as_csv(record: Record, votes: VoteTable, found: Certified) -> bytes:
+    """Return one line an image; floats are written in full, so nothing is rounded up.
+
+    Names of classes and of files are further columns, where the data have them.
+    """
+    columns = {
+        "index": votes.index,
+        "label": votes.label,
+        "prediction": found.prediction,
+        "p1_lower": found.p1_lower,
+        "p2_upper": found.p2_upper,
+        "radius": found.radius,
+    }
+    plain: dict[str, Sequence[Any]] = {name: column.tolist() for name, column in columns.items()}
+    if record.class_names is not None:
+        for name in ("label", "prediction"):
+            plain[f"{name}_name"] = [class_label(record, number) for number in plain[name]]
+    if votes.files is not None:
+        plain["file"] = votes.files
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["index", "label", "prediction", "p1_lower", "p2_upper", "radius"])
-    columns = (votes.index, votes.label, found.prediction, found.p1_lower, found.p2_upper, found.radius)
-    writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+    writer.writerow(plain)
+    writer.writerows(zip(*plain.values(), strict=True))
     return text.getvalue().encode()

@@ -15,6 +15,9 @@ from noiseproof.reports.curves import COLOURS
 
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
 
+_HATCHES = ("///", "\\\\\\", "...")
+"""Of certified areas, by colour: an interval is filled, so that the two are told apart wherever they overlap."""
+
 _TWO_COLUMNS = 45
 """Letters of the longest name of a legend with two columns."""
 
@@ -76,7 +79,7 @@ class Panel:
 
 
 def draw_robustness(panels: Sequence[Panel]) -> Figure:
-    """Draw panels side by side, in rows of two: lines with 95 % bands for attacks, filled areas for certified accuracy."""
+    """Draw panels side by side, in rows of two: 95 % bands for attacks, hatched areas for what is certified."""
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(6.4 * columns, 5.2 * rows), layout="constrained")
@@ -88,13 +91,17 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
                 area.radii,
                 100 * area.accuracy,
                 step="pre",
-                color=COLOURS[area.colour % len(COLOURS)],
-                alpha=0.15,
+                facecolor="none",
+                edgecolor=COLOURS[area.colour % len(COLOURS)],
+                alpha=0.45,
                 linewidth=0,
+                hatch=_HATCHES[area.colour % len(_HATCHES)],
                 label=f"{area.name}: certified",
             )
         for curve in panel.curves:
             _draw(axes, curve)
+        if panel.curves:
+            axes.fill_between([], [], color="0.5", alpha=0.2, linewidth=0, label="filled: 95 % interval")
         axes.set(
             title=panel.title,
             xlabel=f"{Norm(panel.norm).label} size of the attack (pixels in [0, 1])",
@@ -115,7 +122,7 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
 
 def _draw(axes: Axes, curve: RobustCurve) -> None:
     colour = COLOURS[curve.colour % len(COLOURS)]
-    axes.fill_between(curve.sizes, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.12, linewidth=0)
+    axes.fill_between(curve.sizes, 100 * curve.low, 100 * curve.high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(
         curve.sizes,
         100 * curve.robust,

@@ -1,6 +1,5 @@
 """Records of sequential certification: outcomes, votes used, and the information limit."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ from matplotlib.figure import Figure
 from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
-from noiseproof.reports.analysis import table_radii, titles
-from noiseproof.reports.curves import COLOURS
-from noiseproof.reports.page import ReportFiles, about_run, render, write_files
+from noiseproof.reports.analysis import table_radii
+from noiseproof.reports.curves import COLOURS, MARKERS, caption_of, legend_below
+from noiseproof.reports.naming import apart, class_label, data_names, labelled
+from noiseproof.reports.page import ReportFiles, about_run, render, tile, write_files
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential import CERTIFIED, FUTILE, UNDECIDED, Exceeds, RadiiTest
@@ -83,6 +83,7 @@ class SequentialAnalysis:
 
     Attributes:
         name: in the report.
+        data: the name of its data set.
         record: the record.
         votes: of its images.
         certified: their statements.
@@ -91,6 +92,7 @@ class SequentialAnalysis:
     """
 
     name: str
+    data: str
     record: SequentialRecord
     votes: VoteTable
     certified: Certified
@@ -127,7 +129,7 @@ def analyse_stopped(
     Args:
         records: all of one kind, radii or a relative error.
         radii: where certified accuracy is given for a relative error; None uses round numbers.
-        names: one for each; None derives them from the records.
+        names: one for each; None derives them from the records. Where the data differ, their name is put after each.
 
     Raises:
         InvalidInputError: no record, both kinds, or radii for records that have their own.
@@ -146,12 +148,12 @@ def analyse_stopped(
             "radii", required="left out: votes stopped at radii of their own", got=list(radii), remedy="Leave it out."
         )
     found = []
-    for record, name in zip(records, names or titles(records), strict=True):
+    for record, name, data in zip(records, labelled(records, names), data_names(records), strict=True):
         votes = record.read()
         certified = record.certify(votes)
         found.append(
             SequentialAnalysis(
-                name, record, votes, certified, _rows(record, votes, certified, radii), _usage(record, votes)
+                name, data, record, votes, certified, _rows(record, votes, certified, radii), _usage(record, votes)
             )
         )
     return found
@@ -167,7 +169,14 @@ def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
         used = analysis.votes.votes.sum(-1)
         order = np.argsort(used, kind="stable")
         share = 100 * (np.arange(len(used)) + 1) / len(used)
-        axes.step(share, used[order], where="mid", color=colour, linewidth=2, label=analysis.name)
+        marker = MARKERS[number // len(COLOURS) % len(MARKERS)]
+        style: dict[str, Any] = {
+            "color": colour,
+            "linewidth": 2,
+            "marker": marker,
+            "markevery": max(1, len(used) // 10),
+        }
+        axes.step(share, used[order], where="mid", label=analysis.name, **style)
         test = analysis.record.test
         if isinstance(test, RadiiTest):
             limit = test.criterion.limits(analysis.votes.votes)
@@ -179,7 +188,8 @@ def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
     axes.grid(visible=True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(0.01, 0.88))
+    records = [analysis.record for analysis in analyses]
+    legend_below(figure, title=caption_of([analysis.data for analysis in analyses], apart(records)))
     return figure
 
 
@@ -200,6 +210,7 @@ def write_stopped_report(analyses: Sequence[SequentialAnalysis], out: Path) -> R
             svg=svg,
             fixed=FIXED,
             leaning=LEANING,
+            apart=apart([analysis.record for analysis in analyses]),
             deciding=isinstance(analyses[0].record.test, RadiiTest),
             tiles=[_tiles(analysis) for analysis in analyses],
             details=[_details(analysis) for analysis in analyses],
@@ -278,23 +289,12 @@ def _tiles(analysis: SequentialAnalysis) -> list[dict[str, Any]]:
     outcome = analysis.certified.outcome
     assert outcome is not None  # noqa: S101 - every sequential test gives it
     tiles = []
-    for row in np.lexsort((votes.index, -used))[:_TILES]:
-        prediction, label = int(analysis.certified.prediction[row]), int(votes.label[row])
-        state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
+    for row in np.lexsort((votes.index, -used))[:_TILES].tolist():
+        prediction = int(analysis.certified.prediction[row])
         words = "futile" if (outcome[row] == FUTILE).any() else "undecided"
         radius = np.floor(1000 * analysis.certified.radius[row]) / 1000
-        tiles.append(
-            {
-                "image": base64.b64encode(votes.thumbnails[row]).decode() if votes.thumbnails[row] else "",
-                "index": int(votes.index[row]),
-                "label": label,
-                "state": state,
-                "text": words if prediction == ABSTAIN else f"says {prediction}, radius {radius:g}",
-                "samples": int(used[row]),
-                "top": int(votes.votes[row].argmax()),
-                "top_votes": int(votes.votes[row].max()),
-            }
-        )
+        said = f"says {class_label(analysis.record, prediction)}, radius {radius:g}"
+        tiles.append(tile(analysis.record, votes, row, prediction) | {"text": words if prediction == ABSTAIN else said})
     return tiles
 
 

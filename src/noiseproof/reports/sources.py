@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseproof.errors import NoiseproofError
+from noiseproof.plugins import in_words
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
@@ -62,12 +63,12 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
     trained = training.get("settings", {}).get("seed")
     kinds = {Record: "votes", AttackRecord: "attack", SequentialRecord: "sequential votes"}
     votes = f"up to {settings.procedure['cap']}" if isinstance(settings, SequentialSettings) else str(settings.samples)
-    more = {"Command": _command(about), "Network": _words(settings.model), "Noise": _words(settings.noise or {})}
+    more = {"Command": _command(about), "Network": in_words(settings.model), "Noise": in_words(settings.noise or {})}
     if isinstance(settings, AttackSettings):
-        more |= {"Attack": _words(settings.attack), "Sizes": ", ".join(f"{size:g}" for size in settings.sizes)}
+        more |= {"Attack": in_words(settings.attack), "Sizes": ", ".join(f"{size:g}" for size in settings.sizes)}
     if training:
         more |= {
-            "Training": _words(training.get("settings", {})),
+            "Training": in_words(training.get("settings", {})),
             "Trained by": _command(training.get("made", {})),
             "Trained on": _machine(training.get("made", {}), []),
             "Training took": _training_time(record.path),
@@ -81,7 +82,7 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
         _machine(about, [str(shard["device"]) for shard in shards if "device" in shard]),
         str(about.get("created", _UNKNOWN)),
         seconds_of(record)[0],
-        more | {"Versions": _words(about.get("versions", {}))},
+        more | {"Versions": in_words(about.get("versions", {}))},
     )
 
 
@@ -130,7 +131,7 @@ def spent(folder: Path, epochs: int | None = None) -> tuple[float, float] | None
 
 
 def _of_verification(path: str, found: Verified) -> Source:
-    networks = "; ".join(f"{_words(stage)}" for stage in found.stages)
+    networks = "; ".join(map(in_words, found.stages))
     return Source(
         path,
         "verification",
@@ -144,7 +145,7 @@ def _of_verification(path: str, found: Verified) -> Source:
             "Command": _command(found.about),
             "Networks": networks,
             "Perturbation": f"{found.norm}, {found.radius:g}",
-            "Versions": _words(found.about.get("versions", {})),
+            "Versions": in_words(found.about.get("versions", {})),
         },
     )
 
@@ -172,11 +173,3 @@ def _training_time(folder: Path) -> str:
 
 def _epochs(folder: Path) -> list[float]:
     return [float(json.loads(line)["seconds"]) for line in (folder / LOG).read_text().splitlines()]
-
-
-def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{key} ({_words(value)})" if isinstance(value, Mapping) else f"{key} {value}"
-        for key, value in values.items()
-        if value is not None
-    )

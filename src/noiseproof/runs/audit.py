@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from noiseproof.attacks import Attack
+from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
 from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified
@@ -24,7 +25,13 @@ from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
 from noiseproof.runs.subject import Subject
 
-__all__ = ["Audit"]
+__all__ = ["Audit", "judge_record"]
+
+_MAJORITY = "majority"
+"""Where `AttackRecord.about` of an audit says whether its certificates prove a majority."""
+
+_MAJORITY_BOUNDS = frozenset({"TwoPhase", "SinglePhase"})
+"""Bounds whose p2 is 1 - p1: each of their certificates proves that the class has at least half of the probability."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,8 @@ class Audit(Job[AttackRecord]):
         return self._attack.plan(subject)
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return how the network was trained, and the shape of an image."""
-        return self._attack.about(running)
+        """Return how the network was trained, the shape of an image, and whether the certificates prove a majority."""
+        return self._attack.about(running) | {_MAJORITY: self._majority}
 
     def try_out(self, running: Running, listener: Listener) -> None:
         """Begin the attack on one image; the classifier's fingerprint must be that of the certification."""
@@ -152,24 +159,48 @@ class Audit(Job[AttackRecord]):
             RunError: it is not whole, or damaged.
             InvalidInputError: no image has a certificate: nothing was audited.
         """
-        table, found, limits = made.read(), self._certificates, self.limits
-        if len(table) < len(limits.size):
-            raise IncompleteError(
-                str(made.path),
-                required="complete, to be judged",
-                got=f"{len(table)} of {len(limits.size)} images attacked",
-                remedy="Run the same command again when the other process has ended.",
-            )
+        return judge_record(made, majority=self._majority)
+
+    @cached_property
+    def _majority(self) -> bool:
+        """Whether the certificates prove that their class has at least half of the probability."""
+        found = self._certificates
         certified = found.radius > 0.0
-        first = voted_class(table.votes[:, 0], VERDICT_ALPHA)
-        contradicted_before = (first >= 0) & (first != limits.label)  # such an image is not attacked
-        return judge_audit(
-            limits.label,
-            limits.size,
-            table.index,
-            table.votes[:, -1],
-            alpha=self.alpha,
-            majority=bool((found.p2_upper[certified] >= 1.0 - found.p1_lower[certified] - 1e-12).all()),
-            moved=(table.distances[:, -1] > 0.0) | contradicted_before,
-            tried=not self.attack.follows_gradients,
+        return bool((found.p2_upper[certified] >= 1.0 - found.p1_lower[certified] - 1e-12).all())
+
+
+def judge_record(made: AttackRecord, *, majority: bool | None = None) -> AuditResult:
+    """Return what the record of an audit shows; neither the certification nor the classifier is needed.
+
+    Args:
+        made: the record.
+        majority: whether the certificates prove a majority; None takes what the record says, and of an older one what
+            holds for every certificate of its bound.
+
+    Raises:
+        RunError: it is not whole, or damaged.
+        InvalidInputError: no image has a certificate: nothing was audited.
+    """
+    table, settings = made.read(), made.settings
+    if len(table) < len(settings.indices):
+        raise IncompleteError(
+            str(made.path),
+            required="complete, to be judged",
+            got=f"{len(table)} of {len(settings.indices)} images attacked",
+            remedy="Run the same command again when the other process has ended.",
         )
+    limits = dict(settings.limits or {})
+    if majority is None:
+        majority = bool(made.about.get(_MAJORITY, limits["bound"] in _MAJORITY_BOUNDS))
+    first = voted_class(table.votes[:, 0], VERDICT_ALPHA)
+    contradicted_before = (first >= 0) & (first != table.label)  # such an image is not attacked
+    return judge_audit(
+        table.label,
+        table.sizes[:, -1],
+        table.index,
+        table.votes[:, -1],
+        alpha=float(limits["alpha"]),
+        majority=majority,
+        moved=(table.distances[:, -1] > 0.0) | contradicted_before,
+        tried=not ATTACKS.export(settings.attack["name"]).follows_gradients,
+    )

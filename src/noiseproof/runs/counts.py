@@ -137,7 +137,6 @@ class CountVotes(VoteJob[Record]):
                 tally=tally,
             )
             with writer.watch.stage("writing"):
-                table = VoteTable.of(
-                    shard.indices, shard.labels, votes[Phase.CERTIFY], votes.get(Phase.SELECT), shard.images
-                )
+                both = votes[Phase.CERTIFY], votes.get(Phase.SELECT)
+                table = VoteTable.of(shard.indices, shard.labels, *both, shard.images, shard.files)
             yield shard, (table,)

@@ -1,27 +1,71 @@
 """What a record is: settings, provenance, and which of its votes are there and whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.plugins import in_words
+from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.verification_records import VerificationRecord
 
-__all__ = ["inspect_record", "inspection_rows", "open_votes"]
+__all__ = ["find_of_one_kind", "find_records", "inspect_record", "inspection_rows", "kind_of"]
 
 
-def open_votes(path: Path) -> Record | SequentialRecord:
-    """Open the votes of a run folder, of whichever kind.
+_KINDS: tuple[type[Any], ...] = (Record, SequentialRecord, AttackRecord, VerificationRecord)
+
+AnyRecord = ShardedRecord[Any, Any]
+
+
+def kind_of(record: AnyRecord) -> str:
+    """Return the kind of a record: "votes", "sequential votes", "attack", "audit" or "verification"."""
+    if isinstance(record, AttackRecord):
+        return "attack" if record.settings.limits is None else "audit"
+    return {Record: "votes", SequentialRecord: "sequential votes"}.get(type(record), "verification")
+
+
+def find_records(path: Path) -> list[Any]:
+    """Open the record of a folder, of whichever kind; or those in its folders, as attacks lie in RUN/attacks.
 
     Raises:
-        RunError: the folder holds no votes, or their configuration is damaged.
+        RunError: there is none, or the configuration of one is damaged.
     """
-    sequential = (path / SequentialRecord.configuration).exists()
-    return SequentialRecord.open(path) if sequential else Record.open(path)
+    for pattern in ("{}", "*/{}", "*/*/{}"):
+        found = [(place.parent, kind) for kind in _KINDS for place in path.glob(pattern.format(kind.configuration))]
+        if found:
+            return [kind.open(folder) for folder, kind in sorted(found, key=lambda each: each[0])]
+    raise RunError(
+        str(path),
+        required="a run folder with votes, an attack or an audit, or a folder of such",
+        got="none there" if path.exists() else "no such folder",
+        remedy=f"Certify first: noiseproof certify {path}",
+    )
 
 
-def inspect_record(record: Record | SequentialRecord) -> dict[str, Any]:
+def find_of_one_kind(paths: Sequence[Path]) -> tuple[str, list[Any]]:
+    """Return the records of several folders, and their kind.
+
+    Raises:
+        RunError: as `find_records`.
+        InvalidInputError: they are of several kinds.
+    """
+    records = [record for path in paths for record in find_records(path)]
+    kinds = sorted({kind_of(record) for record in records})
+    if len(kinds) != 1:
+        found = ", ".join(f"{record.path} ({kind_of(record)})" for record in records)
+        raise InvalidInputError(
+            "runs",
+            required="of one kind: votes, sequential votes, attacks and audits do not mix in a report",
+            got=found or "none",
+            remedy="Report them apart, each with an --out of its own.",
+        )
+    return kinds[0], records
+
+
+def inspect_record(record: AnyRecord) -> dict[str, Any]:
     """Return what a record is as JSON-compatible data; `counted` says what is there, and names what is damaged."""
     missing, faults = record.missing()
     settings = record.settings
@@ -53,18 +97,15 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "run", found["run"]
     yield "model", in_words(settings["model"])
     yield "data", in_words(settings["data"])
-    yield "noise", in_words(settings["noise"])
+    yield "noise", in_words(settings.get("noise", {"": "none"}))
     yield "engine", in_words(settings.get("engine", {"": "not recorded (format 1)"}))
     training = about.get("training") or {}
     if training:
         yield "trained", in_words(training.get("settings", {}))
         yield "trained on", in_words(training.get("data", {}))
     yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}"
-    if "procedure" in settings:
-        yield "until", in_words({name: value for name, value in settings["procedure"].items() if name != "prior"})
-    else:
-        yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
-    yield "seed", str(settings["seed"])
+    yield from _question(settings)
+    yield "seed", str(settings.get("seed", "none"))
     state = f"{counted['images']} of {counted['of']} images, {counted['shards']} of {counted['of_shards']} shards"
     yield "counted", state + (f", {len(counted['damaged'])} damaged" if counted["damaged"] else "")
     if counted["seconds"]:
@@ -77,7 +118,28 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "versions", in_words(about.get("versions", {}))
 
 
-def _votes(record: Record | SequentialRecord, images: int) -> int:
+def _question(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what was asked of every image, which differs from kind to kind."""
+    if "procedure" in settings:
+        yield "until", in_words({name: value for name, value in settings["procedure"].items() if name != "prior"})
+    elif "attack" in settings:
+        yield "attack", in_words(settings["attack"])
+        if "limits" in settings:
+            shown = {name: value for name, value in settings["limits"].items() if name != "record"}
+            yield "audit of", f"certificates by {in_words(shown)}, in {settings['norm']}"
+        else:
+            yield "sizes", f"{', '.join(f'{size:g}' for size in settings['sizes'])} in {settings['norm']}"
+        yield "votes", f"{settings['samples']} on each point"
+    elif "samples" in settings:
+        yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
+    else:
+        yield "perturbation", f"{settings['radius']:g} in {settings['norm']}"
+
+
+def _votes(record: AnyRecord, images: int) -> int:
+    settings = record.settings
     if isinstance(record, Record):
-        return images * (record.settings.samples + record.settings.selection_samples)
-    return int(record.read().votes.sum()) if images else 0
+        return int(images * (settings.samples + settings.selection_samples))
+    if isinstance(record, AttackRecord):
+        return int(images * settings.samples * len(settings.sizes))
+    return int(record.read().votes.sum()) if images and isinstance(record, SequentialRecord) else 0

@@ -28,7 +28,7 @@ from noiseproof.runs.identity import require_digest, same_engine
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.origin import KEPT
 from noiseproof.runs.running import Engine, Running, device_named, run_subject
-from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.store import CLASS_NAMES, ShardedRecord
 from noiseproof.runs.subject import Subject
 from noiseproof.storage.provenance import device_name, provenance
 from noiseproof.storage.stopwatch import Stopwatch
@@ -109,9 +109,10 @@ class Job(ABC, Generic[RecordT]):
         """Return how many votes an image is expected to take, and how many `progress` is told of; 0 if that is open."""
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return what the record says beside provenance."""
-        training = running.subject.training
-        return {"training": dict(training)} if training else {}
+        """Return what the record says beside provenance: how the network was trained, and what the classes are called."""
+        training, names = running.subject.training, running.subject.dataset.class_names
+        about = {"training": dict(training)} if training else {}
+        return about | ({} if names is None else {CLASS_NAMES: list(names)})
 
     def try_out(self, running: Running, listener: Listener) -> None:
         """Try the classifier before anything is written; raises where it cannot be used."""
@@ -156,6 +157,12 @@ class Shard:
         """Their classes."""
         labels: Int[np.ndarray, " images"] = self.dataset.labels[np.asarray(self.indices)]
         return labels
+
+    @property
+    def files(self) -> list[str] | None:
+        """The names of its images' files, where they have some."""
+        names = self.dataset.file_names
+        return None if names is None else [names[index] for index in self.indices]
 
 
 class ShardWriter:

@@ -1,7 +1,7 @@
 """The only on-disk format of a certification: its configuration, and the votes of every image.
 
     RUN/record.json           what was certified, and how
-    RUN/votes/00000.parquet   index, label, votes per class, selection votes per class, a small picture
+    RUN/votes/00000.parquet   index, label, votes per class, selection votes per class, a small picture, its file's name
     RUN/votes/00000.partial   the votes so far of a shard that is not whole yet
 
 Votes are the truth; probabilities and radii are computed from them, under any bound, certificate and alpha.
@@ -87,6 +87,7 @@ class VoteTable:
         votes: (images, classes) counts of n.
         selection_votes: (images, classes) counts of the selection phase, or None.
         thumbnails: a PNG for every image, empty where none was kept.
+        files: the name of every image's file, empty where it is not recorded; None where no image has one.
     """
 
     index: Int[np.ndarray, " images"]
@@ -94,6 +95,7 @@ class VoteTable:
     votes: Int[np.ndarray, "images classes"]
     selection_votes: Int[np.ndarray, "images classes"] | None
     thumbnails: list[bytes]
+    files: Sequence[str] | None = None
 
     @staticmethod
     def of(
@@ -102,21 +104,40 @@ class VoteTable:
         votes: Int[np.ndarray, "images classes"],
         selection_votes: Int[np.ndarray, "images classes"] | None,
         images: Float[np.ndarray, "images *shape"],
+        files: Sequence[str] | None = None,
     ) -> "VoteTable":
-        """Return the rows of these images, with a small picture of each."""
+        """Return the rows of these images, with a small picture of each, and the name of its file where it has one."""
         pictures = [_thumbnail(image) for image in images]
-        return VoteTable(np.asarray(indices, dtype=np.int64), label, votes, selection_votes, pictures)
+        return VoteTable(np.asarray(indices, dtype=np.int64), label, votes, selection_votes, pictures, files)
+
+    @staticmethod
+    def read(
+        rows: pa.Table,
+        votes: Int[np.ndarray, "images classes"],
+        selection_votes: Int[np.ndarray, "images classes"] | None = None,
+    ) -> "VoteTable":
+        """Return the rows of a file, of whose columns the votes are read already; names of files may be missing."""
+        return VoteTable(
+            index=rows["index"].to_numpy(),
+            label=rows["label"].to_numpy(),
+            votes=votes,
+            selection_votes=selection_votes,
+            thumbnails=rows["thumbnail"].to_pylist(),
+            files=rows["file"].to_pylist() if "file" in rows.column_names else None,
+        )
 
     @staticmethod
     def joined(tables: Sequence["VoteTable"]) -> "VoteTable":
         """Return the rows of one table after those of another; at least one."""
         selected = [table.selection_votes for table in tables if table.selection_votes is not None]
+        named = any(table.files is not None for table in tables)
         return VoteTable(
             index=np.concatenate([table.index for table in tables]),
             label=np.concatenate([table.label for table in tables]),
             votes=np.concatenate([table.votes for table in tables]),
             selection_votes=np.concatenate(selected) if selected else None,
             thumbnails=[picture for table in tables for picture in table.thumbnails],
+            files=[name for table in tables for name in table.files or [""] * len(table)] if named else None,
         )
 
     def columns(self) -> dict[str, pa.Array]:
@@ -127,6 +148,7 @@ class VoteTable:
             "votes": as_matrix(self.votes),
             "thumbnail": pa.array(self.thumbnails, pa.binary()),
         }
+        columns |= {} if self.files is None else {"file": pa.array(self.files, pa.string())}
         selected = self.selection_votes
         return columns if selected is None else columns | {"selection_votes": as_matrix(selected)}
 
@@ -197,15 +219,9 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
 
     def _table(self, shard: int, rows: pa.Table) -> VoteTable:  # noqa: ARG002 - every shard is checked alike
         settings = self.settings
-        table = VoteTable(
-            index=rows["index"].to_numpy(),
-            label=rows["label"].to_numpy(),
-            votes=as_counts(rows["votes"], settings.num_classes),
-            selection_votes=as_counts(rows["selection_votes"], settings.num_classes)
-            if settings.selection_samples
-            else None,
-            thumbnails=rows["thumbnail"].to_pylist(),
-        )
+        classes, selecting = settings.num_classes, settings.selection_samples
+        selected = as_counts(rows["selection_votes"], classes) if selecting else None
+        table = VoteTable.read(rows, as_counts(rows["votes"], classes), selected)
         pairs = ((table.votes, settings.samples), (table.selection_votes, settings.selection_samples))
         for votes, samples in pairs:
             if votes is not None:

@@ -104,5 +104,5 @@ class SequentialVotes(VoteJob[SequentialRecord]):
             if not left[shard.number]:
                 with writer.watch.stage("writing"):
                     votes = np.stack([shard.votes[index] for index in shard.indices])
-                    table = VoteTable.of(shard.indices, shard.labels, votes, None, shard.images)
+                    table = VoteTable.of(shard.indices, shard.labels, votes, None, shard.images, shard.files)
                 yield shard, (table,)

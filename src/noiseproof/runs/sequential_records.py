@@ -1,7 +1,7 @@
 """The on-disk format of a sequential certification: its stopping rule, and every image's votes at the stopping time.
 
     RUN/sequential.json       what is decided, and how
-    RUN/votes/00000.parquet   index, label, votes per class where they stopped, a small picture
+    RUN/votes/00000.parquet   index, label, votes per class where they stopped, a small picture, its file's name
     RUN/votes/00000.partial   the votes so far of a shard that is not whole yet
 
 A format of its own: bounds for a number of votes fixed beforehand do not hold for these.
@@ -173,10 +173,4 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
             raise ValueError("votes that are no counts, or more than the cap")
         if not self.test.criterion.ended(votes).all():
             raise ValueError("votes that do not stop there")
-        return VoteTable(
-            index=rows["index"].to_numpy(),
-            label=rows["label"].to_numpy(),
-            votes=votes,
-            selection_votes=None,
-            thumbnails=rows["thumbnail"].to_pylist(),
-        )
+        return VoteTable.read(rows, votes)

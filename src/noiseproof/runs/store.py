@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -21,7 +21,10 @@ from noiseproof.errors import IncompleteError, RunError
 from noiseproof.runs.identity import require_recorded
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
-__all__ = ["ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
+__all__ = ["CLASS_NAMES", "ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
+
+CLASS_NAMES = "class_names"
+"""Where `ShardedRecord.about` has the names of the classes, by their numbers, where the data have names."""
 
 _VOTES = "votes"
 
@@ -35,6 +38,7 @@ SettingsT = TypeVar("SettingsT", bound="ShardSettings")
 class ShardSettings(ABC):
     """What decides the results of a record: a frozen dataclass of plain data. Equal settings, equal results."""
 
+    num_classes: int
     start: int
     stop: int
     step: int
@@ -137,7 +141,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                 str(path),
                 required=f"a run folder with {cls.configuration}",
                 got="no such folder" if not path.exists() else " ".join(["none there", *cls._others(path)]),
-                remedy=f"{cls.command.capitalize()} first: noiseproof {cls.command} {path}",
+                remedy=cls._remedy(path),
             )
         try:
             raw = file.read_bytes()
@@ -166,6 +170,13 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
     def _others(cls, path: Path) -> list[str]:
         """Name the other kind of record that lies in a folder."""
         return [f"but {kind}, a record of another kind" for kind in _KINDS if (path / kind).is_file()]
+
+    @classmethod
+    def _remedy(cls, path: Path) -> str:
+        """Say what makes the record that is missing; never a command that would put it beside one of another kind."""
+        if cls._others(path):
+            return f"To see what is there: noiseproof inspect {path}"
+        return f"{cls.command.capitalize()} first: noiseproof {cls.command} {path}"
 
     def require_equal(self, settings: SettingsT) -> None:
         """Raise RunError, with every difference, unless these are the record's settings."""
@@ -196,6 +207,12 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
             return {int(index): np.asarray(counts, dtype=np.int64) for index, counts in json.loads(content).items()}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
+
+    @property
+    def class_names(self) -> Sequence[str] | None:
+        """The names of the classes, by their numbers; None where the data have none, or the record is older than they."""
+        names = self.about.get(CLASS_NAMES)
+        return names if isinstance(names, list) and len(names) == self.settings.num_classes else None
 
     @property
     def shards(self) -> range:

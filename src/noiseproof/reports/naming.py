@@ -1,0 +1,93 @@
+"""What records, their data, classes and images are called in reports."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from noiseproof.certified import ABSTAIN
+from noiseproof.plugins import in_words
+from noiseproof.runs.store import ShardedRecord
+
+__all__ = ["apart", "class_label", "data_names", "labelled", "titles"]
+
+Known = ShardedRecord[Any, Any]
+
+_OBJECTIVES = {
+    "Stability": "Stability training (STN)",
+    "GaussianAugmentation": "Gaussian augmentation",
+    "Natural": "Natural",
+}
+
+
+def titles(records: Sequence[Known]) -> list[str]:
+    """Return the names of records in reports: objective and noise, with the folder where these are equal."""
+    names = [_name(record) for record in records]
+    return [
+        f"{name} [{record.path.name}]" if names.count(name) > 1 else name
+        for name, record in zip(names, records, strict=True)
+    ]
+
+
+def data_names(records: Sequence[Known]) -> list[str]:
+    """Return the names of the records' data sets; those of one name with other images are told apart by their digests."""
+    data = [record.settings.data for record in records]
+    shown = [_data(each) for each in data]
+    digests = {
+        name: {_identity(each) for each, other in zip(data, shown, strict=True) if other == name} for name in shown
+    }
+    return [
+        f"{name} ({str(each.get('digest', ''))[:8]})" if len(digests[name]) > 1 else name
+        for name, each in zip(shown, data, strict=True)
+    ]
+
+
+def labelled(records: Sequence[Known], names: Sequence[str] | None = None) -> list[str]:
+    """Return the names of records, chosen or their titles, each with its data set where there are several."""
+    data, chosen = data_names(records), titles(records) if names is None else names
+    if len(set(data)) < 2:
+        return list(chosen)
+    return [f"{name}, on {where}" for name, where in zip(chosen, data, strict=True)]
+
+
+def apart(records: Sequence[Known]) -> str | None:
+    """Say why records cannot be compared image by image; None where all are of the same images."""
+    data = list(dict.fromkeys(data_names(records)))
+    if len(data) > 1:
+        return f"These runs are on different data: {', '.join(data)}. They show how hard the data are as well."
+    chosen = {record.settings.indices for record in records}
+    if len(chosen) > 1:
+        counts = ", ".join(str(len(indices)) for indices in sorted(chosen, key=len))
+        return f"These runs are on different images of {data[0]}: {counts} of them."
+    return None
+
+
+def class_label(record: Known, number: int) -> str:
+    """Return what a class is called: its name where the data have names, else its number; "abstained" for none."""
+    if number == ABSTAIN:
+        return "abstained"
+    return str(number) if record.class_names is None else str(record.class_names[number])
+
+
+def _name(record: Known) -> str:
+    training: dict[str, Any] = record.about.get("training", {})
+    objective = training.get("settings", {}).get("objective", {}).get("name")
+    title = _OBJECTIVES.get(objective, objective) if objective else record.path.name
+    noise = record.settings.noise
+    trained = training.get("settings", {}).get("noise", noise)
+    name = f"{title}, {_scale(noise)}"
+    return name if trained == noise else f"{name} (trained with {_scale(trained)})"
+
+
+def _scale(noise: Mapping[str, Any] | None) -> str:
+    if noise is None:
+        return "no noise"
+    return ", ".join(f"{key} {value:g}" for key, value in noise.items() if key != "name")
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    split = data.get("split", "test")
+    name = str(data["name"]) + ("" if split == "test" else f", {split} split")
+    return name + (f", {in_words(data['part'])}" if data.get("part") else "")
+
+
+def _identity(data: Mapping[str, Any]) -> str:
+    return str(sorted((key, str(value)) for key, value in data.items()))
