@@ -342,7 +342,7 @@ def test_records_of_format_1_are_read_and_not_continued(whole: Record, tmp_path:
             ),
         )
     assert same(Record.open(tmp_path).read(), whole.read())
-    with pytest.raises(RunError, match=r"engine \{.*got engine None"):
+    with pytest.raises(RunError, match="engine recorded; got engine nothing"):
         count(tmp_path)
 
 

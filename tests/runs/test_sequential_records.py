@@ -333,7 +333,7 @@ def test_leftovers_of_killed_processes_are_removed(whole: SequentialRecord, half
         ({"shard_size": 3}, "shard_size 3; got shard_size 4"),
         (
             {"procedure": CertifyRadii([0.1, 0.3], alpha=0.02, beta=BETA, max_samples=500).spec()},
-            r"alpha 0\.02, procedure cap 500, procedure radii \[0\.1, 0\.3\]; got procedure alpha 0\.01, procedure cap 450,",
+            r"alpha 0\.02, procedure cap 500, procedure radii 0\.1, 0\.3; got procedure alpha 0\.01, procedure cap 450,",
         ),
         (
             {"procedure": CertifyRadii(RADII, alpha=ALPHA, beta=0.5, max_samples=CAP, certificate=Renyi()).spec()},
@@ -341,7 +341,7 @@ def test_leftovers_of_killed_processes_are_removed(whole: SequentialRecord, half
         ),
         (
             {"procedure": EstimateRadius(0.1, alpha=ALPHA, beta=BETA, max_samples=CAP).spec(), "stop": 12},
-            r"procedure precision 0\.1, procedure radii None, stop 12; got procedure precision None",
+            r"procedure precision 0\.1, procedure radii nothing, stop 12; got procedure precision nothing",
         ),
     ],
     ids=["seed", "noise", "model", "data", "shards", "radii", "certificate", "kind"],

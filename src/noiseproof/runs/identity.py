@@ -64,8 +64,8 @@ def require_recorded(path: Path, recorded: Mapping[str, Any], here: Mapping[str,
     if changes:
         raise RunError(
             str(path),
-            required="a record with " + ", ".join(f"{name} {in_words(new)}" for name, _, new in changes),
-            got=", ".join(f"{name} {in_words(old)}" for name, old, _ in changes),
+            required="a record with " + ", ".join(f"{name} {in_words(new) or 'recorded'}" for name, _, new in changes),
+            got=", ".join(f"{name} {in_words(old) or 'recorded'}" for name, old, _ in changes),
             remedy=remedy,
         )
 
