@@ -77,6 +77,7 @@ for _title, _commands in _COMMANDS.items():
     _group = Group.create_ordered(_title)
     for _place, _command in enumerate(_commands):
         app.command(_command, group=_group, sort_key=_place)
+app.meta.suppress_keyboard_interrupt = False  # `interruptible` says what is kept
 app.register_install_completion_command()
 app["--help"].group = app["--version"].group = app["--install-completion"].group = Group.create_ordered("Options")
 
