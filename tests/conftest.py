@@ -22,6 +22,9 @@ hypothesis.settings.load_profile("noiseproof")
 torch.set_num_threads(1)  # the tests run side by side, a process a core
 
 
+collect_ignore = ["typed_misuse.py"]  # every line of it is wrong: only a type checker reads it
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of the real data sets; tests that need it say that they skip."""
