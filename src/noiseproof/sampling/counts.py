@@ -42,8 +42,8 @@ def count_votes(
 
     votes[i, j] = #{s : f(x_i + z_{i,s}) = j}, s = 0 .. samples - 1, with the noise z_{i,s} a pure function of
     (seed, indices[i], phase, s): see `Sampler`. Batches run across images and phases, always full but for the last,
-    which is filled up with copies of its last row, so that the classifier sees one batch shape. Votes are added up on
-    the device of the images and come back once, at the end. A batch that does not fit the memory is tried again at half
+    which is filled up with copies of its last row to a size that `batch` allows. Votes are added up on the device of
+    the images and come back once, at the end. A batch that does not fit the memory is tried again at half
     its size, and so are those after it.
 
     Args:
