@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,28 @@ def test_the_plan_is_printed_before_anything_runs(tmp_path: Path, monkeypatch: p
     for each in trained:
         certified = [n for n, one in enumerate(ran) if one.folder.is_relative_to(each.folder) and one is not each]
         assert all(n > ran.index(each) for n in certified), "networks are trained before they are certified"
+
+
+def test_the_records_of_the_repository_are_named_where_others_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `reproduce` without --records, with --json and before --make runs anything; not where none are kept."""
+    monkeypatch.setattr(make, "run_step", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+
+    def told(*options: str) -> list[str]:
+        done = invoke("reproduce", "table1", *options, code=3 if "reproduction/records" not in options else 0)
+        return [line for line in done.stderr.splitlines() if "--records reproduction/records" in line]
+
+    assert told() == [], "there are none"
+    write_run(make.RECORDED / STN.folder(0), "stn", 0.7)
+    write_run(make.RECORDED / STN.folder(1), "stn", 0.7, 1)
+    expected = "Recorded: --records reproduction/records reads 2 of the records that runs lacks."
+    assert told() == told("--json") == [expected]
+    assert told("--make") == [expected, expected], "before the steps, and again where they made nothing"
+    assert told("--records", "reproduction/records") == [], "which says itself what it lacks"
+    shutil.rmtree(make.RECORDED / STN.folder(1))
+    assert told() == [expected.replace("2", "1")]
 
 
 @pytest.mark.slow

@@ -57,6 +57,7 @@ def reproduce(
         for table in chosen.tables(found):
             _show(table)
         _say_made(paths, found.missing)
+    _say_kept(found.missing, records)
     if not paths:
         raise SystemExit(3)  # nothing can be drawn yet
     if not chosen.sound(found):
@@ -65,19 +66,22 @@ def reproduce(
 
 def _make(figure: "Figure[Any]", records: Path) -> None:
     """Run what is missing, after the time that each step is likely to take is printed."""
-    from noiseproof.experiments.make import duration, estimate, make, planned, run_step
+    from noiseproof.experiments.make import make, plan, run_step
 
-    steps = planned(figure.compute(records).missing)
-    estimates = [estimate(step, records) for step in steps]
-    for number, (step, each) in enumerate(zip(steps, estimates, strict=True), start=1):
-        time = "unknown time" if each.seconds is None else f"about {duration(each.seconds)}"
-        messages.print(f"{number}. {time} ({escape(each.basis)}): {escape(str(step))}", soft_wrap=True, highlight=False)
-    known = [each.seconds for each in estimates if each.seconds is not None]
-    if steps:
-        unknown = f", and {len(steps) - len(known)} of unknown time" if len(known) < len(steps) else ""
-        say(f"{len(steps)} steps, about {duration(sum(known))} in all{unknown}.")
+    missing = figure.compute(records).missing
+    for line in plan(missing, records):
+        messages.print(escape(line), soft_wrap=True, highlight=False)
+    _say_kept(missing, records)
     with resumable("The steps that ended are kept, and the one that was stopped goes on."):
         make(figure, records, run_step)
+
+
+def _say_kept(missing: Sequence["Missing"], records: Path) -> None:
+    """Name the repository's own records where they have what is missing."""
+    from noiseproof.experiments.make import kept
+
+    if remedy := kept(missing, records):
+        messages.print(f"[yellow]Recorded:[/] {escape(remedy)}", soft_wrap=True, highlight=False)
 
 
 def _show(plain: "PlainTable") -> None:

@@ -12,7 +12,7 @@ from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.recipes import Missing, Step
 from noiseproof.reports.sources import spent
 
-__all__ = ["RECORDED", "Estimate", "duration", "estimate", "make", "planned", "run_step"]
+__all__ = ["RECORDED", "Estimate", "estimate", "kept", "make", "plan", "planned", "run_step"]
 
 RECORDED = Path("reproduction/records")
 """Where the repository keeps records, whose times are known."""
@@ -25,10 +25,33 @@ class Estimate:
     seconds: float | None
     basis: str
 
+    def __str__(self) -> str:
+        time = "unknown time" if self.seconds is None else f"about {_duration(self.seconds)}"
+        return f"{time} ({self.basis})"
+
 
 def planned(missing: Sequence[Missing]) -> list[Step]:
     """Return the steps that make what is missing, each once, in order; what is blocked has none."""
     return list(dict.fromkeys(step for each in missing if not each.blocked for step in each.steps))
+
+
+def plan(missing: Sequence[Missing], records: Path) -> list[str]:
+    """Return what `make` runs first, in words: a line for each step, with its time, and one for all together."""
+    steps = planned(missing)
+    estimates = [estimate(step, records) for step in steps]
+    known = [each.seconds for each in estimates if each.seconds is not None]
+    unknown = f", and {len(steps) - len(known)} of unknown time" if len(known) < len(steps) else ""
+    lines = [f"{number}. {each}: {step}" for number, (each, step) in enumerate(zip(estimates, steps, strict=True), 1)]
+    return [*lines, f"{len(steps)} steps, about {_duration(sum(known))} in all{unknown}."] if steps else []
+
+
+def kept(missing: Sequence[Missing], records: Path) -> str:
+    """Return how the repository's own records are read where they have what is missing from others; empty elsewhere."""
+    if records.resolve() == RECORDED.resolve():
+        return ""
+    places = {_recorded(each.steps[-1], records) for each in missing if each.steps}
+    count = sum(place is not None and place.is_dir() for place in places)
+    return f"--records {RECORDED} reads {count} of the records that {records} lacks." if count else ""
 
 
 def make(figure: Figure[Any], records: Path, run: Callable[[Step], None]) -> None:
@@ -79,18 +102,21 @@ def estimate(step: Step, records: Path) -> Estimate:
     if begun and begun[1]:
         seconds, share = begun
         return Estimate(seconds * (1.0 - share) / share, f"by the {100 * share:.0f} % that are done")
-    if step.folder.is_relative_to(records):
-        place = RECORDED / step.folder.relative_to(records)
-        known = spent(place, epochs)
-        if known and known[1] == 1.0:
-            return Estimate(known[0], f"recorded in {place}")
+    place = _recorded(step, records)
+    known = None if place is None else spent(place, epochs)
+    if known and known[1] == 1.0:
+        return Estimate(known[0], f"recorded in {place}")
     if step.cost is not None:
         return Estimate(step.cost[0], f"stated, on {step.cost[1]}")
     return Estimate(None, "nobody measured it")
 
 
-def duration(seconds: float) -> str:
-    """Return a time for people."""
+def _recorded(step: Step, records: Path) -> Path | None:
+    """Return where the repository keeps what a step makes, if it does."""
+    return RECORDED / step.folder.relative_to(records) if step.folder.is_relative_to(records) else None
+
+
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

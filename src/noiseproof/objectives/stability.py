@@ -33,9 +33,11 @@ class Stability(Objective):
     - "released-later": L_stability = -sum_j z_j log P(y_j | x + d) with z = f(x), the raw logits where the paper has
       their softmax, as in the authors' code after a later commit. z is a constant to the gradient, as in the
       cross-entropy of TensorFlow 1 which that code calls. z is no distribution: the loss has no lower bound, and
-      training on it need not converge. Kept for reproduction, not for use.
+      training on it need not converge.
     - "two-copies": CE(f(x + d), y) + weight * KL(P(. | x + d) || P(. | x + d')), with the gradient through both, as in
       the code of Yang et al., "Randomized Smoothing of All Shapes and Sizes" (ICML 2020); their weight is 6.
+
+    The two released forms are kept because specs in records of training may name them; "paper" is the one to train with.
 
     Args:
         weight: gamma of section 5.1; 1 is the value the paper's experiments used.
