@@ -1,8 +1,10 @@
 """Bounds against reference values and by exact enumeration: the failure probability of every possible classifier."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache
 from itertools import product
+from math import comb
 
 import mpmath as mp
 import numpy as np
@@ -81,6 +83,58 @@ def test_clopper_pearson_solves_its_own_equation(n: int, alpha: float) -> None:
             assert float(tail(1 - mp.mpf(float(upper)))) == pytest.approx(alpha, rel=1e-8)
     assert clopper_pearson_lower(np.array([0]), np.array([n]), alpha)[0] == 0.0
     assert clopper_pearson_upper(np.array([n]), np.array([n]), alpha)[0] == 1.0
+
+
+def tail_to_34_digits(p: mp.mpf, successes: int, n: int) -> mp.mpf:
+    """P(Bin(n, p) >= N), summed upwards."""
+    term = total = mp.mpf(1)
+    ratio = p / (1 - p)
+    for j in range(successes, n):
+        term *= (n - j) * ratio / (j + 1)
+        total += term
+        if term < total * mp.mpf(10) ** -24:
+            break
+    coefficient = mp.loggamma(n + 1) - mp.loggamma(successes + 1) - mp.loggamma(n - successes + 1)
+    return total * mp.exp(coefficient + successes * mp.log(p) + (n - successes) * mp.log(1 - p))
+
+
+def counts_of_all_sizes(count: int, largest: float) -> list[tuple[int, int, float]]:
+    """N, n and alpha: N anywhere, near n and near 0."""
+    rng = np.random.default_rng(3)
+    found = []
+    for kind in range(count):
+        n = int(10.0 ** rng.uniform(0, largest))
+        few = min(n, int(10.0 ** rng.uniform(0, 3)))
+        successes = (int(rng.integers(1, n + 1)), few, n - few + 1)[kind % 3]
+        found.append((successes, n, float(10.0 ** rng.uniform(-9, -0.02))))
+    return found
+
+
+def test_no_clopper_pearson_bound_is_above_its_level() -> None:
+    """P(Bin(n, lo(N)) >= N) <= alpha at the float64 number returned, to 34 digits; and close to it from below."""
+    cases = [*counts_of_all_sizes(200, 7.5), (32_809, 203_235, 7.95868628e-09), (321_463, 5_408_660, 5.98422085e-08)]
+    with mp.workdps(34):
+        for successes, n, alpha in cases:
+            lower = float(clopper_pearson_lower(np.array([successes]), np.array([n]), alpha)[0])
+            upper = float(clopper_pearson_upper(np.array([n - successes]), np.array([n]), alpha)[0])
+            for p in (mp.mpf(lower), 1 - mp.mpf(upper)):
+                level = tail_to_34_digits(p, successes, n) / mp.mpf(alpha) if p else mp.mpf(0)
+                assert level <= 1, (successes, n, alpha)
+            # one unit of the last digit of lo moves the level by n / (1 - p) units
+            assert tail_to_34_digits(mp.mpf(lower), successes, n) >= alpha * (
+                1 - 6 * (2e-12 + 2e-17 * n) - 4e-16 * n / (1 - lower) - 4e-16 / alpha
+            )
+
+
+def test_clopper_pearson_in_rational_arithmetic() -> None:
+    for n in (1, 2, 5, 20, 60):
+        for successes in range(1, n + 1):
+            for alpha in (0.05, 0.001, 1 / 3):
+                lower = Fraction(float(clopper_pearson_lower(np.array([successes]), np.array([n]), alpha)[0]))
+                upper = Fraction(float(clopper_pearson_upper(np.array([n - successes]), np.array([n]), alpha)[0]))
+                for p in (lower, 1 - upper):
+                    tail = sum(comb(n, j) * p**j * (1 - p) ** (n - j) for j in range(successes, n + 1))
+                    assert Fraction(alpha) * (1 - Fraction(2, 10**11)) < tail <= Fraction(alpha)
 
 
 @pytest.mark.parametrize(

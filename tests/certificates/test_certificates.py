@@ -1,5 +1,7 @@
 """Certificates against reference values, brute force, 40-digit arithmetic, closed-form truth, and their own laws."""
 
+from collections.abc import Callable
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -301,6 +303,58 @@ def test_radii_agree_with_40_digits_and_never_exceed_them(p1: float, p2: float) 
         radius = certificate.radius(STANDARD, p1, p2)
         assert radius <= truth, "a certificate longer than what the theorem gives"
         assert radius == pytest.approx(float(truth), rel=1e-11)
+
+
+def precise_quantile(p: float) -> mp.mpf:
+    """Phi^-1(p) to 50 digits: Newton's method on ln Phi, in the lower tail."""
+    rest = min(mp.mpf(p), 1 - mp.mpf(p))
+    x = mp.mpf(float(ndtri(float(rest))))
+    for _ in range(5):
+        below = mp.erfc(-x / mp.sqrt(2)) / 2
+        x -= mp.log(below / rest) * below * mp.sqrt(2 * mp.pi) * mp.exp(x * x / 2)
+    return x if p < 0.5 else -x
+
+
+def laplace_quantile(p: float) -> mp.mpf:
+    return mp.log(2 * mp.mpf(p)) if p <= 0.5 else -mp.log(2 * (1 - mp.mpf(p)))
+
+
+EXACT_VALUES: list[tuple[Certificate, Noise, Callable[[float, float], mp.mpf]]] = [
+    (NeymanPearson(), STANDARD, lambda a, b: (precise_quantile(a) - precise_quantile(b)) / 2),
+    (NeymanPearson(), LAPLACE, lambda a, b: (laplace_quantile(a) - laplace_quantile(b)) / 2),
+    (NeymanPearson(), UNIFORM, lambda a, b: mp.mpf(a) - mp.mpf(b)),
+    (Theorem3(), LAPLACE, lambda a, b: -mp.log1p(mp.mpf(b) - mp.mpf(a))),
+    (Teng(), LAPLACE, lambda a, b: max(mp.log(mp.mpf(a) / mp.mpf(b)) / 2, -mp.log1p(mp.mpf(b) - mp.mpf(a)))),
+]
+
+
+def whole_domain(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of all sizes: 1 - p1 to 1e-16, p2 to 1e-322, and near ties of any, to the last digit."""
+    rng = np.random.default_rng(7)
+    small, near = 10.0 ** rng.uniform(-322, -0.31, count), 10.0 ** rng.uniform(-15.9, -0.3, count)
+    top, tiny = 1.0 - 10.0 ** rng.uniform(-16, -1, count), 10.0 ** rng.uniform(-300, 0, count)
+    p1 = np.concatenate([small, small, rng.uniform(0.3, 1, count), top, top, 1 - 10.0 ** -np.arange(1.0, 17.0)])
+    low = np.concatenate(
+        [small, small * np.exp(-near), p1[2 * count : 3 * count], 1 - top, (1 - top) * tiny, np.ones(16)]
+    )
+    low[:count] *= 1 - near
+    low[2 * count : 4 * count] *= 1 - np.concatenate([near, near])
+    p2 = np.minimum(low, 1 - p1)
+    kept = (p1 > p2) & (p2 > 0)
+    return p1[kept], p2[kept]
+
+
+@pytest.mark.parametrize(("certificate", "noise", "exact"), EXACT_VALUES, ids=lambda value: repr(value)[:20])
+def test_no_radius_is_longer_than_its_exact_value(
+    certificate: Certificate, noise: Noise, exact: Callable[[float, float], mp.mpf]
+) -> None:
+    """Of the closed forms, over the whole domain; nor shorter by more than rounding down takes."""
+    p1, p2 = whole_domain(150)
+    with mp.workdps(50):
+        for a, b, radius in zip(p1.tolist(), p2.tolist(), certificate.radius(noise, p1, p2).tolist(), strict=True):
+            truth = exact(a, b)
+            assert radius <= truth, (a, b)
+            assert radius >= truth * (1 - mp.mpf("2e-10")) - mp.mpf("1e-289"), (a, b)
 
 
 # ---- laws every certificate obeys ------------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ ROUNDING = 1e-12
 """Every radius is shortened by this relative amount. It exceeds the rounding error of the formulas (tests compare with
 40-digit arithmetic), so that a float64 radius is never longer than the one the mathematics allows."""
 
+_SHORTEST = 1e-290
+"""Shorter radii are given as 0: near the smallest numbers there are too few digits to round down by."""
+
 
 def clip_runner_up(p1_lower: Array, p2_upper: Array) -> Array:
     """Return min(p2_upper, 1 - p1_lower): probabilities sum to 1, so this too bounds every other class."""
@@ -79,6 +82,7 @@ class Certificate(ABC):
         p1 = lower[certified]
         radii = np.zeros(lower.shape)
         radii[certified] = self.tolerable_shift(noise, p1, clip_runner_up(p1, upper[certified])) * (1.0 - ROUNDING)
+        radii[radii < _SHORTEST] = 0.0
         return _like(p1_lower, radii)
 
 

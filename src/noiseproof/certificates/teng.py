@@ -7,7 +7,7 @@ import numpy as np
 
 from noiseproof.certificates.base import Certificate, Flat
 from noiseproof.noises import Laplace, Noise
-from noiseproof.numerics.logarithms import log_ratio
+from noiseproof.numerics.logarithms import log_ratio, log_remaining
 
 __all__ = ["Teng"]
 
@@ -29,5 +29,4 @@ class Teng(Certificate):
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
         """Evaluate the formula."""
         assert isinstance(noise, Laplace)  # noqa: S101 - checked by `radius`
-        with np.errstate(divide="ignore"):
-            return np.asarray(noise.scale * np.maximum(0.5 * log_ratio(p1, p2), -np.log1p(p2 - p1)))
+        return np.asarray(noise.scale * np.maximum(0.5 * log_ratio(p1, p2), -log_remaining(p1, p2)))

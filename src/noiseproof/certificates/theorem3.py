@@ -7,6 +7,7 @@ import numpy as np
 
 from noiseproof.certificates.base import Certificate, Flat
 from noiseproof.noises import Laplace, Noise
+from noiseproof.numerics.logarithms import log_remaining
 
 __all__ = ["Theorem3"]
 
@@ -27,5 +28,4 @@ class Theorem3(Certificate):
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
         """Evaluate the formula."""
         assert isinstance(noise, Laplace)  # noqa: S101 - checked by `radius`
-        with np.errstate(divide="ignore"):
-            return np.asarray(-noise.scale * np.log1p(p2 - p1))
+        return np.asarray(-noise.scale * log_remaining(p1, p2))

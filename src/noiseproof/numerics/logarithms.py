@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["log_cosh", "log_ratio"]
+__all__ = ["log_cosh", "log_ratio", "log_remaining"]
 
 Array = Float[np.ndarray, "*shape"]
 
@@ -13,6 +13,16 @@ def log_ratio(p: Array, q: Array) -> Array:
     close = q > 0.25 * p
     with np.errstate(divide="ignore"):
         return np.asarray(np.where(close, np.log1p((p - q) / np.where(close, q, 1.0)), np.log(p) - np.log(q)))
+
+
+def log_remaining(p1: Array, p2: Array) -> Array:
+    """Return ln(1 - p1 + p2) for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1, to a relative 1e-15; minus infinity at (1, 0).
+
+    Where p1 > 1/2, 1 - p1 is exact and nothing cancels in (1 - p1) + p2. Near 1, ln(1 + x) of the exact -x = p1 - p2 is:
+    that p1 - p2 is small takes p1 near p2, or both near 0.
+    """
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.where(p1 - p2 < 0.5, np.log1p(p2 - p1), np.log((1.0 - p1) + p2)))
 
 
 def log_cosh(x: Array) -> Array:
