@@ -13,6 +13,7 @@ from noiseproof.bounds.base import require_alpha
 from noiseproof.certificates import Certificate, NeymanPearson, separated
 from noiseproof.errors import InvalidInputError, MissingExtraError, require_count
 from noiseproof.noises import Noise
+from noiseproof.numerics.decimals import round_down
 from noiseproof.randomness import Phase
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ class Certified:
         decided = self.prediction != ABSTAIN
         said = [f"{images} images of {classes} classes", f"{int(decided.sum())} decided"]
         if decided.any():
-            low, middle, high = np.quantile(self.radius[decided], [0.0, 0.5, 1.0])
-            said.append(f"radius {low:.3g} to {high:.3g}, median {middle:.3g}")
+            low, middle, high = map(round_down, np.quantile(self.radius[decided], [0.0, 0.5, 1.0]))
+            said.append(f"radius {low} to {high}, median {middle}")
         return f"Certified({', '.join(said)}; votes per image {_range(self.votes.sum(1))})"
 
 

@@ -169,7 +169,8 @@ def test_what_ends_a_certification_leaves_it_to_go_on(by: signal.Signals, code: 
     arguments = ["certify", run, "--samples", 100_000, "--limit", 20, "--precision", "fp32", "--no-compile"]
     stopped = stop([*arguments, "--out", tmp_path], lambda: any(tmp_path.glob("votes/*.partial")), by)
     assert stopped.code == code
-    assert "Interrupted. The votes so far are saved, of every image. To go on, run the same command" in stopped.messages
+    assert "Interrupted. The votes so far are saved, of every image. Confidence is stated when" in stopped.messages
+    assert "To go on, run the same command" in stopped.messages
     assert f"noiseproof certify {run} --samples 100000" in stopped.messages
     record = Record.open(tmp_path)
     assert record.missing()[0] == [0], "there is one shard, and it is not whole"

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli import names
-from noiseproof.cli.console import console, percent, print_json, require_all, say
+from noiseproof.cli.console import console, print_json, require_all, say
 from noiseproof.cli.options import (
     AttackOptions,
     ClassifierOptions,
@@ -23,6 +23,7 @@ from noiseproof.cli.options import (
 )
 from noiseproof.cli.progress import Shown
 from noiseproof.errors import InvalidInputError
+from noiseproof.numerics.decimals import percent, percent_down, percent_interval, round_down
 
 if TYPE_CHECKING:
     from noiseproof.attacks import Attack
@@ -115,6 +116,7 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
     """Print accuracy under an attack, beside what is certified where the run has it, and draw it into the record."""
     from noiseproof.evaluation.robust_accuracy import Verdict
     from noiseproof.reports.attacked import certified_beside, draw_attack, other_engine, summarise_attack
+    from noiseproof.reports.naming import incomplete
     from noiseproof.reports.plain import plain_attack
 
     summary = summarise_attack(record)
@@ -128,14 +130,13 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
         about = {"attack": str(record.path), "picture": str(picture), "planned": len(record.settings.indices)}
         print_json(about | {"other_engine": other, "unmoved": still} | plain_attack(summary, certified))
         return
-    counted, planned = summary.images, len(record.settings.indices)
     if still:
         say(
             f"[yellow]Unmoved:[/] {still} images, at which the attack found nothing better than the image itself."
             + (" Does the network have gradients there?" if "loss" in record.settings.attack else "")
         )
-    if counted < planned:
-        say(f"[yellow]Incomplete:[/] {counted} of {planned} images are attacked so far.")
+    if missing := incomplete(record, summary.images):
+        say(f"[yellow]Incomplete:[/] {missing}")
     console.print(attack_table(record, title, summary, certified))
     if other is not None:
         say(
@@ -158,8 +159,8 @@ def attack_table(record: "AttackRecord", title: str, summary: "RobustSummary", c
     if certified is not None:
         table.add_column("certified", justify="right")
     for number, size in enumerate(summary.sizes):
-        cells = [f"{size:g}", percent(summary.robust[number])]
-        cells += [f"{100 * summary.low[number]:.1f}-{100 * summary.high[number]:.1f} %"]
-        cells += [percent(summary.abstained[number]), percent(summary.wrong[number])]
-        table.add_row(*cells, *([] if certified is None else [percent(certified[number])]))
+        cells = [round_down(size, None), percent(summary.robust[number])]
+        cells += [percent_interval(summary.low[number], summary.high[number]), percent(summary.abstained[number])]
+        cells += [percent(summary.wrong[number])]
+        table.add_row(*cells, *([] if certified is None else [percent_down(certified[number])]))
     return table

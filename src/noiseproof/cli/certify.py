@@ -30,6 +30,7 @@ from noiseproof.cli.progress import Shown
 from noiseproof.cli.recertify import show
 from noiseproof.cli.sequential import default_folder, sequential_rule, show_sequential_record
 from noiseproof.errors import InvalidInputError
+from noiseproof.numerics.decimals import round_down
 
 if TYPE_CHECKING:
     from noiseproof.certificates import Certificate
@@ -142,7 +143,7 @@ def _sequential_votes(
 
     rule = sequential_rule(stopping, alpha=alpha, certificate=certificate)
     test = rule.under(require_noise(subject))
-    watched = "certified" if stopping.radius is None else f"certified at {stopping.radius[0]:g}"
+    watched = "certified" if stopping.radius is None else f"certified at {round_down(stopping.radius[0], None)}"
     return SequentialVotes(rule, **common), (
         watched,
         lambda table: int((test.certify(table.votes).prediction == table.label).sum()),
@@ -172,7 +173,7 @@ def _fixed_votes(
         found = certify_votes(table.votes, noise, selection_votes=table.selection_votes, **settings)
         return int(((found.prediction == table.label) & (found.radius >= radius)).sum())
 
-    return CountVotes(samples, stopping.selecting, **common), (f"certified at {radius:g}", judge)
+    return CountVotes(samples, stopping.selecting, **common), (f"certified at {round_down(radius, None)}", judge)
 
 
 def _counted(

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 
 from noiseproof.errors import InvalidInputError, Terminated
+from noiseproof.numerics.decimals import percent, percent_down, round_down
 from noiseproof.plugins import finite
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = [
     "console",
     "interruptible",
     "messages",
-    "percent",
     "print_json",
     "progress_bar",
     "require_all",
@@ -130,9 +130,6 @@ def require_all(record: "ShardedRecord[Any, Any]", left: Sequence[int]) -> None:
 
 def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:
     """Return summaries with the same radii as a table: one column a procedure, so that it fits any terminal."""
-    from noiseproof.reports import round_down
-    from noiseproof.reports.analysis import exact, percent_down
-
     first = rows[0][1]
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD)
     table.add_column(f"{first.images} images", no_wrap=True)
@@ -143,10 +140,5 @@ def summary_table(title: str, rows: Sequence[tuple[str, "Summary"]]) -> Table:
     table.add_row("average certified radius", *(round_down(row.average_certified_radius) for _, row in rows))
     for number, radius in enumerate(first.radii):
         cells = (percent_down(row.certified_accuracy[number]) for _, row in rows)
-        table.add_row(f"certified at radius {exact(radius)}", *cells)
+        table.add_row(f"certified at radius {round_down(radius, None)}", *cells)
     return table
-
-
-def percent(fraction: float) -> str:
-    """Format a share."""
-    return f"{100 * fraction:.1f} %"

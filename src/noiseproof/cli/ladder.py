@@ -29,6 +29,7 @@ from noiseproof.errors import InvalidInputError
 if TYPE_CHECKING:
     from noiseproof.attacks import Attack
     from noiseproof.reports.ladder import Ladder
+from noiseproof.numerics.decimals import round_down
 from noiseproof.perturbations.norms import Norm
 
 __all__ = ["ladder", "ladder_table"]
@@ -107,7 +108,7 @@ def ladder(
             }
         )
     else:
-        console.print(ladder_table(result, f"{where}, {images} images, {norm} {epsilon:g}"))
+        console.print(ladder_table(result, f"{where}, {images} images, {norm} {round_down(epsilon, None)}"))
         if any(rung.falling for rung in plateau):
             say("[yellow]Still falling:[/] accuracy under the topmost rung is not yet what an attack can do.")
         say(f"Picture: [bold]{escape(str(pictures[0]))}[/]")

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from noiseproof.cli.console import TOLD_EVERY, messages, say
 from noiseproof.cli.engine import speed_table
+from noiseproof.numerics.decimals import percent_down
 from noiseproof.runs.listener import Listener
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Shown(Listener):
         if self._bar is not None:
             self._bar.stop()
         if isinstance(error, KeyboardInterrupt):
-            error.add_note(self._kept)
+            error.add_note(self._kept + (" Confidence is stated when all images are counted." if self._watched else ""))
         if kind is None and self._images and self._unit:
             say(f"Counted {self} in {self._seconds:.0f} s.")
 
@@ -129,9 +130,9 @@ class Shown(Listener):
                 text += f" = {speed / self._each:,.1f} images/s"
         if self._decided:
             text += f", {self._used / self._decided:,.0f} votes an image"
-        return text + (
-            f", {100 * self._right / self._judged:.1f} % {self._watched}" if self._judged and self._watched else ""
-        )
+        so_far = " so far" if self._judged < self._images else ""
+        share = percent_down(self._right / self._judged) if self._judged else ""
+        return text + (f", {share} {self._watched}{so_far}" if share and self._watched else "")
 
 
 class _State(ProgressColumn):

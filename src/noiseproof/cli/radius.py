@@ -27,7 +27,7 @@ def radius(
 
     Gaussian noise certifies in l2, Laplace and uniform noise in l1. A dash: the certificate is not for this noise.
     """
-    from noiseproof.reports import round_down
+    from noiseproof.numerics.decimals import exact, round_down
 
     second = 1.0 - p1 if p2 is None else p2
     noises = [NOISES[name](scale) for name in NOISES]
@@ -41,7 +41,7 @@ def radius(
         radii = {name: dict(zip(NOISES, row, strict=True)) for name, row in found.items()}
         print_json({"p1": p1, "p2": second, "scale": scale, "radii": radii})
         return
-    table = Table(title=f"p1 = {p1:g}, p2 = {second:g}", title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=f"p1 = {exact(p1)}, p2 = {exact(second)}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("certificate")
     for noise in noises:
         table.add_column(f"{type(noise).__name__.lower()} {scale:g}\n{noise.norm}", justify="right")

@@ -71,6 +71,7 @@ def show(
 ) -> None:
     """Print the figures of a record under one procedure."""
     from noiseproof.reports.analysis import Procedure, analyse_procedure
+    from noiseproof.reports.naming import incomplete
     from noiseproof.reports.plain import plain_summary, votes_as_csv
     from noiseproof.storage.files import write_atomically
 
@@ -79,13 +80,10 @@ def show(
     if csv_file is not None:
         write_atomically(csv_file, votes_as_csv(record, votes, curve.certified))
         say(f"Wrote {escape(str(csv_file))}")
-    counted, planned = len(votes), len(record.settings.indices)
     if json:
-        print_json(
-            {"run": str(record.path), "alpha": alpha, "counted": counted, "planned": planned}
-            | plain_summary(title, curve.summary)
-        )
+        counts = {"counted": len(votes), "planned": len(record.settings.indices)}
+        print_json({"run": str(record.path), "alpha": alpha} | counts | plain_summary(title, curve.summary))
         return
-    if counted < planned:
-        say(f"[yellow]Incomplete:[/] {counted} of {planned} images are counted so far.")
+    if missing := incomplete(record, len(votes)):
+        say(f"[yellow]Incomplete:[/] {missing}")
     console.print(summary_table(str(record.path), [(title, curve.summary)]))

@@ -67,16 +67,14 @@ def _show_audits(analyses: Any) -> None:
 
 def show_analyses(analyses: "Sequence[Analysis]") -> None:
     """Print a table for every model."""
-    from noiseproof.reports.naming import apart
+    from noiseproof.reports.naming import apart, incomplete
 
     difference = apart([analysis.record for analysis in analyses])
     if difference:
         say(f"[yellow]Not the same images:[/] {escape(difference)}")
     for analysis in analyses:
-        if not analysis.complete:
-            say(
-                f"[yellow]Incomplete:[/] {len(analysis.votes)} of {len(analysis.record.settings.indices)} images so far."
-            )
+        if missing := incomplete(analysis.record, len(analysis.votes)):
+            say(f"[yellow]Incomplete:[/] {missing}")
         console.print(summary_table(analysis.name, [(c.procedure.title, c.summary) for c in analysis.curves]))
 
 

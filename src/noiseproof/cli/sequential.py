@@ -8,7 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from noiseproof.cli.console import console, percent, print_json, say
+from noiseproof.cli.console import console, print_json, say
+from noiseproof.numerics.decimals import percent, percent_down, round_down
 
 if TYPE_CHECKING:
     from noiseproof.certificates import Certificate
@@ -66,15 +67,14 @@ def show_sequential_record(record: "SequentialRecord", *, radii: Sequence[float]
 
 def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:
     """Print a table for every record."""
-    from noiseproof.reports import round_down
-    from noiseproof.reports.analysis import exact, percent_down
+    from noiseproof.reports.naming import incomplete
     from noiseproof.reports.sequential import FIXED, LEANING
     from noiseproof.sequential import EstimateRadius
 
     for analysis in analyses:
-        planned, usage = len(analysis.record.settings.indices), analysis.usage
-        if not analysis.complete:
-            say(f"[yellow]Incomplete:[/] {len(analysis.votes)} of {planned} images so far. {LEANING}")
+        usage = analysis.usage
+        if missing := incomplete(analysis.record, len(analysis.votes)):
+            say(f"[yellow]Incomplete:[/] {missing} {LEANING}")
         table = Table(
             title=escape(analysis.name), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD
         )
@@ -83,7 +83,7 @@ def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:
             table.add_column(heading, justify="right")
         for row in analysis.rows:
             shares = (percent_down(row.right), *map(percent, (row.wrong, row.given_up, row.undecided)))
-            table.add_row(f"at {exact(row.radius)}", *shares)
+            table.add_row(f"at {round_down(row.radius, None)}", *shares)
         console.print(table)
         if analysis.runner_up:
             say("Decided by winner and runner-up.")

@@ -9,6 +9,7 @@ from rich.markup import escape
 from noiseproof.cli.console import print_json, require_all, say
 from noiseproof.cli.options import Device, ImageOptions, Json, NamedDataOptions, NormChoice
 from noiseproof.cli.progress import Shown
+from noiseproof.numerics.decimals import percent, percent_down, round_down
 from noiseproof.perturbations.norms import Norm
 
 __all__ = ["verify"]
@@ -57,6 +58,6 @@ def verify(
         )
         return
     say(
-        f"{escape(str(path))}: {found.images} images, certified {1.0 - found.certified_error:.1%} at {found.radius:g}, "
-        f"right {1.0 - found.clean_error:.1%}"
+        f"{escape(str(path))}: {found.images} images, certified {percent_down(1.0 - found.certified_error)} "
+        f"at {round_down(found.radius, None)}, right {percent(1.0 - found.clean_error)}"
     )

@@ -1,5 +1,6 @@
 """What the certificates of a data set say together: accuracy against radius, and how sure it is."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,9 @@ class Summary:
         average_certified_radius: mean over all images of the radius where the prediction is right, else 0 (ACR).
         radii: where certified accuracy is given, in the noise's norm.
         certified_accuracy: right, not abstained, and certified beyond each of `radii`.
-        allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together.
-        confidence: with which the subtraction is valid, and each of `population`.
+        allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together. NaN, so that
+            whatever is computed from it says nothing, while images are missing.
+        confidence: with which the subtraction is valid, and each of `population`; NaN while images are missing.
         population: `population_lower_bound` at each of `radii`, each by itself; None where the images are no draw from it.
         paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy: no bound.
     """
@@ -106,6 +108,7 @@ def summarise(
     alpha: float,
     rho: float = 0.05,
     drawn: bool = True,
+    whole: bool = True,
 ) -> Summary:
     """Compute the figures of a data set.
 
@@ -117,6 +120,8 @@ def summarise(
         rho: failure probability of each statement about the data set.
         drawn: whether the images can pass for independent draws from a population. The first of a folder, which lie class
             by class, cannot.
+        whole: whether they are all the images that were chosen beforehand. Of a part, whoever stopped may have done so
+            at a share to their liking (optional stopping): then no confidence is stated.
     """
     right = certified.prediction == labels
     accuracy = certified_accuracy(certified, labels, radii)
@@ -128,8 +133,8 @@ def summarise(
         average_certified_radius=float(np.where(right, certified.radius, 0.0).mean()),
         radii=radii,
         certified_accuracy=accuracy,
-        allowance=failure_allowance(len(labels), alpha, rho),
-        confidence=1.0 - rho,
-        population=population_lower_bound(certified_right, len(labels), alpha, rho) if drawn else None,
+        allowance=failure_allowance(len(labels), alpha, rho) if whole else math.nan,
+        confidence=1.0 - rho if whole else math.nan,
+        population=population_lower_bound(certified_right, len(labels), alpha, rho) if drawn and whole else None,
         paper_statement=(1.0 - alpha) * accuracy,
     )

@@ -30,6 +30,7 @@ from noiseproof.experiments.figure import Figure, Result, Table, drawn
 from noiseproof.experiments.networks import CIFAR_SIGMA, Network
 from noiseproof.experiments.recipes import NOT_THERE, Missing, Reader
 from noiseproof.experiments.votes import FixedVotes
+from noiseproof.numerics.decimals import round_down
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import certified_beside, other_engine
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
@@ -134,7 +135,7 @@ class AttackFigure(Figure[UnderAttack]):
         return [
             Table(
                 f"{self.name}: {panel.title}, still right",
-                ["attack (images)", *(f"{size:g}" for size in panel.curves[0].sizes)],
+                ["attack (images)", *(round_down(size, None) for size in panel.curves[0].sizes)],
                 [[curve.name, *(f"{100 * share:.1f}" for share in curve.robust)] for curve in panel.curves],
             )
             for panel in found.panels

@@ -27,7 +27,8 @@ from noiseproof.experiments.networks import CIFAR_SIGMA, Network
 from noiseproof.experiments.readings import PAPERS_ALPHA, allowance, ours, papers
 from noiseproof.experiments.recipes import Reader
 from noiseproof.experiments.votes import ALPHA, Run, find_runs
-from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius, percent_down
+from noiseproof.numerics.decimals import percent_down, round_down
+from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius
 from noiseproof.reports.bands import BoundCurve, BoundPanel, Spread, draw_bounds
 from noiseproof.reports.robustness import RobustCurve
 
@@ -120,7 +121,7 @@ class _Figure1(Figure[Figure1]):
     def tables(self, found: Figure1) -> list[Table]:
         tables = []
         for data in dict.fromkeys(curve.data for curve in found.curves):
-            headings = ["radius", *(f"{radius:.4g}" for radius in TABLE_RADII[data])]
+            headings = ["radius", *(round_down(radius, None) for radius in TABLE_RADII[data])]
             for key, procedure in {**PROCEDURES, "printed": "as printed"}.items():
                 rows = [[name, *texts] for own, name, texts in lines(found, data) if own == key]
                 tables.append(Table(f"figure1, {data}, lower bounds (%); {procedure}", headings, rows))

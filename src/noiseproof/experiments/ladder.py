@@ -19,6 +19,7 @@ from noiseproof.experiments.attack_figures import FEW, MADRY, NATURAL, STN_07
 from noiseproof.experiments.attacked import Attacked
 from noiseproof.experiments.figure import Figure, Result, Table, drawn
 from noiseproof.experiments.recipes import Reader, Step
+from noiseproof.numerics.decimals import round_down
 from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
 from noiseproof.runs.attack_records import AttackRecord
@@ -118,7 +119,7 @@ class _SanityLadder(Figure[FoundLadder]):
             ["falls" if rung.falling else "settled", f"accuracy under more {rung.what} settles", str(rung)]
             for rung in ladder.plateau()
         ]
-        title = f"ladder: MNIST, {len(IMAGES)} images, {ladder.norm} {ladder.size:g}"
+        title = f"ladder: MNIST, {len(IMAGES)} images, {ladder.norm} {round_down(ladder.size, None)}"
         return [Table(title, ["", "check", "found"], rows, numeric=False)]
 
     def sound(self, found: FoundLadder) -> bool:

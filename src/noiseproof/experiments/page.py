@@ -22,7 +22,7 @@ from noiseproof.experiments.readings import CERTIFICATES, WAYS, crossed, ours
 from noiseproof.experiments.recipes import Missing
 from noiseproof.experiments.table1 import RADII, WRITTEN
 from noiseproof.experiments.votes import Run, unlike
-from noiseproof.reports.analysis import percent_down, round_down
+from noiseproof.numerics.decimals import percent_down, round_down
 from noiseproof.reports.page import render
 from noiseproof.reports.sources import sources
 
@@ -143,7 +143,7 @@ class _Page(Figure[Page]):
             tables.append(
                 Table(
                     f"{name}, certified in per cent at radius, nothing multiplied and nothing subtracted",
-                    ("", "votes", *(f"{radius:.4g}" for radius in TABLE_RADII[data])),
+                    ("", "votes", *(round_down(radius, None) for radius in TABLE_RADII[data])),
                     [
                         [
                             way.title + ("" if way.bound else " (proves nothing)"),
@@ -261,7 +261,8 @@ def _gain(runs: list[Run]) -> str:
 def _interval(name: str, reading: Reading) -> str:
     first, second, text = (100 * shares for shares in reading.certified[:3])
     parts = [
-        f"at {radius:.4g} {first[number]:.1f} % passed .95, {second[number]:.1f} % passed .05, {text[number]:.1f} % by the text"
+        f"at {round_down(radius, None)} {first[number]:.1f} % passed .95, {second[number]:.1f} % passed .05, "
+        f"{text[number]:.1f} % by the text"
         for number, radius in enumerate(TABLE_RADII[reading.run.network.data])
         if radius in {1.4, 1.58, 36 / 255}
     ]

@@ -1,6 +1,7 @@
 """From records to tables, curves and pages; no model and no data set is loaded here."""
 
-from noiseproof.reports.analysis import Analysis, analyse, round_down
+from noiseproof.numerics.decimals import round_down
+from noiseproof.reports.analysis import Analysis, analyse
 from noiseproof.reports.page import ReportFiles, write_report
 from noiseproof.reports.sequential import analyse_stopped, write_stopped_report
 from noiseproof.reports.training_curve import write_training_curve

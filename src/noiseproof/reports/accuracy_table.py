@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from noiseproof.reports.analysis import percent_down
+from noiseproof.numerics.decimals import percent_down
 
 __all__ = ["Cell", "Column", "Row", "Value"]
 

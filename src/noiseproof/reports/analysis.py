@@ -11,6 +11,7 @@ from noiseproof.certificates import Certificate, NeymanPearson, Renyi
 from noiseproof.certified import Certified, require_enough_samples, samples_needed
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
+from noiseproof.numerics.decimals import round_down
 from noiseproof.reports.naming import data_names, labelled
 from noiseproof.runs.records import DATA_IMAGES, Record, VoteTable
 
@@ -22,12 +23,9 @@ __all__ = [
     "Procedure",
     "analyse",
     "analyse_procedure",
-    "exact",
     "from_all_over",
     "largest_radius",
     "named",
-    "percent_down",
-    "round_down",
     "table_radii",
     "usual_procedure",
 ]
@@ -180,12 +178,13 @@ def _curve(
     grid: Float[np.ndarray, " points"],
 ) -> Curve:
     certified = record.certify(alpha=alpha, bound=procedure.bound, certificate=procedure.certificate, table=votes)
+    whole, drawn = len(votes) == len(record.settings.indices), from_all_over(record, len(votes))
     return Curve(
         procedure,
         certified,
         grid,
         certified_accuracy(certified, votes.label, grid),
-        summarise(certified, votes.label, table, alpha=alpha, drawn=from_all_over(record, len(votes))),
+        summarise(certified, votes.label, table, alpha=alpha, drawn=drawn, whole=whole),
         largest_radius(record, procedure, alpha),
     )
 
@@ -206,23 +205,6 @@ def largest_radius(record: Record, procedure: Procedure, alpha: float) -> float:
     unanimous[0, 0] = record.settings.samples
     found = procedure.bound(unanimous, alpha=alpha, selection_votes=unanimous)
     return float(procedure.certificate.radius(record.noise, found.p1_lower, found.p2_upper)[0])
-
-
-def exact(radius: float) -> str:
-    """Format a requested radius: 0.5, but never rounded, since 36/255 is less than 0.141177."""
-    short = f"{radius:g}"
-    return short if float(short) == radius else repr(float(radius))
-
-
-def round_down(value: float, digits: int = 3) -> str:
-    """Format a certified radius, rounded down."""
-    scale = 10**digits
-    return f"{np.floor(value * scale) / scale:.{digits}f}"
-
-
-def percent_down(fraction: float, unit: str = " %") -> str:
-    """Format a lower bound in per cent: rounded down, never below zero."""
-    return f"{np.floor(1000 * max(fraction, 0.0) + 1e-9) / 10:.1f}{unit}"
 
 
 def table_radii(widest: float) -> list[float]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from noiseproof.evaluation.audit import AuditResult
 from noiseproof.evaluation.robust_accuracy import RobustSummary
+from noiseproof.numerics.decimals import round_down
 from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.attacked import certified_beside, summarise_attack
 from noiseproof.reports.curves import COLOURS, caption_of, legend_below
@@ -161,7 +162,7 @@ def _page(template: str, analyses: "Sequence[AttackAnalysis] | Sequence[AuditAna
 
 def _settings(record: AttackRecord) -> dict[str, object]:
     settings = record.settings
-    sizes = ", ".join(f"{size:g}" for size in settings.sizes)
+    sizes = ", ".join(round_down(size, None) for size in settings.sizes)
     asked = (
         {"Certificates": settings.limits} if settings.limits is not None else {"Sizes": f"{sizes} in {settings.norm}"}
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +37,14 @@ def found_verdicts(record: AttackRecord) -> np.ndarray:
 
 
 def summarise_attack(record: AttackRecord) -> RobustSummary:
-    """Return the accuracy under the attack of a record, by its votes.
+    """Return the accuracy under the attack of a record, by its votes; without intervals (NaN) while images are missing.
 
     Raises:
         RunError: it has no votes, or they are damaged.
     """
-    return summarise_verdicts(found_verdicts(record), np.asarray(record.settings.sizes, dtype=np.float64))
+    found = summarise_verdicts(found_verdicts(record), np.asarray(record.settings.sizes, dtype=np.float64))
+    unknown = np.full_like(found.low, np.nan)
+    return found if found.images == len(record.settings.indices) else replace(found, low=unknown, high=unknown)
 
 
 def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:

@@ -48,7 +48,7 @@ def draw_curves(analyses: Sequence[Analysis]) -> Figure:
                 marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
                 markevery=40,
                 markersize=5,
-                label=f"{analysis.name} – {curve.procedure.title}",
+                label=f"{analysis.name} – {curve.procedure.title}{'' if analysis.complete else ' (incomplete)'}",
             )
         headline = analysis.curves[0]
         axes.fill_between(

@@ -26,6 +26,7 @@ from noiseproof.attacks import (
 )
 from noiseproof.errors import RunError
 from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts, worst_so_far
+from noiseproof.numerics.decimals import percent, percent_up, round_down
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.curves import COLOURS, figure_png, figure_svg
@@ -135,7 +136,7 @@ class LastRung:
         return "still falling" if self.falling else "no longer falling within the error"
 
     def __str__(self) -> str:
-        gains = f"{self.gain:+.1%} gained by {self.before} to {self.last} {self.what}, {self.most:.1%} at most"
+        gains = f"{100 * self.gain:+.1f} % gained by {self.before} to {self.last} {self.what}, {percent_up(self.most)} at most"
         return f"{self.verdict}: {gains}"
 
 
@@ -193,7 +194,7 @@ class Ladder:
         for name in self.verdicts:
             if name == "unbounded":
                 wrong = float((self.verdicts[name] == Verdict.WRONG).mean())
-                checks.append(Check("an attack without bound makes every image wrong", wrong == 1.0, _percent(wrong)))
+                checks.append(Check("an attack without bound makes every image wrong", wrong == 1.0, percent(wrong)))
             elif not name.startswith("pgd-"):
                 checks.append(self._not_stronger(name))
         return checks
@@ -220,7 +221,7 @@ class Ladder:
         worst = min(values, key=lambda pair: values[pair])
         passed = values[worst] >= _LEVEL / len(pairs)
         first, last = lines[-1][0], lines[-1][-1]
-        found = f"{_percent(self.robust(first))} at {first}, {_percent(self.robust(last))} at {last}"
+        found = f"{percent(self.robust(first))} at {first}, {percent(self.robust(last))} at {last}"
         if not passed:
             found += f"; but {worst[1]} leaves more than {worst[0]}, p = {values[worst]:.2g}"
         return Check(f"more {what} never make the attack weaker", passed, found)
@@ -229,7 +230,7 @@ class Ladder:
         value = self._p_value(name, self.strongest)
         rows = self.rows.get(name)
         against = self.verdicts[self.strongest] if rows is None else self.verdicts[self.strongest][rows]
-        found = f"{_percent(self.robust(name))} against {_percent(float((against == Verdict.RIGHT).mean()))}"
+        found = f"{percent(self.robust(name))} against {percent(float((against == Verdict.RIGHT).mean()))}"
         found += "" if rows is None else f", {len(rows)} of the images"
         return Check(f"{name} is not stronger than PGD with most draws and steps", value >= _LEVEL, found)
 
@@ -258,7 +259,7 @@ class Ladder:
         left.set_xticks(STEPS, [str(steps) for steps in STEPS])
         left.minorticks_off()
         left.set_xlabel("steps of PGD")
-        left.set_ylabel(f"accuracy under attack of size {self.size:g} in {Norm(self.norm).label} (%)")
+        left.set_ylabel(f"accuracy under attack of size {round_down(self.size, None)} in {Norm(self.norm).label} (%)")
         left.legend(frameon=False, fontsize=8)
         others = [name for name in self.verdicts if not name.startswith("pgd-draws")]
         bars = [self.strongest, *others]
@@ -290,7 +291,3 @@ class Ladder:
 def _by_restarts() -> list[str]:
     draws, steps = _MIDDLE
     return [f"pgd-draws{draws}-steps{steps}", *(f"pgd-restarts{restarts}" for restarts in RESTARTS[1:])]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -7,7 +7,13 @@ from noiseproof.certified import ABSTAIN
 from noiseproof.plugins import in_words
 from noiseproof.runs.store import ShardedRecord
 
-__all__ = ["apart", "class_label", "data_names", "labelled", "titles"]
+__all__ = ["WITHHELD", "apart", "class_label", "data_names", "incomplete", "labelled", "titles"]
+
+WITHHELD = (
+    "No confidence is stated before all images are counted: whoever stops may do so when the share is to their liking "
+    "(optional stopping)."
+)
+"""Of records that are not finished."""
 
 Known = ShardedRecord[Any, Any]
 
@@ -58,6 +64,12 @@ def apart(records: Sequence[Known]) -> str | None:
         counts = ", ".join(str(len(indices)) for indices in sorted(chosen, key=len))
         return f"These runs are on different images of {data[0]}: {counts} of them."
     return None
+
+
+def incomplete(record: Known, counted: int) -> str | None:
+    """Say how many images of a record have their votes, and what that withholds; None where all have."""
+    planned = len(record.settings.indices)
+    return None if counted == planned else f"{counted} of {planned} images so far. {WITHHELD}"
 
 
 def class_label(record: Known, number: int) -> str:

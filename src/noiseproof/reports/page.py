@@ -1,9 +1,11 @@
 """One self-contained HTML page from records: curves, figures, images, settings."""
 
 import base64
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from matplotlib.figure import Figure
 
 from noiseproof.certified import ABSTAIN
 from noiseproof.errors import InvalidInputError
+from noiseproof.numerics.decimals import exact, percent, percent_down, percent_up, round_down
 from noiseproof.plugins import in_words
-from noiseproof.reports.analysis import PAPER, Analysis, Curve, exact, percent_down, round_down
+from noiseproof.reports.analysis import PAPER, Analysis, Curve
 from noiseproof.reports.curves import draw_curves, figure_png, figure_svg
-from noiseproof.reports.naming import apart, class_label
+from noiseproof.reports.naming import apart, class_label, incomplete
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.store import ShardedRecord
@@ -72,7 +75,9 @@ def render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("noiseproof.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": _percent, "percent_down": percent_down, "radius": round_down, "exact": exact}
+    environment.globals["incomplete"] = incomplete
+    environment.filters |= {"percent": percent, "percent_down": percent_down, "percent_up": percent_up}
+    environment.filters |= {"radius": round_down, "short": partial(round_down, digits=None), "exact": exact}
     return environment.get_template(template).render(values)
 
 
@@ -109,6 +114,7 @@ def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
         {
             "name": analysis.name,
             "images": summary.images,
+            "planned": len(analysis.record.settings.indices),
             "data": analysis.data,
             "bound": summary.certified_accuracy[middle] - summary.allowance,
         }
@@ -119,7 +125,7 @@ def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
         "norm": norm,
         "radius": summaries[0].radii[middle],
         "models": bounds,
-        "confidence": summaries[0].confidence,
+        "confidence": next((each.confidence for each in summaries if not math.isnan(each.confidence)), None),
         "apart": apart([analysis.record for analysis in analyses]),
     }
 
@@ -208,7 +214,3 @@ def about_run(record: ShardedRecord[Any, Any], counted: int, more: Mapping[str, 
         if name in about:
             details[name.capitalize()] = in_words(about[name]) if isinstance(about[name], Mapping) else str(about[name])
     return details
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ from jaxtyping import Float
 from noiseproof.certified import Certified
 from noiseproof.evaluation.certified_accuracy import Summary
 from noiseproof.evaluation.robust_accuracy import RobustSummary
-from noiseproof.reports.analysis import Analysis, exact
+from noiseproof.numerics.decimals import exact
+from noiseproof.reports.analysis import Analysis
 from noiseproof.reports.attack_page import AttackAnalysis, AuditAnalysis
-from noiseproof.reports.naming import class_label
+from noiseproof.reports.naming import WITHHELD, class_label
 from noiseproof.reports.sequential import SequentialAnalysis
 from noiseproof.runs.records import Record, VoteTable
 
@@ -46,12 +48,12 @@ def plain_summary(title: str, summary: Summary) -> dict[str, Any]:
             exact(radius): float(accuracy)
             for radius, accuracy in zip(summary.radii, summary.certified_accuracy, strict=True)
         },
-        "allowance": summary.allowance,
+        "allowance": _stated(summary.allowance),
         "population_lower_bound": None
         if population is None
         else {exact(radius): float(bound) for radius, bound in zip(summary.radii, population, strict=True)},
-        "confidence": summary.confidence,
-    }
+        "confidence": _stated(summary.confidence),
+    } | ({"withheld": WITHHELD} if math.isnan(summary.confidence) else {})
 
 
 def plain_analysis(analysis: Analysis) -> dict[str, Any]:
@@ -107,10 +109,18 @@ def plain_attack(summary: RobustSummary, certified: Float[np.ndarray, " sizes"] 
         certified: share of the same images that are certified at each size; None where that is not known.
     """
     columns = {
-        name: [float(value) for value in getattr(summary, name)]
+        name: [_stated(float(value)) for value in getattr(summary, name)]
         for name in ("sizes", "robust", "low", "high", "abstained", "wrong")
     }
-    return {"images": summary.images, "certified": None if certified is None else certified.tolist()} | columns
+    withheld = {"withheld": WITHHELD} if np.isnan(summary.low).any() else {}
+    return (
+        {"images": summary.images, "certified": None if certified is None else certified.tolist()} | columns | withheld
+    )
+
+
+def _stated(value: float) -> float | None:
+    """Return a number; None for NaN, which says nothing, and which JSON has not."""
+    return None if math.isnan(value) else value
 
 
 def plain_attacked(analysis: AttackAnalysis) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
+from noiseproof.numerics.decimals import round_down
 from noiseproof.reports.analysis import table_radii
 from noiseproof.reports.curves import COLOURS, MARKERS, caption_of, legend_below
 from noiseproof.reports.naming import apart, class_label, data_names, labelled
@@ -292,8 +293,7 @@ def _tiles(analysis: SequentialAnalysis) -> list[dict[str, Any]]:
     for row in np.lexsort((votes.index, -used))[:_TILES].tolist():
         prediction = int(analysis.certified.prediction[row])
         words = "futile" if (outcome[row] == FUTILE).any() else "undecided"
-        radius = np.floor(1000 * analysis.certified.radius[row]) / 1000
-        said = f"says {class_label(analysis.record, prediction)}, radius {radius:g}"
+        said = f"says {class_label(analysis.record, prediction)}, radius {round_down(float(analysis.certified.radius[row]))}"
         tiles.append(tile(analysis.record, votes, row, prediction) | {"text": words if prediction == ABSTAIN else said})
     return tiles
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseproof.errors import NoiseproofError
+from noiseproof.numerics.decimals import round_down
 from noiseproof.plugins import in_words
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
@@ -65,7 +66,10 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
     votes = f"up to {settings.procedure['cap']}" if isinstance(settings, SequentialSettings) else str(settings.samples)
     more = {"Command": _command(about), "Network": in_words(settings.model), "Noise": in_words(settings.noise or {})}
     if isinstance(settings, AttackSettings):
-        more |= {"Attack": in_words(settings.attack), "Sizes": ", ".join(f"{size:g}" for size in settings.sizes)}
+        more |= {
+            "Attack": in_words(settings.attack),
+            "Sizes": ", ".join(round_down(size, None) for size in settings.sizes),
+        }
     if training:
         more |= {
             "Training": in_words(training.get("settings", {})),
@@ -144,7 +148,7 @@ def _of_verification(path: str, found: Verified) -> Source:
         {
             "Command": _command(found.about),
             "Networks": networks,
-            "Perturbation": f"{found.norm}, {found.radius:g}",
+            "Perturbation": f"{found.norm}, {round_down(found.radius, None)}",
             "Versions": in_words(found.about.get("versions", {})),
         },
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.numerics.decimals import round_down
 from noiseproof.plugins import in_words
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
@@ -128,12 +129,12 @@ def _question(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             shown = {name: value for name, value in settings["limits"].items() if name != "record"}
             yield "audit of", f"certificates by {in_words(shown)}, in {settings['norm']}"
         else:
-            yield "sizes", f"{', '.join(f'{size:g}' for size in settings['sizes'])} in {settings['norm']}"
+            yield "sizes", f"{', '.join(round_down(size, None) for size in settings['sizes'])} in {settings['norm']}"
         yield "votes", f"{settings['samples']} on each point"
     elif "samples" in settings:
         yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
     else:
-        yield "perturbation", f"{settings['radius']:g} in {settings['norm']}"
+        yield "perturbation", f"{round_down(settings['radius'], None)} in {settings['norm']}"
 
 
 def _votes(record: AnyRecord, images: int) -> int:

@@ -13,6 +13,7 @@ from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.certified import ABSTAIN, DEFAULT_CERTIFICATE, Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Noise
+from noiseproof.numerics.decimals import round_down
 from noiseproof.sequential.base import CERTIFIED, SequentialTest, StoppingRule, require_beta
 from noiseproof.sequential.exceeds import Exceeds, Level
 from noiseproof.sequential.pairwise import AheadOfAll
@@ -172,8 +173,8 @@ def level(noise: Noise, radius: float, certificate: Certificate = DEFAULT_CERTIF
         most = certificate.radius(noise, 1.0 - _SMALLEST_REST, _SMALLEST_REST)
         raise InvalidInputError(
             "radius",
-            required=f"{'less than ' if most else ''}{most:g} for {noise} and {type(certificate).__name__}",
-            got=f"{radius:g}",
+            required=f"{'less than ' if most else ''}{round_down(most, None)} for {noise} and {type(certificate).__name__}",
+            got=radius,
             remedy="Ask for a smaller radius, or certify under larger noise.",
         )
     while low < (middle := 0.5 * (low + high)) < high:
