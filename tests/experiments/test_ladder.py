@@ -81,7 +81,7 @@ def test_a_plateau_is_one_where_the_last_rung_gains_no_more_than_its_error(what:
         assert found.verdict == ("still falling" if falls else "no longer falling within the error")
         # what it may gain: Clopper-Pearson by its definition, also where not one image was seen to fall
         assert binom.cdf(more, IMAGES, found.most) == pytest.approx(0.025)
-        assert f"{more / 2:+.1f}%" in str(found)
+        assert f"{more / 2:+.1f} %" in str(found)
 
 
 def test_images_that_come_back_speak_against_a_fall() -> None:
@@ -129,7 +129,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
         )
     ]
     falling = ladder(**{"pgd-draws64-steps50": standing(150)}).draw().get_supxlabel().splitlines()
-    assert falling[1].startswith("Accuracy under more steps is still falling: +15.0% gained by 50 to 100 steps")
+    assert falling[1].startswith("Accuracy under more steps is still falling: +15.0 % gained by 50 to 100 steps")
 
 
 def test_a_ladder_that_goes_down_is_found_out_though_no_single_step_is() -> None:

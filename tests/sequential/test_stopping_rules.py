@@ -137,7 +137,7 @@ def test_no_radius_at_all() -> None:
             Uniform(0.5),
             0.5,
             NeymanPearson(),
-            r"radius must be less than 0\.5 for Uniform\(half_width=0\.5\).*got 0\.5\.",
+            r"radius must be less than 0\.499999 for Uniform\(half_width=0\.5\).*got 0\.5\.",
         ),
         (Uniform(0.5), 3.0, NeymanPearson(), "Ask for a smaller radius"),
         (Uniform(0.5), 0.1, FDivergence(KullbackLeibler()), r"radius must be 0 for Uniform.*and FDivergence; got 0\.1"),
