@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ABSTAIN",
+    "DEFAULT_ALPHA",
     "DEFAULT_BOUND",
     "DEFAULT_CERTIFICATE",
     "DEFAULT_SAMPLES",
@@ -34,6 +35,9 @@ __all__ = [
 
 ABSTAIN = -1
 """The prediction where the votes do not decide; its radius is 0."""
+
+DEFAULT_ALPHA = 0.001
+"""Failure probability per image, the field's usual choice."""
 
 DEFAULT_BOUND = TwoPhase()
 """Exact, independent of the number of classes, and what the literature reports."""
@@ -140,7 +144,7 @@ class FixedSamples:
 
     samples: int = DEFAULT_SAMPLES
     _: KW_ONLY
-    alpha: float = 0.001
+    alpha: float = DEFAULT_ALPHA
     bound: Bound = DEFAULT_BOUND
     certificate: Certificate = DEFAULT_CERTIFICATE
 

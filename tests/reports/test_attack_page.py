@@ -12,7 +12,7 @@ from noiseproof.attacks import RandomSearch
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.evaluation.audit import AuditResult
 from noiseproof.perturbations.norms import Norm
-from noiseproof.reports.analysis import usual_procedure
+from noiseproof.reports.analysis import procedure_of
 from noiseproof.reports.attack_page import analyse_attacks
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs import AttackImages, AttackRecord, Audit, Record, Selection, execute
@@ -116,7 +116,7 @@ def test_the_procedure_of_the_command_line_is_drawn(run: Path, tmp_path: Path) -
     assert [each["procedure"] for each in chosen["models"][0]["procedures"]] == ["SinglePhase, Renyi"]
     asked = figures("report", run, "--paper", *out)
     titles = [each["procedure"] for each in asked["models"][0]["procedures"]]
-    assert titles == [usual_procedure(Record.open(run)).title, "paper: Bonferroni, Rényi"]
+    assert titles == [procedure_of(Record.open(run)).title, "paper: Bonferroni, Rényi"]
 
 
 def test_interval_and_certified_area_look_different() -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from counting import IMAGES, count, job
-from noiseproof.bounds import Bonferroni, SinglePhase
+from noiseproof.bounds import Bonferroni, SinglePhase, TwoPhase
 from noiseproof.certificates import NeymanPearson, Renyi
 from noiseproof.data import load
 from noiseproof.data.subset import Subset
@@ -79,7 +79,7 @@ def test_equal_votes_give_equal_pictures(records: list[Record], tmp_path: Path) 
 
 def test_curves_end_at_the_largest_radius(records: list[Record]) -> None:
     for analysis in analyse(records, alpha=0.01, beside=[PAPER]):
-        assert [curve.procedure for curve in analysis.curves] == [TIGHT, PAPER]
+        assert [curve.procedure.title for curve in analysis.curves] == [TIGHT.title, PAPER.title]
         for curve in analysis.curves:
             assert curve.certified.radius.max() <= curve.largest_radius
             assert curve.accuracy[-1] == 0.0
@@ -102,7 +102,7 @@ def test_record_without_selection_votes_is_certified_by_a_bound_that_needs_none(
     assert [curve.procedure for curve in analysis.curves] == [named(Bonferroni(), NeymanPearson())]
     write_report([analysis], tmp_path / "report.html")
     with pytest.raises(InvalidInputError, match="selection_votes"):
-        analyse([record], alpha=0.01, procedure=TIGHT)
+        analyse([record], alpha=0.01, bound=TwoPhase())
 
 
 def test_the_paper_is_drawn_only_where_it_is_asked_for(records: list[Record], tmp_path: Path) -> None:
@@ -111,8 +111,7 @@ def test_the_paper_is_drawn_only_where_it_is_asked_for(records: list[Record], tm
     assert PAPER.title not in usual.page.read_text()
     assert "The paper" not in usual.page.read_text()
     assert PAPER.title in asked.page.read_text()
-    chosen = named(SinglePhase(), Renyi())
-    (analysis,) = analyse(records[:1], alpha=0.01, procedure=chosen)
+    (analysis,) = analyse(records[:1], alpha=0.01, bound=SinglePhase(), certificate=Renyi())
     expected = records[0].certify(alpha=0.01, bound=SinglePhase(), certificate=Renyi())
     np.testing.assert_array_equal(analysis.curves[0].certified.radius, expected.radius)
 

@@ -470,9 +470,10 @@ def test_certificates_need_votes_alone(whole: Record) -> None:
 def test_record_without_selection_phase(tmp_path: Path) -> None:
     record = count(tmp_path, job(selection_samples=0))
     assert record.read().selection_votes is None
-    record.certify(alpha=0.05, bound=Bonferroni())
+    found = record.certify(alpha=0.05)
+    assert (found.radius == record.certify(alpha=0.05, bound=Bonferroni()).radius).all()
     with pytest.raises(InvalidInputError, match="selection_votes must be given"):
-        record.certify(alpha=0.05)
+        record.certify(alpha=0.05, bound=TwoPhase())
 
 
 def test_a_shard_is_minutes_of_work() -> None:

@@ -1,11 +1,13 @@
 """`noiseproof audit`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.markup import escape
 
+from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.cli import names
 from noiseproof.cli.console import print_json, say
@@ -56,13 +58,14 @@ def audit(
     from noiseproof.runs import Audit, Engine, Record, execute
 
     record = Record.open(run)
+    chosen = replace(record.procedure, **procedure.named())
     job = Audit(
         record,
         names.attack(attack.attack, [*_strongest(attack), *attack.changes]),
         samples=samples,
-        alpha=procedure.alpha,
-        bound=names.bound(procedure.bound, selection_samples=1),
-        certificate=CERTIFICATES.make(procedure.certificate),
+        alpha=chosen.alpha,
+        bound=chosen.bound,
+        certificate=chosen.certificate,
         seed=seed,
         selection=images.selection(),
     )
@@ -74,8 +77,8 @@ def audit(
     result = job.judge(made)
     other = other_engine(run, made)
     if json:
-        made_by = {"attack": job.attack.spec(), "votes": samples, "bound": procedure.bound or "two-phase"}
-        made_by["certificate"] = procedure.certificate
+        made_by = {"attack": job.attack.spec(), "votes": samples, "bound": BOUNDS.name_of(chosen.bound)}
+        made_by["certificate"] = CERTIFICATES.name_of(chosen.certificate)
         print_json({"run": str(run), "passed": result.passed, "other_engine": other} | made_by | result.plain())
     else:
         _show(result, job, other)

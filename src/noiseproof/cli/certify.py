@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.certificates.registry import CERTIFICATES
-from noiseproof.cli import names
 from noiseproof.cli.console import require_all, say
 from noiseproof.cli.options import (
     ClassifierOptions,
@@ -28,13 +26,12 @@ from noiseproof.cli.options import (
 )
 from noiseproof.cli.progress import Shown
 from noiseproof.cli.recertify import show
-from noiseproof.cli.sequential import default_folder, sequential_rule, show_sequential_record
+from noiseproof.cli.sequential import default_folder, show_sequential_record
 from noiseproof.errors import InvalidInputError
 from noiseproof.numerics.decimals import round_down
 
 if TYPE_CHECKING:
-    from noiseproof.certificates import Certificate
-    from noiseproof.runs import Job, Record, SequentialRecord, Subject
+    from noiseproof.runs import CountVotes, Job, Record, SequentialRecord, SequentialVotes, Subject
     from noiseproof.runs.records import VoteTable
 
     Watched = tuple[str, Callable[[VoteTable], int]]
@@ -72,51 +69,48 @@ def certify(
             show_default="the run folder; with --radius R or --rtol T, its folder radius-R, rtol-T",
         ),
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[Seed | None, Parameter(show_default="the run's, or 0")] = None,
     json: Json = False,
 ) -> None:
     """Add noise to every test image many times, count the votes, and prove radii.
 
-    Votes are written as they are counted. Stop it with Ctrl-C, or let the machine fail: run it again and it goes on. Start
-    it as often as you like on one folder: each process takes what no other is counting.
+    Votes are written as they are counted. Stop it with Ctrl-C, or let the machine fail: `noiseproof certify RUN` goes on
+    with what was begun there. Start it as often as you like on one folder: each process takes what no other is counting.
     """
-    rule = _rule(stopping, {"--bound": procedure.bound, "--radii": radii})  # before torch is loaded
+    from noiseproof.runs import CountVotes
+    from noiseproof.runs.begun import begun_certification, certification, what_is_taken
+
+    within = out is None and stopping.rule is procedure.bound is None
+    place, begun = begun_certification(out or default_folder(run, stopping), within=within)
+    _require_of_one_rule(stopping, begun, {"--bound": procedure.bound, "--radii": radii})
+    selecting = 100 if stopping.selection_samples is None else stopping.selection_samples
+    named = vars(stopping) | vars(images) | procedure.named(selecting) | {"seed": seed, "part": shard}
+    named = {name: value for name, value in named.items() if value is not None and value is not False}
     subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma, smoothed=True)
-    way = CERTIFICATES.make(procedure.certificate)
-    common: dict[str, Any] = {"seed": seed, "selection": images.selection(shard)}
-    if rule != "--samples":
-        job, watched = _sequential_votes(subject, stopping, alpha=procedure.alpha, certificate=way, **common)
-        place = out or default_folder(run, stopping)
-        found, left = _counted(job, place, subject, engine, watched, profile=profile)
-        if _is_counted(found):
-            show_sequential_record(found, radii=radii, json=json)
-            _say_next(found, json=json)
-        require_all(found, left)
-        return
-    settings: dict[str, Any] = {
-        "alpha": procedure.alpha,
-        "bound": names.bound(procedure.bound, stopping.selecting),
-        "certificate": way,
-    }
-    fixed, watched = _fixed_votes(subject, stopping, radii, settings, **common)
-    record, left = _counted(fixed, out or run, subject, engine, watched, profile=profile)
+    job = certification(begun, named)
+    if begun is not None:
+        say(f"From {escape(str(place))}: {escape(what_is_taken(begun, named))}.")
+    watched = _watched_radius(job, subject, radii) if isinstance(job, CountVotes) else _watched_rule(job, subject)
+    record, left = _counted(job, place, subject, engine, watched, profile=profile)
     if _is_counted(record):
-        show(record, **settings, radii=radii, json=json)
-        _say_next(record, json=json)
+        if isinstance(job, CountVotes):
+            show(record, job.procedure, radii=radii, json=json)
+        else:
+            show_sequential_record(record, radii=radii, json=json)
+        if not json:
+            say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")
     require_all(record, left)
 
 
-def _rule(stopping: StoppingOptions, others: dict[str, object]) -> str:
-    """Return the option that chooses the stopping rule.
-
-    Raises:
-        InvalidInputError: there are two, or an option is given that the rule has not.
-    """
+def _require_of_one_rule(stopping: StoppingOptions, begun: object, others: dict[str, object]) -> None:
+    """Raise InvalidInputError for two stopping rules, or an option that the rule, named here or begun with, has not."""
     if stopping.radius is not None and stopping.rtol is not None:
         raise InvalidInputError(
             "--radius and --rtol", required="one of them", got="both", remedy="Decide radii, or estimate the radius."
         )
-    rule = "--radius" if stopping.radius is not None else "--rtol" if stopping.rtol is not None else "--samples"
+    before = {"CertifyRadii": "--radius", "EstimateRadius": "--rtol"}.get(type(getattr(begun, "rule", None)).__name__)
+    named = None if stopping.rule == "--samples" else stopping.rule
+    rule = named or before or "--samples"
     given = {
         "--selection-samples": stopping.selection_samples,
         "--beta": stopping.beta,
@@ -131,49 +125,29 @@ def _rule(stopping: StoppingOptions, others: dict[str, object]) -> str:
                 got=value,
                 remedy=f"Leave it out: it belongs to {' and '.join(sorted(_BELONGS_TO[option]))}.",
             )
-    return rule
 
 
-def _sequential_votes(
-    subject: "Subject", stopping: StoppingOptions, *, alpha: float, certificate: "Certificate", **common: Any
-) -> "tuple[Job[Any], Watched]":
-    """Return the job of sequential certification, and what is watched meanwhile."""
-    from noiseproof.runs import SequentialVotes
+def _watched_rule(job: "SequentialVotes", subject: "Subject") -> "Watched":
+    """Return what is watched during a sequential certification, and how it is counted."""
     from noiseproof.runs.subject import require_noise
 
-    rule = sequential_rule(stopping, alpha=alpha, certificate=certificate)
-    test = rule.under(require_noise(subject))
-    watched = "certified" if stopping.radius is None else f"certified at {round_down(stopping.radius[0], None)}"
-    return SequentialVotes(rule, **common), (
-        watched,
-        lambda table: int((test.certify(table.votes).prediction == table.label).sum()),
-    )
+    test, radii = job.rule.under(require_noise(subject)), job.rule.spec().get("radii")
+    watched = f"certified at {round_down(radii[0], None)}" if radii else "certified"
+    return watched, lambda table: int((test.certify(table.votes).prediction == table.label).sum())
 
 
-def _fixed_votes(
-    subject: "Subject",
-    stopping: StoppingOptions,
-    radii: tuple[float, ...] | None,
-    settings: dict[str, Any],
-    **common: Any,
-) -> "tuple[Job[Any], Watched]":
-    """Return the job of counting a number of votes fixed beforehand, and what is watched meanwhile, at one radius."""
-    from noiseproof.certified import DEFAULT_SAMPLES, certify_votes, require_enough_samples, samples_needed
-    from noiseproof.runs import CountVotes
+def _watched_radius(job: "CountVotes", subject: "Subject", radii: tuple[float, ...] | None) -> "Watched":
+    """Return what is watched while a number of votes fixed beforehand is counted, at one radius."""
     from noiseproof.runs.subject import require_noise
 
     noise = require_noise(subject)
-    settings["certificate"].require_noise(noise)
-    samples = DEFAULT_SAMPLES if stopping.samples is None else stopping.samples
-    alpha, classes = settings["alpha"], subject.dataset.num_classes
-    require_enough_samples(samples, samples_needed(settings["bound"], alpha, classes), alpha)
     radius = next((value for value in radii or () if value > 0.0), noise.scale)  # good classifiers reach it, for a part
 
     def judge(table: "VoteTable") -> int:
-        found = certify_votes(table.votes, noise, selection_votes=table.selection_votes, **settings)
+        found = job.procedure.certify(table.votes, noise, table.selection_votes)
         return int(((found.prediction == table.label) & (found.radius >= radius)).sum())
 
-    return CountVotes(samples, stopping.selecting, **common), (f"certified at {round_down(radius, None)}", judge)
+    return f"certified at {round_down(radius, None)}", judge
 
 
 def _counted(
@@ -202,8 +176,3 @@ def _is_counted(record: "Record | SequentialRecord") -> bool:
         return True
     say("Nothing is counted yet: this part is empty, or another process is counting it.")
     return False
-
-
-def _say_next(record: "Record | SequentialRecord", *, json: bool) -> None:
-    if not json:
-        say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")

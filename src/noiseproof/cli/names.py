@@ -37,10 +37,9 @@ def attack(name: str, changes: Sequence[str] = ()) -> "Attack":
     return changed(made, changes)
 
 
-def bound(name: str | None, selection_samples: int) -> "Bound":
-    """Make a bound, two-phase if None; only that has selection samples."""
-    settings = {"selection_samples": selection_samples} if name in {None, "two-phase"} else {}
-    return BOUNDS.make(name or "two-phase", **settings)
+def bound(name: str, selection_samples: int) -> "Bound":
+    """Make a bound; only two-phase has selection samples."""
+    return BOUNDS.make(name, **({"selection_samples": selection_samples} if name == "two-phase" else {}))
 
 
 def checkpoint(place: str) -> "Checkpoint":

@@ -7,7 +7,7 @@ help, their defaults are the defaults. An option that stands alone is an annotat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
 from rich.markup import escape
@@ -15,6 +15,7 @@ from rich.markup import escape
 from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.cli import names
 from noiseproof.cli.console import say
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises.registry import NOISES
@@ -165,9 +166,10 @@ class StoppingOptions:
     beta: Annotated[float | None, Parameter(show_default="0.001")] = None
 
     @property
-    def selecting(self) -> int:
-        """The number of extra votes that only choose the class: kept whatever the bound, for another one later."""
-        return 100 if self.selection_samples is None else self.selection_samples
+    def rule(self) -> str | None:
+        """The option that chooses the stopping rule; None where none does."""
+        given = {"--radius": self.radius, "--rtol": self.rtol, "--samples": self.samples or self.selection_samples}
+        return next((option for option, value in given.items() if value is not None), None)
 
 
 @Parameter(name="*", group=_IMAGES)
@@ -180,14 +182,14 @@ class ImageOptions:
         limit: Take at most so many images.
     """
 
-    every: Every = 1
+    every: Annotated[Every | None, Parameter(show_default="1")] = None
     limit: Annotated[int | None, Parameter(show_default="all")] = None
 
-    def selection(self, part: tuple[int, int] | None = None) -> "Selection":
-        """Return the images that are named, of one part of the shards."""
+    def selection(self) -> "Selection":
+        """Return the images that are named."""
         from noiseproof.runs import Selection
 
-        return Selection(self.every, self.limit, part)
+        return Selection(1 if self.every is None else self.every, self.limit)
 
 
 @Parameter(name="*", group=_PROCEDURE)
@@ -201,9 +203,21 @@ class ProcedureOptions:
         certificate: From probabilities to a radius; renyi is the paper's.
     """
 
-    alpha: float = 0.001
-    bound: Annotated[str | None, Parameter(choices=tuple(BOUNDS), show_default="two-phase")] = None
-    certificate: Annotated[str, Parameter(choices=tuple(CERTIFICATES))] = "neyman-pearson"
+    alpha: Annotated[float | None, Parameter(show_default="the run's, or 0.001")] = None
+    bound: Annotated[str | None, Parameter(choices=tuple(BOUNDS), show_default="the run's, or two-phase")] = None
+    certificate: Annotated[
+        str | None, Parameter(choices=tuple(CERTIFICATES), show_default="the run's, or neyman-pearson")
+    ] = None
+
+    def named(self, selection_samples: int = 1) -> dict[str, Any]:
+        """Return what is named here; a record's own votes choose the class for its two-phase bound, however many."""
+        bound = self.bound and names.bound(self.bound, selection_samples)
+        named = {
+            "alpha": self.alpha,
+            "bound": bound,
+            "certificate": self.certificate and CERTIFICATES.make(self.certificate),
+        }
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @Parameter(name="*", group=_CLASSIFIER)

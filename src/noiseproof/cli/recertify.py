@@ -1,20 +1,18 @@
 """`noiseproof recertify`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.certificates.registry import CERTIFICATES
-from noiseproof.cli import names
 from noiseproof.cli.console import console, print_json, say, summary_table
 from noiseproof.cli.options import Json, ProcedureOptions, Radii
 
 if TYPE_CHECKING:
-    from noiseproof.bounds import Bound
-    from noiseproof.certificates import Certificate
+    from noiseproof.certified import FixedSamples
     from noiseproof.runs.records import Record
 
 __all__ = ["recertify", "show"]
@@ -47,34 +45,25 @@ def recertify(
             got="a run of certify --radius or --rtol",
             remedy="noiseproof report shows what it proves.",
         )
-    bound = names.bound(procedure.bound, selection_samples=1)  # the record's own selection votes are used, however many
-    show(
-        Record.open(run),
-        alpha=procedure.alpha,
-        bound=bound,
-        certificate=CERTIFICATES.make(procedure.certificate),
-        radii=radii,
-        json=json,
-        csv_file=csv_file,
-    )
+    record = Record.open(run)
+    show(record, replace(record.procedure, **procedure.named()), radii=radii, json=json, csv_file=csv_file)
 
 
 def show(
     record: "Record",
+    chosen: "FixedSamples",
     *,
-    alpha: float,
-    bound: "Bound",
-    certificate: "Certificate",
     radii: Sequence[float] | None,
     json: bool,
     csv_file: Path | None = None,
 ) -> None:
     """Print the figures of a record under one procedure."""
-    from noiseproof.reports.analysis import Procedure, analyse_procedure
+    from noiseproof.reports.analysis import Procedure, analyse_procedure, departure
     from noiseproof.reports.naming import incomplete
     from noiseproof.reports.plain import plain_summary, votes_as_csv
     from noiseproof.storage.files import write_atomically
 
+    alpha, bound, certificate = chosen.alpha, chosen.bound, chosen.certificate
     title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
     votes, curve = analyse_procedure(record, Procedure(title, bound, certificate), alpha=alpha, radii=radii)
     if csv_file is not None:
@@ -86,4 +75,6 @@ def show(
         return
     if missing := incomplete(record, len(votes)):
         say(f"[yellow]Incomplete:[/] {missing}")
+    if other := departure(record, curve.procedure, alpha):
+        say(f"[yellow]Another procedure:[/] {escape(other)}")
     console.print(summary_table(str(record.path), [(title, curve.summary)]))

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
-from noiseproof.certificates.registry import CERTIFICATES
-from noiseproof.cli import names
 from noiseproof.cli.attack import attack_table
 from noiseproof.cli.console import console, print_json, say, summary_table
 from noiseproof.cli.options import Flag, Json, ProcedureOptions, Radii
@@ -37,15 +35,10 @@ def report(
     Runs of certify --radius or --rtol get another page: what was decided, and with how many votes. So do attacks and
     audits, or folders of them. Everything is computed from recorded votes. The page opens from the disk and loads nothing.
     """
-    from noiseproof.reports.analysis import PAPER, named
+    from noiseproof.reports.analysis import PAPER
     from noiseproof.reports.by_kind import open_report
 
-    chosen = None
-    if procedure.bound is not None or procedure.certificate != ProcedureOptions().certificate:
-        bound = names.bound(procedure.bound, selection_samples=1)  # the record's own selection votes, however many
-        chosen = named(bound, CERTIFICATES.make(procedure.certificate))
-    beside = [PAPER] if paper else []
-    found = open_report(runs, alpha=procedure.alpha, radii=radii, procedure=chosen, beside=beside)
+    found = open_report(runs, **procedure.named(), radii=radii, beside=[PAPER] if paper else [])
     files = found.write(out)
     if json:
         pages = {"page": str(files.page), "png": str(files.png), "svg": str(files.svg)}
@@ -75,6 +68,8 @@ def show_analyses(analyses: "Sequence[Analysis]") -> None:
     for analysis in analyses:
         if missing := incomplete(analysis.record, len(analysis.votes)):
             say(f"[yellow]Incomplete:[/] {missing}")
+        if analysis.departure:
+            say(f"[yellow]Another procedure:[/] {escape(analysis.departure)}")
         console.print(summary_table(analysis.name, [(c.procedure.title, c.summary) for c in analysis.curves]))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -12,43 +12,21 @@ from noiseproof.cli.console import console, print_json, say
 from noiseproof.numerics.decimals import percent, percent_down, round_down
 
 if TYPE_CHECKING:
-    from noiseproof.certificates import Certificate
     from noiseproof.cli.options import StoppingOptions
     from noiseproof.reports.sequential import SequentialAnalysis
     from noiseproof.runs.sequential_records import SequentialRecord
-    from noiseproof.sequential import CertifyRadii, EstimateRadius
 
 __all__ = [
     "default_folder",
-    "sequential_rule",
     "show_sequential",
     "show_sequential_record",
 ]
 
 
-def sequential_rule(
-    stopping: "StoppingOptions", *, alpha: float, certificate: "Certificate"
-) -> "CertifyRadii | EstimateRadius":
-    """Return the stopping rule that --radius or --rtol chooses.
-
-    Raises:
-        InvalidInputError: a setting is outside its domain.
-    """
-    from noiseproof.sequential import CertifyRadii, EstimateRadius
-
-    settings: dict[str, Any] = {"alpha": alpha, "certificate": certificate}
-    given = {"beta": stopping.beta, "max_samples": stopping.samples}
-    settings |= {name: value for name, value in given.items() if value is not None}
-    if stopping.radius is not None:
-        return CertifyRadii(stopping.radius, runner_up=stopping.runner_up, **settings)
-    assert stopping.rtol is not None  # noqa: S101 - one of them is given
-    return EstimateRadius(stopping.rtol, **settings)
-
-
 def default_folder(run: Path, stopping: "StoppingOptions") -> Path:
-    """Return where the votes of sequential certification go: a folder of their own within the run."""
+    """Return where the votes go: those of sequential certification into a folder of their own within the run."""
     if stopping.radius is None:
-        return run / f"rtol-{stopping.rtol:g}"
+        return run if stopping.rtol is None else run / f"rtol-{stopping.rtol:g}"
     parts = ["radius", *(f"{value:g}" for value in stopping.radius)]
     return run / "-".join([*parts, "runner-up"] if stopping.runner_up else parts)
 

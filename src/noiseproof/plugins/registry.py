@@ -89,6 +89,11 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
             )
         return self[name](**settings)
 
+    def name_of(self, plugin: Plugin) -> str:
+        """Return the name of a plug-in made without arguments, whatever its settings; that of its class if it is none."""
+        alike = [name for name in self if type(self.make(name)) is type(plugin)]
+        return next((name for name in alike if self.make(name) == plugin), [*alike, type(plugin).__name__][0])
+
     def spec(self, plugin: Plugin) -> dict[str, Any]:
         """Return a plug-in as plain data from which `from_spec` makes an equal one.
 

@@ -13,7 +13,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
 from noiseproof.numerics.decimals import round_down
 from noiseproof.reports.naming import data_names, labelled
-from noiseproof.runs.records import DATA_IMAGES, Record, VoteTable
+from noiseproof.runs.records import DATA_IMAGES, PROCEDURE, Record, VoteTable
 
 __all__ = [
     "PAPER",
@@ -23,11 +23,12 @@ __all__ = [
     "Procedure",
     "analyse",
     "analyse_procedure",
+    "departure",
     "from_all_over",
     "largest_radius",
     "named",
+    "procedure_of",
     "table_radii",
-    "usual_procedure",
 ]
 
 _CURVE_POINTS = 401
@@ -86,10 +87,32 @@ class Analysis:
         """Whether every image of the record has its votes."""
         return len(self.votes) == len(self.record.settings.indices)
 
+    @property
+    def departure(self) -> str | None:
+        """See `departure`."""
+        return departure(self.record, self.curves[0].procedure, self.alpha)
 
-def usual_procedure(record: Record) -> Procedure:
-    """Return the tight procedure, with Bonferroni's bound where a record has no selection votes."""
-    return TIGHT if record.settings.selection_samples else _WITHOUT_SELECTION
+
+def procedure_of(record: Record, bound: Bound | None = None, certificate: Certificate | None = None) -> Procedure:
+    """Return a procedure; None is what the votes were counted for, and of an earlier record what is usual for its votes."""
+    made_for = record.procedure
+    return named(bound or made_for.bound, certificate or made_for.certificate)
+
+
+def departure(record: Record, procedure: Procedure, alpha: float) -> str | None:
+    """Say that votes were counted for another procedure than they are read by; None if not, or if none is recorded.
+
+    Bounds hold at level alpha for the procedure that was chosen before the votes were seen.
+    """
+    made_for = record.procedure
+    before = (type(made_for.bound), made_for.certificate, made_for.alpha)
+    if PROCEDURE not in record.about or before == (type(procedure.bound), procedure.certificate, alpha):
+        return None
+    recorded = f"{type(made_for.bound).__name__}, {type(made_for.certificate).__name__}, alpha {made_for.alpha:g}"
+    return (
+        f"{record.path} was counted for {recorded}. What another procedure says of the same votes holds at its level only "
+        "if it was chosen before they were seen."
+    )
 
 
 def named(bound: Bound, certificate: Certificate) -> Procedure:
@@ -106,7 +129,8 @@ def analyse(
     alpha: float,
     names: Sequence[str] | None = None,
     radii: Sequence[float] | None = None,
-    procedure: Procedure | None = None,
+    bound: Bound | None = None,
+    certificate: Certificate | None = None,
     beside: Sequence[Procedure] = (),
 ) -> list[Analysis]:
     """Certify the votes of every record under one procedure, and under those drawn beside it, for one report.
@@ -117,7 +141,8 @@ def analyse(
         names: one per record; None takes training objective and sigma, or else the folder's name. Where the data differ,
             the name of the data set is put after each.
         radii: for the table; None uses round numbers up to the largest radius that the votes can certify.
-        procedure: the main one; None takes the `usual_procedure` of each record.
+        bound: from votes to probabilities; None is that for which the votes of each record were counted.
+        certificate: from probabilities to a radius; None likewise.
         beside: others, such as `PAPER`.
 
     Raises:
@@ -133,7 +158,8 @@ def analyse(
             got=f"norms {', '.join(sorted(norms)) or 'none'}",
             remedy="Report runs of different norms apart: their radii cannot be compared.",
         )
-    ways = [_procedures(record, procedure, beside) for record in records]
+    # of each record the main procedure first, and each once
+    ways = [tuple(dict.fromkeys((procedure_of(record, bound, certificate), *beside))) for record in records]
     for record, its in zip(records, ways, strict=True):
         for each in its:
             _require_decidable(record, each, alpha)
@@ -157,11 +183,6 @@ def analyse_procedure(
     widest = largest_radius(record, procedure, alpha)
     table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
     return votes, _curve(record, procedure, votes, alpha, table, np.linspace(0.0, 1.05 * widest, _CURVE_POINTS))
-
-
-def _procedures(record: Record, main: Procedure | None, beside: Sequence[Procedure]) -> tuple[Procedure, ...]:
-    """The procedures of a record, the main one first, each once."""
-    return tuple(dict.fromkeys((main or usual_procedure(record), *beside)))
 
 
 def _require_decidable(record: Record, procedure: Procedure, alpha: float) -> None:

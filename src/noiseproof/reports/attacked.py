@@ -13,7 +13,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.evaluation.robust_accuracy import RobustSummary, summarise_verdicts, worst_of
 from noiseproof.perturbations.norms import Norm
-from noiseproof.reports.analysis import usual_procedure
+from noiseproof.reports.analysis import procedure_of
 from noiseproof.reports.curves import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord
@@ -108,7 +108,7 @@ def certified_beside(
     votes, images = record.read(), np.asarray(attack.read_verdicts().index)
     if not set(images) <= set(votes.index):
         return None
-    procedure = usual_procedure(record)
+    procedure = procedure_of(record)
     found = record.certify(alpha=settings.alpha, bound=procedure.bound, certificate=procedure.certificate, table=votes)
     rows = np.searchsorted(votes.index, images)
     chosen = Certified(

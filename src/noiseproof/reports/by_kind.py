@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noiseproof.bounds import Bound
+from noiseproof.certificates import Certificate
 from noiseproof.errors import InvalidInputError
 from noiseproof.reports.analysis import Procedure, analyse
 from noiseproof.reports.attack_page import analyse_attacks, analyse_audits, write_attack_report, write_audit_report
@@ -52,18 +54,21 @@ class Report:
 def open_report(
     runs: Sequence[Path],
     *,
-    alpha: float = ALPHA,
+    alpha: float | None = None,
     radii: Sequence[float] | None = None,
-    procedure: Procedure | None = None,
+    bound: Bound | None = None,
+    certificate: Certificate | None = None,
     beside: Sequence[Procedure] = (),
 ) -> Report:
     """Read the records of run folders, or of folders of attacks or audits, and analyse them.
 
     Args:
         runs: the folders.
-        alpha: as `analyse`, for votes whose number was fixed beforehand.
+        alpha: as `analyse`, for votes whose number was fixed beforehand; None is that for which they were counted, and
+            `ALPHA` where they differ in it.
         radii: as `analyse` and `analyse_stopped`.
-        procedure: as `analyse`.
+        bound: from votes to probabilities; None is that for which the votes of each record were counted.
+        certificate: from probabilities to a radius; None likewise.
         beside: as `analyse`.
 
     Raises:
@@ -72,15 +77,17 @@ def open_report(
     """
     kind, records = find_of_one_kind(runs)
     if kind == "votes":
-        found = analyse(records, alpha=alpha, radii=radii, procedure=procedure, beside=beside)
+        recorded = {record.procedure.alpha for record in records}
+        level = alpha if alpha is not None else recorded.pop() if len(recorded) == 1 else ALPHA
+        found = analyse(records, alpha=level, radii=radii, bound=bound, certificate=certificate, beside=beside)
         return Report(kind, found)
     if kind not in _PAGES:
         raise InvalidInputError(
             "runs", required="votes, attacks or audits", got=kind, remedy="verified.json in its folder sums it up."
         )
     sequential = kind == "sequential votes"
-    others = {"alpha": alpha != ALPHA, "bound and certificate": procedure is not None, "paper": bool(beside)}
-    others |= {"radii": radii is not None and not sequential}
+    others = {"alpha": alpha is not None, "bound": bound is not None, "certificate": certificate is not None}
+    others |= {"paper": bool(beside), "radii": radii is not None and not sequential}
     given = [name for name, chosen in others.items() if chosen]
     if given:
         raise InvalidInputError(

@@ -4,13 +4,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
+from noiseproof.bounds import Bound
+from noiseproof.bounds.registry import BOUNDS
+from noiseproof.certificates import Certificate
+from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.certified import DEFAULT_ALPHA, DEFAULT_CERTIFICATE, FixedSamples, require_enough_samples
 from noiseproof.classifiers.input_scale import require_input_scale
 from noiseproof.errors import require_count
 from noiseproof.randomness import Phase, require_seed
 from noiseproof.runs.identity import require_fingerprint
 from noiseproof.runs.job import EVERY_IMAGE, Job, RecordT, Rows, Selection, Shard, ShardWriter
 from noiseproof.runs.listener import Listener
-from noiseproof.runs.records import DATA_IMAGES, Record, RecordSettings, VoteTable, default_shard_size
+from noiseproof.runs.records import (
+    DATA_IMAGES,
+    PROCEDURE,
+    Record,
+    RecordSettings,
+    VoteTable,
+    default_bound,
+    default_shard_size,
+)
 from noiseproof.runs.running import Running
 from noiseproof.runs.subject import Subject, require_noise
 from noiseproof.sampling.counts import Tally
@@ -30,7 +43,6 @@ _AT_CHANCE = 1.5
 class VoteJob(Job[RecordT]):
     """A job whose record holds votes on the images of a data set."""
 
-    @final
     def about(self, running: Running) -> dict[str, Any]:
         """Return how the network was trained, and the number of images of the whole data set."""
         return super().about(running) | {DATA_IMAGES: len(running.subject.dataset)}
@@ -70,6 +82,12 @@ class CountVotes(VoteJob[Record]):
         seed: key of the noise.
         selection: which images.
         shard_size: images per shard; None chooses by image size.
+        alpha: failure probability per image that the votes are counted for.
+        bound: from votes to probabilities; None is the `default_bound` of so many selection votes.
+        certificate: from probabilities to a radius.
+
+    The last three decide no vote. They are recorded before the first one is counted, so that whoever reads the record can
+    tell whether they were chosen before the votes were seen: `Record.procedure`.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -91,8 +109,32 @@ class CountVotes(VoteJob[Record]):
     seed: int = 0
     selection: Selection = EVERY_IMAGE
     shard_size: int | None = None
+    alpha: float = DEFAULT_ALPHA
+    bound: Bound | None = None
+    certificate: Certificate = DEFAULT_CERTIFICATE
     record = Record
     kept = "The votes so far are saved, of every image."
+
+    @staticmethod
+    def of(record: Record) -> "CountVotes":
+        """Return the job that a record is of, so that it goes on: `execute(CountVotes.of(record), record.path, subject)`."""
+        settings, made_for = record.settings, record.procedure
+        return CountVotes(
+            settings.samples,
+            settings.selection_samples,
+            settings.seed,
+            Selection.of(record),
+            settings.shard_size,
+            made_for.alpha,
+            made_for.bound,
+            made_for.certificate,
+        )
+
+    @property
+    def procedure(self) -> FixedSamples:
+        """What the votes are counted for."""
+        bound = default_bound(self.selection_samples) if self.bound is None else self.bound
+        return FixedSamples(self.samples, alpha=self.alpha, bound=bound, certificate=self.certificate)
 
     @property
     def work(self) -> tuple[int, int]:
@@ -103,12 +145,15 @@ class CountVotes(VoteJob[Record]):
         """Return the settings of the record.
 
         Raises:
-            InvalidInputError: a count below 1 (0 for selection_samples), or no noise.
+            InvalidInputError: a count below 1 (0 for selection_samples), no noise, a certificate that is not for it, or so
+                few samples that nothing could be certified.
         """
         require_seed(self.seed)
         require_count("samples", self.samples, 1, "At least one vote is needed.")
         require_count("selection_samples", self.selection_samples, 0, "0 leaves the selection phase out.")
-        dataset = subject.dataset
+        dataset, made_for = subject.dataset, self.procedure
+        made_for.certificate.require_noise(require_noise(subject))
+        require_enough_samples(self.samples, made_for.votes_needed(dataset.num_classes), self.alpha)
         return RecordSettings(
             data=dataset.about(),
             model=dict(subject.model),
@@ -120,6 +165,13 @@ class CountVotes(VoteJob[Record]):
             shard_size=self.shard_size or default_shard_size(self.samples, dataset.image_shape),
             **self.indices(subject),
         )
+
+    def about(self, running: Running) -> dict[str, Any]:
+        """Return how the network was trained, the number of images of the data set, and what the votes are counted for."""
+        made_for = self.procedure
+        certificate = CERTIFICATES.spec(made_for.certificate)
+        procedure = {"alpha": made_for.alpha, "bound": BOUNDS.spec(made_for.bound), "certificate": certificate}
+        return super().about(running) | {PROCEDURE: procedure}
 
     def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
         """Count shard after shard."""

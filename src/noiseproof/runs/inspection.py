@@ -8,7 +8,7 @@ from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.numerics.decimals import round_down
 from noiseproof.plugins import in_words
 from noiseproof.runs.attack_records import AttackRecord
-from noiseproof.runs.records import Record
+from noiseproof.runs.records import PROCEDURE, Record
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.verification_records import VerificationRecord
@@ -105,7 +105,7 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained", in_words(training.get("settings", {}))
         yield "trained on", in_words(training.get("data", {}))
     yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}"
-    yield from _question(settings)
+    yield from _question(settings, about)
     yield "seed", str(settings.get("seed", "none"))
     state = f"{counted['images']} of {counted['of']} images, {counted['shards']} of {counted['of_shards']} shards"
     yield "counted", state + (f", {len(counted['damaged'])} damaged" if counted["damaged"] else "")
@@ -119,7 +119,7 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "versions", in_words(about.get("versions", {}))
 
 
-def _question(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _question(settings: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what was asked of every image, which differs from kind to kind."""
     if "procedure" in settings:
         yield "until", in_words({name: value for name, value in settings["procedure"].items() if name != "prior"})
@@ -133,6 +133,8 @@ def _question(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "votes", f"{settings['samples']} on each point"
     elif "samples" in settings:
         yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
+        if PROCEDURE in about:
+            yield "made for", in_words(about[PROCEDURE])
     else:
         yield "perturbation", f"{round_down(settings['radius'], None)} in {settings['norm']}"
 

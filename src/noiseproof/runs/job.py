@@ -72,6 +72,12 @@ class Selection:
         """Return the indices that are taken of so many images."""
         return range(0, images, self.every)[: self.limit]
 
+    @staticmethod
+    def of(record: ShardedRecord[Any, Any]) -> "Selection":
+        """Return the images of a record."""
+        settings = record.settings
+        return Selection(settings.step, len(settings.indices))
+
 
 EVERY_IMAGE = Selection()
 

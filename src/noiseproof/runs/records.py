@@ -16,17 +16,31 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from noiseproof.bounds import Bound
+from noiseproof.bounds import Bonferroni, Bound, TwoPhase
+from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates import Certificate
-from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified, certify_votes
+from noiseproof.certificates.registry import CERTIFICATES
+from noiseproof.certified import Certified, FixedSamples, certify_votes
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 
-__all__ = ["DATA_IMAGES", "FORMAT", "Record", "RecordSettings", "VoteTable", "default_shard_size"]
+__all__ = [
+    "DATA_IMAGES",
+    "FORMAT",
+    "PROCEDURE",
+    "Record",
+    "RecordSettings",
+    "VoteTable",
+    "default_bound",
+    "default_shard_size",
+]
 
 DATA_IMAGES = "data_images"
 """Where `Record.about` has the number of images of the whole data set."""
+
+PROCEDURE = "procedure"
+"""Where `Record.about` has the bound, certificate and alpha that the votes were counted for."""
 
 FORMAT = 2
 """Version of this layout; a record of a newer one is refused. Format 1 had no engine among its settings."""
@@ -35,6 +49,11 @@ _PIXELS_PER_SHARD = 2e8
 
 _THUMBNAIL = 64
 """Longest side of the pictures kept for reports; larger images are shrunk to it."""
+
+
+def default_bound(selection_samples: int) -> Bound:
+    """Return the bound of votes for which none is named: two-phase, or Bonferroni where no votes choose the class."""
+    return TwoPhase(selection_samples) if selection_samples else Bonferroni()
 
 
 def default_shard_size(samples: int, image_shape: Sequence[int]) -> int:
@@ -170,6 +189,19 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
         """The noise the votes were counted under."""
         return NOISES.from_spec(self.settings.noise)
 
+    @property
+    def procedure(self) -> FixedSamples:
+        """What the votes were counted for, as it was recorded before the first of them; what is usual in earlier records.
+
+        Raises:
+            InvalidInputError: a bound or certificate that this version does not know.
+        """
+        said, samples = self.about.get(PROCEDURE), self.settings.samples
+        if not isinstance(said, Mapping):
+            return FixedSamples(samples, bound=default_bound(self.settings.selection_samples))
+        bound, certificate = BOUNDS.from_spec(said.get("bound")), CERTIFICATES.from_spec(said.get("certificate"))
+        return FixedSamples(samples, alpha=said.get("alpha", 0.0), bound=bound, certificate=certificate)
+
     def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
         """Write the votes of one shard: whole, checksummed, or not at all.
 
@@ -194,26 +226,26 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
     def certify(
         self,
         *,
-        alpha: float = 0.001,
-        bound: Bound = DEFAULT_BOUND,
-        certificate: Certificate = DEFAULT_CERTIFICATE,
+        alpha: float | None = None,
+        bound: Bound | None = None,
+        certificate: Certificate | None = None,
         table: VoteTable | None = None,
     ) -> Certified:
         """Compute predictions and radii from the votes; no classifier is run. Arguments as `certify_votes`.
 
         Args:
-            alpha: failure probability per image.
-            bound: from votes to probabilities.
-            certificate: from probabilities to a radius.
+            alpha: failure probability per image; None is that of `procedure`.
+            bound: from votes to probabilities; None likewise.
+            certificate: from probabilities to a radius; None likewise.
             table: some of the rows; None reads all that are there.
         """
-        rows = self.read() if table is None else table
+        rows, made_for = self.read() if table is None else table, self.procedure
         return certify_votes(
             rows.votes,
             self.noise,
-            alpha=alpha,
-            bound=bound,
-            certificate=certificate,
+            alpha=made_for.alpha if alpha is None else alpha,
+            bound=bound or made_for.bound,
+            certificate=certificate or made_for.certificate,
             selection_votes=rows.selection_votes,
         )
 

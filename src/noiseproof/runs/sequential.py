@@ -46,6 +46,12 @@ class SequentialVotes(VoteJob[SequentialRecord]):
     record = SequentialRecord
     kept = "The votes so far are saved, of every image."
 
+    @staticmethod
+    def of(record: SequentialRecord) -> "SequentialVotes":
+        """Return the job that a record is of, so that it goes on."""
+        settings = record.settings
+        return SequentialVotes(record.rule, settings.seed, Selection.of(record), settings.shard_size)
+
     @property
     def work(self) -> tuple[int, int]:
         """Return what is typical; how many votes there will be is open."""

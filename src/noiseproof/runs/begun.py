@@ -1,0 +1,118 @@
+"""The certification that was begun in a folder, as the job that goes on with it. Nothing heavy is loaded where there is none."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noiseproof.errors import InvalidInputError
+from noiseproof.plugins import in_words
+
+if TYPE_CHECKING:
+    from noiseproof.runs.counts import CountVotes
+    from noiseproof.runs.sequential import SequentialVotes
+    from noiseproof.sequential import StoppingRule
+
+    Certification = CountVotes | SequentialVotes
+
+__all__ = ["begun_certification", "certification", "what_is_taken"]
+
+_FIXED, _SEQUENTIAL, _NETWORK = "record.json", "sequential.json", "checkpoint.safetensors"
+
+
+def begun_certification(place: Path, *, within: bool = False) -> "tuple[Path, Certification | None]":
+    """Return where a certification was begun, and the job that it is; None where there is none.
+
+    Args:
+        place: its folder.
+        within: whether a folder without a record, and without a network that was trained there, stands for the only
+            sequential certification in it.
+
+    Raises:
+        InvalidInputError: there are several of those; or the record names what this version does not know.
+        RunError: the record is damaged.
+    """
+    if (place / _FIXED).is_file():
+        from noiseproof.runs.counts import CountVotes
+        from noiseproof.runs.records import Record
+
+        return place, CountVotes.of(Record.open(place))
+    if (place / _SEQUENTIAL).is_file():
+        from noiseproof.runs.sequential import SequentialVotes
+        from noiseproof.runs.sequential_records import SequentialRecord
+
+        return place, SequentialVotes.of(SequentialRecord.open(place))
+    inside = sorted(path.parent for path in place.glob(f"*/{_SEQUENTIAL}")) if within else []
+    if not inside or (place / _NETWORK).exists():
+        return place, None
+    if len(inside) > 1:
+        raise InvalidInputError(
+            str(place),
+            required="one certification, to go on with it",
+            got=", ".join(path.name for path in inside),
+            remedy=f"Name one of them, such as {inside[0]}, or --samples for a number of votes fixed beforehand.",
+        )
+    return begun_certification(inside[0])
+
+
+def certification(begun: "Certification | None", named: Mapping[str, Any]) -> "Certification":
+    """Return the job that is named; what is not named is as in the one that was begun, or else as usual.
+
+    Args:
+        begun: that one.
+        named: settings of a job or a stopping rule by name, and `every`, `limit` and `part` of a selection. `radius` or
+            `rtol` make it sequential; `samples` is then the most that an image gets.
+    """
+    from noiseproof.runs.counts import CountVotes
+    from noiseproof.runs.job import Selection
+    from noiseproof.runs.sequential import SequentialVotes
+
+    job = begun or CountVotes()
+    before: dict[str, Any] = {} if "every" in named else vars(job.selection)
+    common: dict[str, Any] = {"selection": Selection(**before | _some(named, "every", "limit", "part"))}
+    common |= _some(named, "seed")
+    if isinstance(job, SequentialVotes):
+        return replace(job, rule=_rule(job.rule, named), **common)
+    if "radius" in named or "rtol" in named:
+        return SequentialVotes(_rule(None, named), **common)
+    procedure = _some(named, "samples", "selection_samples", "alpha", "bound", "certificate")
+    return replace(job, **procedure, **common)
+
+
+def _rule(before: "StoppingRule | None", named: Mapping[str, Any]) -> "StoppingRule":
+    """Return the stopping rule that is named; of one of the same kind before it has the settings that are not."""
+    from noiseproof.sequential import CertifyRadii, EstimateRadius
+
+    settings = _some(named, "alpha", "certificate", "beta", "runner_up", "rtol")
+    settings |= {} if "radius" not in named else {"radii": named["radius"]}
+    settings |= {} if "samples" not in named else {"max_samples": named["samples"]}
+    if before is not None and isinstance(before, EstimateRadius if "rtol" in named else CertifyRadii):
+        return replace(before, **settings)
+    if before is not None and "radius" not in named and "rtol" not in named:
+        return replace(before, **settings)
+    return EstimateRadius(**settings) if "rtol" in named else CertifyRadii(**settings)
+
+
+def what_is_taken(begun: "Certification", named: Collection[str]) -> str:
+    """Return the settings of a job that was begun but for those that are named, in the words of the command line."""
+    from noiseproof.bounds.registry import BOUNDS
+    from noiseproof.certificates.registry import CERTIFICATES
+    from noiseproof.runs.counts import CountVotes
+
+    said: dict[str, Any]
+    if isinstance(begun, CountVotes):
+        made_for = begun.procedure
+        said = {"samples": begun.samples, "selection_samples": begun.selection_samples, "alpha": begun.alpha}
+        said |= {"bound": BOUNDS.name_of(made_for.bound), "certificate": CERTIFICATES.name_of(made_for.certificate)}
+    else:
+        rule = begun.rule.spec()
+        said = {"radius": rule.get("radii"), "rtol": rule.get("precision"), "runner_up": rule.get("runner_up")}
+        said |= {"samples": rule["cap"], "alpha": rule["alpha"], "beta": rule["beta"]}
+        said |= {"certificate": CERTIFICATES.name_of(CERTIFICATES.from_spec(rule["certificate"]))}
+    said |= {"every": begun.selection.every, "limit": begun.selection.limit, "seed": begun.seed}
+    left = {name: value for name, value in said.items() if name not in named and value is not False}
+    return in_words({name.replace("_", "-"): value for name, value in left.items()})
+
+
+def _some(named: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: named[name] for name in names if name in named}
