@@ -185,7 +185,7 @@ def test_what_ends_a_certification_leaves_it_to_go_on(by: signal.Signals, code: 
         (
             ["certify", "RUN", "--radius", 0.3, "--precision", "fp32", "--out", "OUT"],
             "votes",
-            "The votes so far are saved, of every image.",
+            "The votes so far are saved, of every image. Confidence is stated when all images are counted.",
         ),
         (
             ["attack", "RUN", "--precision", "fp32", "--out", "OUT", "--set", "steps=500"],
