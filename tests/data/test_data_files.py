@@ -330,6 +330,9 @@ def test_cifar10_is_found_in_every_layout(
         labels, pixels = (np.concatenate(parts) for parts in zip(*map(batch, names), strict=True))
         read = found.read(range(len(found)))
         assert (read.shape, found.num_classes, found.verified) == ((len(labels), 3, 32, 32), 10, True)
+        assert found.class_names is not None
+        assert found.class_names[:4] == ("airplane", "automobile", "bird", "cat")
+        assert len(set(found.class_names)) == 10
         np.testing.assert_array_equal(np.rint(read.reshape(-1, 3072) * 255), pixels)
         np.testing.assert_array_equal(found.labels, labels)
         assert Path(str(found.location)).is_relative_to(tmp_path / folder)

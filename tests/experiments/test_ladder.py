@@ -128,6 +128,10 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
             ("restarts", "no longer falling within the error"),
         )
     ]
+    figure.canvas.draw()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y1 <= figure.axes[0].get_window_extent().y0, "it covers no curve"
     falling = ladder(**{"pgd-draws64-steps50": standing(150)}).draw().get_supxlabel().splitlines()
     assert falling[1].startswith("Accuracy under more steps is still falling: +15.0 % gained by 50 to 100 steps")
 

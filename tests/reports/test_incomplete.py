@@ -14,6 +14,7 @@ from counting import IMAGES, count, run, subject
 from noiseproof.attacks import RandomSearch
 from noiseproof.cli import progress
 from noiseproof.cli.progress import Shown
+from noiseproof.evaluation.certified_accuracy import summarise
 from noiseproof.reports import analyse, write_report
 from noiseproof.reports.curves import draw_curves
 from noiseproof.reports.naming import WITHHELD
@@ -52,6 +53,14 @@ def test_a_page_withholds_confidence(whole: Record, partial: Path, tmp_path: Pat
     axes = draw_curves(analyses).axes[0]
     assert "(incomplete)" in str(axes.get_lines()[0].get_label())
     assert not np.isfinite(axes.collections[0].get_datalim(axes.transData).extents).all(), "a band is a statement"
+
+
+def test_nothing_is_said_of_a_population_before_all_images_are_counted(whole: Record) -> None:
+    (analysis,) = analyse([whole], alpha=0.01)
+    certified, labels = analysis.curves[0].certified, analysis.votes.label
+    found = [summarise(certified, labels, np.zeros(1), alpha=0.01, whole=all_of_it) for all_of_it in (True, False)]
+    assert found[0].population is not None
+    assert found[1].population is None
 
 
 def test_beside_a_whole_record_only_the_other_is_withheld(whole: Record, partial: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from noiseproof.data import load
 from noiseproof.data.subset import Subset
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
-from noiseproof.reports import analyse, round_down, write_report
+from noiseproof.reports import Analysis, analyse, round_down, write_report
 from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius, named
 from noiseproof.reports.curves import draw_curves
 from noiseproof.reports.page import _grids
@@ -146,12 +146,17 @@ def test_data_are_named_and_other_data_are_not_compared_in_silence(records: list
     assert len({each.data for each in analyse([records[0], twin], alpha=0.01)}) == 2
 
 
+def _columns(analysis: Analysis) -> tuple[np.ndarray, ...]:
+    return analysis.votes.index, analysis.votes.label, analysis.votes.votes
+
+
 def test_hardest_are_wrong_or_abstained_and_safest_are_right(records: list[Record]) -> None:
     (analysis,) = analyse(records[:1], alpha=0.01)
     hardest, safest = (grid["tiles"] for grid in _grids(analysis))
     assert {tile["state"] for tile in hardest} <= {"wrong", "abstained"}
     assert {tile["state"] for tile in safest} == {"right"}
-    assert [tile["votes"] for tile in hardest] == sorted(tile["votes"] for tile in hardest)
+    votes = {index: row[label] for index, label, row in zip(*_columns(analysis), strict=True)}
+    assert [votes[tile["index"]] for tile in hardest] == sorted(votes[tile["index"]] for tile in hardest)
     assert [tile["radius"] for tile in safest] == sorted((tile["radius"] for tile in safest), reverse=True)
     shown = [tile["index"] for tile in (*hardest, *safest)]
     assert len(set(shown)) == len(shown)

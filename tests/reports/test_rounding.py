@@ -22,6 +22,8 @@ from counting import count, job, subject
 from noiseproof.attacks import RandomSearch
 from noiseproof.certified import Certified
 from noiseproof.cli.attack import attack_table
+from noiseproof.cli.console import console
+from noiseproof.cli.sequential import show_sequential
 from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.reports.analysis import analyse
 from noiseproof.reports.attack_page import analyse_attacks, write_attack_report
@@ -31,8 +33,10 @@ from noiseproof.reports.ladder import DRAWS, RESTARTS, STEPS, Ladder
 from noiseproof.reports.page import write_report
 from noiseproof.reports.plain import votes_as_csv
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
+from noiseproof.reports.sequential import analyse_stopped, write_stopped_report
 from noiseproof.runs import AttackImages, AttackRecord, Record, Selection, SequentialVotes, execute
 from noiseproof.runs.inspection import inspection_rows
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential import CertifyRadii, EstimateRadius
 
 RADIUS = 128 / 255
@@ -149,6 +153,36 @@ def test_certified_shares_are_rounded_down_wherever_they_stand(run: Path, tmp_pa
         lost = 100 * np.maximum(shares, 0.0) - shown
         assert ((lost > -1e-9) & (lost < 0.1)).all(), name
         assert (lost > 0.051).any(), f"{name}: to nearest would be the same"
+
+
+def test_every_proven_number_of_a_page_is_rounded_down(run: Path, tmp_path: Path) -> None:
+    (analysis,) = analyse([Record.open(run)], alpha=0.01)
+    (curve,) = analysis.curves
+    many = len(curve.summary.radii)
+    shares = {"certified_accuracy": np.full(many, 0.76987), "population": np.full(many, 0.61698), "allowance": 0.1}
+    summary = replace(curve.summary, average_certified_radius=0.45678, **shares)
+    shown = replace(analysis, curves=(replace(curve, summary=summary, largest_radius=0.99978),))
+    page = no_picture(write_report([shown], tmp_path / "r.html").page.read_text())
+    assert "at least <strong>66.9 %</strong>" in page
+    for text in ("76.9 %", "66.9 %", "61.6 %"):
+        assert page.count(f"<td>{text}</td>") == many
+    for radius in ("0.456", "0.999"):
+        assert f"<td>{radius}</td>" in page
+
+
+def test_what_a_sequential_certification_proves_is_rounded_down(run: Path, tmp_path: Path) -> None:
+    (analysis,) = analyse_stopped([SequentialRecord.open(run / "rtol")])
+    right = replace(analysis.certified, prediction=analysis.votes.label, radius=np.full(len(analysis.votes), 0.45678))
+    shown = replace(analysis, certified=right, rows=(replace(analysis.rows[0], right=0.76987),))
+    with console.capture() as captured:
+        show_sequential([shown])
+    page = no_picture(write_stopped_report([shown], tmp_path / "r.html").page.read_text())
+    assert "76.9 %" in captured.get()
+    assert "<td>76.9 %</td>" in page
+    average = re.search(r"Average certified radius: .* ([\d.]+)\.<", page)
+    assert average is not None
+    assert average.group(1) == "0.456"
+    assert "<div>radius 0.456</div>" in page
 
 
 def test_ends_of_intervals_are_rounded_outwards(run: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Dataset(ABC, Labelled):
         location: the file or folder it was read from; None if it came from none.
         source: argument of `load` that reads it again: the name of a published set, or an absolute path; None if it was made
             from arrays.
-        class_names: of images in folders, by their numbers.
+        class_names: by their numbers, of images in folders and of CIFAR-10.
         file_names: of images in folders, by their indices: paths within the folder.
         verified: whether its files are the published ones, by checksum; None where there is nothing to compare with.
         loader: reads a split from where this one came from, in the same way; None if it was made from arrays.

@@ -19,6 +19,9 @@ from noiseproof.errors import RunError
 
 __all__ = ["load_cifar10"]
 
+_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""As `batches.meta.txt` of the archive names them."""
+
 _FOLDERS = ("", "cifar10", "CIFAR10", "cifar-10")
 _BINARY, _PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 _RECORDS, _SHAPE = 10000, (3, 32, 32)
@@ -87,6 +90,7 @@ def load_cifar10(split: Split, *, data_dir: Path | None = None, allow_unverified
         images[rows], labels[rows] = batch.pixels.reshape(-1, *_SHAPE), batch.labels
         verified = verified and batch.published
     dataset = ArrayDataset("cifar10", split, images, labels, num_classes=10)
+    dataset.class_names = _CLASSES
     dataset.location, dataset.verified = str(files[0] if files[0].suffix == ".gz" else files[0].parent), verified
     dataset.loader = partial(load_cifar10, data_dir=root, allow_unverified=allow_unverified)
     return dataset

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, final
 from matplotlib.figure import Figure as Drawing
 
 from noiseproof.experiments.recipes import Missing
-from noiseproof.reports.curves import figure_png, figure_svg
+from noiseproof.reports.figures import figure_png, figure_svg
 from noiseproof.storage.files import write_atomically
 
 __all__ = ["Figure", "Result", "Table", "as_json", "drawn"]

@@ -1,7 +1,8 @@
 """One record under the paper's procedure and under the tight one: curves and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from noiseproof.certified import Certified, require_enough_samples, samples_need
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
 from noiseproof.numerics.decimals import round_down
-from noiseproof.reports.naming import data_names, labelled
+from noiseproof.reports.naming import Analysed, entries
 from noiseproof.runs.records import DATA_IMAGES, PROCEDURE, Record, VoteTable
 
 __all__ = [
@@ -63,29 +64,28 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Analysis(Analysed[Record]):
     """One record, certified under every procedure that a report compares.
 
     Attributes:
-        name: in the report.
-        data: the name of its data set.
-        record: where the votes come from.
         votes: of its images.
         alpha: failure probability per image.
         curves: one per procedure, the main one first.
     """
 
-    name: str
-    data: str
-    record: Record
     votes: VoteTable
     alpha: float
     curves: tuple[Curve, ...]
 
     @property
-    def complete(self) -> bool:
-        """Whether every image of the record has its votes."""
-        return len(self.votes) == len(self.record.settings.indices)
+    def counted(self) -> int:
+        """Images with votes."""
+        return len(self.votes)
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return how many votes an image has."""
+        own = self.record.settings
+        return {"Votes an image": f"{own.samples}, and {own.selection_samples} of the selection phase"}
 
     @property
     def departure(self) -> str | None:
@@ -167,10 +167,10 @@ def analyse(
     table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
     grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
     analyses = []
-    for record, its, name, data in zip(records, ways, labelled(records, names), data_names(records), strict=True):
-        votes = record.read()
-        curves = tuple(_curve(record, each, votes, alpha, table, grid) for each in its)
-        analyses.append(Analysis(name, data, record, votes, alpha, curves))
+    for entry, its in zip(entries(records, names), ways, strict=True):
+        votes = entry[-1].read()
+        curves = tuple(_curve(entry[-1], each, votes, alpha, table, grid) for each in its)
+        analyses.append(Analysis(*entry, votes, alpha, curves))
     return analyses
 
 

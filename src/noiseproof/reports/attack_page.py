@@ -1,12 +1,12 @@
 """One self-contained HTML page of attacks or of audits, from their records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from noiseproof.evaluation.audit import AuditResult
@@ -14,9 +14,9 @@ from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.numerics.decimals import round_down
 from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.attacked import certified_beside, summarise_attack
-from noiseproof.reports.curves import COLOURS, caption_of, legend_below
-from noiseproof.reports.naming import apart, class_label, data_names, labelled, titles
-from noiseproof.reports.page import ReportFiles, about_run, render, write_files
+from noiseproof.reports.figures import COLOURS, caption_of, legend_below, new_figure, tidy
+from noiseproof.reports.naming import Analysed, apart, entries, titles
+from noiseproof.reports.page import ReportFiles, write_page
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord, AttackTable
 from noiseproof.runs.audit import judge_record
@@ -33,39 +33,42 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class AttackAnalysis:
+class _Analysed(Analysed[AttackRecord]):
+    """The record of an attack or of an audit."""
+
+    @property
+    def counted(self) -> int:
+        return len(self.record.read_verdicts())
+
+    def settings(self) -> Mapping[str, Any]:
+        own = self.record.settings
+        sizes = ", ".join(round_down(size, None) for size in own.sizes)
+        asked = {"Sizes": f"{sizes} in {own.norm}"} if own.limits is None else {"Certificates": own.limits}
+        return {"Attack": own.attack, **asked, "Votes on each point": str(own.samples)}
+
+
+@dataclass(frozen=True)
+class AttackAnalysis(_Analysed):
     """The record of an attack, and what it shows.
 
     Attributes:
-        name: in the report.
-        data: the name of its data set.
-        record: the record.
         summary: accuracy at each size.
         certified: share of the same images that are certified at each size; None where no run around it says that.
     """
 
-    name: str
-    data: str
-    record: AttackRecord
     summary: RobustSummary
     certified: Float[np.ndarray, " sizes"] | None
 
 
 @dataclass(frozen=True)
-class AuditAnalysis:
+class AuditAnalysis(_Analysed):
     """The record of an audit, and its verdict.
 
     Attributes:
-        name: in the report.
-        data: the name of its data set.
-        record: the record.
         table: its rows.
         result: the verdict.
     """
 
-    name: str
-    data: str
-    record: AttackRecord
     table: AttackTable
     result: AuditResult
 
@@ -77,10 +80,11 @@ def analyse_attacks(records: Sequence[AttackRecord]) -> list[AttackAnalysis]:
         RunError: one has no votes, or damaged ones.
     """
     analyses = []
-    for record, name, data in zip(records, labelled(records, _names(records)), data_names(records), strict=True):
+    for entry in entries(records, _names(records)):
+        record = entry[-1]
         beside = (certified_beside(run, record) for run in record.path.resolve().parents[:2])
         certified = next((found for found in beside if found is not None), None)
-        analyses.append(AttackAnalysis(name, data, record, summarise_attack(record), certified))
+        analyses.append(AttackAnalysis(*entry, summarise_attack(record), certified))
     return analyses
 
 
@@ -91,8 +95,8 @@ def analyse_audits(records: Sequence[AttackRecord]) -> list[AuditAnalysis]:
         RunError: one is not whole, or damaged.
         InvalidInputError: of one no image has a certificate.
     """
-    labels = zip(records, labelled(records, _names(records)), data_names(records), strict=True)
-    return [AuditAnalysis(name, data, record, record.read(), judge_record(record)) for record, name, data in labels]
+    found = entries(records, _names(records))
+    return [AuditAnalysis(*entry, entry[-1].read(), judge_record(entry[-1])) for entry in found]
 
 
 def write_attack_report(analyses: Sequence[AttackAnalysis], out: Path) -> ReportFiles:
@@ -110,23 +114,19 @@ def write_attack_report(analyses: Sequence[AttackAnalysis], out: Path) -> Report
             for number, each in enumerate(shown)
             if each.certified is not None
         ]
-        curves = [
-            RobustCurve(each.name, each.summary.sizes, each.summary.robust, each.summary.low, each.summary.high, number)
-            for number, each in enumerate(shown)
-        ]
+        curves = [RobustCurve.of(each.name, each.summary, number) for number, each in enumerate(shown)]
         panels.append(Panel(f"Data: {', '.join(dict.fromkeys(each.data for each in shown))}", norm, curves, areas))
-    return write_files(out, draw_robustness(panels), lambda svg: _page("attacked.html", analyses, svg))
+    return write_page("attacked.html", analyses, draw_robustness(panels), out)
 
 
 def write_audit_report(analyses: Sequence[AuditAnalysis], out: Path) -> ReportFiles:
     """Write a page of audits to `out`, and its plot beside it as PNG and SVG; errors as `write_attack_report`."""
-    return write_files(out, draw_audits(analyses), lambda svg: _page("audited.html", analyses, svg))
+    return write_page("audited.html", analyses, draw_audits(analyses), out)
 
 
 def draw_audits(analyses: Sequence[AuditAnalysis]) -> Figure:
     """Draw every attacked image: the votes for its certified class on the point that was found, against its radius."""
-    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.0, 4.2)
     axes = figure.add_subplot()
     for number, analysis in enumerate(analyses):
         rows = np.flatnonzero(analysis.table.sizes[:, -1] > 0.0)
@@ -141,32 +141,9 @@ def draw_audits(analyses: Sequence[AuditAnalysis]) -> Figure:
     axes.set(xlabel=f"certified radius, within which it was attacked ({norms})", ylim=(0, 101))
     axes.set_ylabel("votes for the certified class (%)")
     axes.axhline(50, color="0.4", linewidth=1, linestyle="--", label="half of the votes")
-    axes.grid(visible=True, color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     legend_below(figure, title=caption_of([each.data for each in analyses], apart([each.record for each in analyses])))
     return figure
-
-
-def _page(template: str, analyses: "Sequence[AttackAnalysis] | Sequence[AuditAnalysis]", svg: str) -> str:
-    return render(
-        template,
-        analyses=analyses,
-        svg=svg,
-        apart=apart([each.record for each in analyses]),
-        norm=lambda record: Norm(record.settings.norm).label,
-        class_label=class_label,
-        details=[about_run(each.record, len(each.record.read_verdicts()), _settings(each.record)) for each in analyses],
-    )
-
-
-def _settings(record: AttackRecord) -> dict[str, object]:
-    settings = record.settings
-    sizes = ", ".join(round_down(size, None) for size in settings.sizes)
-    asked = (
-        {"Certificates": settings.limits} if settings.limits is not None else {"Sizes": f"{sizes} in {settings.norm}"}
-    )
-    return {"Attack": settings.attack, **asked, "Votes on each point": str(settings.samples)}
 
 
 def _names(records: Sequence[AttackRecord]) -> list[str]:

@@ -14,7 +14,7 @@ from noiseproof.evaluation.certified_accuracy import certified_accuracy
 from noiseproof.evaluation.robust_accuracy import RobustSummary, summarise_verdicts, worst_of
 from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.analysis import procedure_of
-from noiseproof.reports.curves import figure_svg
+from noiseproof.reports.figures import figure_svg
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from noiseproof.reports.curves import COLOURS
+from noiseproof.reports.figures import COLOURS, new_figure, tidy
 from noiseproof.reports.robustness import RobustCurve
 
 __all__ = ["BoundCurve", "BoundPanel", "Printed", "Spread", "draw_bounds"]
@@ -98,8 +97,7 @@ class BoundPanel:
 
 def draw_bounds(panels: Sequence[BoundPanel], procedures: Mapping[str, str]) -> Figure:
     """Draw a row for each data set, with a column for each procedure, by key with its title."""
-    figure = Figure(figsize=(12.8, 5.6 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12.8, 5.6 * len(panels))
     rows = figure.subfigures(len(panels), 1, squeeze=False)[:, 0]
     for panel, row in zip(panels, rows, strict=True):
         columns = row.subplots(1, len(procedures), sharey=True)
@@ -142,6 +140,4 @@ def _draw(axes: Axes, panel: BoundPanel, procedure: str) -> None:
         axes.annotate(where, (radius, 100 * share), (8, 4), textcoords="offset points", fontsize=8, bbox=halo)
     axes.set(xlabel="ℓ2 radius (pixels in [0, 1])", ylim=(0, 100))
     axes.set_xlim(0, max((float(curve.radii[-1]) for curve in curves), default=3.0))
-    axes.grid(visible=True, color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)

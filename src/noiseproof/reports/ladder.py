@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import binom, binomtest
 
@@ -29,7 +28,7 @@ from noiseproof.evaluation.robust_accuracy import Verdict, summarise_verdicts, w
 from noiseproof.numerics.decimals import percent, percent_up, round_down
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import found_verdicts
-from noiseproof.reports.curves import COLOURS, figure_png, figure_svg
+from noiseproof.reports.figures import COLOURS, figure_png, figure_svg, legend_under, new_figure, tidy
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.storage.files import write_atomically
 
@@ -244,8 +243,7 @@ class Ladder:
 
     def draw(self) -> Figure:
         """Draw accuracy against steps, a line for each number of draws, and the other attacks beside them as bars."""
-        figure = Figure(figsize=(11.0, 4.4), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(11.0, 5.0)
         left, right = figure.subplots(1, 2)
         for number, draws in enumerate(DRAWS):
             values = [100 * self.robust(f"pgd-draws{draws}-steps{steps}") for steps in STEPS]
@@ -260,7 +258,7 @@ class Ladder:
         left.minorticks_off()
         left.set_xlabel("steps of PGD")
         left.set_ylabel(f"accuracy under attack of size {round_down(self.size, None)} in {Norm(self.norm).label} (%)")
-        left.legend(frameon=False, fontsize=8)
+        legend_under(left)
         others = [name for name in self.verdicts if not name.startswith("pgd-draws")]
         bars = [self.strongest, *others]
         colours = ["#009E73", *("#0072B2" if name.startswith("pgd-") else "#999999" for name in others)]
@@ -274,9 +272,7 @@ class Ladder:
         caption = "\n".join(f"Accuracy under more {rung.what} is {rung}" for rung in self.plateau())
         figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
         for axes in (left, right):
-            axes.grid(visible=True, color="0.9", linewidth=0.8)
-            axes.set_axisbelow(True)
-            axes.spines[["top", "right"]].set_visible(False)
+            tidy(axes)
         return figure
 
     def write(self, folder: Path) -> list[Path]:

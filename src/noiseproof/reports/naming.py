@@ -1,13 +1,15 @@
-"""What records, their data, classes and images are called in reports."""
+"""Records in reports: what they, their data, classes and images are called, and what every analysis of one has."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from noiseproof.certified import ABSTAIN
 from noiseproof.plugins import in_words
 from noiseproof.runs.store import ShardedRecord
 
-__all__ = ["WITHHELD", "apart", "class_label", "data_names", "incomplete", "labelled", "titles"]
+__all__ = ["WITHHELD", "Analysed", "apart", "class_label", "data_names", "entries", "incomplete", "labelled", "titles"]
 
 WITHHELD = (
     "No confidence is stated before all images are counted: whoever stops may do so when the share is to their liking "
@@ -16,12 +18,52 @@ WITHHELD = (
 """Of records that are not finished."""
 
 Known = ShardedRecord[Any, Any]
+RecordT = TypeVar("RecordT", bound=Known)
 
 _OBJECTIVES = {
     "Stability": "Stability training (STN)",
     "GaussianAugmentation": "Gaussian augmentation",
     "Natural": "Natural",
 }
+
+
+@dataclass(frozen=True)
+class Analysed(ABC, Generic[RecordT]):
+    """One record, as a report shows it.
+
+    Attributes:
+        name: in the report.
+        data: the name of its data set.
+        record: where its rows come from.
+    """
+
+    name: str
+    data: str
+    record: RecordT
+
+    @property
+    @abstractmethod
+    def counted(self) -> int:
+        """Images that have their rows."""
+
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """Return what its kind of record says of its settings, beside what all say."""
+
+    @property
+    def planned(self) -> int:
+        """Images that were chosen beforehand."""
+        return len(self.record.settings.indices)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image of the settings has its rows."""
+        return self.counted == self.planned
+
+
+def entries(records: Sequence[RecordT], names: Sequence[str] | None = None) -> Iterator[tuple[str, str, RecordT]]:
+    """Return name, data set and record of each: the beginning of an `Analysed`; arguments as `labelled`."""
+    return zip(labelled(records, names), data_names(records), records, strict=True)
 
 
 def titles(records: Sequence[Known]) -> list[str]:

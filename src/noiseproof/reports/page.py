@@ -3,7 +3,7 @@
 import base64
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +13,21 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from noiseproof.certified import ABSTAIN
+from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.numerics.decimals import exact, percent, percent_down, percent_up, round_down
+from noiseproof.perturbations.norms import Norm
 from noiseproof.plugins import in_words
-from noiseproof.reports.analysis import PAPER, Analysis, Curve
-from noiseproof.reports.curves import draw_curves, figure_png, figure_svg
-from noiseproof.reports.naming import apart, class_label, incomplete
+from noiseproof.reports.analysis import PAPER, Analysis
+from noiseproof.reports.curves import draw_curves
+from noiseproof.reports.figures import figure_png, figure_svg
+from noiseproof.reports.naming import Analysed, apart, class_label, incomplete
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.storage.files import write_atomically
 
-__all__ = ["ReportFiles", "about_run", "render", "tile", "write_files", "write_report"]
+__all__ = ["ReportFiles", "about_run", "render", "tile", "write_page", "write_report"]
 
 _GRID = 12
 """Images shown of each kind: two rows of six on a desktop screen."""
@@ -53,20 +55,16 @@ def write_report(analyses: Sequence[Analysis], out: Path) -> ReportFiles:
         raise InvalidInputError(
             "runs", required="at least one run folder", got="none", remedy="Name the runs to report."
         )
-    return write_files(
-        out,
+    return write_page(
+        "report.html",
+        analyses,
         draw_curves(analyses),
-        lambda svg: render(
-            "report.html",
-            analyses=analyses,
-            svg=svg,
-            headline=_headline(analyses),
-            grids=[_grids(analysis) for analysis in analyses],
-            details=[_details(analysis) for analysis in analyses],
-            alpha=analyses[0].alpha,
-            beside=len({curve.procedure for analysis in analyses for curve in analysis.curves[1:]}) > 0,
-            papers=[next((c for c in analysis.curves if c.procedure == PAPER), None) for analysis in analyses],
-        ),
+        out,
+        headline=_headline(analyses),
+        grids=[_grids(analysis) for analysis in analyses],
+        alpha=analyses[0].alpha,
+        beside=any(analysis.curves[1:] for analysis in analyses),
+        papers=[next((c for c in analysis.curves if c.procedure == PAPER), None) for analysis in analyses],
     )
 
 
@@ -75,19 +73,23 @@ def render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("noiseproof.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.globals["incomplete"] = incomplete
+    environment.globals |= {"incomplete": incomplete, "norm": lambda record: Norm(record.settings.norm).label}
     environment.filters |= {"percent": percent, "percent_down": percent_down, "percent_up": percent_up}
     environment.filters |= {"radius": round_down, "short": partial(round_down, digits=None), "exact": exact}
     return environment.get_template(template).render(values)
 
 
-def write_files(out: Path, figure: Figure, page: Callable[[str], str]) -> ReportFiles:
-    """Write a page to `out`, and its figure beside it.
+def write_page(
+    template: str, analyses: Sequence[Analysed[Any]], figure: Figure, out: Path, **values: Any
+) -> ReportFiles:
+    """Write a page of records to `out`, and its figure beside it.
 
     Args:
+        template: of the page.
+        analyses: of the records.
+        figure: on the page, and beside it.
         out: ends in .html.
-        figure: beside it.
-        page: a function from the figure as an <svg> element to the page.
+        values: what this template shows beside what all do.
 
     Raises:
         InvalidInputError: another ending.
@@ -98,7 +100,14 @@ def write_files(out: Path, figure: Figure, page: Callable[[str], str]) -> Report
             "out", required="a name ending in .html", got=str(out), remedy="The curves go beside it as .png and .svg."
         )
     svg = figure_svg(figure)
-    content = page(svg[svg.index("<svg") :])
+    content = render(
+        template,
+        analyses=analyses,
+        svg=svg[svg.index("<svg") :],
+        apart=apart([each.record for each in analyses]),
+        details=[about_run(each.record, each.counted, each.settings()) for each in analyses],
+        **values,
+    )
     files = ReportFiles(out, out.with_suffix(".png"), out.with_suffix(".svg"))
     write_atomically(files.png, figure_png(figure))
     write_atomically(files.svg, svg.encode())
@@ -111,77 +120,67 @@ def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
     summaries = [analysis.curves[0].summary for analysis in analyses]
     middle = len(summaries[0].radii) // 2
     bounds = [
-        {
-            "name": analysis.name,
-            "images": summary.images,
-            "planned": len(analysis.record.settings.indices),
-            "data": analysis.data,
-            "bound": summary.certified_accuracy[middle] - summary.allowance,
-        }
+        (analysis, summary.certified_accuracy[middle] - summary.allowance)
         for analysis, summary in zip(analyses, summaries, strict=True)
     ]
-    norm = analyses[0].record.noise.norm.label
     return {
-        "norm": norm,
+        "norm": analyses[0].record.noise.norm.label,
         "radius": summaries[0].radii[middle],
-        "models": bounds,
+        "bounds": bounds,
         "confidence": next((each.confidence for each in summaries if not math.isnan(each.confidence)), None),
-        "apart": apart([analysis.record for analysis in analyses]),
     }
 
 
 def _grids(analysis: Analysis) -> list[dict[str, Any]]:
     """Return the images that are wrong or abstained, fewest votes for the true class first, and the right ones by radius."""
-    curve, votes = analysis.curves[0], analysis.votes
+    certified, votes = analysis.curves[0].certified, analysis.votes
     share = np.take_along_axis(votes.votes, votes.label[:, None], axis=1)[:, 0] / votes.votes.sum(1)
-    right = curve.certified.prediction == votes.label
+    right = certified.prediction == votes.label
     hardest = [int(row) for row in np.lexsort((votes.index, share)) if not right[row]]
-    safest = [int(row) for row in np.lexsort((votes.index, -curve.certified.radius)) if right[row]]
+    safest = [int(row) for row in np.lexsort((votes.index, -certified.radius)) if right[row]]
+    grids = [
+        ("Hardest", hardest, "wrong or abstained, fewest votes for the true class first"),
+        ("Safest", safest, "right, longest certified radius first"),
+    ]
     return [
         {
-            "title": "Hardest",
-            "text": f"{len(hardest)} wrong or abstained, fewest votes for the true class first",
-            "tiles": _tiles(analysis, curve, hardest[:_GRID]),
-        },
-        {
-            "title": "Safest",
-            "text": f"{len(safest)} right, longest certified radius first",
-            "tiles": _tiles(analysis, curve, safest[:_GRID]),
-        },
+            "title": title,
+            "text": f"{len(rows)} {text}",
+            "tiles": [tile(analysis.record, votes, row, certified) for row in rows[:_GRID]],
+        }
+        for title, rows, text in grids
+        if rows
     ]
 
 
-def _tiles(analysis: Analysis, curve: Curve, rows: Sequence[int]) -> list[dict[str, Any]]:
-    votes, certified = analysis.votes, curve.certified
-    return [
-        tile(analysis.record, votes, row, int(certified.prediction[row]))
-        | {"radius": float(certified.radius[row]), "votes": int(votes.votes[row, votes.label[row]])}
-        for row in rows
-    ]
+def tile(
+    record: Record | SequentialRecord, votes: VoteTable, row: int, certified: Certified, abstained: str | None = None
+) -> dict[str, Any]:
+    """Return what a page shows of an image: its picture, and its classes by their names where they have some.
 
-
-def tile(record: Record | SequentialRecord, votes: VoteTable, row: int, prediction: int) -> dict[str, Any]:
-    """Return what a page shows of an image: its picture, and its classes by their names where they have some."""
-    label = int(votes.label[row])
-    state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
+    Args:
+        record: it is an image of this.
+        votes: of the record.
+        row: of the image in `votes`.
+        certified: of all rows.
+        abstained: what is said where nothing is certified; None says which class it leans to.
+    """
+    label, prediction = int(votes.label[row]), int(certified.prediction[row])
+    top = class_label(record, int(votes.votes[row].argmax()))
     picture = votes.thumbnails[row]
+    state = "abstained" if prediction == ABSTAIN else "right" if prediction == label else "wrong"
     return {
         "image": base64.b64encode(picture).decode() if picture else "",
         "index": int(votes.index[row]),
         "file": "" if votes.files is None else votes.files[row],
         "label": class_label(record, label),
-        "prediction": class_label(record, prediction),
         "state": state,
-        "samples": int(votes.votes[row].sum()),
-        "top": class_label(record, int(votes.votes[row].argmax())),
-        "top_votes": int(votes.votes[row].max()),
+        "said": abstained or f"abstains, leans to {top}"
+        if state == "abstained"
+        else f"says {class_label(record, prediction)}",
+        "radius": None if state == "abstained" else float(certified.radius[row]),
+        "votes": f"{int(votes.votes[row].max()):,} of {int(votes.votes[row].sum()):,} votes for {top}",
     }
-
-
-def _details(analysis: Analysis) -> dict[str, str]:
-    settings = analysis.record.settings
-    votes = f"{settings.samples}, and {settings.selection_samples} of the selection phase"
-    return about_run(analysis.record, len(analysis.votes), {"Votes an image": votes})
 
 
 def about_run(record: ShardedRecord[Any, Any], counted: int, more: Mapping[str, Any]) -> dict[str, str]:

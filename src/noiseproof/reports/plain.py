@@ -15,7 +15,7 @@ from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.numerics.decimals import exact
 from noiseproof.reports.analysis import Analysis
 from noiseproof.reports.attack_page import AttackAnalysis, AuditAnalysis
-from noiseproof.reports.naming import WITHHELD, class_label
+from noiseproof.reports.naming import WITHHELD, Analysed, class_label
 from noiseproof.reports.sequential import SequentialAnalysis
 from noiseproof.runs.records import Record, VoteTable
 
@@ -58,10 +58,7 @@ def plain_summary(title: str, summary: Summary) -> dict[str, Any]:
 
 def plain_analysis(analysis: Analysis) -> dict[str, Any]:
     """Return the figures of a record under every procedure as JSON-compatible data."""
-    return {
-        "name": analysis.name,
-        "run": str(analysis.record.path),
-        "data": analysis.data,
+    return _about(analysis) | {
         "alpha": analysis.alpha,
         "complete": analysis.complete,
         "procedures": [plain_summary(curve.procedure.title, curve.summary) for curve in analysis.curves],
@@ -71,14 +68,11 @@ def plain_analysis(analysis: Analysis) -> dict[str, Any]:
 def plain_sequential(analysis: SequentialAnalysis) -> dict[str, Any]:
     """Return the figures of a sequential certification as JSON-compatible data."""
     usage = analysis.usage
-    return {
-        "run": str(analysis.record.path),
-        "name": analysis.name,
-        "data": analysis.data,
+    return _about(analysis) | {
         "alpha": analysis.alpha,
         "runner_up": analysis.runner_up,
-        "counted": len(analysis.votes),
-        "planned": len(analysis.record.settings.indices),
+        "counted": analysis.counted,
+        "planned": analysis.planned,
         "certified_accuracy": {exact(row.radius): row.right for row in analysis.rows},
         "outcomes": {
             exact(row.radius): {
@@ -118,6 +112,10 @@ def plain_attack(summary: RobustSummary, certified: Float[np.ndarray, " sizes"] 
     )
 
 
+def _about(analysis: Analysed[Any]) -> dict[str, Any]:
+    return {"name": analysis.name, "run": str(analysis.record.path), "data": analysis.data}
+
+
 def _stated(value: float) -> float | None:
     """Return a number; None for NaN, which says nothing, and which JSON has not."""
     return None if math.isnan(value) else value
@@ -125,14 +123,14 @@ def _stated(value: float) -> float | None:
 
 def plain_attacked(analysis: AttackAnalysis) -> dict[str, Any]:
     """Return the figures of an attack as JSON-compatible data."""
-    about = {"name": analysis.name, "run": str(analysis.record.path), "data": analysis.data}
-    return about | {"norm": analysis.record.settings.norm} | plain_attack(analysis.summary, analysis.certified)
+    return (
+        _about(analysis) | {"norm": analysis.record.settings.norm} | plain_attack(analysis.summary, analysis.certified)
+    )
 
 
 def plain_audited(analysis: AuditAnalysis) -> dict[str, Any]:
     """Return the verdict of an audit as JSON-compatible data."""
-    about = {"name": analysis.name, "run": str(analysis.record.path), "data": analysis.data}
-    return about | {"passed": analysis.result.passed} | analysis.result.plain()
+    return _about(analysis) | {"passed": analysis.result.passed} | analysis.result.plain()
 
 
 def votes_as_csv(record: Record, votes: VoteTable, found: Certified) -> bytes:

@@ -6,20 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.perturbations.norms import Norm
-from noiseproof.reports.curves import COLOURS
+from noiseproof.reports.figures import COLOURS, legend_under, new_figure, tidy
 
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
 
 _HATCHES = ("///", "\\\\\\", "...")
 """Of certified areas, by colour: an interval is filled, so that the two are told apart wherever they overlap."""
-
-_TWO_COLUMNS = 45
-"""Letters of the longest name of a legend with two columns."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +78,7 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
     """Draw panels side by side, in rows of two: 95 % bands for attacks, hatched areas for what is certified."""
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(6.4 * columns, 5.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.4 * columns, 5.2 * rows)
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, number + 1)
         for area in panel.certified:
@@ -110,13 +105,8 @@ def draw_robustness(panels: Sequence[Panel]) -> Figure:
         if number % columns == 0:
             axes.set_ylabel("accuracy (%)")
         axes.set_xlim(0, max(float(curve.sizes[-1]) for curve in panel.curves))
-        axes.grid(visible=True, color="0.9", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        # beneath the plot: with seven curves there is no room among them; in one column where two are wider than the plot
-        longest = max(len(name) for name in axes.get_legend_handles_labels()[1])
-        columns_of_names = 2 if longest <= _TWO_COLUMNS else 1
-        axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=columns_of_names)
+        tidy(axes)
+        legend_under(axes)
     return figure
 
 

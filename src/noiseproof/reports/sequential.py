@@ -1,23 +1,21 @@
 """Records of sequential certification: outcomes, votes used, and the information limit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
-from noiseproof.numerics.decimals import round_down
 from noiseproof.reports.analysis import table_radii
-from noiseproof.reports.curves import COLOURS, MARKERS, caption_of, legend_below
-from noiseproof.reports.naming import apart, class_label, data_names, labelled
-from noiseproof.reports.page import ReportFiles, about_run, render, tile, write_files
+from noiseproof.reports.figures import COLOURS, MARKERS, caption_of, legend_below, new_figure, tidy
+from noiseproof.reports.naming import Analysed, apart, entries
+from noiseproof.reports.page import ReportFiles, tile, write_page
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential import CERTIFIED, FUTILE, UNDECIDED, Exceeds, RadiiTest
@@ -79,22 +77,16 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class SequentialAnalysis:
+class SequentialAnalysis(Analysed[SequentialRecord]):
     """One record and its statements.
 
     Attributes:
-        name: in the report.
-        data: the name of its data set.
-        record: the record.
         votes: of its images.
         certified: their statements.
         rows: the outcome at every radius.
         usage: votes.
     """
 
-    name: str
-    data: str
-    record: SequentialRecord
     votes: VoteTable
     certified: Certified
     rows: tuple[Decided, ...]
@@ -111,9 +103,18 @@ class SequentialAnalysis:
         return bool(self.record.settings.procedure.get("runner_up"))
 
     @property
-    def complete(self) -> bool:
-        """Whether every image of the settings is decided."""
-        return len(self.votes) == len(self.record.settings.indices)
+    def counted(self) -> int:
+        """Images with votes."""
+        return len(self.votes)
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the stopping rule; of a prior, that there is one."""
+        own = self.record.settings.procedure
+        shown = {name: value for name, value in own.items() if name not in {"prior", "certificate"}}
+        shown |= {"certificate": own["certificate"]["name"]} | (
+            {"prior": "fitted on other images"} if "prior" in own else {}
+        )
+        return {"Until": shown}
 
     @property
     def average_radius(self) -> float:
@@ -149,21 +150,18 @@ def analyse_stopped(
             "radii", required="left out: votes stopped at radii of their own", got=list(radii), remedy="Leave it out."
         )
     found = []
-    for record, name, data in zip(records, labelled(records, names), data_names(records), strict=True):
+    for entry in entries(records, names):
+        record = entry[-1]
         votes = record.read()
         certified = record.certify(votes)
-        found.append(
-            SequentialAnalysis(
-                name, data, record, votes, certified, _rows(record, votes, certified, radii), _usage(record, votes)
-            )
-        )
+        rows = _rows(record, votes, certified, radii)
+        found.append(SequentialAnalysis(*entry, votes, certified, rows, _usage(record, votes)))
     return found
 
 
 def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
     """Draw the votes of every image, sorted, on a logarithmic scale, with the information limit as a thin line."""
-    figure = Figure(figsize=(8.0, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8.0, 4.2)
     axes = figure.add_subplot()
     for number, analysis in enumerate(analyses):
         colour = COLOURS[number % len(COLOURS)]
@@ -186,9 +184,7 @@ def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
     axes.axhline(FIXED, color="0.4", linewidth=1, linestyle="--", label=f"{FIXED:,} votes for each")
     axes.set(yscale="log", xlim=(0, 100), xlabel="images, easiest first (%)", ylabel="votes")
     axes.set_ylim(5, 3 * FIXED)
-    axes.grid(visible=True, color="0.9", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     records = [analysis.record for analysis in analyses]
     legend_below(figure, title=caption_of([analysis.data for analysis in analyses], apart(records)))
     return figure
@@ -201,21 +197,15 @@ def write_stopped_report(analyses: Sequence[SequentialAnalysis], out: Path) -> R
         InvalidInputError: nothing to report, or a name that does not end in .html.
         RunError: a file cannot be written.
     """
-    figure = draw_votes(analyses)
-    return write_files(
+    return write_page(
+        "stopped.html",
+        analyses,
+        draw_votes(analyses),
         out,
-        figure,
-        lambda svg: render(
-            "stopped.html",
-            analyses=analyses,
-            svg=svg,
-            fixed=FIXED,
-            leaning=LEANING,
-            apart=apart([analysis.record for analysis in analyses]),
-            deciding=isinstance(analyses[0].record.test, RadiiTest),
-            tiles=[_tiles(analysis) for analysis in analyses],
-            details=[_details(analysis) for analysis in analyses],
-        ),
+        fixed=FIXED,
+        leaning=LEANING,
+        deciding=isinstance(analyses[0].record.test, RadiiTest),
+        tiles=[_tiles(analysis) for analysis in analyses],
     )
 
 
@@ -291,20 +281,6 @@ def _tiles(analysis: SequentialAnalysis) -> list[dict[str, Any]]:
     assert outcome is not None  # noqa: S101 - every sequential test gives it
     tiles = []
     for row in np.lexsort((votes.index, -used))[:_TILES].tolist():
-        prediction = int(analysis.certified.prediction[row])
-        words = "futile" if (outcome[row] == FUTILE).any() else "undecided"
-        said = f"says {class_label(analysis.record, prediction)}, radius {round_down(float(analysis.certified.radius[row]))}"
-        tiles.append(tile(analysis.record, votes, row, prediction) | {"text": words if prediction == ABSTAIN else said})
+        abstained = "futile" if (outcome[row] == FUTILE).any() else "undecided"
+        tiles.append(tile(analysis.record, votes, row, analysis.certified, abstained))
     return tiles
-
-
-def _details(analysis: SequentialAnalysis) -> dict[str, str]:
-    procedure = {
-        name: value
-        for name, value in analysis.record.settings.procedure.items()
-        if name not in {"prior", "certificate"}
-    }
-    procedure |= {"certificate": analysis.record.settings.procedure["certificate"]["name"]}
-    if "prior" in analysis.record.settings.procedure:
-        procedure["prior"] = "fitted on other images"
-    return about_run(analysis.record, len(analysis.votes), {"Until": procedure})

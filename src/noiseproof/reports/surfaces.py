@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from noiseproof.certificates import Certificate
 from noiseproof.noises import Gaussian
+from noiseproof.reports.figures import new_figure, tidy
 
 __all__ = ["LARGEST", "draw_surfaces"]
 
@@ -32,8 +32,7 @@ def draw_surfaces(
         radii: a surface for each certificate; NaN outside the simplex.
         certificates: by the same names.
     """
-    figure = Figure(figsize=(13.0, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13.0, 4.6)
     axes: Any = figure.add_subplot(1, 3, 1, projection="3d")
     # Every second point is as fine as can be seen. Triangles, as the region is convex: plot_surface drops corners that
     # are NaN, and matplotlib pads the polygons that are left with memory it has not written.
@@ -58,7 +57,6 @@ def draw_surfaces(
             panel.plot(first, reached, color=colour, label=name, linestyle="--" if "tight" in name else "-")
         panel.set(title=title, xlabel="p1", ylabel="radius / sigma")
         panel.set_ylim(bottom=0)
-        panel.grid(visible=True, color="0.9")
-        panel.spines[["top", "right"]].set_visible(False)
+        tidy(panel)
         panel.legend(frameon=False, fontsize=8)
     return figure

@@ -3,12 +3,10 @@
 import json
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from noiseproof.errors import RunError
-from noiseproof.reports.curves import figure_svg
+from noiseproof.reports.figures import figure_svg, new_figure
 from noiseproof.storage.files import write_atomically
 
 __all__ = ["write_training_curve"]
@@ -31,8 +29,7 @@ def write_training_curve(log: Path, picture: Path) -> Path:
     """
     epochs = _read(log)
     numbers = [line["epoch"] for line in epochs]
-    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.0, 3.6)
     left = figure.add_subplot()
     right = left.twinx()
     left.plot(numbers, [line["loss"] for line in epochs], color=_LOSS, marker="o", markersize=3)
