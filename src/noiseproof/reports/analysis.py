@@ -164,12 +164,10 @@ def analyse(
         for each in its:
             _require_decidable(record, each, alpha)
     widest = max(largest_radius(record, each, alpha) for record, its in zip(records, ways, strict=True) for each in its)
-    table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
-    grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
     analyses = []
     for entry, its in zip(entries(records, names), ways, strict=True):
         votes = entry[-1].read()
-        curves = tuple(_curve(entry[-1], each, votes, alpha, table, grid) for each in its)
+        curves = tuple(_curve(entry[-1], each, votes, alpha, radii, widest) for each in its)
         analyses.append(Analysis(*entry, votes, alpha, curves))
     return analyses
 
@@ -180,9 +178,7 @@ def analyse_procedure(
     """Certify the votes of one record under one procedure; arguments and errors as `analyse`."""
     _require_decidable(record, procedure, alpha)
     votes = record.read()
-    widest = largest_radius(record, procedure, alpha)
-    table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
-    return votes, _curve(record, procedure, votes, alpha, table, np.linspace(0.0, 1.05 * widest, _CURVE_POINTS))
+    return votes, _curve(record, procedure, votes, alpha, radii, largest_radius(record, procedure, alpha))
 
 
 def _require_decidable(record: Record, procedure: Procedure, alpha: float) -> None:
@@ -195,9 +191,11 @@ def _curve(
     procedure: Procedure,
     votes: VoteTable,
     alpha: float,
-    table: Float[np.ndarray, " radii"],
-    grid: Float[np.ndarray, " points"],
+    radii: Sequence[float] | None,
+    widest: float,
 ) -> Curve:
+    table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
+    grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
     certified = record.certify(alpha=alpha, bound=procedure.bound, certificate=procedure.certificate, table=votes)
     whole, drawn = len(votes) == len(record.settings.indices), from_all_over(record, len(votes))
     return Curve(

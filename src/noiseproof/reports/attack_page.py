@@ -14,8 +14,8 @@ from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.numerics.decimals import round_down
 from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.attacked import certified_beside, summarise_attack
-from noiseproof.reports.figures import COLOURS, caption_of, legend_below, new_figure, tidy
-from noiseproof.reports.naming import Analysed, apart, entries, titles
+from noiseproof.reports.figures import COLOURS, legend_below, new_figure, tidy
+from noiseproof.reports.naming import Analysed, caption, entries, titles
 from noiseproof.reports.page import ReportFiles, write_page
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
 from noiseproof.runs.attack_records import AttackRecord, AttackTable
@@ -142,7 +142,7 @@ def draw_audits(analyses: Sequence[AuditAnalysis]) -> Figure:
     axes.set_ylabel("votes for the certified class (%)")
     axes.axhline(50, color="0.4", linewidth=1, linestyle="--", label="half of the votes")
     tidy(axes)
-    legend_below(figure, title=caption_of([each.data for each in analyses], apart([each.record for each in analyses])))
+    legend_below(figure, title=caption(analyses))
     return figure
 
 

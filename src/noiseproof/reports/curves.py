@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from noiseproof.reports.analysis import Analysis
-from noiseproof.reports.figures import COLOURS, MARKERS, caption_of, legend_below, new_figure, tidy
-from noiseproof.reports.naming import apart
+from noiseproof.reports.figures import COLOURS, MARKERS, legend_below, new_figure, tidy
+from noiseproof.reports.naming import caption
 
 __all__ = ["draw_curves"]
 
@@ -49,6 +49,5 @@ def draw_curves(analyses: Sequence[Analysis]) -> Figure:
     axes.set_ylim(0, 100)
     axes.set_xlim(left=0)
     tidy(axes)
-    records = [analysis.record for analysis in analyses]
-    legend_below(figure, title=caption_of([analysis.data for analysis in analyses], apart(records)))
+    legend_below(figure, title=caption(analyses))
     return figure

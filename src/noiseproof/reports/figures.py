@@ -2,7 +2,6 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 __all__ = [
     "COLOURS",
     "MARKERS",
-    "caption_of",
     "figure_png",
     "figure_svg",
     "legend_below",
@@ -52,11 +50,6 @@ def tidy(axes: Axes) -> None:
     axes.grid(visible=True, color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def caption_of(data: Sequence[str], difference: str | None) -> str:
-    """Return what a legend says of the data: their name, or that they are not the same."""
-    return difference or f"Data: {data[0]}"
 
 
 def legend_below(figure: Figure, *, title: str | None = None) -> None:

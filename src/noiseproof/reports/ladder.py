@@ -50,7 +50,7 @@ _TAIL = 0.025
 def grid() -> dict[str, Attack]:
     """Return the rungs of PGD by name: draws times steps, and restarts."""
     rungs: dict[str, Attack] = {
-        f"pgd-draws{draws}-steps{steps}": PGD(eot_samples=draws, steps=steps) for draws in DRAWS for steps in STEPS
+        _rung(draws, steps): PGD(eot_samples=draws, steps=steps) for draws in DRAWS for steps in STEPS
     }
     draws, steps = _MIDDLE
     return rungs | {
@@ -183,12 +183,12 @@ class Ladder:
     @property
     def strongest(self) -> str:
         """The name of the topmost rung: most draws and steps, whatever it found."""
-        return f"pgd-draws{DRAWS[-1]}-steps{STEPS[-1]}"
+        return _rung(DRAWS[-1], STEPS[-1])
 
     def checks(self) -> list[Check]:
         """Return what must hold: each against chance, by an exact sign test on the images that two attacks tell apart."""
-        checks = [self._monotone("draws", [[f"pgd-draws{d}-steps{s}" for d in DRAWS] for s in STEPS])]
-        checks.append(self._monotone("steps", [[f"pgd-draws{d}-steps{s}" for s in STEPS] for d in DRAWS]))
+        checks = [self._monotone("draws", [[_rung(d, s) for d in DRAWS] for s in STEPS])]
+        checks.append(self._monotone("steps", [[_rung(d, s) for s in STEPS] for d in DRAWS]))
         checks.append(self._monotone("restarts", [_by_restarts()]))
         for name in self.verdicts:
             if name == "unbounded":
@@ -201,8 +201,8 @@ class Ladder:
     def plateau(self) -> list[LastRung]:
         """Return what the last rungs gain: of draws and of steps at the most of the other, and of restarts."""
         return [
-            self._last_rung("draws", DRAWS, [f"pgd-draws{draws}-steps{STEPS[-1]}" for draws in DRAWS]),
-            self._last_rung("steps", STEPS, [f"pgd-draws{DRAWS[-1]}-steps{steps}" for steps in STEPS]),
+            self._last_rung("draws", DRAWS, [_rung(draws, STEPS[-1]) for draws in DRAWS]),
+            self._last_rung("steps", STEPS, [_rung(DRAWS[-1], steps) for steps in STEPS]),
             self._last_rung("restarts", RESTARTS, _by_restarts()),
         ]
 
@@ -246,7 +246,7 @@ class Ladder:
         figure = new_figure(11.0, 5.0)
         left, right = figure.subplots(1, 2)
         for number, draws in enumerate(DRAWS):
-            values = [100 * self.robust(f"pgd-draws{draws}-steps{steps}") for steps in STEPS]
+            values = [100 * self.robust(_rung(draws, steps)) for steps in STEPS]
             label = f"{draws} draw" + ("s" if draws > 1 else "")
             left.plot(STEPS, values, color=COLOURS[number], marker="o", label=label)
         top = summarise_verdicts(self.verdicts[self.strongest][None], np.zeros(1))
@@ -284,6 +284,9 @@ class Ladder:
         return [folder / name for name in files]
 
 
+def _rung(draws: int, steps: int) -> str:
+    return f"pgd-draws{draws}-steps{steps}"
+
+
 def _by_restarts() -> list[str]:
-    draws, steps = _MIDDLE
-    return [f"pgd-draws{draws}-steps{steps}", *(f"pgd-restarts{restarts}" for restarts in RESTARTS[1:])]
+    return [_rung(*_MIDDLE), *(f"pgd-restarts{restarts}" for restarts in RESTARTS[1:])]

@@ -9,7 +9,18 @@ from noiseproof.certified import ABSTAIN
 from noiseproof.plugins import in_words
 from noiseproof.runs.store import ShardedRecord
 
-__all__ = ["WITHHELD", "Analysed", "apart", "class_label", "data_names", "entries", "incomplete", "labelled", "titles"]
+__all__ = [
+    "WITHHELD",
+    "Analysed",
+    "apart",
+    "caption",
+    "class_label",
+    "data_names",
+    "entries",
+    "incomplete",
+    "labelled",
+    "titles",
+]
 
 WITHHELD = (
     "No confidence is stated before all images are counted: whoever stops may do so when the share is to their liking "
@@ -106,6 +117,11 @@ def apart(records: Sequence[Known]) -> str | None:
         counts = ", ".join(str(len(indices)) for indices in sorted(chosen, key=len))
         return f"These runs are on different images of {data[0]}: {counts} of them."
     return None
+
+
+def caption(analyses: Sequence[Analysed[Any]]) -> str:
+    """Return what a legend says of the data: their name, or that they are not the same."""
+    return apart([each.record for each in analyses]) or f"Data: {analyses[0].data}"
 
 
 def incomplete(record: Known, counted: int) -> str | None:

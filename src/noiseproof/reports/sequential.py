@@ -13,8 +13,8 @@ from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.reports.analysis import table_radii
-from noiseproof.reports.figures import COLOURS, MARKERS, caption_of, legend_below, new_figure, tidy
-from noiseproof.reports.naming import Analysed, apart, entries
+from noiseproof.reports.figures import COLOURS, MARKERS, legend_below, new_figure, tidy
+from noiseproof.reports.naming import Analysed, caption, entries
 from noiseproof.reports.page import ReportFiles, tile, write_page
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
@@ -155,7 +155,7 @@ def analyse_stopped(
         votes = record.read()
         certified = record.certify(votes)
         rows = _rows(record, votes, certified, radii)
-        found.append(SequentialAnalysis(*entry, votes, certified, rows, _usage(record, votes)))
+        found.append(SequentialAnalysis(*entry, votes, certified, rows, _usage(record, votes, certified)))
     return found
 
 
@@ -185,8 +185,7 @@ def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
     axes.set(yscale="log", xlim=(0, 100), xlabel="images, easiest first (%)", ylabel="votes")
     axes.set_ylim(5, 3 * FIXED)
     tidy(axes)
-    records = [analysis.record for analysis in analyses]
-    legend_below(figure, title=caption_of([analysis.data for analysis in analyses], apart(records)))
+    legend_below(figure, title=caption(analyses))
     return figure
 
 
@@ -234,11 +233,11 @@ def _rows(
     )
 
 
-def _usage(record: SequentialRecord, table: VoteTable) -> Usage:
+def _usage(record: SequentialRecord, table: VoteTable, certified: Certified) -> Usage:
     used, test = table.votes.sum(-1), record.test
     over, fixed = None, None
     if isinstance(test, RadiiTest):
-        certified, limits = test.certify(table.votes), test.criterion.limits(table.votes)
+        limits = test.criterion.limits(table.votes)
         assert certified.outcome is not None  # noqa: S101 - every sequential test gives it
         sure = (certified.outcome != UNDECIDED).all(-1) & np.isfinite(limits)
         over = float(used[sure].sum() / limits[sure].sum()) if sure.any() else None
