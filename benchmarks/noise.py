@@ -12,7 +12,7 @@ from networks import median, write
 
 import noiseproof as npf
 from noiseproof.randomness import Phase
-from noiseproof.sampling import DeviceSampler, HostSampler, Rows, Span
+from noiseproof.sampling import DeviceSampler, HostSampler, Rows, Span, sampler_for
 
 ROWS, SHAPE, REPEATS = 256, (1, 28, 28), 50
 
@@ -21,13 +21,18 @@ def main() -> None:
     """Measure all, in turn."""
     torch.set_num_threads(1)
     numbers = ROWS * int(np.prod(SHAPE))
-    out, batch, images = np.empty(numbers, dtype=np.float32), torch.empty(ROWS, *SHAPE), torch.rand(1, *SHAPE)
-    rows = Rows([Span(0, 0, Phase.CERTIFY, 0, ROWS)], torch.device("cpu"))
+    out, batch = np.empty(numbers, dtype=np.float32), torch.empty(ROWS, *SHAPE)
+    images = torch.randint(256, (1, *SHAPE)) / 255
+    cpu = torch.device("cpu")
+    rows = Rows([Span(0, 0, Phase.CERTIFY, 0, ROWS)], cpu)
     philox, sfc = (np.random.Generator(kind(0)) for kind in (np.random.Philox, np.random.SFC64))
-    host, device = HostSampler(npf.Gaussian(0.5), 0), DeviceSampler(npf.Gaussian(0.5), 0)
+    host, device, exact = (
+        kind(npf.Gaussian(0.5), 0) for kind in (HostSampler, DeviceSampler, sampler_for(cpu, "exact"))
+    )
     ways: dict[str, Callable[[], object]] = {
         "the sampler of CPUs: image + noise, any sample addressed": lambda: host.fill(batch, images, rows),
-        "the same, standard normals alone": lambda: host.source(rows).normal(batch),
+        "the exact sampler, for 8-bit images": lambda: exact.fill(batch, images, rows),
+        "standard normals of the sampler of CPUs alone": lambda: host.source(rows).normal(batch),
         "NumPy's ziggurat on Philox": lambda: philox.standard_normal(dtype=np.float32, out=out),
         "NumPy's ziggurat on SFC64": lambda: sfc.standard_normal(dtype=np.float32, out=out),
         "torch.randn (ends at 5.77 standard deviations)": batch.normal_,

@@ -56,11 +56,11 @@ SHOWN: list[tuple[Callable[[], object], str]] = [
     ),
     (
         lambda: npf.SmoothedClassifier(label, NOISE, 2),
-        "SmoothedClassifier(label, Gaussian(sigma=0.25), num_classes=2, device='cpu', batch_size=None)",
+        "SmoothedClassifier(label, Gaussian(sigma=0.25), num_classes=2, device='cpu', batch_size=None, sampler='float')",
     ),
     (
         lambda: npf.SmoothedClassifier(npf.models.build("digits-cnn"), npf.Laplace(0.5), 10, batch_size=7),
-        "SmoothedClassifier(DigitsCNN, Laplace(scale=0.5), num_classes=10, device='cpu', batch_size=7)",
+        "SmoothedClassifier(DigitsCNN, Laplace(scale=0.5), num_classes=10, device='cpu', batch_size=7, sampler='float')",
     ),
     (
         lambda: npf.classifiers.accelerate(npf.models.build("digits-cnn"), precision="bf16"),

@@ -37,13 +37,17 @@ class SmoothedClassifier:
         device: where batches run; None is the module's own device.
         batch_size: images per call of f; None chooses by image size, and fewer where fewer votes are wanted. It never
             changes the noise. Halved, and kept so, when memory runs out.
+        sampler: "float" adds noise in floating point, to any image. "exact" adds it in integers, to 8-bit images: the
+            certificate then holds for every 8-bit x' within the radius, whatever f does with the last bits of its
+            input. With "float" that is proven in real arithmetic alone (docs/what-is-proven.md).
 
     A torch module runs in evaluation mode; its own mode stays as it is. Threads may call one smoothed classifier at
     once, and get the votes that each would get alone, if f may be called by threads: torch modules that keep nothing
     from call to call may, and so may ONNX sessions and fitted estimators of scikit-learn.
 
     Raises:
-        InvalidInputError: classifier is not callable or is smoothed already, num_classes < 2, or batch_size < 1.
+        InvalidInputError: classifier is not callable or is smoothed already, num_classes < 2, batch_size < 1, or no such
+            sampler for this noise.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -61,6 +65,7 @@ class SmoothedClassifier:
         *,
         device: torch.device | str | None = None,
         batch_size: int | None = None,
+        sampler: str = "float",
     ) -> None:
         if not isinstance(noise, Noise):
             raise InvalidInputError(
@@ -71,7 +76,7 @@ class SmoothedClassifier:
             )
         require_base(classifier)
         base = BaseClassifier(classifier_of(classifier), num_classes=num_classes, device=device)
-        self.counter = VoteCounter(base, noise, batch_size, one_shape=batch_size is not None)
+        self.counter = VoteCounter(base, noise, batch_size, one_shape=batch_size is not None, sampler=sampler)
         """Lines 1 to 5 of Algorithm 1, for code that counts votes in ways of its own, such as `noiseproof.runs`."""
 
     @property
@@ -89,10 +94,15 @@ class SmoothedClassifier:
         """Images per call of f; None where it is chosen by image size."""
         return self.counter.batch_size
 
+    @property
+    def sampler(self) -> str:
+        """How noise is added: one of `sampling.SAMPLERS`."""
+        return self.counter.sampler
+
     def __repr__(self) -> str:
         settings = f"num_classes={self.classifier.num_classes}, device={str(self.classifier.device)!r}"
         of = f"{_named(self.classifier.function)}, {self.noise!r}"
-        return f"SmoothedClassifier({of}, {settings}, batch_size={self.batch_size})"
+        return f"SmoothedClassifier({of}, {settings}, batch_size={self.batch_size}, sampler={self.sampler!r})"
 
     def __call__(self, images: Images | Stream) -> Int[np.ndarray, " images"]:
         """Return the labels that `predict` gives by itself: it is a classifier like its f, but for `ABSTAIN` = -1."""

@@ -18,7 +18,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
 from noiseproof.randomness import Phase
 from noiseproof.sampling import DeviceSampler, HostSampler, Rows, Sampler, Span, counter, host, sampler_for
-from noiseproof.sampling.device import key_schedule, philox4x32
+from noiseproof.sampling.philox import key_schedule, philox4x32
 from noiseproof.smoothing import SmoothedClassifier
 
 CPU = torch.device("cpu")
@@ -178,7 +178,7 @@ def test_compiled_philox_gives_the_same_words() -> None:
 
 def test_votes_through_the_sampler_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way of a vote with that sampler, here on the CPU: any batch, any order, the same votes."""
-    monkeypatch.setattr(counter, "sampler_for", lambda _: DeviceSampler)
+    monkeypatch.setattr(counter, "sampler_for", lambda *_: DeviceSampler)
     images = np.random.default_rng(0).random((5, 1, 4, 4), dtype=np.float32)
 
     def votes(batch_size: int, order: list[int]) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from noiseproof.attacks.votes import Votes
@@ -16,6 +16,9 @@ from noiseproof.classifiers.runners import FunctionRunner, Kind, ModuleRunner, R
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
+from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.levels import on_levels, round_within
+from noiseproof.perturbations.norms import NormLike
 from noiseproof.randomness import Phase
 from noiseproof.smoothing import SmoothedClassifier
 
@@ -34,6 +37,8 @@ class Defence:
         voter: f as it votes: a module, a backend such as `classifiers.accelerate` makes, or a function. None is the
             network.
         batch_size: images per call of the voter; None chooses by image size.
+        sampler: how noise is added to what is voted on, one of `sampling.SAMPLERS`. With "exact" an attacker has 8-bit
+            images to choose from. Attackers' own noise is added in floating point.
     """
 
     network: nn.Module | Runner
@@ -41,6 +46,7 @@ class Defence:
     num_classes: int
     voter: Callable[[Any], Any] | None = None
     batch_size: int | None = None
+    sampler: str = "float"
 
     @classmethod
     def of(cls, classifier: object, image: Float[Tensor, "1 *shape"], *, kind: Kind = "torch") -> "Defence":
@@ -62,10 +68,11 @@ class Defence:
         if isinstance(classifier, SmoothedClassifier):
             base = classifier.classifier.reading(kind)
             noise, num_classes, batch_size = classifier.noise, base.num_classes, classifier.batch_size
+            sampler = classifier.sampler
             function, voter = base.function, base.runner
         elif callable(classifier):
             function, voter = classifier, _backend(classifier, kind)
-            noise, num_classes, batch_size = None, _classes(voter, image), None
+            noise, num_classes, batch_size, sampler = None, _classes(voter, image), None, "float"
         else:
             raise InvalidInputError(
                 "the classifier",
@@ -74,7 +81,7 @@ class Defence:
                 remedy="Example: SmoothedClassifier(network, Gaussian(sigma=0.25), num_classes=10).",
             )
         network = function if isinstance(function, nn.Module) else _open(voter)
-        return cls(network, noise, num_classes, voter, batch_size)
+        return cls(network, noise, num_classes, voter, batch_size, sampler)
 
     def votes(
         self, points: Float[Tensor, "batch *shape"], indices: Sequence[int], *, samples: int, seed: int
@@ -94,6 +101,26 @@ class Defence:
         """Where it runs."""
         return (self._plain if self._smoothed is None else self._smoothed).classifier.device
 
+    def allowed(
+        self,
+        points: Float[Tensor, "rows *shape"],
+        images: Float[Tensor, "rows *shape"],
+        norm: NormLike,
+        epsilons: Float64[Tensor, " rows"],
+    ) -> tuple[Float[Tensor, "rows *shape"], Float64[Tensor, " rows"]]:
+        """Return the points that the defence can be shown for those that an attack found, and their distances.
+
+        Args:
+            points: that were found.
+            images: the clean ones.
+            norm: in which distances are measured.
+            epsilons: the largest distance of each point.
+        """
+        if self.sampler == "float":
+            return points, distance(points, images, norm)
+        rounded = round_within(points, images, norm, epsilons)
+        return rounded, distance(on_levels(rounded), on_levels(images), norm)
+
     def try_out(self, images: Float[Tensor, "batch *shape"]) -> None:
         """Try the classifier on a few images.
 
@@ -110,7 +137,9 @@ class Defence:
         """What votes; None for a classifier without noise."""
         if self.noise is None:
             return None
-        return SmoothedClassifier(self._voter, self.noise, self.num_classes, batch_size=self.batch_size)
+        return SmoothedClassifier(
+            self._voter, self.noise, self.num_classes, batch_size=self.batch_size, sampler=self.sampler
+        )
 
     @cached_property
     def _plain(self) -> Votes:

@@ -15,7 +15,6 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.evaluation.robust_accuracy import Verdict, verdicts, worst_so_far
-from noiseproof.perturbations.balls import distance
 from noiseproof.perturbations.norms import NormLike
 
 __all__ = ["ROUNDING", "AttackResult", "escalate", "images_together", "require_epsilons"]
@@ -108,8 +107,9 @@ def escalate(
             rows = rows[(found[number] != Verdict.WRONG) & (allowed > 0.0)]
         if number and len(rows):
             within = torch.as_tensor(allowed[rows]).to(images.device)
-            points[number, rows] = moved = find(within, rows.tolist())
-            distances[number, rows] = _require_inside(moved, images[rows.tolist()], norm, within)
+            moved, gone = defence.allowed(find(within, rows.tolist()), images[rows.tolist()], norm, within)
+            _require_inside(moved, gone, norm, within)
+            points[number, rows], distances[number, rows] = moved, gone.cpu().numpy()
         if len(rows):
             indices = [int(batch.indices[row]) for row in rows.tolist()]
             votes[number, rows] = defence.votes(points[number, rows], indices, samples=samples, seed=batch.seed)
@@ -144,12 +144,11 @@ def require_epsilons(epsilons: Sequence[float]) -> list[float]:
 
 def _require_inside(
     points: Float[Tensor, "rows *shape"],
-    images: Float[Tensor, "rows *shape"],
+    gone: Float64[Tensor, " rows"],
     norm: NormLike,
     epsilons: Float64[Tensor, " rows"],
-) -> Float64[np.ndarray, " rows"]:
-    """Return the distances, and hold the attack to its epsilon: a point outside would be recorded as one inside."""
-    gone = distance(points, images, norm)
+) -> None:
+    """Hold the attack to its epsilon and to [0, 1]: a point outside would be recorded as one inside."""
     inside = (points >= 0.0) & (points <= 1.0)
     if not bool((gone <= epsilons * (1.0 + ROUNDING)).all() and inside.all()):
         raise ClassifierError(
@@ -158,4 +157,3 @@ def _require_inside(
             got=f"distances up to {float((gone / epsilons).max()):.9g} times the epsilon",
             remedy="That is a fault of the attack: project what it finds (noiseproof.perturbations.balls.project).",
         )
-    return gone.cpu().numpy()

@@ -325,6 +325,8 @@ class EngineOptions:
         precision: auto keeps a record's own; for a new run of over a minute it takes 16 bits where they are 1.5 x as fast.
         compiled: Make code for this network first, 5 to 60 s.
         batch_size: Images per call of the network.
+        sampler: float adds noise in floating point. exact adds it in integers, to 8-bit images: certificates then hold for
+            every 8-bit image within the radius, however f treats the last bits of its input.
         device: Where to compute.
     """
 
@@ -334,13 +336,14 @@ class EngineOptions:
         Parameter(name="--compile", negative="--no-compile", show_default="for runs over ten minutes"),
     ] = None
     batch_size: BatchSize = None
+    sampler: Annotated[Literal["float", "exact"] | None, Parameter(show_default="a record's own, or float")] = None
     device: Device = "auto"
 
     def engine(self) -> "Engine":
         """Return how the classifier is to run."""
         from noiseproof.runs import Engine
 
-        return Engine(self.device, self.precision, self.compiled, self.batch_size)
+        return Engine(self.device, self.precision, self.compiled, self.batch_size, self.sampler)
 
 
 @Parameter(name="*", group=_ATTACK)

@@ -14,6 +14,9 @@ from noiseproof.perturbations.norms import Norm
 from noiseproof.plugins import spec_of
 from noiseproof.randomness import Generator, RandomSource, as_source
 
+if TYPE_CHECKING:
+    import mpmath
+
 __all__ = ["Noise", "positive"]
 
 Array = Float[np.ndarray, "*shape"]
@@ -54,6 +57,19 @@ class Noise(ABC):
         Not longer than the exact one by more than a relative 5e-13, which certificates take off: also where p1 - p2 is
         small, where subtracting two quantiles is not so accurate.
         """
+
+    def cumulative(self, x: "mpmath.mpf") -> "mpmath.mpf":  # noqa: ARG002 - noises of others may lack it
+        """Return P(z <= x) of one coordinate, in the current working precision of mpmath: for the exact sampler.
+
+        Raises:
+            InvalidInputError: this noise does not provide it.
+        """
+        raise InvalidInputError(
+            "noise",
+            required="one that has `cumulative`, for the exact sampler",
+            got=repr(self),
+            remedy="Add its distribution function in mpmath, or take the float sampler.",
+        )
 
     @final
     def sample(self, like: Float[Tensor, "*shape"], generator: Generator | None = None) -> Float[Tensor, "*shape"]:

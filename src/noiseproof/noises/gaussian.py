@@ -1,7 +1,7 @@
 """Gaussian noise: certificates in l2 (the paper, Theorem 2)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,9 @@ from torch import Tensor
 from noiseproof.noises.base import Array, Noise, positive
 from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import RandomSource
+
+if TYPE_CHECKING:
+    import mpmath
 
 __all__ = ["Gaussian"]
 
@@ -50,6 +53,12 @@ class Gaussian(Noise):
         """Return sigma sqrt(2 D / a); D_a(N(x, sigma^2 I) || N(x', sigma^2 I)) = a |x - x'|^2 / 2 sigma^2 (Lemma 4)."""
         with np.errstate(invalid="ignore"):  # infinity / infinity
             return np.where(np.isinf(divergence), np.inf, self.sigma * np.sqrt(2.0 * divergence / order))
+
+    def cumulative(self, x: "mpmath.mpf") -> "mpmath.mpf":
+        """Return Phi(x / sigma)."""
+        import mpmath
+
+        return mpmath.ncdf(x / self.sigma)
 
     def quantile_gap(self, p1: Array, p2: Array) -> Array:
         """Return sigma * (Phi^-1(p1) - Phi^-1(p2)), rounded down: p1 and p2 taken as exact, it is never longer.

@@ -1,7 +1,7 @@
 """Laplace noise: certificates in l1 (the paper, Theorem 3)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,9 @@ from noiseproof.noises.base import Array, Noise, positive
 from noiseproof.numerics.logarithms import log_ratio
 from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import RandomSource
+
+if TYPE_CHECKING:
+    import mpmath
 
 __all__ = ["Laplace", "laplace_divergence"]
 
@@ -56,6 +59,13 @@ class Laplace(Noise):
         if D.size:
             shifts[search] = _invert(D, a)
         return self.scale * shifts
+
+    def cumulative(self, x: "mpmath.mpf") -> "mpmath.mpf":
+        """Return e^(x / lambda) / 2 below 0, and 1 - e^(-x / lambda) / 2 above."""
+        import mpmath
+
+        tail = mpmath.exp(-abs(x) / self.scale) / 2
+        return tail if x < 0 else 1 - tail
 
     def quantile_gap(self, p1: Array, p2: Array) -> Array:
         """Return lambda (Q(p1) - Q(p2)), with Q(p) = ln 2p for p <= 1/2 and -ln 2(1-p) otherwise."""

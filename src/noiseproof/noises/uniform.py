@@ -1,7 +1,7 @@
 """Uniform noise: certificates in l1 (Yang et al., "Randomized Smoothing of All Shapes and Sizes", 2020)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +10,9 @@ from torch import Tensor
 from noiseproof.noises.base import Array, Noise, positive
 from noiseproof.perturbations.norms import Norm
 from noiseproof.randomness import RandomSource
+
+if TYPE_CHECKING:
+    import mpmath
 
 __all__ = ["Uniform"]
 
@@ -51,6 +54,10 @@ class Uniform(Noise):
         with np.errstate(invalid="ignore"):  # 0 * infinity, for orders that are not used
             shift = -np.expm1(-below_one * divergence)
         return 2.0 * self.half_width * np.where(below_one > 0.0, shift, 0.0)
+
+    def cumulative(self, x: "mpmath.mpf") -> "mpmath.mpf":
+        """Return (x + lambda) / 2 lambda, cut to [0, 1]."""
+        return min(max((x + self.half_width) / (2 * self.half_width), 0), 1)
 
     def quantile_gap(self, p1: Array, p2: Array) -> Array:
         """Return 2 lambda (p1 - p2)."""

@@ -87,6 +87,11 @@ class AttackImages(Job[AttackRecord]):
         sizes = len(self._sizes)
         return self.samples * sizes, sizes
 
+    @property
+    def origin(self) -> Mapping[str, Any] | None:
+        """Return the engine of the certification beside it."""
+        return None if self.beside is None else self.beside.settings.engine
+
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record.
 

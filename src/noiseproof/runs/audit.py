@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -120,6 +120,11 @@ class Audit(Job[AttackRecord]):
     def work(self) -> tuple[int, int]:
         """Return the votes on an image's points, and the number of its sizes."""
         return self._attack.work
+
+    @property
+    def origin(self) -> Mapping[str, Any] | None:
+        """Return the engine of the certification."""
+        return self.certified.settings.engine
 
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record of the attack.

@@ -19,6 +19,7 @@ from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import model_digest
 from noiseproof.plugins import in_words
+from noiseproof.sampling import sampler_of
 from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.storage.provenance import same_model
 
@@ -118,7 +119,9 @@ def same_engine(engine: "Engine", recorded: Mapping[str, Any] | None) -> bool:
     """Whether an engine is that of a record, as far as can be said without making it."""
     made = recorded or {}
     same_precision = engine.precision in {"auto", made.get("precision")} or made.get("precision") == "as given"
-    return same_precision and engine.compiled in {None, made.get("compile")}
+    return (
+        same_precision and engine.compiled in {None, made.get("compile")} and engine.sampler in {None, sampler_of(made)}
+    )
 
 
 def require_unchanged(record: Any, running: "Running") -> None:

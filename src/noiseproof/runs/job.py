@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -125,6 +125,11 @@ class Job(ABC, Generic[RecordT]):
 
     def require_unchanged(self, record: RecordT, running: Running) -> None:
         """Raise RunError where the classifier is another one than when the record was begun, whatever its name says."""
+
+    @property
+    def origin(self) -> Mapping[str, Any] | None:
+        """Return the engine of the record that it is about, whose sampler it keeps; None: about none."""
+        return None
 
     @final
     def indices(self, subject: Subject) -> dict[str, Any]:
@@ -349,6 +354,7 @@ def _running(
             remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
         )
     before, votes = None if recorded is None else recorded.settings.engine, len(settings.indices) * job.work[0]
+    engine = replace(engine, sampler=engine.sampler_after(before or job.origin))
     return run_subject(subject, engine, before, votes=votes, seed=settings.seed, listener=listener)
 
 

@@ -1,6 +1,6 @@
 """Judge the points of an attack anew: fresh votes, as many as you like; nothing is attacked again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,6 +48,11 @@ class Rejudge(Job[AttackRecord]):
         """Return the votes on an image's points, and the number of its sizes."""
         sizes = len(self.found.settings.sizes)
         return self.samples * sizes, sizes
+
+    @property
+    def origin(self) -> Mapping[str, Any] | None:
+        """Return the engine of the record of the attack."""
+        return self.found.settings.engine
 
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record.

@@ -1,7 +1,7 @@
 """A subject as it runs: in which precision, on which device, in batches of which size."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ from noiseproof.errors import InvalidInputError, OutOfMemoryError
 from noiseproof.runs.identity import FINGERPRINTED
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.subject import Subject, require_noise
+from noiseproof.sampling import sampler_of
 from noiseproof.sampling.counter import VoteCounter
 
 __all__ = ["Engine", "Running", "device_named", "run_subject"]
@@ -34,12 +35,18 @@ class Engine:
             bits where they are 1.5 times as fast and keep 99 % of noisy labels.
         compiled: whether to compile the network first; None does for runs over ten minutes.
         batch_size: images per call of the network; None chooses by image size.
+        sampler: one of `sampling.SAMPLERS`; None keeps a record's own, and is "float" for a new run.
     """
 
     device: str = "auto"
     precision: str = "auto"
     compiled: bool | None = None
     batch_size: int | None = None
+    sampler: str | None = None
+
+    def sampler_after(self, recorded: Mapping[str, Any] | None) -> str:
+        """Return how noise is added: as asked, or as in a record, or in floating point."""
+        return self.sampler or sampler_of(recorded or {})
 
 
 @dataclass(frozen=True)
@@ -51,19 +58,21 @@ class Running:
         classifier: f as it votes: a runner or a function.
         batch_size: images per call of f; None chooses by image size.
         device: where.
+        sampler: how noise is added.
     """
 
     subject: Subject
     classifier: Any
     batch_size: int | None
     device: torch.device
+    sampler: str = "float"
 
     @cached_property
     def counter(self) -> VoteCounter:
         """What counts its votes, or InvalidInputError where there is no noise."""
         noise, classes = require_noise(self.subject), self.subject.dataset.num_classes
         classifier = BaseClassifier(self.classifier, num_classes=classes, device=self.device)
-        return VoteCounter(classifier, noise, self.batch_size)
+        return VoteCounter(classifier, noise, self.batch_size, sampler=self.sampler)
 
     @staticmethod
     def simply(subject: Subject, recorded: Mapping[str, Any] | None, device: torch.device) -> "Running":
@@ -73,7 +82,7 @@ class Running:
             known = precision if precision in {"bf16", "fp16"} else "fp32"
             classifier = accelerate(classifier, precision=known, device=device)
         fixed = isinstance(classifier, Runner) and classifier.batch_size is not None
-        return Running(subject, classifier, None if fixed else FINGERPRINTED, device)
+        return Running(subject, classifier, None if fixed else FINGERPRINTED, device, sampler_of(recorded or {}))
 
     def batch_size_for(self, shape: Sequence[int]) -> int:
         """Return how many images of a shape go through f at once."""
@@ -102,7 +111,8 @@ class Running:
             if isinstance(module, nn.Module):
                 precision = gradient_precision(voter.settings()["precision"], voter.device)
                 network = accelerate(module, precision=precision, device=self.device)
-        return Defence(network, self.subject.noise, self.subject.dataset.num_classes, voter, self.batch_size)
+        noise, classes = self.subject.noise, self.subject.dataset.num_classes
+        return Defence(network, noise, classes, voter, self.batch_size, self.sampler)
 
 
 def device_named(name: str) -> torch.device:
@@ -146,10 +156,10 @@ def run_subject(
         InvalidInputError: the device or precision is not there, or the classifier has its own.
         OutOfMemoryError: not even a batch of one image fits.
     """
-    told, where = listener or Listener(), device_named(engine.device)
+    told, where, sampler = listener or Listener(), device_named(engine.device), engine.sampler_after(recorded)
     keep_large_blocks()
     if not isinstance(subject.classifier, nn.Module):
-        return _as_given(subject, engine, where)
+        return replace(_as_given(subject, engine, where), sampler=sampler)
     if engine.precision == "bf16" and not multiplies_bfloat16(where):
         told.say("several times slower than float32: --precision fp32 is faster.", "bfloat16 is emulated here")
     module, size = subject.classifier.to(where), engine.batch_size
@@ -180,7 +190,7 @@ def run_subject(
     ran = choice.classifier.settings()
     name = ran["precision"] + (", compiled" if ran["compile"] and ran["precision"] != "int8" else "")
     told.say(f"Running in {name} on {where}, {choice.batch_size} images a batch.")
-    return Running(subject, choice.classifier, choice.batch_size, where)
+    return Running(subject, choice.classifier, choice.batch_size, where, sampler)
 
 
 def _as_given(subject: Subject, engine: Engine, where: torch.device) -> Running:

@@ -13,7 +13,7 @@ from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
 from noiseproof.errors import OutOfMemoryError, require_count
 from noiseproof.noises import Noise
 from noiseproof.randomness import Phase, require_seed
-from noiseproof.sampling import sampler_for
+from noiseproof.sampling import Sampler, sampler_for
 from noiseproof.sampling.counts import Progress, Tally, count_votes
 from noiseproof.sampling.scheduler import Scheduler, Turns
 from noiseproof.sequential import Criterion
@@ -40,14 +40,25 @@ class VoteCounter:
         one_shape: whether f is called on batches of that size only, so that a vote does not depend, by the rounding of
             f, on how many others there were to count: what a record needs, which is continued. Otherwise a few votes
             go into a small batch. Compiled code always gets one shape, since another is compiled anew.
+        sampler: how noise is added, one of `SAMPLERS`.
+
+    Raises:
+        InvalidInputError: batch_size < 1, no such sampler, or one that does not know this noise.
     """
 
     def __init__(
-        self, classifier: BaseClassifier, noise: Noise, batch_size: int | None = None, *, one_shape: bool = True
+        self,
+        classifier: BaseClassifier,
+        noise: Noise,
+        batch_size: int | None = None,
+        *,
+        one_shape: bool = True,
+        sampler: str = "float",
     ) -> None:
         if batch_size is not None:
             require_count("batch_size", batch_size, 1, "Leave it out to have it chosen by image size.")
-        self.classifier, self.noise, self.batch_size = classifier, noise, batch_size
+        self.classifier, self.noise, self.batch_size, self.sampler = classifier, noise, batch_size, sampler
+        sampler_for(classifier.device, sampler)(noise, 0)  # refuses what it cannot do
         self._one_shape = one_shape or classifier.runner.one_shape
         self._tried_on: set[tuple[object, ...]] = set()
 
@@ -57,7 +68,7 @@ class VoteCounter:
         That of NumPy images, which is what data sets give: a plain function is fed those on the CPU.
         """
         runner = self.classifier.reading("numpy").runner
-        return runner.settings() | {"sampler": sampler_for(runner.device).name}
+        return runner.settings() | {"sampler": sampler_for(runner.device, self.sampler).name}
 
     def batch_size_for(self, shape: Sequence[int]) -> int:
         """Return how many images of a shape go through f at once."""
@@ -104,7 +115,7 @@ class VoteCounter:
         for number in samples.values():
             require_count("samples", number, 1, "At least one vote is needed.")
         keys, classifier = as_indices(indices, len(pixels)), self._reading(images)
-        sampler = sampler_for(classifier.device)(self.noise, seed)
+        sampler = self._sampler(classifier, pixels, seed)
         if len(pixels) == 0:
             return {phase: np.zeros((0, classifier.num_classes), dtype=np.int64) for phase in samples}
         on_device = pixels.to(classifier.device)
@@ -165,7 +176,7 @@ class VoteCounter:
         first = criterion.pending(np.zeros((1, classifier.num_classes), dtype=np.int64))
         return Scheduler(
             classifier,
-            sampler_for(classifier.device)(self.noise, seed),
+            self._sampler(classifier, pixels, seed),
             criterion,
             num_classes=classifier.num_classes,
             batch=self._tried(classifier, pixels.to(classifier.device), len(pixels) * int(first[0])),
@@ -174,6 +185,12 @@ class VoteCounter:
             progress=progress,
             stopwatch=stopwatch,
         )
+
+    def _sampler(self, classifier: BaseClassifier, pixels: Tensor, seed: int) -> Sampler:
+        """Return what adds noise to these images, or raise `InvalidInputError` where it cannot."""
+        sampler = sampler_for(classifier.device, self.sampler)(self.noise, seed)
+        sampler.require_images(pixels)
+        return sampler
 
     def _reading(self, images: Images) -> BaseClassifier:
         return self.classifier.reading("torch" if isinstance(images, Tensor) else "numpy")

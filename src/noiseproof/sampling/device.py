@@ -1,25 +1,20 @@
 """Noise drawn where the network runs: Philox in torch's integer arithmetic, a counter position for every four numbers."""
 
-import importlib.util
 import math
-from functools import cache
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.randomness import RandomSource
+from noiseproof.sampling.philox import generator_for, key_schedule, philox4x32
 from noiseproof.sampling.sampler import FloatSampler, Rows
 
-__all__ = ["DeviceSampler", "key_schedule", "philox4x32"]
+__all__ = ["DeviceSampler"]
 
 _WORD = 2**32
-_LOW = _WORD - 1
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
-_ROUNDS = 10
 
 
 class DeviceSampler(FloatSampler):
@@ -53,16 +48,8 @@ class DeviceSampler(FloatSampler):
 
 class _Source(RandomSource):
     def __init__(self, seed: int, rows: Rows) -> None:
-        self._keys = key_schedule(seed & _LOW, seed >> 32).to(rows.device)
-        self._phase = rows.each([int(span.phase) for span in rows.spans])
-        self._image = rows.each([span.index for span in rows.spans])
-        starts = rows.each([span.first for span in rows.spans])
-        # the position of a row within its span, counted from the row at which the span begins
-        begins, row = [], 0
-        for span in rows.spans:
-            begins.append(row)
-            row += span.count
-        self._sample = starts + torch.arange(len(rows), device=rows.device) - rows.each(begins)
+        self._keys = key_schedule(seed % _WORD, seed // _WORD).to(rows.device)
+        self._rows = rows
         self._calls = 0
 
     def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -83,43 +70,9 @@ class _Source(RandomSource):
     def _words(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         quads = torch.arange(-(-like[0].numel() // 4), device=like.device)
         call, self._calls = self._calls, self._calls + 1
-        counter = (quads[None], self._sample[:, None], self._image[:, None], (self._phase + (call << 8))[:, None])
-        words: tuple[Tensor, Tensor, Tensor, Tensor] = _generator(like.device.type)(counter, self._keys)
-        return words
-
-
-def key_schedule(low: int, high: int) -> Int[Tensor, "10 2"]:
-    """Return the two key words of every round of Philox4x32-10."""
-    rounds = range(_ROUNDS)
-    return torch.tensor([[(low + i * _WEYL[0]) & _LOW, (high + i * _WEYL[1]) & _LOW] for i in rounds])
-
-
-def philox4x32(
-    counter: tuple[Int[Tensor, "*#shape"], Int[Tensor, "*#shape"], Int[Tensor, "*#shape"], Int[Tensor, "*#shape"]],
-    keys: Int[Tensor, "10 2"],
-) -> tuple[Int[Tensor, "*shape"], Int[Tensor, "*shape"], Int[Tensor, "*shape"], Int[Tensor, "*shape"]]:
-    """Return the four words of Philox4x32-10 at each counter; words are int64 from 0 to 2^32 - 1.
-
-    A product of two words may pass 2^63 and wrap in int64: shifted and masked, its two halves are exact all the same.
-    Keys come as a tensor: a compiler may take whole numbers among the arguments for 32-bit ones.
-    """
-    a, b, c, d = counter
-    for i in range(_ROUNDS):
-        first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
-        a, b, c, d = (
-            ((second >> 32) & _LOW) ^ b ^ keys[i, 0],
-            second & _LOW,
-            ((first >> 32) & _LOW) ^ d ^ keys[i, 1],
-            first & _LOW,
-        )
-    return a, b, c, d
-
-
-@cache
-def _generator(device_type: str):  # type: ignore[no-untyped-def]
-    if device_type == "cuda" and importlib.util.find_spec("triton") is not None:
-        return torch.compile(philox4x32, dynamic=True)
-    return philox4x32
+        rows = self._rows
+        counter = (quads[None], rows.sample[:, None], rows.index[:, None], (rows.phase + (call << 8))[:, None])
+        return generator_for(like.device.type, philox4x32)(counter, self._keys)
 
 
 def _log_uniform(words: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from noiseproof.randomness import RandomSource, require_word
 from noiseproof.sampling.sampler import FloatSampler, Rows, Span
 
-__all__ = ["HostSampler", "host_source"]
+__all__ = ["HostSampler", "host_source", "in_pieces", "philox_words"]
 
 _Words = np.ndarray
 _Transform = Callable[[_Words, np.ndarray], None]
@@ -83,19 +83,28 @@ class _Source(RandomSource):
         out = np.empty((len(self._rows), numbers), dtype=np.float32)
         call, self._calls = self._calls, self._calls + 1
 
-        def fill(piece: tuple[Span, slice]) -> None:
-            span, where = piece
-            steps = -(-numbers // _WORDS_PER_STEP)
-            counter = np.array([span.first * steps, 0, span.phase, call], dtype=np.uint64)
-            philox = np.random.Philox(key=np.array([self._seed, span.index], dtype=np.uint64), counter=counter)
-            words = philox.random_raw(span.count * steps * _WORDS_PER_STEP // 2).view(np.uint32)
-            transform(words.reshape(span.count, -1), out[where])
+        def fill(span: Span, where: slice) -> None:
+            transform(philox_words(self._seed, span, numbers, call), out[where])
 
-        pieces = list(_pieces(self._rows, max(1, _PIECE // max(1, numbers))))
-        threads = min(torch.get_num_threads() // _CORES_PER_THREAD, len(pieces))
-        for _ in _pool(threads).map(fill, pieces) if threads > 1 else map(fill, pieces):
-            pass
+        in_pieces(fill, self._rows, numbers)
         return torch.from_numpy(out).reshape(like.shape).to(like.device, like.dtype)
+
+
+def philox_words(seed: int, span: Span, numbers: int, draw: int) -> _Words:
+    """Return the 32-bit words of consecutive samples of one image, (samples, 8 ceil(numbers / 8)): see `HostSampler`."""
+    steps = -(-numbers // _WORDS_PER_STEP)
+    counter = np.array([span.first * steps, 0, span.phase, draw], dtype=np.uint64)
+    philox = np.random.Philox(key=np.array([seed, span.index], dtype=np.uint64), counter=counter)
+    words: _Words = philox.random_raw(span.count * steps * _WORDS_PER_STEP // 2).view(np.uint32)
+    return words.reshape(span.count, -1)
+
+
+def in_pieces(fill: Callable[[Span, slice], None], rows: Rows, numbers: int) -> None:
+    """Call `fill` for pieces of the rows, of about 2^16 numbers each, in threads; it writes its rows alone."""
+    pieces = list(_pieces(rows, max(1, _PIECE // max(1, numbers))))
+    threads = min(torch.get_num_threads() // _CORES_PER_THREAD, len(pieces))
+    for _ in (_pool(threads).map if threads > 1 else map)(fill, *zip(*pieces, strict=True)):
+        pass
 
 
 def _pieces(rows: Rows, most: int) -> Iterator[tuple[Span, slice]]:

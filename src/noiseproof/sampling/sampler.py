@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import ClassVar, final
 
 import torch
@@ -58,6 +59,23 @@ class Rows:
         """The position of every row's image."""
         return self.each([span.image for span in self.spans])
 
+    @cached_property
+    def index(self) -> Int[Tensor, " rows"]:
+        """The key of every row's noise, as the signed integer with its 64 bits."""
+        return self.each([span.index - (span.index >> 63 << 64) for span in self.spans])
+
+    @cached_property
+    def phase(self) -> Int[Tensor, " rows"]:
+        """The phase of every row."""
+        return self.each([int(span.phase) for span in self.spans])
+
+    @cached_property
+    def sample(self) -> Int[Tensor, " rows"]:
+        """The number of every row's sample."""
+        begins = accumulate((span.count for span in self.spans), initial=0)
+        offsets = [span.first - begin for span, begin in zip(self.spans, begins, strict=False)]
+        return self.each(offsets) + torch.arange(len(self), device=self.device)
+
     def each(self, values: Sequence[int]) -> Int[Tensor, " rows"]:
         """Give every row the value of its span. The copy to a GPU does not wait for it."""
         counts = torch.tensor([span.count for span in self.spans])
@@ -86,6 +104,9 @@ class Sampler(ABC):
         require_seed(seed)
         self.noise = noise
         self.seed = int(seed)
+
+    def require_images(self, images: Float[Tensor, "images *shape"]) -> None:  # noqa: B027 - most accept all
+        """Raise `InvalidInputError` where the sampler cannot add noise to these images."""
 
     @abstractmethod
     def fill(self, batch: Float[Tensor, "batch *shape"], images: Float[Tensor, "images *shape"], rows: Rows) -> None:

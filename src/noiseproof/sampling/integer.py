@@ -1,0 +1,121 @@
+"""Noise on the grid of 8-bit images, drawn exactly: no arithmetic between the image and the classifier's input leaks."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from noiseproof.errors import InvalidInputError
+from noiseproof.noises import Noise
+from noiseproof.perturbations.levels import LEVELS, off_levels
+from noiseproof.randomness import Phase, require_word
+from noiseproof.sampling import EXACT_SAMPLER
+from noiseproof.sampling.host import in_pieces, philox_words
+from noiseproof.sampling.inversion import Inversion
+from noiseproof.sampling.philox import generator_for, key_schedule_64, philox4x64
+from noiseproof.sampling.sampler import Rows, Sampler, Span
+
+__all__ = ["IntegerSampler"]
+
+_LOW = 2**32 - 1
+
+
+class IntegerSampler(Sampler):
+    """Noisy copies (k + N) / 255 of the pixel k / 255 of an 8-bit image, with N drawn from the exact law of round(255 z).
+
+    P(N <= j) = F((j + 1/2) / 255), with F the distribution function of the noise z. N is the inverse of this function
+    at a uniform number U, whose binary digits are the 32-bit words of Philox4x64-10 at the number's place in draws
+    0, 1, ... (see `HostSampler`). `Inversion` takes as many words as decide N, and compares exactly: if the words are
+    uniform, N has its law without any error, and nothing has to be taken from p1 or added to p2. The sum k + N is an
+    integer. The classifier receives (k + N) / 255, rounded to float32: a function of that integer alone.
+
+    What this proves: x -> f(round(255 x) / 255) is a classifier of real inputs, and round(255 (k / 255 + z)) = k +
+    round(255 z), ties aside, which have probability 0. So its certificates hold for every 8-bit x' within the radius,
+    and cover the arithmetic that ran. The low bits of a floating-point sum x + z depend on x, and a classifier that
+    reads them can be certified falsely (Jin et al. 2022; Voráček and Hein 2023).
+
+    Copies are equal bit by bit on every processor and every GPU.
+
+    Raises:
+        InvalidInputError: the noise has no `cumulative`.
+    """
+
+    name: ClassVar[str] = EXACT_SAMPLER
+
+    def __init__(self, noise: Noise, seed: int) -> None:
+        super().__init__(noise, seed)
+        self._inversion = Inversion.of(noise)
+
+    def require_images(self, images: Float[Tensor, "images *shape"]) -> None:
+        """Raise `InvalidInputError` unless every pixel is some k / 255."""
+        off = off_levels(images)
+        if bool(off.any()):
+            raise InvalidInputError(
+                "images",
+                required="8-bit pixels for the exact sampler: multiples of 1/255",
+                got=f"{int(off.sum())} others, such as {images[off][0].item():.6g}",
+                remedy="Round them to 8 bits, if such images are what the classifier is for, or take the float sampler.",
+            )
+
+    def fill(self, batch: Float[Tensor, "batch *shape"], images: Float[Tensor, "images *shape"], rows: Rows) -> None:
+        """Write (k + N) / 255."""
+        for span in rows.spans:
+            require_word("image index", span.index)
+        copies = batch[: len(rows)]
+        if rows.device.type != "cpu":
+            copies.copy_(self._on_device(images, rows).view_as(copies))
+        elif copies.is_contiguous():
+            self._on_host(copies.view(len(rows), -1), images, rows)
+        else:
+            copies.copy_(self._on_host(torch.empty(copies.shape).view(len(rows), -1), images, rows).view(copies.shape))
+
+    def _on_host(self, copies: Float[Tensor, "rows numbers"], images: Tensor, rows: Rows) -> Tensor:
+        numbers, out = copies.shape[1], copies.numpy()
+        pixels = {image: _levels(images[image]).ravel().numpy() for image in {span.image for span in rows.spans}}
+
+        def fill(span: Span, where: slice) -> None:
+            def digits(sample: int, number: int) -> Iterator[int]:
+                return self._words(span.index, span.phase, span.first + sample, numbers, number)
+
+            total = self._inversion.of_words(philox_words(self.seed, span, numbers, 0)[:, :numbers], digits)
+            total += pixels[span.image].astype(total.dtype)
+            out[where] = total
+            out[where] /= np.float32(LEVELS)
+
+        in_pieces(fill, rows, numbers)
+        return copies
+
+    def _on_device(self, images: Tensor, rows: Rows) -> Float[Tensor, "rows numbers"]:
+        numbers = images[0].numel()
+        high, low = (self._device_words(rows, numbers, draw) for draw in (0, 1))
+        noise, undecided = self._inversion.of_pairs(high, low)
+        for row, number in undecided.nonzero().tolist():  # about once in 10^16 numbers
+            index, phase, sample = (int(of[row]) for of in (rows.index, rows.phase, rows.sample))
+            noise[row, number] = self._inversion.decide(self._words(index, Phase(phase), sample, numbers, number))
+        total = (_levels(images).flatten(1).index_select(0, rows.image) + noise).to(torch.float32)
+        return total / torch.full_like(total[:1], LEVELS)  # by a number it would multiply by the inverse on a GPU
+
+    def _words(self, index: int, phase: Phase, sample: int, numbers: int, number: int) -> Iterator[int]:
+        """Yield the words of one number of a sample of so many."""
+        span = Span(0, index, phase, sample, 1)
+        for draw in count():
+            yield int(philox_words(self.seed, span, numbers, draw)[0, number])
+
+    def _device_words(self, rows: Rows, numbers: int, draw: int) -> Int[Tensor, "rows numbers"]:
+        """Return the words that `philox_words` returns, computed on the device of the rows."""
+        steps = -(-numbers // 8)
+        step = rows.sample[:, None] * steps + torch.arange(steps, device=rows.device) + 1
+        rest = (torch.zeros_like(step[:1]), rows.phase[:, None], torch.full_like(step[:1], draw))
+        keys = key_schedule_64(self.seed, rows.index[:, None])
+        words = generator_for(rows.device.type, philox4x64)((step, *rest), keys)
+        halves = [half for word in words for half in (word & _LOW, (word >> 32) & _LOW)]
+        return torch.stack(halves, dim=-1).flatten(1)[:, :numbers]
+
+
+def _levels(images: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+    """Return k of pixels k / 255."""
+    return (images * LEVELS).round().to(torch.int32)

@@ -1,0 +1,74 @@
+"""Runs under the exact sampler: it is recorded, continued, audited and judged again as it was begun."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from noiseproof.attacks import PGD
+from noiseproof.data import ArrayDataset
+from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.models import model_digest
+from noiseproof.noises import Gaussian
+from noiseproof.perturbations.levels import off_levels
+from noiseproof.runs import AttackImages, Audit, CountVotes, Engine, Rejudge, Selection, Subject, execute
+from noiseproof.sampling import EXACT_SAMPLER
+
+EXACT = Engine(sampler="exact")
+JOB = CountVotes(300, 30, 0, Selection(limit=12), 5)
+
+
+class Bright(nn.Module):
+    """Class 1 where the image is bright."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        ink = (images.flatten(1).mean(1) - 0.5) * 40
+        return torch.stack([-ink, ink], 1)
+
+
+def subject(levels: int = 255) -> Subject:
+    drawn = np.random.default_rng(0).integers(0, levels + 1, (12, 1, 4, 4)).astype(np.float32) / levels
+    images = (drawn * np.linspace(0.5, 1, 12)[:, None, None, None] * levels).round().astype(np.float32) / levels
+    labels = (images.mean((1, 2, 3)) > 0.5).astype(np.int64)
+    return Subject(
+        Bright(),
+        {"name": "bright", "digest": model_digest(Bright())},
+        Gaussian(0.25),
+        ArrayDataset("bright", "test", images, labels, 2),
+    )
+
+
+def test_a_record_goes_on_with_the_sampler_it_was_begun_with(tmp_path: Path) -> None:
+    first, _ = execute(JOB, tmp_path, subject(), engine=EXACT, shards=[0])
+    assert first.settings.engine["sampler"] == EXACT_SAMPLER
+    whole, _ = execute(JOB, tmp_path, subject())
+    at_once, _ = execute(JOB, tmp_path / "at once", subject(), engine=EXACT)
+    np.testing.assert_array_equal(whole.read().votes, at_once.read().votes)
+    in_floats, _ = execute(JOB, tmp_path / "floats", subject())
+    assert (in_floats.read().votes != whole.read().votes).any()
+    with pytest.raises(RunError, match=f"philox4x64-box-muller-cpu; got engine sampler {EXACT_SAMPLER}"):
+        execute(JOB, tmp_path, subject(), engine=Engine(sampler="float"))
+
+
+def test_audits_judge_8_bit_points(tmp_path: Path) -> None:
+    certified, _ = execute(JOB, tmp_path / "votes", subject(), engine=EXACT)
+    audit = Audit(certified, PGD(eot_samples=8, steps=10), samples=300, alpha=0.05)
+    made, _ = execute(audit, tmp_path / "audit", subject())
+    attack = AttackImages(PGD(eot_samples=8, steps=10), [0.2, 0.5], samples=300)
+    attacked, _ = execute(attack, tmp_path / "attack", subject(), engine=EXACT)
+    again, _ = execute(Rejudge(attacked, samples=400), tmp_path / "again", subject())
+    for record in (made, attacked, again):
+        assert record.settings.engine["sampler"] == EXACT_SAMPLER
+    for record in (made, attacked):
+        points = np.concatenate([record.read_points(shard) for shard in record.shards])
+        assert not off_levels(torch.as_tensor(points)).any()
+        assert (points[:, -1] != points[:, 0]).any()
+    assert audit.judge(made).passed
+
+
+def test_images_of_other_levels_are_refused_before_votes_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="multiples of 1/255"):
+        execute(JOB, tmp_path, subject(levels=16), engine=EXACT)
+    assert not list(tmp_path.glob("votes/*.parquet"))
