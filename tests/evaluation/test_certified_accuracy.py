@@ -1,14 +1,18 @@
 """What is said of a whole data set."""
 
+from fractions import Fraction
+from math import comb
+
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, hypergeom
 
 from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import (
     certified_accuracy,
     failure_allowance,
+    file_lower_bound,
     population_lower_bound,
     summarise,
 )
@@ -104,3 +108,80 @@ def test_population_bound_holds_where_failed_certificates_outnumber_chance() -> 
     claimed = robust + rng.binomial(images - robust, alpha)
     assert (population_lower_bound(claimed, images, alpha, rho) > truth).mean() <= rho
     assert (population_lower_bound(claimed, images, 1e-9, rho) > truth).mean() > rho, "failures would matter"
+
+
+def file_failure(robust: int, images: int, of: int, alpha: float, rho: float) -> float:
+    """P(the bound exceeds R / M), exactly: robust images of a draw, and certificates that fail on all others."""
+    drawn, failed = np.arange(images + 1), np.arange(images + 1)
+    law = hypergeom.pmf(drawn, of, robust, images)[:, None] * binom.pmf(failed, (images - drawn)[:, None], alpha)
+    wrong = file_lower_bound(np.arange(images + 1), images, of, alpha, rho) > robust / of + 1e-12
+    seen = np.minimum(drawn[:, None] + failed, images)
+    return float(law[wrong[seen]].sum())
+
+
+@pytest.mark.parametrize(("images", "of"), [(20, 60), (60, 60), (50, 400)])
+def test_the_bound_of_a_file_holds_with_its_level(images: int, of: int) -> None:
+    """Of every possible number of robust images in the file; and it is not given away: of some, rho / 2 is nearly used."""
+    rho = 0.1
+    for alpha in (1e-9, 0.01, 0.05):
+        failures = [file_failure(robust, images, of, alpha, rho) for robust in range(0, of + 1, max(1, of // 40))]
+        assert max(failures) <= rho
+    worst = max(file_failure(robust, images, of, 1e-9, rho) for robust in range(0, of, max(1, of // 100)))
+    assert worst <= 0.5 * rho, "half of it is for failed certificates"
+    assert images == of or worst >= 0.3 * rho
+
+
+def test_the_bound_of_a_file_is_the_smallest_share_not_rejected() -> None:
+    """In exact arithmetic: P(Hypergeometric(M, R, N) >= K) is above rho / 2 at the bound, and not at R - 1."""
+    images, of, rho = 30, 200, 0.05
+    found = file_lower_bound(np.arange(images + 1), images, of, 1e-9, rho) * of
+
+    def tail(robust: int, at_least: int) -> Fraction:
+        ways = sum(comb(robust, j) * comb(of - robust, images - j) for j in range(at_least, images + 1))
+        return Fraction(ways, comb(of, images))
+
+    for at_least, bound in enumerate(np.rint(found).astype(int).tolist()):
+        assert tail(bound, at_least) > Fraction(rho) / 2
+        assert bound == 0 or tail(bound - 1, at_least) <= Fraction(rho) / 2
+
+
+def test_the_bound_of_a_file_spends_half_of_its_level_on_failures() -> None:
+    """Without a robust image in the file, it is above 0 where more than q certificates failed."""
+    for images, alpha in ((1000, 0.03), (3000, 0.05)):
+        for of, level in ((10 * images, 0.025), (images, 0.05)):
+            seen = np.arange(images + 1)
+            wrong = binom.pmf(seen, images, alpha)[file_lower_bound(seen, images, of, alpha, 0.05) > 0.0].sum()
+            assert 0.6 * level < wrong <= level
+    with pytest.raises(InvalidInputError, match="images"):
+        file_lower_bound(np.array([3]), 11, 10, 0.001)
+
+
+def test_each_half_of_the_population_bound_has_half_of_its_level() -> None:
+    """Exactly, from both sides: of certificates that never fail, and of classifiers that are nowhere robust."""
+    images, rho = 1000, 0.1
+    seen = np.arange(images + 1)
+    for level in (0.3, 0.6, 0.9):
+        bounds = population_lower_bound(seen, images, 1e-12, rho)
+        truth = np.nextafter(bounds[bounds < level][-1], 0.0)  # just below an endpoint: where it fails most often
+        missed = binom.pmf(seen, images, truth)[bounds > truth].sum()
+        assert 0.49 * rho < missed <= 0.5 * rho
+    for alpha in (0.01, 0.03):
+        bounds = population_lower_bound(seen, images, alpha, rho)
+        assert 0.25 * rho < binom.pmf(seen, images, alpha)[bounds > 0.0].sum() <= 0.5 * rho
+
+
+def test_every_tenth_of_labels_in_rotation_says_nothing_of_the_file() -> None:
+    """Of a file in which one class of ten is robust, every tenth image sees that class alone; a random subset does not."""
+    robust = np.arange(1000) % 10 == 0
+    every_tenth = certified([0] * 100, np.where(robust[::10], 1.0, 0.0).tolist())
+    labels, radii = np.zeros(100, dtype=np.int64), np.array([0.5])
+    assert summarise(every_tenth, labels, radii, alpha=0.001).population is None
+    drawn = np.sort(np.random.default_rng(0).choice(1000, 100, replace=False))
+    random = certified([0] * 100, np.where(robust[drawn], 1.0, 0.0).tolist())
+    found = summarise(random, labels, radii, alpha=0.001, of=1000).population
+    assert found is not None
+    assert 0.0 < found[0] <= 0.1
+    whole = certified([0] * 1000, np.where(robust, 1.0, 0.0).tolist())
+    found = summarise(whole, np.zeros(1000, dtype=np.int64), radii, alpha=0.001, of=1000).population
+    assert found is not None
+    assert found[0] == pytest.approx(0.1 - failure_allowance(1000, 0.001))

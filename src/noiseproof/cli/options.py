@@ -111,7 +111,9 @@ Profile = Annotated[Flag, Parameter(help="Print where the time went.", group=_EN
 BatchSize = Annotated[
     int | None, Parameter(help="Images per call of the network.", show_default="found", group=_ENGINE)
 ]
-Every = Annotated[int, Parameter(metavar="N", help="Take every N-th image of the test split.", group=_IMAGES)]
+Every = Annotated[
+    int, Parameter(metavar="N", help="Take every N-th image: for speed; no random sample.", group=_IMAGES)
+]
 Shard = Annotated[
     tuple[int, int] | None,
     Parameter(
@@ -178,7 +180,7 @@ class ImageOptions:
     """Which images of the test split.
 
     Attributes:
-        every: Take every N-th image of the test split.
+        every: Take every N-th image: for speed; it is no random sample.
         limit: Take at most so many images.
     """
 

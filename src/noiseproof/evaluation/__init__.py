@@ -4,6 +4,7 @@ from noiseproof.evaluation.audit import AuditResult, judge_audit
 from noiseproof.evaluation.certified_accuracy import (
     Summary,
     failure_allowance,
+    file_lower_bound,
     population_lower_bound,
     summarise,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Summary",
     "Verdict",
     "failure_allowance",
+    "file_lower_bound",
     "judge_audit",
     "population_lower_bound",
     "summarise",

@@ -5,14 +5,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import binom
+from scipy.stats import binom, hypergeom
 
 from noiseproof.bounds import clopper_pearson_lower
 from noiseproof.bounds.base import require_alpha
 from noiseproof.certified import ABSTAIN, Certified
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["Summary", "certified_accuracy", "failure_allowance", "population_lower_bound", "summarise"]
+__all__ = [
+    "Summary",
+    "certified_accuracy",
+    "failure_allowance",
+    "file_lower_bound",
+    "population_lower_bound",
+    "summarise",
+]
+
+_ROUNDING = 1e-9
+"""Relative error, at most, of SciPy's hypergeometric tail up to a million images (tests compare with fractions)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,8 @@ class Summary:
         allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together. NaN, so that
             whatever is computed from it says nothing, while images are missing.
         confidence: with which the subtraction is valid, and each of `population`; NaN while images are missing.
-        population: `population_lower_bound` at each of `radii`, each by itself; None where the images are no draw from it.
+        population: `file_lower_bound` at each of `radii`, each by itself; None where the images are neither all of a file
+            nor a random subset of it.
         paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy: no bound.
     """
 
@@ -100,6 +111,46 @@ def population_lower_bound(
     return clopper_pearson_lower(counts, np.full_like(counts, images), rho / 2)
 
 
+def file_lower_bound(
+    certified_right: Int[np.ndarray, " radii"], images: int, of: int, alpha: float, rho: float = 0.05
+) -> Float[np.ndarray, " radii"]:
+    """Lower bound of the certified accuracy on a file of M images, of which N were drawn at random without replacement.
+
+    With probability at least 1 - rho / 2 at most q = BinomInv(1 - rho/2; N, alpha) certificates failed, so that at least
+    K - q images of the draw are truly robust. With R robust images in the file there are Hypergeometric(M, R, N) of them
+    in the draw, of which the tail increases with R: so that with probability at least 1 - rho / 2
+
+        R >= min {R: P(Hypergeometric(M, R, N) >= K - q) > rho/2},
+
+    and both together hold with probability at least 1 - rho, for one radius chosen beforehand. Of all images, N = M,
+    nothing is drawn: rho is spent on failed certificates alone, and the bound is (K - q) / M.
+
+    Every n-th image of a file is no random subset: where labels are in rotation, it sees one class.
+
+    Args:
+        certified_right: K, images right and certified, for each radius.
+        images: N.
+        of: M >= N.
+        alpha: failure probability per image.
+        rho: failure probability of the statement.
+
+    Raises:
+        InvalidInputError: more images than the file has, or alpha or rho outside (0, 1).
+    """
+    if not 1 <= images <= of:
+        raise InvalidInputError(
+            "images", required=f"from 1 to {of}, those of the file", got=images, remedy="Pass N, and M as `of`."
+        )
+    level = rho if images == of else rho / 2
+    robust = np.maximum(certified_right - round(failure_allowance(images, alpha, level) * images), 0)
+    low, high = np.full_like(robust, -1), np.minimum(robust + of - images, of)  # at high the tail is 1, at -1 it is 0
+    while (high - low > 1).any():
+        middle = (low + high + 1) // 2
+        enough = hypergeom.sf(robust - 1, of, np.maximum(middle, 0), images) * (1.0 + _ROUNDING) > level
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return np.asarray(high / of)
+
+
 def summarise(
     certified: Certified,
     labels: Int[np.ndarray, " images"],
@@ -107,7 +158,7 @@ def summarise(
     *,
     alpha: float,
     rho: float = 0.05,
-    drawn: bool = True,
+    of: int | None = None,
     whole: bool = True,
 ) -> Summary:
     """Compute the figures of a data set.
@@ -118,8 +169,8 @@ def summarise(
         radii: where certified accuracy is wanted.
         alpha: the one the certificates were computed with.
         rho: failure probability of each statement about the data set.
-        drawn: whether the images can pass for independent draws from a population. The first of a folder, which lie class
-            by class, cannot.
+        of: M, where the images are all of a file of M or a random subset of it, drawn without replacement. Neither the
+            first of a folder, which lie class by class, nor every n-th are.
         whole: whether they are all the images that were chosen beforehand. Of a part, whoever stopped may have done so
             at a share to their liking (optional stopping): then no confidence is stated.
     """
@@ -135,6 +186,6 @@ def summarise(
         certified_accuracy=accuracy,
         allowance=failure_allowance(len(labels), alpha, rho) if whole else math.nan,
         confidence=1.0 - rho if whole else math.nan,
-        population=population_lower_bound(certified_right, len(labels), alpha, rho) if drawn and whole else None,
+        population=file_lower_bound(certified_right, len(labels), of, alpha, rho) if of is not None and whole else None,
         paper_statement=(1.0 - alpha) * accuracy,
     )

@@ -92,7 +92,8 @@ class RobustSummary:
         robust: right, under every point found up to that size.
         abstained: the worst verdict up to that size is to abstain.
         wrong: some point up to that size is classified wrongly.
-        low: lower end of the Clopper-Pearson interval of `robust` at 95 %, for the population of the images.
+        low: lower end of the Clopper-Pearson interval of `robust` at 95 %, valid for a population from which the images
+            are independent draws; every n-th image of a file is none.
         high: upper end.
     """
 

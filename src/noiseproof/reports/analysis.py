@@ -25,7 +25,7 @@ __all__ = [
     "analyse",
     "analyse_procedure",
     "departure",
-    "from_all_over",
+    "images_of_file",
     "largest_radius",
     "named",
     "procedure_of",
@@ -197,25 +197,24 @@ def _curve(
     table = np.asarray(table_radii(widest) if radii is None else radii, dtype=np.float64)
     grid = np.linspace(0.0, 1.05 * widest, _CURVE_POINTS)
     certified = record.certify(alpha=alpha, bound=procedure.bound, certificate=procedure.certificate, table=votes)
-    whole, drawn = len(votes) == len(record.settings.indices), from_all_over(record, len(votes))
+    whole, of = len(votes) == len(record.settings.indices), images_of_file(record, len(votes))
     return Curve(
         procedure,
         certified,
         grid,
         certified_accuracy(certified, votes.label, grid),
-        summarise(certified, votes.label, table, alpha=alpha, drawn=drawn, whole=whole),
+        summarise(certified, votes.label, table, alpha=alpha, of=of, whole=whole),
         largest_radius(record, procedure, alpha),
     )
 
 
-def from_all_over(record: Record, counted: int) -> bool:
-    """Whether the images are every n-th of the whole data set, as `noiseproof certify` records.
+def images_of_file(record: Record, counted: int) -> int | None:
+    """Return how many images the file has of which a record holds all; None where it says nothing of other images.
 
-    The first images of a folder are not: they are ordered by class. Nor are those of an unfinished record.
+    The first images of a folder are ordered by class, and every n-th may be of one class as well.
     """
-    settings, total = record.settings, record.about.get(DATA_IMAGES)
-    whole = counted == len(settings.indices)
-    return whole and isinstance(total, int) and settings.indices[-1] + settings.step >= total
+    total = record.about.get(DATA_IMAGES)
+    return total if isinstance(total, int) and counted == len(record.settings.indices) == total else None
 
 
 def largest_radius(record: Record, procedure: Procedure, alpha: float) -> float:

@@ -113,7 +113,7 @@ class LastRung:
         last: how many the last has.
         gain: by how much accuracy falls between the two, in shares of the images.
         most: upper end of the 95 % interval (Clopper-Pearson) of the share that the last rung alone makes wrong: it may
-            gain so much, for the population of the images, whatever was seen.
+            gain so much, whatever was seen, where the images are independent draws from a population.
         p_value: P(so many images or more fall to the last rung alone), if each that tells them apart is a fair coin.
     """
 
