@@ -253,7 +253,7 @@ def _gain(runs: list[Run]) -> str:
     gains = 100 * (ours(list(first), radii).values - ours(list(second), radii).values)
     seeds = f"{len(pairs)} seeds, each with the other of its seed" if len(pairs) > 1 else "1 seed"
     return f"points gained, certified by ours, sigma 0.7, {seeds}: " + ", ".join(
-        f"{gain.mean():+.1f} [{gain.min():+.1f} to {gain.max():+.1f}] at {radius:g}"
+        f"{gain.mean():+.1f} [{gain.min():+.1f} to {gain.max():+.1f}] at {round_down(radius, None)}"
         for radius, gain in zip(radii, gains.T, strict=True)
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from noiseproof.experiments.networks import RELEASED_DIGEST, Network
 from noiseproof.experiments.recipes import NOT_THERE, Facts, Missing, Reader, Recipe, Step
 from noiseproof.noises import Gaussian
+from noiseproof.numerics.decimals import round_down
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.storage.provenance import same_model
@@ -148,7 +149,7 @@ class SequentialVotes(Recipe[SequentialRecord]):
     @property
     def title(self) -> str:
         """The network and the radius."""
-        return f"{self.network.title}, sequential votes at {self.radius:g}"
+        return f"{self.network.title}, sequential votes at {round_down(self.radius, None)}"
 
     @property
     def folder(self) -> str:
@@ -218,7 +219,7 @@ def find_decided(
     if len(found) < len(runs):
         return []
     if any(record.settings.procedure != found[0].settings.procedure for record in found):
-        what = f"{network.title}, sequential votes at {radius:g}"
+        what = f"{network.title}, sequential votes at {round_down(radius, None)}"
         reader.miss(Missing(what, "those of the seeds were stopped by different rules"))
         return []
     reader.sources |= {str(record.path): record for record in found}

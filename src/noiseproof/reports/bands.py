@@ -45,8 +45,8 @@ class Spread:
         return np.asarray(self.values.max(0))
 
     def plain(self) -> dict[str, list[float]]:
-        """Return mean, least and most as plain data."""
-        return {key: getattr(self, key).round(6).tolist() for key in ("mean", "least", "most")}
+        """Return mean, least and most as plain data, in full: rounded to nearest, a lower bound would be none."""
+        return {key: getattr(self, key).tolist() for key in ("mean", "least", "most")}
 
 
 @dataclass(frozen=True)

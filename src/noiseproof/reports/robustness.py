@@ -46,8 +46,8 @@ class RobustCurve:
         return RobustCurve(name, summary.sizes, summary.robust, summary.low, summary.high, colour, dashed)
 
     def plain(self) -> dict[str, list[float]]:
-        """Return the numbers as plain data."""
-        return {key: getattr(self, key).round(6).tolist() for key in ("sizes", "robust", "low", "high")}
+        """Return the numbers as plain data, in full."""
+        return {key: getattr(self, key).tolist() for key in ("sizes", "robust", "low", "high")}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import nn
 from noiseproof.data import Dataset, Subset
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import model_digest
+from noiseproof.numerics.decimals import round_down
 from noiseproof.objectives import ConvexOuter, Objective
 from noiseproof.storage.files import remove_leftovers, require_writable, write_atomically
 from noiseproof.training.state import require_free
@@ -94,7 +95,7 @@ def left_by(
         raise InvalidInputError(
             "stages",
             required="stages that leave images to train on",
-            got=f"all {len(dataset)} images certified in {objective.norm} at {objective.epsilon:g}",
+            got=f"all {len(dataset)} images certified in {objective.norm} at {round_down(objective.epsilon, None)}",
             remedy="The cascade is complete without another stage.",
         )
     return Subset(dataset, left, requested | {"left": len(left)})
