@@ -39,7 +39,7 @@ def collect(runs: Path) -> None:
                 for shard, table in zip(record.shards, record.tables(), strict=True):
                     bare = replace(table, thumbnails=[b""] * len(table.index))
                     copy.write_shard(shard, bare, record.shard_about(shard))
-            _copy_votes(path.parent, place, "answers.json")
+            _copy_votes(path.parent, place, "answers*.json")
             sys.stdout.write(f"{place}\n")
     for path in sorted(runs.rglob(FILE)):
         place = RECORDS / path.relative_to(runs)

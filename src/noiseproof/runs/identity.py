@@ -2,9 +2,10 @@
 
 Digests cover the weights of a torch module and the file of a factory. They do not see what a function closes over, a
 helper that a factory imports, or data that lie beside an ONNX file. So a record keeps a fingerprint of its classifier
-too, its outputs on noisy images, in `votes/answers.json`.
+too, its outputs on noisy images, in `votes/answers-DIGEST.json`; every shard carries the digest.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from filelock import FileLock
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.errors import InvalidInputError, RunError
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINGERPRINTED",
+    "fingerprints",
     "require_digest",
     "require_fingerprint",
+    "require_one_classifier",
     "require_recorded",
     "require_subject",
     "require_unchanged",
@@ -40,23 +43,20 @@ __all__ = [
 FINGERPRINTED = 64
 """Images whose outputs are kept."""
 
-_FILE = "votes/answers.json"
-"""Beside the votes: whoever removes those to begin anew removes it too."""
+_COPIES, _COPIES_OF_LABELS = 4, 16
+"""Noisy copies of each image; more for a classifier that gives labels alone, which say little each."""
 
-_COPIES = 16
-"""Noisy copies of each image for a classifier that gives labels alone, which say little each."""
+_STEPS = 8
+"""Of the bisection between two noisy images that leads to the decision boundary."""
 
-_FLIPS, _MOVED = 0.05, 0.02
-"""What rounding may change where there are scores: this part of the labels, and the best score by this part of the scores'
-deviation, on the average. In bfloat16 another batch size changes under 1 % of labels; a wrong constant in a
-normalisation many more."""
+_TOLERANCES = {"bf16": 0.1, "fp16": 0.02}
+_TOLERANCE, _ROUNDED = 1e-3, 0.5
+"""How far a single score may move, in parts of the scores' deviation: by rounding in 16 bits and in others, and from int8
+to float32. Other batch sizes and threads move those of an MNIST network in float32 by 5e-7 at most; in bfloat16 a
+rounding is 4e-3 of its value in every layer. No label may differ where scores do not."""
 
-_ROUNDED = 0.1
-"""The same of scores between int8 and float32: .014 and .020 for two MNIST networks in seven bits."""
-
-_FLIPS_OF_LABELS = 0.005
-"""Where there are labels alone. They mostly come from estimators in float64, which give the same ones again; a model
-trained a little differently changes some in a hundred."""
+_EARLIER_FLIPS, _EARLIER_MOVED, _EARLIER_ROUNDED, _EARLIER_FLIPS_OF_LABELS = 0.05, 0.02, 0.1, 0.005
+"""What earlier files are compared by: the part of the labels, and the average move of the best scores."""
 
 
 def require_recorded(path: Path, recorded: Mapping[str, Any], here: Mapping[str, Any], *, remedy: str) -> None:
@@ -151,86 +151,185 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
 def require_fingerprint(record: Any, running: "Running") -> None:
     """Keep the classifier's outputs on noisy images beside the votes of a record, or compare with those that are kept.
 
-    The noise is that of no vote: it is drawn from a generator of its own.
+    Whole score vectors are compared: on noisy copies, and on both sides of the decision boundary between two of them. A
+    change that shows on a part q of noisy images is missed with probability (1 - q)^256, (1 - q)^1024 where there are
+    labels alone; and so is one of scores that is smaller than the tolerance. The noise is that of no vote: it is drawn from
+    a generator of its own.
 
     Args:
         record: of votes.
         running: the classifier with its noise; in float32 where the record is in int8, which is allowed for.
 
     Raises:
-        RunError: the outputs differ from those with which the record was begun, or the file is damaged.
+        RunError: the outputs differ from those with which the record was begun, or a file is damaged.
         ClassifierError: see `BaseClassifier.probe`.
     """
     run, settings = record.path, record.settings
     images = running.subject.dataset.read(settings.indices[:FINGERPRINTED])
-    rounded = (settings.engine or {}).get("precision") == "int8" != running.engine()["precision"]
-    labels, scores = _outputs(running, images)
-    content = json.dumps({"labels": labels.tolist(), "scores": scores.round(6).tolist()})
-    if _written(run / _FILE, content):
-        return
+    made, precision = (settings.engine or {}).get("precision"), running.engine()["precision"]
+    tolerance = _ROUNDED if made == "int8" != precision else _TOLERANCES.get(precision, _TOLERANCE)
+    outputs = _Outputs(running, images)
+    if not fingerprints(run):
+        content = json.dumps(outputs.found())
+        _write(run, content)
+    for path in fingerprints(run).values():
+        kept = _kept(path, len(images))
+        if np.ndim(kept["scores"]) == 1 and "weights" not in kept:
+            difference = outputs.differs_from_earlier(kept, rounded=made == "int8" != precision)
+        else:
+            difference = _difference(outputs.found(kept["weights"]), kept, tolerance)
+        if difference:
+            raise RunError(
+                "the classifier",
+                required="the one that the record was begun with",
+                got=difference,
+                remedy="Its code, weights or surroundings have changed: choose another folder (--out) for its votes.",
+            )
+
+
+def fingerprints(run: Path) -> dict[str, Path]:
+    """Return the files with the classifier's outputs beside the votes of a record, by the digest of their content."""
+    files = sorted((run / "votes").glob("answers*.json"))
+    return {hashlib.sha256(path.read_bytes()).hexdigest()[:16]: path for path in files}
+
+
+def require_one_classifier(record: Any, shards: Mapping[str, Sequence[int]]) -> None:
+    """Raise RunError, naming the shards, where those of a record were counted with different classifiers.
+
+    Args:
+        record: whose.
+        shards: their numbers, by the digest of the fingerprint that they carry.
+    """
+    kept = fingerprints(record.path)
+    first = next((digest for digest in shards if digest in kept), None)
+    tolerance = _TOLERANCES.get(str((record.settings.engine or {}).get("precision")), _TOLERANCE)
+    for digest, numbers in shards.items():
+        if digest == first or (first and digest in kept and _alike(kept[first], kept[digest], tolerance)):
+            continue
+        raise RunError(
+            str(record.path / "votes"),
+            required="shards of one classifier",
+            got="another one's in " + ", ".join(f"{number:05d}.parquet" for number in numbers),
+            remedy="Remove them. Parts are merged with their fingerprints: copy votes/answers-*.json along with the shards.",
+        )
+
+
+def _alike(one: Path, other: Path, tolerance: float) -> bool:
+    """Whether two fingerprints are of one classifier: the boundary of each was found by itself, the copies are the same."""
+    copies = []
+    for kept in (_kept(one, 0), _kept(other, 0)):
+        count = len(kept["labels"]) - 2 * len(kept.get("weights", ()))
+        copies.append({name: kept[name][:count] for name in ("labels", "scores")})
+    return not _difference(copies[0], copies[1], tolerance)
+
+
+def _write(run: Path, content: str) -> None:
+    """Write a fingerprint unless there is one. One process at a time, so that what a killed one left is removed."""
+    path = run / "votes" / f"answers-{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(".answers.lock")):
+        if not fingerprints(run):
+            for left in path.parent.glob("answers-*.part"):
+                left.unlink()
+            remove_leftovers(path)
+            write_atomically(path, content.encode())
+
+
+def _kept(path: Path, least: int) -> dict[str, Any]:
+    """Read a fingerprint of at least so many images.
+
+    Raises:
+        RunError: it is damaged.
+    """
     try:
-        labels_then, scores_then = _kept(run / _FILE, len(images))
+        kept = json.loads(path.read_text())
+        labels, scores = np.asarray(kept["labels"]), np.asarray(kept["scores"], dtype=np.float64)
+        if labels.ndim != 1 or len(labels) != len(scores) or len(labels) < least:
+            raise ValueError(f"{labels.shape} labels and {scores.shape} scores of {least} images")  # noqa: TRY301
+        return {"labels": labels, "scores": scores} | ({"weights": kept["weights"]} if "weights" in kept else {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
-            str(run / _FILE),
+            str(path),
             required="the fingerprint the record was begun with",
             got=f"{type(error).__name__}: {error}",
             remedy="It is damaged: remove it if you are sure that the classifier is the same.",
         ) from error
-    common = min(len(labels), len(labels_then))  # one copy of each image where there are scores, and in earlier files
-    labels, scores, labels_then, scores_then = (each[:common] for each in (labels, scores, labels_then, scores_then))
-    flips = float((labels != labels_then).mean())
-    moved = float(np.abs(scores - scores_then).mean()) / (float(scores_then.std()) + 1e-12)
-    flipped = flips > (_FLIPS if scores.any() else _FLIPS_OF_LABELS)
-    if flipped or (scores.any() and moved > (_ROUNDED if rounded else _MOVED)):
-        raise RunError(
-            "the classifier",
-            required="the one that the record was begun with",
-            got=f"other labels for {flips:.1%} of {len(labels)} noisy images, scores moved by {moved:.0%} of their deviation",
-            remedy="Its code, weights or surroundings have changed: choose another folder (--out) for its votes.",
-        )
 
 
-def _written(path: Path, content: str) -> bool:
-    """Write the file unless it is there, and say so. One process at a time, so that what a killed one left is removed."""
-    if path.exists():
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(".answers.lock")):
-        remove_leftovers(path)
-        return not path.exists() and write_atomically(path, content.encode())
+def _difference(here: Mapping[str, Any], kept: Mapping[str, Any], tolerance: float) -> str:
+    """Say how two fingerprints differ by more than rounding; empty if they do not."""
+    labels, then = np.asarray(here["labels"]), np.asarray(kept["labels"])
+    scores, before = np.asarray(here["scores"]), np.asarray(kept["scores"])
+    if labels.shape != then.shape or scores.shape != before.shape:
+        return f"outputs {scores.shape} instead of {before.shape}"
+    flips, moved = float((labels != then).mean()), float(np.abs(scores - before).max()) / (float(before.std()) + 1e-12)
+    changed = moved > tolerance if before.any() or scores.any() else flips > 0.0
+    if not changed:
+        return ""
+    return f"other labels for {flips:.1%} of {len(labels)} noisy images, scores moved by up to {moved:.2g} of their deviation"
 
 
-def _kept(path: Path, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read labels and best scores.
+class _Outputs:
+    """The outputs of a classifier on noisy copies of some images, and at its decision boundary."""
 
-    Raises:
-        OSError, ValueError, KeyError, TypeError: there are none, or fewer than `least`.
-    """
-    kept = json.loads(path.read_text())
-    labels, scores = np.asarray(kept["labels"]), np.asarray(kept["scores"])
-    if labels.shape != scores.shape or labels.ndim != 1 or len(labels) < least:
-        raise ValueError(f"{labels.shape} labels and {scores.shape} scores of {least} images")
-    return labels, scores
+    def __init__(self, running: "Running", images: Float[np.ndarray, "images *shape"]) -> None:
+        counter = running.counter
+        self._size, self._classifier = counter.try_out(images), counter.classifier.reading("numpy")
+        pixels, generator = torch.as_tensor(images), np.random.default_rng(0xA45)
+        self._copies = [pixels + counter.noise.sample(pixels, generator)]
+        self._output = [self._on(self._copies[0])]
+        self.scored = self._output[0].is_floating_point()
+        for _ in range((_COPIES if self.scored else _COPIES_OF_LABELS) - 1):
+            self._copies.append(pixels + counter.noise.sample(pixels, generator))
+            self._output.append(self._on(self._copies[-1]))
+
+    def _on(self, rows: torch.Tensor) -> torch.Tensor:
+        """The outputs of whole batches."""
+        filled = torch.arange(-(-len(rows) // self._size) * self._size) % len(rows)
+        device = self._classifier.device
+        found = [self._classifier.scores(each.to(device)).cpu() for each in torch.split(rows[filled], self._size)]
+        output: torch.Tensor = torch.cat(found)[: len(rows)]
+        return output
+
+    def _between(self, weights: torch.Tensor) -> torch.Tensor:
+        """Each noisy image mixed with the one before it."""
+        one = self._copies[0]
+        share = weights.to(one.dtype).reshape(-1, *[1] * (one.ndim - 1)) / 2**_STEPS
+        mixed: torch.Tensor = (1.0 - share) * one + share * one.roll(1, 0)
+        return mixed
+
+    def _boundary(self) -> list[int]:
+        """How far each image goes towards the one before it until its label changes, in parts of 2^8."""
+        weights, label = torch.zeros(len(self._copies[0]), dtype=torch.int64), _labels(self._output[0])
+        for step in (2**power for power in reversed(range(_STEPS))):
+            same = torch.as_tensor(_labels(self._on(self._between(weights + step))) == label)
+            weights += step * same
+        found: list[int] = weights.tolist()
+        return found
+
+    def found(self, weights: Sequence[int] | None = None) -> dict[str, Any]:
+        """Return labels and scores as plain data: of the copies, and at both sides of the boundary."""
+        chosen = self._boundary() if weights is None else list(weights)
+        at = torch.tensor(chosen)
+        output = torch.cat([*self._output, self._on(self._between(at)), self._on(self._between(at + 1))])
+        scores = output.double() if self.scored else torch.zeros(len(output), 1)
+        plain = torch.nan_to_num(scores).numpy().round(7).tolist()
+        return {"labels": _labels(output).tolist(), "scores": plain, "weights": chosen}
+
+    def differs_from_earlier(self, kept: Mapping[str, Any], *, rounded: bool) -> str:
+        """Say how they differ from a file with best scores; empty if they do not."""
+        output = torch.cat(self._output)[: len(kept["labels"])]
+        then, before = kept["labels"][: len(output)], kept["scores"][: len(output)]
+        best = torch.nan_to_num(output.double()).amax(1).numpy() if self.scored else np.zeros(len(output))
+        flips = float((_labels(output) != then).mean())
+        moved = float(np.abs(best - before).mean()) / (float(before.std()) + 1e-12)
+        flipped = flips > (_EARLIER_FLIPS if self.scored else _EARLIER_FLIPS_OF_LABELS)
+        if not flipped and not (self.scored and moved > (_EARLIER_ROUNDED if rounded else _EARLIER_MOVED)):
+            return ""
+        return f"other labels for {flips:.1%} of {len(output)} noisy images, scores moved by {moved:.0%} of their deviation"
 
 
-def _outputs(running: "Running", images: Float[np.ndarray, "images *shape"]) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and best scores; scores are 0 for a classifier that gives labels."""
-    counter = running.counter
-    size = counter.try_out(images)
-    classifier = counter.classifier.reading("numpy")
-    pixels, generator = torch.as_tensor(images), np.random.default_rng(0xA45)
-
-    def output_of_noisy_copy() -> torch.Tensor:
-        noisy = pixels + counter.noise.sample(pixels, generator)
-        rows = torch.arange(-(-len(noisy) // size) * size) % len(noisy)  # whole batches
-        outputs = [classifier.scores(batch.to(classifier.device)).cpu() for batch in torch.split(noisy[rows], size)]
-        return torch.cat(outputs)[: len(noisy)]
-
-    output = output_of_noisy_copy()
-    if not output.is_floating_point():
-        copies = [output, *(output_of_noisy_copy() for _ in range(_COPIES - 1))]
-        labels = torch.cat(copies).numpy().astype(np.int64)
-        return labels, np.zeros(len(labels))
-    best = torch.nan_to_num(output.double()).max(1)
-    return best.indices.numpy(), best.values.numpy()
+def _labels(output: torch.Tensor) -> Int[np.ndarray, " rows"]:
+    found = torch.nan_to_num(output.double()).argmax(1) if output.is_floating_point() else output
+    labels: Int[np.ndarray, " rows"] = found.numpy().astype(np.int64)
+    return labels

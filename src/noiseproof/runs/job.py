@@ -24,11 +24,11 @@ from torch import nn
 
 from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, RunError, require_count
-from noiseproof.runs.identity import require_digest, same_engine
+from noiseproof.runs.identity import fingerprints, require_digest, same_engine
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.origin import KEPT
 from noiseproof.runs.running import Engine, Running, device_named, run_subject
-from noiseproof.runs.store import CLASS_NAMES, ShardedRecord
+from noiseproof.runs.store import CLASS_NAMES, CLASSIFIER, ShardedRecord
 from noiseproof.runs.subject import Subject
 from noiseproof.storage.provenance import device_name, provenance
 from noiseproof.storage.stopwatch import Stopwatch
@@ -50,7 +50,7 @@ class Selection:
     Attributes:
         every: every how many images one is taken, spread over the data set.
         limit: at most so many; None takes all.
-        part: (part, parts), from 1: every parts-th shard only. Parts merge by putting their files into one folder.
+        part: (part, parts), from 1: every parts-th shard only. Parts merge by putting the files of their `votes` into one folder.
 
     Raises:
         InvalidInputError: a count below 1, or a part that is none of the parts.
@@ -237,6 +237,8 @@ class ShardWriter:
                 "device": device_name(running.device),
                 "versions": {name: version(name) for name in ("noiseproof", "torch", "numpy")},
             }
+            if (carried := next(iter(fingerprints(self.record.path)), None)) is not None:
+                about[CLASSIFIER] = carried
             self.record.write_shard(shard.number, *rows, about=about)
         del self.open[shard.number]
         shard.claim.close()

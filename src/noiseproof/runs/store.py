@@ -18,13 +18,16 @@ from filelock import FileLock, Timeout
 from jaxtyping import Int
 
 from noiseproof.errors import IncompleteError, RunError
-from noiseproof.runs.identity import require_recorded
+from noiseproof.runs.identity import fingerprints, require_one_classifier, require_recorded
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
-__all__ = ["CLASS_NAMES", "ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
+__all__ = ["CLASSIFIER", "CLASS_NAMES", "ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
 
 CLASS_NAMES = "class_names"
 """Where `ShardedRecord.about` has the names of the classes, by their numbers, where the data have names."""
+
+CLASSIFIER = "classifier"
+"""Where `ShardedRecord.shard_about` has the digest of the fingerprint of the classifier that was evaluated."""
 
 _VOTES = "votes"
 
@@ -321,6 +324,9 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
     def _verify(self, shard: int) -> None:
         """Raise RunError unless a shard is whole; a kind that keeps more than rows looks at that too."""
         self._read_shard(shard)
+        carried = self._carried(shard)
+        if carried is not None and carried not in fingerprints(self.path):
+            require_one_classifier(self, {carried: [shard]})
 
     def tables(self) -> Iterator[TableT]:
         """Read the shards that are there, one after the other: votes of many classes need not be in memory together.
@@ -336,7 +342,20 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                 got="none",
                 remedy=f"Run {self.command} to count votes.",
             )
+        made: dict[str, list[int]] = {}
+        for shard in present:
+            if (digest := self._carried(shard)) is not None:
+                made.setdefault(digest, []).append(shard)
+        require_one_classifier(self, made)
         yield from map(self._read_shard, present)
+
+    def _carried(self, shard: int) -> str | None:
+        """The digest of the classifier's fingerprint that a shard carries; None for earlier ones, and for damaged ones."""
+        try:
+            digest = self.shard_about(shard).get(CLASSIFIER)
+        except (OSError, ValueError, pa.ArrowException):
+            return None  # reading it says what is wrong
+        return digest if isinstance(digest, str) else None
 
     def _present(self) -> list[TableT]:
         """Read the shards that are there, one at least, or raise RunError."""

@@ -1,0 +1,145 @@
+"""Whose votes a record holds: what the classifier's fingerprint tells apart, and mixtures of shards."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counting import IMAGES, ink, job, run, subject
+from noiseproof.errors import RunError
+from noiseproof.runs import Record, Selection, SequentialRecord, SequentialVotes
+from noiseproof.sequential import CertifyRadii
+
+Classifier = Callable[[np.ndarray], np.ndarray]
+
+
+def scores(batch: np.ndarray) -> np.ndarray:
+    return np.asarray(batch.reshape(len(batch), -1)[:, 10:20])
+
+
+def darker(batch: np.ndarray) -> np.ndarray:
+    return ink(batch * np.float32(0.9))
+
+
+def swapped_on(share: float) -> Classifier:
+    """The best score and another change places on a share of all inputs; the best value stays as it is."""
+
+    def classifier(batch: np.ndarray) -> np.ndarray:
+        found = scores(batch).copy()
+        chosen = (np.abs(np.float32(1e4) * batch.reshape(len(batch), -1).sum(1)) % 1.0 < share).nonzero()[0]
+        best = found.argmax(1)[chosen]
+        other = (best + 1) % found.shape[1]
+        found[chosen, best], found[chosen, other] = found[chosen, other], found[chosen, best]
+        return found
+
+    return classifier
+
+
+def part(number: int, parts: int, path: Path, classifier: Classifier) -> Record:
+    what = dataclasses.replace(job(), selection=Selection(3, IMAGES, part=(number, parts)))
+    record: Record = run(what, path, subject(classifier))[0]
+    return record
+
+
+def merged(one: Record, other: Record, *, fingerprints: bool) -> Record:
+    for pattern in ("*.parquet", "answers-*.json") if fingerprints else ("*.parquet",):
+        for file in (other.path / "votes").glob(pattern):
+            shutil.copy(file, one.path / "votes" / file.name)
+    return Record.open(one.path)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.02])
+def test_two_scores_swapped_on_a_few_inputs_are_noticed(share: float, tmp_path: Path) -> None:
+    run(job(), tmp_path, subject(scores), shards=[0])
+    run(job(), tmp_path, subject(lambda batch: scores(batch) * np.float32(1.0 + 1e-6)), shards=[1])
+    with pytest.raises(RunError, match="the one that the record was begun with; got other labels for"):
+        run(job(), tmp_path, subject(swapped_on(share)))
+
+
+def test_every_score_is_compared_and_not_the_best_alone(tmp_path: Path) -> None:
+    def least_moved(batch: np.ndarray) -> np.ndarray:
+        found = scores(batch).copy()
+        np.put_along_axis(found, found.argmin(1)[:, None], -9.0, axis=1)
+        return found
+
+    run(job(), tmp_path, subject(scores), shards=[0])
+    with pytest.raises(RunError, match=r"other labels for 0\.0% of 360 noisy images, scores moved"):
+        run(job(), tmp_path, subject(least_moved))
+
+
+def test_a_boundary_that_moves_is_noticed_where_labels_are_all_there_is(tmp_path: Path) -> None:
+    """A threshold moved so little that it changes less than one in a thousand noisy images."""
+
+    def threshold(at: float) -> Classifier:
+        return lambda batch: (batch.mean(axis=(1, 2, 3)) > at).astype(np.int64)
+
+    run(job(), tmp_path, subject(threshold(0.3)), shards=[0])
+    run(job(), tmp_path, subject(threshold(0.3)), shards=[1])
+    with pytest.raises(RunError, match="the one that the record was begun with"):
+        run(job(), tmp_path, subject(threshold(0.3005)))
+
+
+@pytest.mark.parametrize("fingerprints", [True, False])
+def test_shards_of_another_classifier_are_named_by_every_reader(fingerprints: bool, tmp_path: Path) -> None:
+    """The settings are equal, since a function has no digest: only the fingerprint tells."""
+    mixed = merged(part(1, 2, tmp_path / "one", ink), part(2, 2, tmp_path / "two", darker), fingerprints=fingerprints)
+    foreign = ", ".join(f"{number:05d}.parquet" for number in mixed.shards[1::2])
+    own = ", ".join(f"{number:05d}.parquet" for number in mixed.shards[0::2])
+    with pytest.raises(RunError, match="shards of one classifier") as raised:
+        mixed.read()
+    assert foreign in str(raised.value) or own in str(raised.value)
+    for reader in (mixed.certify, lambda: list(mixed.tables())):
+        with pytest.raises(RunError, match="shards of one classifier"):
+            reader()
+    if fingerprints:
+        with pytest.raises(RunError, match="the one that the record was begun with"):
+            run(job(), mixed.path, subject())
+    else:
+        assert mixed.missing()[0] == list(mixed.shards[1::2]), "they are counted anew"
+        run(job(), mixed.path, subject())
+        assert len(mixed.read()) == IMAGES
+
+
+def test_parts_of_one_classifier_merge_with_their_fingerprints(tmp_path: Path) -> None:
+    """Rounding differs from machine to machine, and the files with it."""
+    rounded = lambda batch: scores(batch) * np.float32(1.0 + 1e-5)  # noqa: E731
+    one, other = part(1, 2, tmp_path / "one", scores), part(2, 2, tmp_path / "two", rounded)
+    whole = merged(one, other, fingerprints=True)
+    assert len(list((whole.path / "votes").glob("answers-*.json"))) == 2
+    assert len(whole.read()) == IMAGES
+    assert whole.missing() == ([], [])
+
+
+def test_mixtures_of_sequential_votes_are_refused_too(tmp_path: Path) -> None:
+    rule = CertifyRadii([0.05], max_samples=300)
+    records = []
+    for number, classifier in enumerate((ink, darker)):
+        what = SequentialVotes(rule, selection=Selection(3, IMAGES, part=(number + 1, 2)), shard_size=5)
+        records.append(run(what, tmp_path / str(number), subject(classifier))[0])
+    for file in (records[1].path / "votes").glob("*.parquet"):
+        shutil.copy(file, records[0].path / "votes" / file.name)
+    with pytest.raises(RunError, match="shards of one classifier"):
+        SequentialRecord.open(records[0].path).read()
+
+
+def test_records_of_earlier_versions_are_read_and_gone_on_with(tmp_path: Path) -> None:
+    """Their shards carry nothing, and their fingerprint has best scores, of one copy of each image."""
+    record, _ = run(job(), tmp_path, subject(scores), shards=[0])
+    table, about = record.read(), record.shard_about(0)
+    (file,) = (tmp_path / "votes").glob("answers-*.json")
+    kept = json.loads(file.read_text())
+    best = [max(row) for row in kept["scores"][:IMAGES]]
+    file.unlink()
+    (tmp_path / "votes" / "answers.json").write_text(json.dumps({"labels": kept["labels"][:IMAGES], "scores": best}))
+    del about["classifier"]
+    record.write_shard(0, table, about)
+    assert len(record.read()) == 5
+    with pytest.raises(RunError, match="the one that the record was begun with"):
+        run(job(), tmp_path, subject(lambda batch: scores(batch)[:, ::-1].copy()))
+    run(job(), tmp_path, subject(scores))
+    assert record.missing() == ([], [])
+    assert len(record.read()) == IMAGES
