@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseproof.experiments import attack_figures
-from noiseproof.experiments.figure import Figure, Result, Table, as_json
-from noiseproof.experiments.recipes import Facts, Missing, Recipe, Step
+from noiseproof.experiments.figure import Figure, Result, Table
+from noiseproof.experiments.recipes import Facts, Reader, Recipe, Step
 from noiseproof.runs.records import Record
 from noiseproof.training import CHECKPOINT
 
@@ -33,20 +33,18 @@ class Tiny(Recipe[Record]):
         yield "samples", SAMPLES, record.settings.samples
 
 
-class TinyFigure(Figure[Result]):
+class TinyFigure(Figure[Record | None]):
     name = "tiny"
+    title = "A tiny figure"
 
-    def compute(self, records: Path) -> Result:
-        found = Tiny().find(records)
-        if isinstance(found, Missing):
-            return Result(missing=[found], sources={})
-        return Result(missing=[], sources={str(found.path): found})
+    def read(self, reader: Reader) -> Record | None:
+        return reader.find(Tiny())
 
-    def files(self, found: Result) -> dict[str, bytes]:
-        return {"tiny.json": as_json([record.read().votes.tolist() for record in found.sources.values()])}
+    def numbers(self, found: Result[Record | None]) -> list[list[int]]:
+        return [] if found.content is None else found.content.read().votes.tolist()
 
-    def tables(self, found: Result) -> list[Table]:
-        return [Table("tiny", ["record"], [[path] for path in found.sources])]
+    def tables(self, content: Record | None) -> list[Table]:
+        return [Table("tiny", ["record"], [] if content is None else [[str(content.path)]])]
 
 
 def main() -> None:

@@ -20,11 +20,13 @@ from noiseproof.cli.console import console
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments import attack_figures
 from noiseproof.experiments.attacked import Attacked
+from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.networks import Network
 from noiseproof.experiments.recipes import Missing
 from noiseproof.noises import Noise
 from noiseproof.reports import ladder
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
+from noiseproof.reports.robustness import Panel
 from noiseproof.runs.attack_records import AttackRecord
 
 FAST = ["--set", "eot_samples=4", "--set", "steps=5"]
@@ -194,7 +196,7 @@ def test_another_engine_than_the_certified_one_is_told(
     assert other_engine(tmp_path / "stn", record) is None
     assert other_engine(tmp_path / "nothing", other) is None
     monkeypatch.setattr(attack_figures, "other_engine", lambda *_: told)
-    (panel,) = small_figure("margin").compute(tmp_path).panels
+    (panel,) = small_figure("margin").compute(tmp_path).content
     assert [area.name for area in panel.certified] == ["STN (4, in another engine)"]
 
 
@@ -427,12 +429,14 @@ DIGITS = _Digits("digits", "stn", 0.25)
 FEW: dict[str, Any] = {"every": 150, "epsilons": (0.5,), "images": 599}
 
 
-def small_figure(loss: AttackLoss) -> attack_figures.AttackFigure:
+def small_figure(loss: AttackLoss) -> Figure[list[Panel]]:
     """A figure of two curves, of one and of two attacks on the network of these tests."""
     one = Attacked(DIGITS, PGD(loss=loss, eot_samples=4, steps=5), "l2", **FEW, samples=50)
     other = Attacked(DIGITS, RandomSearch(), "l2", **FEW, samples=50)
     curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
-    return attack_figures.AttackFigure("figure6", [attack_figures.Plot("digits", "l2", curves)], [(DIGITS, 0)])
+    return dataclasses.replace(
+        attack_figures.FIGURE6, plots=[attack_figures.Plot("digits", "l2", curves)], certified=[(DIGITS, 0)]
+    )
 
 
 def test_figures_are_drawn_from_the_records_there_are_and_name_the_others(
@@ -461,12 +465,12 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
     options = [*FAST, "--set", "loss=margin", "--every", 150, "--epsilons", "0.5", "--samples", 50]
     noiseproof("attack", run, *options, "--out", place)
     result = figure.compute(tmp_path)
-    panels, missing = result.panels, result.missing
+    panels, missing = result.content, result.missing
     assert panels[0].certified == []
     assert any("certify" in each.command for each in missing)
     noiseproof("certify", tmp_path / "stn", *network, "--samples", 500, "--every", 50)
     result = figure.compute(tmp_path)
-    panels, missing = result.panels, result.missing
+    panels, missing = result.content, result.missing
     (area,) = panels[0].certified
     assert not any("certify" in each.command for each in missing)
     expected = certified_beside(tmp_path / "stn", AttackRecord.open(place), area.radii)
@@ -478,7 +482,7 @@ def test_what_is_certified_is_drawn_as_the_table_has_it(run: Path, plain: Path, 
     other = tmp_path / "others" / "stn"
     noiseproof("attack", plain, "--sigma", 0.25, *options, "--out", other / "pgd-margin-l2")
     noiseproof("certify", other, *network, "--samples", 500, "--every", 50)
-    panels = figure.compute(tmp_path / "others").panels
+    panels = figure.compute(tmp_path / "others").content
     assert panels[0].certified == [], "another network of the same name"
 
 

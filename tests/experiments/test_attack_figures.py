@@ -14,7 +14,7 @@ def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path)
     write_attack(tmp_path, RELEASED_STN, "margin", [1, 2, 3, 4, 4], digest=RELEASED)
     write_trades(tmp_path, "margin", [1, 2])
     found = FIGURE3.compute(tmp_path)
-    panels, missing = found.panels, found.missing
+    panels, missing = found.content, found.missing
     assert [panel.title for panel in panels] == ["MNIST (ℓ2)", "CIFAR-10 (ℓ2)"]
     (curve,) = panels[1].curves
     assert curve.name == "STN, released by the authors, sigma 100/255, white-box (50, 1 of 2 attacks)"

@@ -9,13 +9,18 @@ import pytest
 
 from mutation import mutated
 from noiseproof.experiments import figure1, readings, table1
-from noiseproof.experiments.figure1 import FIGURE1, Figure1
+from noiseproof.experiments.figure1 import FIGURE1, Panels
 from noiseproof.experiments.networks import Network
+from noiseproof.reports.bands import BoundCurve
 from synthetic_records import IMAGES, SAMPLES, allowed, certified, write_run, write_trades
 
 
-def check_figure(figure: Figure1, truth: dict[str, Any]) -> None:
-    curves = {curve.name: curve for curve in figure.curves}
+def curves_of(panels: Panels) -> list[BoundCurve]:
+    return [curve for panel in panels.values() for curve in panel.curves]
+
+
+def check_figure(panels: Panels, truth: dict[str, Any]) -> None:
+    curves = {curve.name: curve for curve in curves_of(panels)}
     assert set(curves) == {
         "STN, sigma 0.7",
         "PixelDP's certificate, votes of STN, sigma 0.7",
@@ -49,7 +54,7 @@ def check_figure(figure: Figure1, truth: dict[str, Any]) -> None:
         )
         assert 0.0 < shares[3] < shares[0]
     assert (pixeldp.bounds["papers"].values <= stn.bounds["papers"].values).all(), "dominated, on the same votes"
-    for curve in figure.curves:
+    for curve in curves.values():
         for spread in curve.bounds.values():
             assert (np.diff(spread.values, axis=1) <= 0.0).all()
             assert (spread.values[:, -1] == 0.0).all()
@@ -59,13 +64,14 @@ def check_figure(figure: Figure1, truth: dict[str, Any]) -> None:
 
 
 def test_every_number_of_the_figure(records: Path, truth: dict[str, Any]) -> None:
-    figure = FIGURE1.compute(records)
-    check_figure(figure, truth)
-    assert figure.attacked is None
-    lines = {(key, name): texts for key, name, texts in figure1.lines(figure, "mnist")}
-    assert lines["printed", "STN"] == ["", "", "", "51.0", "69.0"]
-    curve = figure.curves[0]
-    text = lines["papers", "STN, sigma 0.7, 2 seeds"][3]
+    panels = FIGURE1.compute(records).content
+    check_figure(panels, truth)
+    assert panels["mnist"].attacked is None
+    by_paper, _, printed = FIGURE1.tables(panels)
+    assert printed.rows == [["STN", "", "", "", "51.0", "69.0"]]
+    curve = panels["mnist"].curves[0]
+    lines = {name: texts for name, *texts in by_paper.rows}
+    text = lines["STN, sigma 0.7, 2 seeds"][3]
     numbers = [
         np.floor(1000 * value[3] + 1e-9) / 10
         for value in (curve.table["papers"].mean, curve.table["papers"].least, curve.table["papers"].most)
@@ -86,22 +92,23 @@ def test_the_figure_is_checked_closely(
 ) -> None:
     monkeypatch.setattr(figure1, name, mutated(getattr(readings, name), old, new))
     with pytest.raises(AssertionError):
-        check_figure(FIGURE1.compute(records), truth)
+        check_figure(FIGURE1.compute(records).content, truth)
 
 
 def test_a_picture_has_lines_and_bands(records: Path, tmp_path: Path) -> None:
     found = FIGURE1.compute(records)
-    left, right = figure1.draw(found).subfigs[0].axes
+    curves = curves_of(found.content)
+    left, right = FIGURE1.draw(found.content).subfigs[0].axes
     for axes, key in ((left, "papers"), (right, "ours")):
-        assert len(axes.lines) == len(found.curves) + len(figure1.PRINTED["mnist"])
+        assert len(axes.lines) == len(curves) + len(figure1.PRINTED["mnist"])
         assert len(axes.collections) == 2, "bands of STN and PixelDP, which have two seeds"
-        for line, curve in zip(axes.lines, found.curves, strict=False):
+        for line, curve in zip(axes.lines, curves, strict=False):
             drawn_values = np.asarray(line.get_ydata())
             np.testing.assert_allclose(drawn_values, 100 * curve.bounds[key].mean[: len(drawn_values)])
             assert drawn_values[-1] == 0.0
     paths = FIGURE1.write(found, tmp_path)
     content = json.loads(paths[2].read_text())
-    np.testing.assert_allclose(content["curves"][0]["ours"]["mean"], found.curves[0].table["ours"].mean, atol=1e-6)
+    np.testing.assert_allclose(content["curves"][0]["ours"]["mean"], curves[0].table["ours"].mean, atol=1e-6)
     assert content["band"] == "least to largest of the seeds"
     assert content["TRADES under PGD"] == "missing"
 
@@ -113,25 +120,26 @@ def test_a_record_of_stn_is_never_the_line_without_it(
         write_run(tmp_path / "mnist" / place, "stn", 0.7, seed)
     write_run(tmp_path / "mnist" / "gaussian-0.7", "stn", 0.7, 1, trained_seed=0)
     figure = FIGURE1.compute(tmp_path)
-    assert [curve.name for curve in figure.curves] == [
+    assert [curve.name for curve in curves_of(figure.content)] == [
         "STN, sigma 0.7",
         "PixelDP's certificate, votes of STN, sigma 0.7",
     ]
     assert any("GaussianAugmentation" in each.why for each in figure.missing)
     monkeypatch.setattr(Network, "trained_as_said", lambda *_: ())
     with pytest.raises(AssertionError):
-        check_figure(FIGURE1.compute(tmp_path), truth)
+        check_figure(FIGURE1.compute(tmp_path).content, truth)
 
 
 def test_trades_under_the_worst_of_two_losses(tmp_path: Path) -> None:
     first, second = [1, 7, 3, 7, 0], [2, 4, 3, 7, 7]
     write_trades(tmp_path, "log_mean", first)
     figure = FIGURE1.compute(tmp_path)
-    assert figure.attacked is None
+    assert not figure.content, "one of two losses is no curve"
     assert [each.what for each in figure.missing if "trades" in each.what] == ["mnist/trades-linf/pgd-margin-l2"]
     write_trades(tmp_path, "margin", second)
     figure = FIGURE1.compute(tmp_path)
-    assert figure.attacked is not None
+    attacked = figure.content["mnist"].attacked
+    assert attacked is not None
     expected_shares = [np.mean([min(pair) > size for pair in zip(first, second, strict=True)]) for size in range(7)]
-    np.testing.assert_allclose(figure.attacked.robust, expected_shares)
+    np.testing.assert_allclose(attacked.robust, expected_shares)
     assert not any("trades" in each.what for each in figure.missing)

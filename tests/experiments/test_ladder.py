@@ -14,7 +14,8 @@ from command_line import invoke, parsed
 from noiseproof.cli import names
 from noiseproof.evaluation.robust_accuracy import Verdict
 from noiseproof.experiments import ladder as ladder_figure
-from noiseproof.experiments.ladder import LADDER, FoundLadder
+from noiseproof.experiments.figure import Result
+from noiseproof.experiments.ladder import LADDER
 from noiseproof.experiments.recipes import Missing
 from noiseproof.reports.ladder import DRAWS, STEPS, Ladder, controls, grid, unbounded
 from noiseproof.runs.attack_records import AttackRecord
@@ -169,7 +170,7 @@ def _records(tmp_path: Path) -> Path:
 
 def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(records: Path) -> None:
     result = LADDER.compute(records)
-    found, missing, read = result.ladder, result.missing, result.sources
+    found, missing, read = result.content, result.missing, result.sources
     assert found is not None
     assert failed(found) == []
     assert not any(rung.falling for rung in found.plateau())
@@ -188,7 +189,7 @@ def test_the_committed_ladder_is_sound_and_reads_the_last_size_of_its_records(re
 
 
 def test_of_slow_attacks_the_images_and_the_size_that_both_have_are_compared(records: Path) -> None:
-    found = LADDER.compute(records).ladder
+    found = LADDER.compute(records).content
     assert found is not None
     for name in SLOW:
         record = AttackRecord.open(records / f"mnist/stn-0.7/{name}-l2")
@@ -218,7 +219,7 @@ def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Pat
     shutil.rmtree(records / ladder_figure.FOLDER / "random")
     shutil.rmtree(records / "mnist/stn-0.7/boundary-l2")
     result = LADDER.compute(records)
-    found, missing = result.ladder, result.missing
+    found, missing = result.content, result.missing
     assert found is not None
     assert not found.verdicts.keys() & {"random", "boundary"}
     boundary = "mnist/stn-0.7/boundary-l2"
@@ -227,7 +228,7 @@ def test_without_a_control_it_is_drawn_and_without_a_rung_it_is_not(records: Pat
     assert "--attack random" in commands[rung("random")]
     assert "--attack boundary" in commands[boundary]
     shutil.rmtree(records / ladder_figure.FOLDER / "pgd-draws4-steps20")
-    assert LADDER.compute(records).ladder is None
+    assert LADDER.compute(records).content is None
 
 
 def test_rungs_of_two_engines_are_no_ladder(records: Path) -> None:
@@ -236,7 +237,7 @@ def test_rungs_of_two_engines_are_no_ladder(records: Path) -> None:
     content["settings"]["engine"]["device"] = "cpu"
     file.write_text(json.dumps(content))
     result = LADDER.compute(records)
-    assert result.ladder is None
+    assert result.content is None
     assert [each.what for each in result.missing] == [rung("pgd-draws4-steps20")]
     assert "with engine" in result.missing[0].why
 
@@ -288,7 +289,7 @@ def test_a_record_of_something_else_is_no_rung(change: object, said: str, record
     change(content["settings"])  # type: ignore[operator]
     file.write_text(json.dumps(content))
     result = LADDER.compute(records)
-    found, missing = result.ladder, result.missing
+    found, missing = result.content, result.missing
     assert found is None
     assert [said in each.why for each in missing if each.what == rung("pgd-draws4-steps20")] == [True]
 
@@ -302,11 +303,11 @@ def test_the_command_shows_the_checks_and_fails_with_them(
 
     assert "random" in reproduced()
     assert json.loads(reproduced("--json"))["sound"] is True
-    sound = LADDER.compute(records).ladder
+    sound = LADDER.compute(records).content
     assert sound is not None
     broken = replace(sound, verdicts={**sound.verdicts, "random": np.full(100, int(Verdict.WRONG))})
-    monkeypatch.setattr(type(LADDER), "compute", lambda *_: FoundLadder(ladder=broken, missing=[], sources={}))
+    monkeypatch.setattr(type(LADDER), "compute", lambda *_: Result(broken, [], {}))
     assert "fails" in reproduced(code=1)
     assert json.loads(reproduced("--json", code=1))["sound"] is False
-    monkeypatch.setattr(type(LADDER), "compute", lambda *_: FoundLadder(ladder=None, missing=[], sources={}))
+    monkeypatch.setattr(type(LADDER), "compute", lambda *_: Result(None, [], {}))
     reproduced(code=3)  # nothing can be drawn

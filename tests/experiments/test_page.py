@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from command_line import invoke, parsed
 from noiseproof.experiments import attack_figures, figure1, table1
+from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.page import PAGE
 from noiseproof.reports.sources import sources
 from synthetic_records import certified, write_run, write_trades
@@ -18,13 +20,13 @@ from synthetic_records import certified, write_run, write_trades
 def test_unlike_runs_are_not_compared(tmp_path: Path, quick: None) -> None:
     write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
     write_run(tmp_path / "mnist" / "gaussian-0.7", "gaussian", 0.7, trained={"epochs": 6})
-    told = {each["where"]: each["found"] for each in PAGE.compute(tmp_path).differences}
+    told = {each["where"]: each["found"] for each in PAGE.compute(tmp_path).content.differences}
     assert told["Figure 1: stability training against none"].endswith("gaussian-0.7 differ in training")
 
 
 def test_any_seed_is_read_in_several_ways(tmp_path: Path, quick: None) -> None:
     write_run(tmp_path / "mnist" / "stn-0.7-seed1", "stn", 0.7, 1)
-    assert [each.run.seed for each in PAGE.compute(tmp_path).readings.values()] == [1]
+    assert [each.run.seed for each in PAGE.compute(tmp_path).content.readings.values()] == [1]
 
 
 @pytest.mark.slow
@@ -38,13 +40,14 @@ def test_the_page_shows_all_there_is_and_names_the_rest(
     assert not re.search(r"(src|href)=[\"'](?!data:|#)", text), "it must not load anything"
     assert "url(http" not in text
     assert "<script" not in text
-    for row in found.results["table1"].rows:
-        for name, texts in table1.lines(row):
+    for row in found.content.results["table1"].content:
+        for name, texts in row.lines(table1.COLUMNS, table1.WRITTEN):
             assert table1.LINES[name] in text.replace("&#39;", "'")
             assert all(each in text for each in texts)
-    for _, curve_name, texts in figure1.lines(found.results["figure1"], "mnist"):
-        assert curve_name in text.replace("&#39;", "'")
-        assert all(f"<td>{each}</td>" in text for each in texts)
+    for table in figure1.FIGURE1.tables(found.content.results["figure1"].content):
+        for curve_name, *texts in table.rows:
+            assert curve_name in text.replace("&#39;", "'")
+            assert all(f"<td>{each}</td>" in text for each in texts)
     for each in found.missing:
         assert each.command in text.replace("&amp;", "&")
         assert each.what in text.replace("&#39;", "'")
@@ -67,8 +70,8 @@ def test_differences_name_their_experiments_and_what_they_found(
     records: Path, truth: dict[str, Any], quick: None
 ) -> None:
     found = PAGE.compute(records)
-    assert all(each[key] for each in found.differences for key in ("where", "printed", "why", "experiment"))
-    by_place = {each["where"]: each for each in found.differences}
+    assert all(each[key] for each in found.content.differences for key in ("where", "printed", "why", "experiment"))
+    by_place = {each["where"]: each for each in found.content.differences}
     votes, certificates = truth["stn-0.7"]
     interval = by_place["Figure 1 and Table 1, STN: what is certified"]["found"]
     assert "100 votes" in interval
@@ -82,14 +85,14 @@ def test_differences_name_their_experiments_and_what_they_found(
         )
         assert re.search(rf"{re.escape(f'{100 * (one - two):+.1f}')} \[[^]]*\] at {radius:g}", stability)
     empty = PAGE.compute(records / "nothing")
-    told = {each["where"]: each["found"] for each in empty.differences}
+    told = {each["where"]: each["found"] for each in empty.content.differences}
     assert told["Figure 1: stability training against none"] == "nothing on it in these records"
     assert told["Table 1, reference [17]"] == "nothing on it in these records"
     assert "sigma" in told["Figure 1 and Table 1, STN: how far votes reach"], "which needs no record"
 
 
-def figure_of(curves: list[attack_figures.Curve]) -> attack_figures.AttackFigure:
-    return attack_figures.AttackFigure("figure4", [attack_figures.Plot("mnist", "l2", curves)], [])
+def figure_of(curves: list[attack_figures.Curve]) -> Figure[Any]:
+    return replace(attack_figures.FIGURE4, plots=[attack_figures.Plot("mnist", "l2", curves)], certified=[])
 
 
 def test_figures_of_attacks_stand_on_the_page(tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,11 +123,11 @@ def test_one_damaged_record_spoils_nothing_else(tmp_path: Path, quick: None, mon
         write_trades(tmp_path, loss, [1, 2])
     (tmp_path / other.folder / "attack.json").write_text("{")
     found = PAGE.compute(tmp_path)
-    assert [curve.name for curve in found.results["figure1"].curves] == [
+    assert [curve.name for curve in found.content.results["figure1"].content["mnist"].curves] == [
         "STN, sigma 0.7",
         "PixelDP's certificate, votes of STN, sigma 0.7",
     ]
-    (panel,) = found.results["figure4"].panels
+    (panel,) = found.content.results["figure4"].content
     assert [curve.name for curve in panel.curves] == ["one (500)", "both (500, 1 of 2 attacks)"]
     (damaged,) = (each for each in found.missing if "configuration of a record" in each.why)
     assert all(f"Figure {number}: " in damaged.what for number in (1, 3, 4)), "all that it is missing from"

@@ -12,11 +12,13 @@ import pytest
 
 from mutation import mutated
 from noiseproof.experiments import readings, table1
+from noiseproof.experiments.figure import Result
 from noiseproof.experiments.figure1 import FIGURE1, TABLE_RADII
 from noiseproof.experiments.networks import Network
 from noiseproof.experiments.recipes import Missing, Reader
-from noiseproof.experiments.table1 import TABLE1, Cell, Table1, lines
+from noiseproof.experiments.table1 import COLUMNS, TABLE1, WRITTEN, Cell
 from noiseproof.experiments.votes import find_runs
+from noiseproof.reports.accuracy_table import Row
 from noiseproof.runs.records import Record
 from noiseproof.runs.verification_records import Verified
 from synthetic_records import (
@@ -34,8 +36,8 @@ from synthetic_records import (
 STN = Network("mnist", "stn", 0.7, (0, 1))
 
 
-def cell(table: Table1, model: str, data: str, kind: str) -> Cell:
-    (row,) = (row for row in table.rows if row.model == model)
+def cell(table: Result[list[Row]], model: str, data: str, kind: str) -> Cell:
+    (row,) = (row for row in table.content if row.model == model)
     return row.cells[data, kind]
 
 
@@ -45,7 +47,7 @@ def missing_of(network: Network, folder: Path) -> list[Missing]:
     return reader.missing
 
 
-def check_table(table: Table1, truth: dict[str, Any]) -> None:
+def check_table(table: Result[list[Row]], truth: dict[str, Any]) -> None:
     robust, natural = (cell(table, "STN", "mnist", kind) for kind in ("robust", "natural"))
     seeds = [truth[place] for place in ("stn-0.7", "stn-0.7-seed2")]
     by_paper = [0.95 * certified(found["papers"], votes.label, 1.58) for votes, found in seeds]
@@ -72,16 +74,16 @@ def check_table(table: Table1, truth: dict[str, Any]) -> None:
 def test_every_value_of_the_table(records: Path, truth: dict[str, Any]) -> None:
     table = TABLE1.compute(records)
     check_table(table, truth)
-    printed = [[row.cells[column].printed for column in table1.COLUMNS] for row in table.rows[:3]]
+    printed = [[row.cells[column].printed for column in table1.COLUMNS] for row in table.content[:3]]
     assert printed == [[43.5, 88.2, 53.0, 61.2], [74.6, 81.4, 58.7, 68.8], [69.0, 98.9, 65.6, 80.5]]
     measured = {
         (row.model, column)
-        for row in table.rows
+        for row in table.content
         for column, each in row.cells.items()
         if (each.paper, each.ours, each.verified) != (None, None, None)
     }
     assert measured == {("STN", ("mnist", "robust")), ("STN", ("mnist", "natural"))}, "nothing is invented"
-    rows = {row.model: dict(lines(row)) for row in table.rows}
+    rows = {row.model: dict(row.lines(COLUMNS, WRITTEN)) for row in table.content}
     mine = cell(table, "STN", "mnist", "robust").ours
     assert mine is not None
     assert mine.at_least is not None
@@ -99,7 +101,7 @@ def test_every_value_of_the_table(records: Path, truth: dict[str, Any]) -> None:
 def test_what_goes_beyond_the_paper_has_a_row_without_a_print(tmp_path: Path) -> None:
     name, column = "Beyond the paper", ("mnist", "robust")
     empty = TABLE1.compute(tmp_path)
-    assert dict(lines(next(row for row in empty.rows if row.model == name))) == {
+    assert dict(next(row for row in empty.content if row.model == name).lines(COLUMNS, WRITTEN)) == {
         "printed": ["–"] * 4,
         "paper": ["missing", "missing", "–", "–"],
         "ours": ["missing", "missing", "–", "–"],
@@ -238,9 +240,9 @@ def test_the_table_is_checked_closely(
 def test_nothing_is_there(tmp_path: Path) -> None:
     table, figure = TABLE1.compute(tmp_path), FIGURE1.compute(tmp_path)
     assert not table.sources
-    assert not figure.curves
-    for row in table.rows:
-        for name, texts in lines(row):
+    assert not figure.content
+    for row in table.content:
+        for name, texts in row.lines(COLUMNS, WRITTEN):
             assert name == "printed" or set(texts) <= {"missing", "–"}, "no cell is filled by copying"
     named = [each.what for each in table.missing]
     assert len(named) == 4 + 3 + 1 + 1 + 8, (
@@ -329,8 +331,8 @@ def test_reference_17_is_read_from_its_result(tmp_path: Path) -> None:
     assert natural.mean == pytest.approx(0.885)
     assert robust.at_least is None
     assert cell(table, "[17] (Cascade)", "mnist", "robust").verified is None
-    (row,) = (row for row in table.rows if row.model == "[17] (Single)")
-    assert list(lines(row))[1][1] == ["1.58 (44.0 %)", "88.5 %", "missing", "missing"]
+    (row,) = (row for row in table.content if row.model == "[17] (Single)")
+    assert list(row.lines(COLUMNS, WRITTEN))[1][1] == ["1.58 (44.0 %)", "88.5 %", "missing", "missing"]
 
 
 @pytest.mark.parametrize(
@@ -367,10 +369,10 @@ def test_the_network_that_the_authors_released(tmp_path: Path) -> None:
     assert robust.paper.mean == pytest.approx(0.95 * certified(found["papers"], votes.label, 36 / 255))
     assert robust.ours.mean == pytest.approx(certified(found["ours"], votes.label, 36 / 255))
     assert cell(table, "STN", "cifar10", "robust").ours is None, "which is not the one trained here"
-    figure = FIGURE1.compute(tmp_path)
-    assert [curve.name for curve in figure.curves] == ["STN, released by the authors, sigma 100/255"]
+    curves = FIGURE1.compute(tmp_path).content["cifar10"].curves
+    assert [curve.name for curve in curves] == ["STN, released by the authors, sigma 100/255"]
     np.testing.assert_allclose(
-        figure.curves[0].table["papers"].values[0],
+        curves[0].table["papers"].values[0],
         [0.95 * certified(found["papers"], votes.label, radius) for radius in TABLE_RADII["cifar10"]],
     )
     write_run(tmp_path / "cifar10" / "stn-0.392", "released", sigma, data=data)

@@ -93,7 +93,6 @@ def ladder(
         require_all(records[name], left)
     result = Ladder.of(records)
     pictures = result.write(where)
-    checks = result.checks()
     plateau = result.plateau()
     if json:
         print_json(
@@ -101,8 +100,7 @@ def ladder(
                 "norm": norm,
                 "size": epsilon,
                 "images": images,
-                "robust": {name: result.robust(name) for name in records},
-                "checks": [{"check": check.text, "passed": check.passed, "found": check.found} for check in checks],
+                **result.plain(),
                 "plateau": {rung.what: asdict(rung) | {"verdict": rung.verdict} for rung in plateau},
                 "pictures": [str(path) for path in pictures],
             }
@@ -112,7 +110,7 @@ def ladder(
         if any(rung.falling for rung in plateau):
             say("[yellow]Still falling:[/] accuracy under the topmost rung is not yet what an attack can do.")
         say(f"Picture: [bold]{escape(str(pictures[0]))}[/]")
-    if not all(check.passed for check in checks):
+    if not all(check.passed for check in result.checks()):
         raise SystemExit(1)
 
 
@@ -136,9 +134,7 @@ def ladder_table(result: "Ladder", title: str) -> Table:
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
     for heading in ("", "check", "found"):
         table.add_column(heading)
-    for check in result.checks():
-        table.add_row("[green]ok[/]" if check.passed else "[bold red]fails[/]", check.text, check.found)
-    for rung in result.plateau():
-        mark = "[yellow]falls[/]" if rung.falling else "[green]settled[/]"
-        table.add_row(mark, f"accuracy under more {rung.what} settles", str(rung))
+    colours = {"ok": "green", "fails": "bold red", "settled": "green", "falls": "yellow"}
+    for verdict, statement, found in result.lines():
+        table.add_row(f"[{colours[verdict]}]{verdict}[/]", statement, found)
     return table

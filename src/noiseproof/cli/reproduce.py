@@ -52,15 +52,15 @@ def reproduce(
     if json:
         commands = [each.command for each in found.missing if each.steps]
         content = {"figure": figure, "missing": commands, "why": [each.plain() for each in found.missing]}
-        print_json(content | {"files": [str(path) for path in paths]} | chosen.told(found))
+        print_json(content | {"files": [str(path) for path in paths]} | chosen.told(found.content))
     else:
-        for table in chosen.tables(found):
+        for table in chosen.tables(found.content):
             _show(table)
         _say_made(paths, found.missing)
     _say_kept(found.missing, records)
     if not paths:
         raise SystemExit(3)  # nothing can be drawn yet
-    if not chosen.sound(found):
+    if not chosen.sound(found.content):
         raise SystemExit(1)
 
 

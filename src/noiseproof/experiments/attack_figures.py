@@ -11,9 +11,10 @@ named with its command; the curve of the others says so ("1 of 2 attacks"): fewe
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure as Drawing
 
 from noiseproof.attacks import (
     PGD,
@@ -26,8 +27,8 @@ from noiseproof.attacks import (
 )
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments.attacked import Attacked, find_worst
-from noiseproof.experiments.figure import Figure, Result, Table, drawn
-from noiseproof.experiments.networks import CIFAR_SIGMA, Network
+from noiseproof.experiments.figure import Figure, Result, Table, per_cent
+from noiseproof.experiments.networks import CIFAR_SIGMA, TITLES, Network
 from noiseproof.experiments.recipes import NOT_THERE, Missing, Reader
 from noiseproof.experiments.votes import FixedVotes
 from noiseproof.numerics.decimals import round_down
@@ -37,21 +38,7 @@ from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, dr
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
 
-__all__ = [
-    "FEW",
-    "FIGURE3",
-    "FIGURE4",
-    "FIGURE6",
-    "MADRY",
-    "NATURAL",
-    "STN_07",
-    "TRADES",
-    "AttackFigure",
-    "Plot",
-    "UnderAttack",
-    "transferred",
-    "white_box",
-]
+__all__ = ["FEW", "FIGURE3", "FIGURE4", "FIGURE6", "MADRY", "NATURAL", "STN_07", "TRADES", "Plot", "white_box"]
 
 FEW = 200
 """Images apart, where an attack on one costs ten seconds to half a minute."""
@@ -62,8 +49,6 @@ TRADES = Network("mnist", "trades-linf")
 MADRY = Network("mnist", "madry-linf")
 NATURAL = Network("mnist", "natural")
 RELEASED = Network("cifar10", "released", CIFAR_SIGMA)
-
-_DATA_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 Curve = tuple[str, tuple[Attacked, ...], int, bool]
 """Title, records whose worst case it is, colour, dashed."""
@@ -78,67 +63,54 @@ class Plot:
     curves: list[Curve]
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnderAttack(Result):
-    """A figure's panels, those that have a curve."""
-
-    panels: list[Panel]
-
-
 @dataclass(frozen=True)
-class AttackFigure(Figure[UnderAttack]):
-    """A figure of the paper.
+class _AttackFigure(Figure[list[Panel]]):
+    """A figure of accuracies under attack: the panels of which a curve is there.
 
     Attributes:
-        name: figure3, figure4 or figure6.
-        plots: its panels.
+        name: of the figure.
+        title: of the figure.
+        plots: its panels, as they are planned.
         certified: (defence, colour): whose certified accuracy is drawn beneath.
     """
 
     name: str
+    title: str
     plots: list[Plot]
     certified: list[tuple[Network, int]]
 
-    def compute(self, records: Path) -> UnderAttack:
-        """Return the panels from the records there are."""
-        reader, panels = Reader(records), []
-        for plot in self.plots:
-            curves: list[RobustCurve] = []
-            attacked: dict[Network, AttackRecord] = {}
-            for title, recipes, colour, dashed in plot.curves:
-                worst, found = find_worst(recipes, reader)
-                if worst is not None:
-                    of = "" if len(found) == len(recipes) else f", {len(found)} of {len(recipes)} attacks"
-                    curves.append(RobustCurve.of(f"{title} ({worst.images}{of})", worst, colour, dashed=dashed))
-                    attacked.setdefault(recipes[0].defence, found[0])
-            areas = [
-                area
-                for defence, colour in self.certified
-                if defence.data == plot.data
-                and (area := _certified(defence, colour, attacked.get(defence), reader)) is not None
-            ]
-            title = f"{_DATA_TITLES.get(plot.data, plot.data)} ({Norm(plot.norm).label})"
-            panels += [Panel(title, plot.norm, curves, areas)] if curves else []
-        return UnderAttack(panels=panels, missing=reader.missing, sources=reader.sources)
+    def read(self, reader: Reader) -> list[Panel]:
+        return [panel for plot in self.plots if (panel := self._panel(plot, reader)).curves]
 
-    def files(self, found: UnderAttack) -> dict[str, bytes]:
-        """Draw the panels side by side, as the paper does; more than two of them below each other, two by two."""
-        numbers = [
-            {"panel": panel.title, "curve": curve.name, **curve.plain()}
-            for panel in found.panels
-            for curve in panel.curves
-        ]
-        return drawn(self.name, draw_robustness(found.panels), numbers) if found.panels else {}
+    def _panel(self, plot: Plot, reader: Reader) -> Panel:
+        curves: list[RobustCurve] = []
+        attacked: dict[Network, AttackRecord] = {}
+        for title, recipes, colour, dashed in plot.curves:
+            worst, found = find_worst(recipes, reader)
+            if worst is not None:
+                of = "" if len(found) == len(recipes) else f", {len(found)} of {len(recipes)} attacks"
+                curves.append(RobustCurve.of(f"{title} ({worst.images}{of})", worst, colour, dashed=dashed))
+                attacked.setdefault(recipes[0].defence, found[0])
+        defences = [(one, colour) for one, colour in self.certified if one.data == plot.data]
+        areas = [_certified(one, colour, attacked.get(one), reader) for one, colour in defences]
+        title = f"{TITLES.get(plot.data, plot.data)} ({Norm(plot.norm).label})"
+        return Panel(title, plot.norm, curves, [area for area in areas if area is not None])
 
-    def tables(self, found: UnderAttack) -> list[Table]:
-        """Return a table for each panel."""
+    def draw(self, content: list[Panel]) -> Drawing:
+        return draw_robustness(content)
+
+    def numbers(self, found: Result[list[Panel]]) -> list[dict[str, Any]] | None:
+        curves = [(panel, curve) for panel in found.content for curve in panel.curves]
+        return [{"panel": panel.title, "curve": curve.name, **curve.plain()} for panel, curve in curves] or None
+
+    def tables(self, content: list[Panel]) -> list[Table]:
         return [
             Table(
                 f"{self.name}: {panel.title}, still right",
                 ["attack (images)", *(round_down(size, None) for size in panel.curves[0].sizes)],
-                [[curve.name, *(f"{100 * share:.1f}" for share in curve.robust)] for curve in panel.curves],
+                [[curve.name, *per_cent(curve.robust)] for curve in panel.curves],
             )
-            for panel in found.panels
+            for panel in content
         ]
 
 
@@ -177,7 +149,7 @@ def white_box(defence: Network, norm: NormLike) -> tuple[Attacked, ...]:
     return tuple(Attacked(defence, attack, norm, every=FEW if defence == RELEASED else 20) for attack in attacks)
 
 
-def transferred(defence: Network, source: Network, norm: NormLike) -> tuple[Attacked, ...]:
+def _transferred(defence: Network, source: Network, norm: NormLike) -> tuple[Attacked, ...]:
     """Return the attack on another network whose points are given to this one."""
     return (Attacked(defence, PGD(loss="margin", steps=100), norm, source),)
 
@@ -185,7 +157,7 @@ def transferred(defence: Network, source: Network, norm: NormLike) -> tuple[Atta
 def _figure3(norm: NormLike) -> list[Curve]:
     defences = list(enumerate((STN_07, TRADES, MADRY, NATURAL)))
     white = [(f"{one.title}, white-box", white_box(one, norm), colour, False) for colour, one in defences]
-    black = [(one, transferred(one, MADRY, norm), colour) for colour, one in defences if one != MADRY]
+    black = [(one, _transferred(one, MADRY, norm), colour) for colour, one in defences if one != MADRY]
     return white + [(f"{one.title}, from Madry's", recipes, colour, True) for one, recipes, colour in black]
 
 
@@ -211,8 +183,8 @@ def _figure6(norm: NormLike) -> list[Curve]:
             for title, attack, colour, dashed in slow
             if norm in attack.norms
         ),
-        ("from Madry's model", transferred(STN_07, MADRY, norm), 5, True),
-        ("from the undefended model", transferred(STN_07, NATURAL, norm), 3, True),
+        ("from Madry's model", _transferred(STN_07, MADRY, norm), 5, True),
+        ("from the undefended model", _transferred(STN_07, NATURAL, norm), 3, True),
         ("random search", (Attacked(STN_07, RandomSearch(), norm),), 6, True),
     ]
 
@@ -221,8 +193,15 @@ def _plots(data: str, curves: Callable[[NormLike], list[Curve]]) -> list[Plot]:
     return [Plot(data, norm, curves(norm)) for norm in (Norm.L2, Norm.LINF)]
 
 
-FIGURE3 = AttackFigure(
-    "figure3", [*_plots("mnist", _figure3), *_plots("cifar10", _released)], [(STN_07, 0), (RELEASED, 0)]
+FIGURE3 = _AttackFigure(
+    "figure3",
+    "Figure 3: defences against white-box attacks and attacks transferred from Madry's model",
+    [*_plots("mnist", _figure3), *_plots("cifar10", _released)],
+    [(STN_07, 0), (RELEASED, 0)],
 )
-FIGURE4 = AttackFigure("figure4", _plots("mnist", _figure4), [(STN_05, 4), (STN_07, 0)])
-FIGURE6 = AttackFigure("figure6", _plots("mnist", _figure6), [(STN_07, 0)])
+FIGURE4 = _AttackFigure(
+    "figure4", "Figure 4: stability training at several sigma", _plots("mnist", _figure4), [(STN_05, 4), (STN_07, 0)]
+)
+FIGURE6 = _AttackFigure(
+    "figure6", "Figure 6: one defence against every kind of attack", _plots("mnist", _figure6), [(STN_07, 0)]
+)

@@ -1,9 +1,8 @@
 """The recipe of an attack on a network, and the worst case of several attacks, image by image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from noiseproof.attacks import PGD, Attack
 from noiseproof.attacks.registry import ATTACKS
@@ -19,7 +18,7 @@ from noiseproof.runs.attack_records import AttackRecord
 __all__ = ["Attacked", "find_worst"]
 
 _LEVEL = 0.001
-"""At which votes decide; else the classifier abstains."""
+"""Alpha of the votes that judge a point; the classifier abstains where they do not decide."""
 
 _EPSILONS = {
     ("mnist", "l2"): (0.5, 1.0, 1.5, 2.0, 2.5, 3.0),
@@ -29,7 +28,7 @@ _EPSILONS = {
 }
 
 _SECONDS = {"carlini-wagner": 30.0, "boundary": 920.0, "hop-skip-jump": 160.0}
-"""That an attack takes on an H100, where it is not `_USUAL`."""
+"""Of an attack on an H100, where they are not `_USUAL`."""
 
 _USUAL = 60.0
 
@@ -41,15 +40,13 @@ class Attacked(Recipe[AttackRecord]):
     Attributes:
         defence: the network that is attacked, of seed 0.
         attack: with its settings.
-        norm: in which it is measured.
-        source: the network that is attacked in place of the defence, of a transfer.
+        norm: of the perturbation.
+        source: of a transfer, the network that is attacked in place of the defence.
         every: every how many of the test images is attacked.
         epsilons: sizes of the attack; none takes those of the data set and the norm.
-        samples: by which points must have been judged, at the least, where there is noise.
+        samples: least number of votes that judge a point, where there is noise.
         images: of the test split.
-        place: of its record, below the folder of records, where that does not follow from the others.
         precision: as `--precision`; None takes that of the attacks on the defence.
-        engine: in which it must have run; None takes any.
         beside: records of other attacks, whose classifier and data it must share.
     """
 
@@ -61,9 +58,7 @@ class Attacked(Recipe[AttackRecord]):
     epsilons: tuple[float, ...] = ()
     samples: int = 1000
     images: int = 10_000
-    place: str = ""
     precision: str | None = None
-    engine: Mapping[str, Any] | None = None
     beside: tuple[AttackRecord, ...] = ()
 
     configuration = AttackRecord.configuration
@@ -71,7 +66,7 @@ class Attacked(Recipe[AttackRecord]):
 
     @property
     def name(self) -> str:
-        """What `--attack` takes."""
+        """As `--attack` takes it."""
         return next(name for name in ATTACKS if ATTACKS[name] is type(self.attack))
 
     @property
@@ -81,9 +76,7 @@ class Attacked(Recipe[AttackRecord]):
 
     @property
     def folder(self) -> str:
-        """In that of the defence, named by the attack."""
-        if self.place:
-            return self.place
+        """Below the folder of the defence, named by the attack."""
         transfer = "" if self.source is None else f"transfer-{self.source.name}-"
         loss = f"-{self.attack.loss}" if isinstance(self.attack, PGD) else ""
         return f"{self.defence.folder()}/{transfer}{self.name}{loss}-{self.norm}"
@@ -96,37 +89,36 @@ class Attacked(Recipe[AttackRecord]):
     @property
     def changes(self) -> list[str]:
         """What differs from the attack's defaults, as `--set` takes it."""
-        usual, names = type(self.attack)(), [part.name for part in settings_of(self.attack)]
-        pairs = [(name, getattr(self.attack, name)) for name in names]
+        usual = type(self.attack)()
+        pairs = [(part.name, getattr(self.attack, part.name)) for part in settings_of(self.attack)]
         return [f"{name}={_as_text(value)}" for name, value in pairs if value != getattr(usual, name)]
 
     def steps(self, records: Path) -> list[Step]:
-        """Attack."""
-        folder, precision = records / self.folder, self._precision
+        """Return the attack."""
         command = ["noiseproof", "attack", str(records / self.defence.folder()), *self.defence.options()]
-        command += [] if precision == "auto" else ["--precision", precision]
+        command += [] if self._precision == "auto" else ["--precision", self._precision]
         command += ["--attack", self.name, "--norm", self.norm, "--every", str(self.every)]
         command += ["--epsilons", ",".join(repr(size).removesuffix(".0") for size in self.sizes)]
         command += [part for change in self.changes for part in ("--set", change)]
         command += [] if self.source is None else ["--source", str(self.source.model)]
         cost = (_SECONDS.get(self.name, _USUAL), "an H100") if self.defence.data == "mnist" else None
-        return [Step((*command, "--out", str(folder)), folder, cost)]
+        return [Step((*command, "--out", str(records / self.folder)), records / self.folder, cost)]
 
     def facts(self, record: AttackRecord) -> Facts:
-        """The defence, the attack, and the images."""
-        settings, defence, engine = record.settings, self.defence, dict(record.settings.engine)
-        spec = dict(settings.attack.get("attack", settings.attack))
-        wanted, ran, digest = self.attack.spec(), engine.get("precision"), settings.model["digest"]
+        """Compare the defence, the attack, and the images."""
+        settings, defence, attack = record.settings, self.defence, record.settings.attack
+        source = str(attack.get("source_name", "")).partition(" ")[0] if "attack" in attack else None  # of a transfer
+        wanted, spec = self.attack.spec(), dict(attack.get("attack", attack))
+        ran, digest = settings.engine.get("precision"), settings.model["digest"]
         noise = Gaussian(defence.sigma).spec() if defence.sigma else None
         yield "model", defence.model, settings.model["name"]
         yield "weights", RELEASED_DIGEST if defence.released else digest, digest
         yield "precision", ran if self._precision == "auto" else self._precision, ran
-        yield "engine", engine if self.engine is None else dict(self.engine), engine
         yield "norm", self.norm, settings.norm
         yield "sizes", [0.0, *self.sizes], list(settings.sizes)
         yield "every", self.every, settings.step
         yield "attack", wanted.pop("name"), spec.pop("name", None)
-        yield "source", None if self.source is None else self.source.model, _source(settings.attack)
+        yield "source", None if self.source is None else self.source.model, source
         yield "settings", wanted, spec
         yield "noise", noise, None if settings.noise is None else dict(settings.noise)
         yield "data", (defence.data, "test"), (settings.data.get("name"), settings.data.get("split"))
@@ -140,11 +132,11 @@ class Attacked(Recipe[AttackRecord]):
 
     @property
     def _precision(self) -> str:
-        return self.defence.attacked if self.precision is None else self.precision
+        return self.precision or self.defence.attacked
 
 
 def find_worst(recipes: Sequence[Attacked], reader: Reader) -> tuple[RobustSummary | None, list[AttackRecord]]:
-    """Return the worst case of the records that are there and can be put together, and these records."""
+    """Return the worst case over the records that are there and share classifier and data, and these records."""
     found: list[AttackRecord] = []
     for recipe in recipes:
         record = reader.find(replace(recipe, beside=tuple(found)))
@@ -154,8 +146,3 @@ def find_worst(recipes: Sequence[Attacked], reader: Reader) -> tuple[RobustSumma
 
 def _as_text(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
-
-
-def _source(attack: Mapping[str, Any]) -> str | None:
-    """Return what `--source` was, from the record of a transfer; None of any other attack."""
-    return str(attack.get("source_name", "")).partition(" ")[0] if "attack" in attack else None

@@ -1,18 +1,19 @@
 """Figure 5 and appendix A of the paper: Rényi against PixelDP over the probability simplex, and what of it is true."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure as Drawing
 
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
-from noiseproof.experiments.figure import Figure, Result, Table, drawn
+from noiseproof.experiments.figure import Figure, Result, Table
+from noiseproof.experiments.recipes import Reader
 from noiseproof.noises import Gaussian
 from noiseproof.reports.surfaces import LARGEST, draw_surfaces
 
-__all__ = ["FIGURE5", "Claim", "Figure5", "Surfaces"]
+__all__ = ["FIGURE5", "Claim", "Surfaces"]
 
 _CERTIFICATES: dict[str, Certificate] = {
     "Rényi (the paper)": Renyi(),
@@ -43,8 +44,8 @@ class Claim:
     counterexample: tuple[float, float, float, float] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surfaces(Result):
+@dataclass(frozen=True)
+class Surfaces:
     """All radii, in units of sigma, on a grid of the simplex p1 >= p2 >= 0, 0.2 <= p1 + p2 <= 1.
 
     Attributes:
@@ -61,8 +62,8 @@ class Surfaces(Result):
 
 
 @dataclass(frozen=True)
-class Figure5(Figure[Surfaces]):
-    """The figure, which needs no records.
+class _Figure5(Figure[Surfaces]):
+    """The figure, which needs no records: the surfaces, as the paper draws them, and two slices that can be read.
 
     Attributes:
         steps: every certificate is evaluated on a grid of `steps` by `steps` points.
@@ -71,9 +72,10 @@ class Figure5(Figure[Surfaces]):
     steps: int = 100
 
     name = "figure5"
+    title = "Figure 5: Rényi against PixelDP"
+    indent = None
 
-    def compute(self, records: Path) -> Surfaces:  # noqa: ARG002 - it needs none
-        """Evaluate every certificate on the grid."""
+    def read(self, reader: Reader) -> Surfaces:  # noqa: ARG002 - it needs no records
         p1, p2 = np.meshgrid(np.linspace(0.01, LARGEST, self.steps), np.linspace(0.0005, 0.5, self.steps))
         inside = (p1 > p2) & (p1 + p2 <= 1.0) & (p1 + p2 >= 0.2)
         radii = {}
@@ -86,30 +88,34 @@ class Figure5(Figure[Surfaces]):
             for rival, words in _RIVALS.items()
             for claim, factor in _CLAIMS.items()
         ]
-        return Surfaces(p1=p1, p2=p2, radii=radii, claims=claims, missing=[], sources={})
+        return Surfaces(p1, p2, radii, claims)
 
-    def files(self, found: Surfaces) -> dict[str, bytes]:
-        """Draw the surfaces, as the paper does, and two slices that can be read; with claims and grid."""
-        grid = {"p1": found.p1[0].tolist(), "p2": found.p2[:, 0].tolist()}
-        surfaces = {name: np.round(np.nan_to_num(each, nan=-1.0), 9).tolist() for name, each in found.radii.items()}
-        numbers = self.told(found) | {"grid": grid, "radii (-1: outside)": surfaces}
-        return drawn(self.name, draw_surfaces(found.p1, found.p2, found.radii, _CERTIFICATES), numbers, indent=None)
+    def draw(self, content: Surfaces) -> Drawing:
+        return draw_surfaces(content.p1, content.p2, content.radii, _CERTIFICATES)
 
-    def tables(self, found: Surfaces) -> list[Table]:
-        """Return the claims."""
-        rows = []
-        for each in found.claims:
-            example = each.counterexample
-            where = "p = ({:.3f}, {:.3f}): {:.3f} against {:.3f}".format(*example) if example else "nowhere"
-            rows.append([each.claim, f"{100 * each.share:.1f} %", where])
+    def numbers(self, found: Result[Surfaces]) -> dict[str, Any]:
+        p1, p2, surfaces = found.content.p1, found.content.p2, found.content.radii
+        radii = {name: np.round(np.nan_to_num(each, nan=-1.0), 9).tolist() for name, each in surfaces.items()}
+        grid = {"p1": p1[0].tolist(), "p2": p2[:, 0].tolist()}
+        return self.told(found.content) | {"grid": grid, "radii (-1: outside)": radii}
+
+    def tables(self, content: Surfaces) -> list[Table]:
+        where = "p = ({:.3f}, {:.3f}): {:.3f} against {:.3f}"
+        rows = [
+            [
+                each.claim,
+                f"{100 * each.share:.1f} %",
+                where.format(*each.counterexample) if each.counterexample else "nowhere",
+            ]
+            for each in content.claims
+        ]
         return [Table("figure5: the paper's claims", ("claim", "holds on", "fails most at"), rows)]
 
-    def told(self, found: Surfaces) -> dict[str, Any]:
-        """Return the claims."""
-        return {"claims": [asdict(each) for each in found.claims]}
+    def told(self, content: Surfaces) -> dict[str, Any]:
+        return {"claims": [asdict(each) for each in content.claims]}
 
 
-FIGURE5 = Figure5()
+FIGURE5 = _Figure5()
 
 
 def _claim(text: str, factor: float, ours: Points, theirs: Points, points: tuple[Points, Points]) -> Claim:

@@ -1,30 +1,30 @@
-"""The sanity ladder on MNIST, from records: does the evaluation of figures 3, 4 and 6 find what there is to find?
+"""The sanity ladder on MNIST, from records: do the attacks of figures 3, 4 and 6 find what there is to find?
 
-`noiseproof ladder` makes the records, and draws them itself; here they are read again, whoever made them. The rungs, all
-judged in one engine, and the attack without bound have to be there; of the attacks that must not be stronger, those that
-are missing are named. These and the attack without bound may have run elsewhere: rounding hardly moves a verdict, and
-each record says what it ran in. The slow ones, Carlini-Wagner and the attacks on decisions, are figure 6's, on some of the
-images.
+`noiseproof ladder` makes the records and draws them; here they are read again, whoever made them. The rungs, all judged in
+one engine, and the attack without bound must be there. Of the attacks that must not be stronger, those that are missing
+are named. These and the attack without bound may have run in another engine: rounding hardly moves a verdict, and each
+record says what it ran in. The slow ones, Carlini-Wagner and the attacks on decisions, are those of figure 6, on some of
+the images.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from matplotlib.figure import Figure as Drawing
 
-from noiseproof.attacks import PGD
-from noiseproof.evaluation.robust_accuracy import worst_so_far
+from noiseproof.attacks import PGD, Attack
 from noiseproof.experiments.attack_figures import FEW, MADRY, NATURAL, STN_07
 from noiseproof.experiments.attacked import Attacked
-from noiseproof.experiments.figure import Figure, Result, Table, drawn
-from noiseproof.experiments.recipes import Reader, Step
+from noiseproof.experiments.figure import Figure, Result, Table
+from noiseproof.experiments.networks import Network
+from noiseproof.experiments.recipes import Facts, Reader, Step
 from noiseproof.numerics.decimals import round_down
-from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
 from noiseproof.runs.attack_records import AttackRecord
 
-__all__ = ["FOLDER", "IMAGES", "LADDER", "SIZE", "FoundLadder"]
+__all__ = ["FOLDER", "IMAGES", "LADDER", "SIZE"]
 
 FOLDER = "mnist/stn-0.7/ladder-l2"
 SIZE = 2.0
@@ -32,110 +32,101 @@ SIZE = 2.0
 
 IMAGES = range(0, 10_000, 100)
 _PIXELS = 28 * 28
-
 _SOURCES = {f"transfer-{source.model.removeprefix('zoo:')}": source for source in (MADRY, NATURAL) if source.model}
 
 
-_RUNG = Attacked(STN_07, PGD(), "l2", every=IMAGES.step, epsilons=(SIZE,))
-_ANYWHERE = replace(_RUNG, precision="auto")
-"""What may have run in another precision than the rungs."""
+@dataclass(frozen=True)
+class _Rung(Attacked):
+    """An attack of the ladder, in its folder under its own name.
+
+    Attributes:
+        called: that name.
+        engine: in which it must have run; None takes any.
+    """
+
+    called: str = ""
+    engine: Mapping[str, Any] | None = None
+
+    @property
+    def folder(self) -> str:
+        return f"{FOLDER}/{self.called}"
+
+    def steps(self, records: Path) -> list[Step]:
+        """Attack; where nothing of the ladder is there, one command makes all of it but the slow attacks, in one engine."""
+        if (records / FOLDER).exists():
+            return super().steps(records)
+        command = ["noiseproof", "ladder", str(records / STN_07.folder()), *STN_07.options()]
+        command += ["--precision", STN_07.attacked, "--epsilon", f"{SIZE:g}"]
+        command += [part for source in _SOURCES.values() for part in ("--source", str(source.model))]
+        command += ["--limit", str(len(IMAGES)), "--no-decisions", "--out", str(records / FOLDER)]
+        return [Step(tuple(command), records / FOLDER, cost=(137.0, "an H100"))]
+
+    def facts(self, record: AttackRecord) -> Facts:
+        """Compare the engine, too."""
+        yield from super().facts(record)
+        if self.engine is not None:
+            yield "engine", dict(self.engine), dict(record.settings.engine)
 
 
-def _recipes() -> tuple[dict[str, Attacked], ...]:
-    """Return the rungs; the attack without bound; what must not be stronger; and the slow ones of these."""
+def _rung(called: str, attack: Attack, source: Network | None = None, size: float = SIZE) -> _Rung:
+    """Return an attack that may have run in another precision than that of the defence."""
+    return _Rung(STN_07, attack, "l2", source, IMAGES.step, (size,), precision="auto", called=called)
+
+
+def _recipes() -> tuple[dict[str, _Rung], dict[str, _Rung], dict[str, Attacked]]:
+    """Return the rungs; the other attacks in folders of the ladder, without bound or not stronger; and the slow ones."""
     boundless, largest = unbounded("l2", _PIXELS)
     every, fast = controls("l2"), controls("l2", decisions=False)
-    rungs = {name: replace(_RUNG, attack=attack) for name, attack in grid().items()}
-    others = {name: replace(_ANYWHERE, attack=attack) for name, attack in fast.items()}
-    others |= {name: replace(_ANYWHERE, attack=PGD(steps=100), source=source) for name, source in _SOURCES.items()}
-    ladder = (rungs, {"unbounded": replace(_ANYWHERE, attack=boundless, epsilons=(largest,))}, others)
+    rungs = {name: replace(_rung(name, attack), precision=None) for name, attack in grid().items()}
+    others = {"unbounded": _rung("unbounded", boundless, size=largest)}
+    others |= {name: _rung(name, attack) for name, attack in fast.items()}
+    others |= {name: _rung(name, PGD(steps=100), source) for name, source in _SOURCES.items()}
     slow = {name: Attacked(STN_07, attack, "l2", every=FEW) for name, attack in every.items() if name not in fast}
-    return *({name: replace(each, place=f"{FOLDER}/{name}") for name, each in part.items()} for part in ladder), slow
+    return rungs, others, slow
 
 
-def _all_at_once(records: Path) -> Step:
-    """Return the command that makes all records but the slow ones, in one engine."""
-    command = [
-        "noiseproof",
-        "ladder",
-        str(records / STN_07.folder()),
-        *STN_07.options(),
-        "--precision",
-        STN_07.attacked,
-    ]
-    command += ["--epsilon", f"{SIZE:g}"]
-    command += [part for source in _SOURCES.values() for part in ("--source", str(source.model))]
-    command += ["--limit", str(len(IMAGES)), "--no-decisions", "--out", str(records / FOLDER)]
-    return Step(tuple(command), records / FOLDER, cost=(137.0, "an H100"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoundLadder(Result):
+class _SanityLadder(Figure[Ladder | None]):
     """The ladder; None without all its rungs."""
 
-    ladder: Ladder | None
-
-
-class _SanityLadder(Figure[FoundLadder]):
     name = "ladder"
+    title = "The ladder: do these attacks find what there is to find?"
 
-    def compute(self, records: Path) -> FoundLadder:
-        reader, found, engine = Reader(records), dict[str, AttackRecord](), None
-        rungs, boundless, others, slow = _recipes()
-        for name, recipe in (rungs | boundless | others | slow).items():
-            record = reader.find(replace(recipe, engine=engine) if name in rungs else recipe)
-            if record is not None:
-                found[name] = record
-                engine = record.settings.engine if engine is None else engine
-        ladder = None
-        if (rungs | boundless).keys() <= found.keys():
-            ladder = Ladder.of({name: record for name, record in found.items() if name not in slow})
-            for name in (name for name in slow if name in found):
-                ladder = _beside(ladder, name, found[name])
-        missing, apart = reader.missing, {recipe.title for recipe in slow.values()}
-        if not (records / FOLDER).exists():
-            at_once = (_all_at_once(records),)
-            missing = [each if each.what in apart else replace(each, steps=at_once) for each in missing]
-        return FoundLadder(ladder=ladder, missing=missing, sources=reader.sources)
+    def read(self, reader: Reader) -> Ladder | None:
+        rungs, others, slow = _recipes()
+        found: dict[str, AttackRecord] = {}
+        for name, rung in rungs.items():
+            engine = next(iter(found.values())).settings.engine if found else None
+            found |= reader.find_all({name: replace(rung, engine=engine)})
+        found |= reader.find_all(others)
+        beside = reader.find_all(slow)
+        if not {*rungs, "unbounded"} <= found.keys():
+            return None
+        ladder = Ladder.of(found)
+        for name, record in beside.items():
+            ladder = ladder.beside(name, record, IMAGES)
+        return ladder
 
-    def files(self, found: FoundLadder) -> dict[str, bytes]:
-        if (ladder := found.ladder) is None:
-            return {}
-        numbers = {
-            "size": ladder.size,
-            "norm": ladder.norm,
-            "robust": {name: ladder.robust(name) for name in ladder.verdicts},
-            "checks": [{"check": each.text, "passed": each.passed, "found": each.found} for each in ladder.checks()],
-            "plateau": {rung.what: str(rung) for rung in ladder.plateau()},
-            "missing": {each.what: each.why for each in found.missing},
-        }
-        return drawn(self.name, ladder.draw(), numbers)
+    def draw(self, content: Ladder | None) -> Drawing | None:
+        return None if content is None else content.draw()
 
-    def tables(self, found: FoundLadder) -> list[Table]:
-        if (ladder := found.ladder) is None:
+    def numbers(self, found: Result[Ladder | None]) -> dict[str, Any] | None:
+        if (ladder := found.content) is None:
+            return None
+        plateau = {rung.what: str(rung) for rung in ladder.plateau()}
+        missing = {each.what: each.why for each in found.missing}
+        return {"size": ladder.size, "norm": ladder.norm, **ladder.plain(), "plateau": plateau, "missing": missing}
+
+    def tables(self, content: Ladder | None) -> list[Table]:
+        if content is None:
             return []
-        rows = [["ok" if check.passed else "fails", check.text, check.found] for check in ladder.checks()]
-        rows += [
-            ["falls" if rung.falling else "settled", f"accuracy under more {rung.what} settles", str(rung)]
-            for rung in ladder.plateau()
-        ]
-        title = f"ladder: MNIST, {len(IMAGES)} images, {ladder.norm} {round_down(ladder.size, None)}"
-        return [Table(title, ["", "check", "found"], rows, numeric=False)]
+        title = f"ladder: MNIST, {len(IMAGES)} images, {content.norm} {round_down(content.size, None)}"
+        return [Table(title, ["", "check", "found"], content.lines(), numeric=False)]
 
-    def sound(self, found: FoundLadder) -> bool:
-        return found.ladder is not None and all(check.passed for check in found.ladder.checks())
+    def sound(self, content: Ladder | None) -> bool:
+        return content is not None and all(check.passed for check in content.checks())
 
-    def told(self, found: FoundLadder) -> dict[str, Any]:
-        return {"sound": self.sound(found)}
+    def told(self, content: Ladder | None) -> dict[str, Any]:
+        return {"sound": self.sound(content)}
 
 
 LADDER = _SanityLadder()
-
-
-def _beside(ladder: Ladder, name: str, record: AttackRecord) -> Ladder:
-    """Put an attack beside the ladder: its verdicts at the ladder's size, on the images that both have."""
-    own = np.asarray(record.settings.indices)
-    column = list(record.settings.sizes).index(SIZE)
-    verdicts = worst_so_far(found_verdicts(record))[column][np.isin(own, IMAGES)]
-    rows = np.flatnonzero(np.isin(IMAGES, own))
-    return replace(ladder, verdicts={**ladder.verdicts, name: verdicts}, rows={**ladder.rows, name: rows})

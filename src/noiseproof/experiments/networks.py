@@ -18,15 +18,18 @@ from noiseproof.experiments.recipes import Facts, Step
 from noiseproof.models import shipped
 from noiseproof.training import CHECKPOINT
 
-__all__ = ["CIFAR_SIGMA", "RELEASED_DIGEST", "RELEASED_OPTIONS", "Network"]
+__all__ = ["CIFAR_SIGMA", "RELEASED_DIGEST", "TITLES", "Network"]
+
+TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+"""Of the data sets of the experiments, in their order."""
 
 CIFAR_SIGMA = 100 / 255
 
 RELEASED_DIGEST = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
 """`model_digest` of the weights that the authors released, read into PaperCIFAR."""
 
-RELEASED_MODEL = "noiseproof.models:PaperCIFAR"
-RELEASED_OPTIONS = ("--weights", "model_cifar10", "--data", "cifar10", "--sigma", repr(CIFAR_SIGMA))
+_RELEASED_MODEL = "noiseproof.models:PaperCIFAR"
+_RELEASED_OPTIONS = ("--weights", "model_cifar10", "--data", "cifar10", "--sigma", repr(CIFAR_SIGMA))
 
 _MEMBERS = 4
 """Of an ensemble, of seeds 0, 1, 2 and 3."""
@@ -170,7 +173,7 @@ class Network:
     def model(self) -> str | None:
         """What `--model` takes for seed 0; None where neither the authors nor the zoo have it."""
         place = f"{self.data}-{self.name}"
-        return RELEASED_MODEL if self.released else f"zoo:{place}" if place in shipped() else None
+        return _RELEASED_MODEL if self.released else f"zoo:{place}" if place in shipped() else None
 
     def folder(self, seed: int = 0) -> str:
         """Where what belongs to a seed lies, below the folder of records."""
@@ -180,7 +183,7 @@ class Network:
         """The options that name the network and its noise in a certification or an attack."""
         model = [] if seed or self.model is None else ["--model", self.model]
         if self.released:
-            return [*model, *RELEASED_OPTIONS]
+            return [*model, *_RELEASED_OPTIONS]
         return model + ([] if self.trained is None else ["--sigma", repr(self.sigma)])
 
     def making(self, records: Path, seed: int) -> list[Step]:

@@ -6,7 +6,7 @@ the sentences on why the print differs, each with the experiment that shows it; 
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from noiseproof.experiments import FIGURES, load_figure
-from noiseproof.experiments.figure import Figure, Result, Table, as_json
-from noiseproof.experiments.figure1 import TABLE_RADII, Figure1
+from noiseproof.experiments.figure import Figure, Result, Table, as_json, per_cent
+from noiseproof.experiments.figure1 import TABLE_RADII, Panels
 from noiseproof.experiments.networks import CIFAR_SIGMA
 from noiseproof.experiments.readings import CERTIFICATES, WAYS, crossed, ours
-from noiseproof.experiments.recipes import Missing
+from noiseproof.experiments.recipes import Missing, Reader
 from noiseproof.experiments.table1 import RADII, WRITTEN
 from noiseproof.experiments.votes import Run, unlike
 from noiseproof.numerics.decimals import percent_down, round_down
@@ -27,14 +27,6 @@ from noiseproof.reports.page import render
 from noiseproof.reports.sources import sources
 
 __all__ = ["PAGE", "Page", "Reading"]
-
-_TITLES = {"table1": "Table 1", "ladder": "The ladder"} | {f"figure{n}": f"Figure {n}" for n in (1, 3, 4, 5, 6)}
-
-_ATTACKED = {
-    "figure3": "Figure 3: defences against white-box attacks and attacks transferred from Madry's model",
-    "figure4": "Figure 4: stability training at several sigma",
-    "figure6": "Figure 6: one defence against every kind of attack",
-}
 
 _PRINTED_SIGMAS = (0.7, CIFAR_SIGMA)
 """Of the networks whose certified accuracy the paper prints."""
@@ -67,9 +59,23 @@ class Reading:
     certified: list[np.ndarray]
     crossed: list[tuple[str, list[float]]]
 
+    def tables(self, name: str) -> Iterator[Table]:
+        """Yield both as tables, under the name of the network."""
+        run, data, settings = self.run, self.run.network.data, self.run.record.settings
+        title = f"{name}, certified in per cent at radius, nothing multiplied and nothing subtracted"
+        rows = [
+            [way.title + ("" if way.bound else " (proves nothing)"), str(way.samples(run)), *per_cent(shares)]
+            for way, shares in zip(WAYS, self.certified, strict=True)
+        ]
+        yield Table(title, ("", "votes", *(round_down(radius, None) for radius in TABLE_RADII[data])), rows)
+        title = f"{name}, certified in per cent at {WRITTEN[data]}, α 0.001, {settings.samples} votes"
+        rows = [[bound, *per_cent(shares)] for bound, shares in self.crossed]
+        note = f"Record: {run.record.path}. Readings of fewer votes take those of the selection phase."
+        yield Table(title, ("", *(type(each).__name__ for each in CERTIFICATES)), rows, [note])
 
-@dataclass(frozen=True, kw_only=True)
-class Page(Result):
+
+@dataclass(frozen=True)
+class Page:
     """Everything that the records give.
 
     Attributes:
@@ -82,7 +88,7 @@ class Page(Result):
     """
 
     records: Path
-    results: Mapping[str, Any]
+    results: Mapping[str, Result[Any]]
     readings: Mapping[str, Reading]
     reaches: Mapping[int, Sequence[float]]
     differences: Sequence[Mapping[str, str]]
@@ -90,81 +96,54 @@ class Page(Result):
 
 class _Page(Figure[Page]):
     name = "reproduction"
+    title = "Certified Adversarial Robustness with Additive Noise (Li, Chen, Wang, Carin 2019), reproduced"
 
-    def compute(self, records: Path) -> Page:
-        results = {name: load_figure(name).compute(records) for name in FIGURES if name != "all"}
-        missing = [
-            replace(each, what=f"{_TITLES[name]}: {each.what}")
-            for name, result in results.items()
-            for each in result.missing
-        ]
-        read = {path: record for result in results.values() for path, record in result.sources.items()}
-        readings: dict[str, Reading] = {}
-        for run in (each for each in read.values() if isinstance(each, Run)):
-            name, data = f"{run.network.title}, {run.network.data}", run.network.data
-            if run.network.kind in {"stn", "released"} and name not in readings:
-                certified = [way.certified(run, TABLE_RADII[data]) for way in WAYS]
-                readings[name] = Reading(run, certified, crossed(run, RADII[data]))
-        counts = {way.samples(reading.run) for reading in readings.values() for way in WAYS} | {100}
+    def read(self, reader: Reader) -> Page:
+        figures = _figures()
+        results = {name: figure.compute(reader.folder) for name, figure in figures.items()}
+        missing: list[Missing] = []
+        for name, result in results.items():
+            reader.sources |= result.sources
+            where = figures[name].title.partition(":")[0]
+            missing += [replace(each, what=f"{where}: {each.what}") for each in result.missing]
+        for each in _once([*missing, *_NEVER]):
+            reader.miss(each)
+        first: dict[str, Run] = {}
+        for run in reader.sources.values():
+            if isinstance(run, Run) and run.network.kind in {"stn", "released"}:
+                first.setdefault(f"{run.network.title}, {run.network.data}", run)
+        readings = {name: _read(run) for name, run in first.items()}
+        counts = {way.samples(run) for run in first.values() for way in WAYS} | {100}
         reaches = {samples: [way.reach(samples) for way in _REACHES] for samples in sorted(counts)}
-        return Page(
-            missing=_once([*missing, *_NEVER]),
-            sources=read,
-            records=records,
-            results=results,
-            readings=readings,
-            reaches=reaches,
-            differences=_differences(records, _found(results, readings, reaches)),
-        )
+        differences = _differences(reader.folder, _found(results, readings, reaches))
+        return Page(reader.folder, results, readings, reaches, differences)
 
-    def files(self, found: Page) -> dict[str, bytes]:
-        figures = {name: load_figure(name) for name in found.results}
-        made: dict[str, bytes] = {}
-        for name, result in found.results.items():
-            made |= figures[name].files(result)
+    def numbers(self, found: Result[Page]) -> list[dict[str, str]]:
+        """Return what is missing: the other numbers lie beside the page, in the files of each figure."""
+        return [each.plain() for each in found.missing]
+
+    def files(self, found: Result[Page]) -> dict[str, bytes]:
+        figures, results = _figures(), found.content.results
+        made = {name: data for key, result in results.items() for name, data in figures[key].files(result).items()}
         page = render(
             "reproduction.html",
-            result=found,
+            title=self.title,
+            page=found.content,
+            missing=found.missing,
             sources=sources(found.sources),
-            tables={name: figures[name].tables(result) for name, result in found.results.items()},
-            readings=self.tables(found),
+            titles={name: figure.title for name, figure in figures.items()},
+            tables={name: figures[name].tables(result.content) for name, result in results.items()},
+            readings=self.tables(found.content),
             # In base64, so that names inside of the pictures cannot clash.
             pictures={name[:-4]: base64.b64encode(made[name]).decode() for name in made if name.endswith(".svg")},
-            attack_titles=_ATTACKED,
         )
-        missing = as_json([each.plain() for each in found.missing])
-        return {"reproduction.html": page.encode(), "missing.json": missing, **made}
+        return {"reproduction.html": page.encode(), "missing.json": as_json(self.numbers(found)), **made}
 
-    def tables(self, found: Page) -> list[Table]:
-        tables = []
-        for name, reading in found.readings.items():
-            run, data = reading.run, reading.run.network.data
-            samples = run.record.settings.samples
-            tables.append(
-                Table(
-                    f"{name}, certified in per cent at radius, nothing multiplied and nothing subtracted",
-                    ("", "votes", *(round_down(radius, None) for radius in TABLE_RADII[data])),
-                    [
-                        [
-                            way.title + ("" if way.bound else " (proves nothing)"),
-                            str(way.samples(run)),
-                            *_per_cent(shares),
-                        ]
-                        for way, shares in zip(WAYS, reading.certified, strict=True)
-                    ],
-                )
-            )
-            tables.append(
-                Table(
-                    f"{name}, certified in per cent at {WRITTEN[data]}, α 0.001, {samples} votes",
-                    ("", *(type(each).__name__ for each in CERTIFICATES)),
-                    [[bound, *_per_cent(shares)] for bound, shares in reading.crossed],
-                    [f"Record: {run.record.path}. Readings of fewer votes take those of the selection phase."],
-                )
-            )
+    def tables(self, content: Page) -> list[Table]:
+        tables = [table for name, reading in content.readings.items() for table in reading.tables(name)]
         rows = [
             [str(samples), *(f"{round_down(value)} σ, {round_down(0.7 * value)} at σ = 0.7" for value in values)]
-            for samples, values in found.reaches.items()
+            for samples, values in content.reaches.items()
         ]
         heading = "the released code, passed .{} (proves nothing)"
         headings = ("votes", "the paper's text", heading.format("95"), heading.format("05"))
@@ -174,8 +153,13 @@ class _Page(Figure[Page]):
 PAGE = _Page()
 
 
-def _per_cent(shares: Iterable[float]) -> list[str]:
-    return [f"{100 * share:.1f}" for share in shares]
+def _figures() -> dict[str, Figure[Any]]:
+    return {name: load_figure(name) for name in FIGURES if name != "all"}
+
+
+def _read(run: Run) -> Reading:
+    data = run.network.data
+    return Reading(run, [way.certified(run, TABLE_RADII[data]) for way in WAYS], crossed(run, RADII[data]))
 
 
 def _once(missing: list[Missing]) -> list[Missing]:
@@ -183,10 +167,8 @@ def _once(missing: list[Missing]) -> list[Missing]:
     found: dict[tuple[str, str], Missing] = {}
     for each in missing:
         key = (each.command or each.what, "" if each.command else each.why)
-        before = found.get(key)
-        if before is None:
-            found[key] = each
-        elif each.what not in before.what:
+        before = found.setdefault(key, each)
+        if each.what not in before.what:
             found[key] = replace(before, what=f"{before.what}; {each.what}")
     return list(found.values())
 
@@ -204,17 +186,21 @@ def _differences(records: Path, found: Mapping[str, str]) -> list[dict[str, str]
 
 
 def _found(
-    results: Mapping[str, Any], readings: Mapping[str, Reading], reaches: Mapping[int, Sequence[float]]
+    results: Mapping[str, Result[Any]], readings: Mapping[str, Reading], reaches: Mapping[int, Sequence[float]]
 ) -> dict[str, str]:
     """Return what the experiments found, in words, by the difference that they explain."""
-    table, bounds = results["table1"], results["figure1"]
+    bounds = results["figure1"]
     read = [(name, reading) for name, reading in readings.items() if reading.run.network.sigma in _PRINTED_SIGMAS]
-    cells = [(row.model, data, kind, cell) for row in table.rows for (data, kind), cell in row.cells.items()]
+    cells = [
+        (row.model, data, kind, cell) for row in results["table1"].content for (data, kind), cell in row.cells.items()
+    ]
     found = {
         "interval": "; ".join(_interval(name, reading) for name, reading in read),
         "samples": "; ".join(f"{samples} votes: {values[0]:.3f} sigma" for samples, values in reaches.items()),
-        "pixeldp": "; ".join(f"{c.claim}: on {100 * c.share:.1f} % of the grid" for c in results["figure5"].claims),
-        "two-numbers": _two_numbers(bounds),
+        "pixeldp": "; ".join(
+            f"{c.claim}: on {100 * c.share:.1f} % of the grid" for c in results["figure5"].content.claims
+        ),
+        "two-numbers": _two_numbers(bounds.content),
         "stability": _gain([run for run in bounds.sources.values() if isinstance(run, Run)]),
         "natural": "; ".join(
             f"{data}: {100 * cell.paper.mean:.1f} % voted, {cell.printed:.1f} % printed"
@@ -230,9 +216,9 @@ def _found(
     return {key: text for key, text in found.items() if text}
 
 
-def _two_numbers(bounds: Figure1) -> str:
-    for curve in bounds.curves:
-        if (curve.name, curve.data) == ("STN, sigma 0.7", "mnist"):
+def _two_numbers(panels: Panels) -> str:
+    for curve in panels["mnist"].curves if "mnist" in panels else ():
+        if curve.name == "STN, sigma 0.7":
             at = dict(zip(TABLE_RADII["mnist"].tolist(), curve.table["ours"].mean, strict=True))
             return f"ours falls from {percent_down(at[1.4])} at 1.4 to {percent_down(at[1.58])} at 1.58"
     return ""

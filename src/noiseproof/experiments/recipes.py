@@ -6,7 +6,7 @@ the reason is given.
 
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast, final
@@ -152,6 +152,11 @@ class Reader:
             return None
         self.sources[str(self.folder / recipe.folder)] = found
         return found
+
+    def find_all(self, recipes: Mapping[str, Recipe[Found]]) -> dict[str, Found]:
+        """Return the records that are there, by the names of their recipes."""
+        found = {name: self.find(recipe) for name, recipe in recipes.items()}
+        return {name: record for name, record in found.items() if record is not None}
 
     def miss(self, missing: Missing) -> None:
         """Name what is missing."""

@@ -5,6 +5,7 @@ DIR/mnist/stn-0.7/radius-1.58   sequential votes on the same; -runner-up goes be
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.storage.provenance import same_model
 
-__all__ = ["ALPHA", "FixedVotes", "Run", "SequentialVotes", "find_decided", "find_runs", "unlike"]
+__all__ = ["ALPHA", "FixedVotes", "Run", "SequentialVotes", "find_decided", "find_runs", "known_seeds", "unlike"]
 
 ALPHA = 0.001
 """Failure probability per image, ours."""
@@ -41,6 +42,11 @@ class Run:
     seed: int
     record: Record
     votes: VoteTable
+
+
+def known_seeds(runs: Sequence[Run]) -> tuple[int, ...]:
+    """Return the seeds of runs; none for a network whose seed is unpublished, and for an ensemble, which has several."""
+    return tuple(run.seed for run in runs if run.network.has_seed)
 
 
 def unlike(one: Record, other: Record) -> str:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from noiseproof.numerics.decimals import percent_down
 from noiseproof.reports.figures import COLOURS, new_figure, tidy
 from noiseproof.reports.robustness import RobustCurve
 
@@ -76,6 +78,23 @@ class BoundCurve:
     table: dict[str, Spread]
     colour: int
     style: str
+
+    @property
+    def title(self) -> str:
+        """The name, with the number of seeds where there are several."""
+        return self.name + (f", {len(self.seeds)} seeds" if len(self.seeds) > 1 else "")
+
+    def texts(self, procedure: str) -> list[str]:
+        """Return its text at each radius of the table, in per cent: the mean, of several seeds with least and largest."""
+        spread = self.table[procedure]
+        columns = [[percent_down(share, "") for share in each] for each in (spread.mean, spread.least, spread.most)]
+        band = " [{} to {}]" if len(self.seeds) > 1 else ""
+        return [mean + band.format(least, most) for mean, least, most in zip(*columns, strict=True)]
+
+    def plain(self, radii: Radii) -> dict[str, Any]:
+        """Return the numbers of the table, which is at these radii, as plain data."""
+        about = {"curve": self.name, "data": self.data, "seeds": self.seeds, "images": self.images, "votes": self.votes}
+        return about | {"radii": radii.tolist()} | {key: spread.plain() for key, spread in self.table.items()}
 
 
 @dataclass(frozen=True)

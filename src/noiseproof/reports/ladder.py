@@ -6,8 +6,9 @@ from records of attacks on the same images at one size, and one without bound.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -205,6 +206,31 @@ class Ladder:
             self._last_rung("steps", STEPS, [_rung(DRAWS[-1], steps) for steps in STEPS]),
             self._last_rung("restarts", RESTARTS, _by_restarts()),
         ]
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """Return each check and whether each accuracy settles, as (verdict, statement, figures)."""
+        checks = [("ok" if check.passed else "fails", check.text, check.found) for check in self.checks()]
+        text = "accuracy under more {} settles"
+        rungs = [("falls" if r.falling else "settled", text.format(r.what), str(r)) for r in self.plateau()]
+        return checks + rungs
+
+    def plain(self) -> dict[str, Any]:
+        """Return the accuracy under each attack, and the checks, as plain data."""
+        checks = [{"check": each.text, "passed": each.passed, "found": each.found} for each in self.checks()]
+        return {"robust": {name: self.robust(name) for name in self.verdicts}, "checks": checks}
+
+    def beside(self, name: str, record: AttackRecord, images: Sequence[int]) -> "Ladder":
+        """Return the ladder with a further attack, compared at the ladder's size on the images that both have.
+
+        Args:
+            name: of the attack.
+            record: of it, with the ladder's size among its sizes.
+            images: index of each image of the ladder.
+        """
+        own, column = np.asarray(record.settings.indices), list(record.settings.sizes).index(self.size)
+        verdicts = worst_so_far(found_verdicts(record))[column][np.isin(own, images)]
+        rows = np.flatnonzero(np.isin(images, own))
+        return replace(self, verdicts={**self.verdicts, name: verdicts}, rows={**self.rows, name: rows})
 
     def _last_rung(self, what: str, rungs: Sequence[int], names: Sequence[str]) -> LastRung:
         before, last = names[-2:]
