@@ -427,3 +427,32 @@ def test_share_of_alpha_outside_its_domain(eta: float) -> None:
     if not 0 < eta < 1:
         with pytest.raises(InvalidInputError, match="eta must be in"):
             WinnerRunnerUp(eta=eta)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.001])
+@pytest.mark.parametrize("eta", [0.02, 0.5])
+def test_winner_and_runner_up_spend_each_share_of_alpha_exactly(alpha: float, eta: float) -> None:
+    """Two-sided: the tails at both bounds are (1 - eta) alpha / 2, and a class is named at eta alpha and not later."""
+    n, winner = 1000, np.arange(400, 1001)
+    runner_up = ((n - winner) * 2 + 2) // 3
+    votes = np.stack([winner, runner_up, n - winner - runner_up], axis=-1)
+    found = WinnerRunnerUp(eta=eta)(votes, alpha=alpha)
+    named = found.p1_lower > 0.0
+    p_value = 2.0 * binom.sf(winner - 1, winner + runner_up, 0.5)
+    assert (named == (p_value <= eta * alpha)).all()
+    assert 0 < named.sum() < len(named)
+    share = 0.5 * (1.0 - eta) * alpha
+    np.testing.assert_allclose(binom.sf(winner - 1, n, found.p1_lower)[named], share, rtol=1e-9)
+    below = named & (runner_up < n)
+    np.testing.assert_allclose(binom.cdf(runner_up, n, found.p2_upper)[below], share, rtol=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_bonferroni_spends_each_share_of_alpha_exactly(classes: int) -> None:
+    """Two-sided: the tails at both bounds are alpha / 2k."""
+    n, alpha = 500, 0.05
+    votes = np.zeros((3, classes), dtype=np.int64)
+    votes[:, 0], votes[:, 1] = [300, 400, 499], [200, 100, 1]
+    found = Bonferroni()(votes, alpha=alpha)
+    np.testing.assert_allclose(binom.sf(votes[:, 0] - 1, n, found.p1_lower), alpha / (2 * classes), rtol=1e-9)
+    np.testing.assert_allclose(binom.cdf(votes[:, 1], n, found.p2_upper), alpha / (2 * classes), rtol=1e-9)

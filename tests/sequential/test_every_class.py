@@ -326,6 +326,25 @@ def test_anytime_statement_holds_at_every_look(alpha: float, eta: float) -> None
     assert worst > 0.3 * alpha or eta == 0.5
 
 
+@pytest.mark.parametrize("alpha", [0.3, 0.001])
+@pytest.mark.parametrize("eta", [0.02, 0.25, 0.5])
+def test_anytime_statement_spends_each_share_of_alpha_exactly(alpha: float, eta: float) -> None:
+    """Two-sided: the evidence at the bound is 1/((1 - eta) alpha), and a class is named from 1/(eta alpha) on, not later."""
+    n = np.repeat([30, 200, 5000], 40)
+    winner = np.ceil(n * np.tile(np.linspace(0.5, 1.0, 40), 3)).astype(np.int64)
+    votes = np.stack([winner, n - winner], axis=-1)
+    found = AnytimeSinglePhase(eta=eta)(votes, alpha=alpha)
+    named = found.p1_lower > 0.0
+    assert (named == (log_evidence(winner, n - winner, 0.5) >= -math.log(eta * alpha))).all()
+    assert named.any()
+    lower, rest = 1.0 - found.p2_upper[named], found.p2_upper[named]
+    excess = log_evidence(winner[named], (n - winner)[named], lower, q0=rest) + math.log((1.0 - eta) * alpha)
+    assert (excess >= 0.0).all()
+    assert (excess < 1e-9).all()
+    assert (found.p1_lower[named] <= lower).all()
+    np.testing.assert_allclose(found.p1_lower[named], lower, rtol=1e-15)
+
+
 def test_anytime_statement_without_naming_is_caught() -> None:
     """Mutant: the confidence sequence of whichever class leads, at the full alpha."""
 
