@@ -15,7 +15,7 @@ from command_line import invoke
 from half_space import ink
 from noiseproof.data import load
 from noiseproof.errors import InvalidInputError, NoiseproofError, RunError
-from noiseproof.reports import analyse_stopped, write_stopped_report
+from noiseproof.reports import analyse_sequential, write_sequential_report
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.sequential import CERTIFIED, information_limit, level
 
@@ -76,7 +76,7 @@ def test_within_a_precision(tmp_path: Path) -> None:
     assert figures["average_certified_radius"] == pytest.approx(np.where(right, found.radius, 0.0).mean())
     assert list(figures["certified_accuracy"]) == ["0", "0.05"]
     assert figures["votes"]["over_information_limit"] is None
-    page = write_stopped_report(analyse_stopped([record]), tmp_path / "report.html").page.read_text()
+    page = write_sequential_report(analyse_sequential([record]), tmp_path / "report.html").page.read_text()
     assert "Average certified radius" in page
 
 
@@ -124,7 +124,7 @@ def test_the_report_shows_outcomes_and_votes(stopped: tuple[Path, dict[str, Any]
 
 
 def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]]) -> None:
-    analysis = analyse_stopped([SequentialRecord.open(stopped[0])])[0]
+    analysis = analyse_sequential([SequentialRecord.open(stopped[0])])[0]
     votes, outcome = analysis.votes.votes, analysis.certified.outcome
     assert outcome is not None
     limits = []
@@ -138,7 +138,7 @@ def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]
 
 
 def test_a_fixed_number_for_the_same_certificates(stopped: tuple[Path, dict[str, Any]]) -> None:
-    analysis = analyse_stopped([SequentialRecord.open(stopped[0])])[0]
+    analysis = analyse_sequential([SequentialRecord.open(stopped[0])])[0]
     found = analysis.certified
     needed = []
     for row, radius in zip(analysis.votes.votes, found.radius, strict=True):

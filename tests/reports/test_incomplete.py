@@ -55,10 +55,11 @@ def test_a_page_withholds_confidence(whole: Record, partial: Path, tmp_path: Pat
     assert not np.isfinite(axes.collections[0].get_datalim(axes.transData).extents).all(), "a band is a statement"
 
 
-def test_nothing_is_said_of_a_population_before_all_images_are_counted(whole: Record) -> None:
+def test_nothing_is_said_of_a_file_before_all_images_are_counted(whole: Record) -> None:
     (analysis,) = analyse([whole], alpha=0.01)
     certified, labels = analysis.curves[0].certified, analysis.votes.label
-    found = [summarise(certified, labels, np.zeros(1), alpha=0.01, whole=all_of_it) for all_of_it in (True, False)]
+    settings = {"alpha": 0.01, "of": 2 * len(labels)}
+    found = [summarise(certified, labels, np.zeros(1), whole=all_of_it, **settings) for all_of_it in (True, False)]
     assert found[0].population is not None
     assert found[1].population is None
 

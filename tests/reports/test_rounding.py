@@ -33,7 +33,7 @@ from noiseproof.reports.ladder import DRAWS, RESTARTS, STEPS, Ladder
 from noiseproof.reports.page import write_report
 from noiseproof.reports.plain import votes_as_csv
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
-from noiseproof.reports.sequential import analyse_stopped, write_stopped_report
+from noiseproof.reports.sequential import analyse_sequential, write_sequential_report
 from noiseproof.runs import AttackImages, AttackRecord, Record, Selection, SequentialVotes, execute
 from noiseproof.runs.inspection import inspection_rows
 from noiseproof.runs.sequential_records import SequentialRecord
@@ -171,12 +171,12 @@ def test_every_proven_number_of_a_page_is_rounded_down(run: Path, tmp_path: Path
 
 
 def test_what_a_sequential_certification_proves_is_rounded_down(run: Path, tmp_path: Path) -> None:
-    (analysis,) = analyse_stopped([SequentialRecord.open(run / "rtol")])
+    (analysis,) = analyse_sequential([SequentialRecord.open(run / "rtol")])
     right = replace(analysis.certified, prediction=analysis.votes.label, radius=np.full(len(analysis.votes), 0.45678))
     shown = replace(analysis, certified=right, rows=(replace(analysis.rows[0], right=0.76987),))
     with console.capture() as captured:
         show_sequential([shown])
-    page = no_picture(write_stopped_report([shown], tmp_path / "r.html").page.read_text())
+    page = no_picture(write_sequential_report([shown], tmp_path / "r.html").page.read_text())
     assert "76.9 %" in captured.get()
     assert "<td>76.9 %</td>" in page
     average = re.search(r"Average certified radius: .* ([\d.]+)\.<", page)

@@ -34,9 +34,9 @@ def default_folder(run: Path, stopping: "StoppingOptions") -> Path:
 def show_sequential_record(record: "SequentialRecord", *, radii: Sequence[float] | None, json: bool) -> None:
     """Print what a record decided, and with how many votes."""
     from noiseproof.reports.plain import plain_sequential
-    from noiseproof.reports.sequential import analyse_stopped
+    from noiseproof.reports.sequential import analyse_sequential
 
-    analysis = analyse_stopped([record], radii=radii)[0]
+    analysis = analyse_sequential([record], radii=radii)[0]
     if json:
         print_json(plain_sequential(analysis))
         return
@@ -57,10 +57,10 @@ def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:
             title=escape(analysis.name), title_justify="left", title_style="bold", header_style="", box=SIMPLE_HEAD
         )
         table.add_column(f"{len(analysis.votes)} images, alpha {analysis.alpha:g}", no_wrap=True)
-        for heading in ("certified,\nright class", "certified,\nwrong class", "not\ncertifiable", "undecided"):
+        for heading in ("certified,\nright class", "certified,\nwrong class", "futile", "undecided"):
             table.add_column(heading, justify="right")
         for row in analysis.rows:
-            shares = (percent_down(row.right), *map(percent, (row.wrong, row.given_up, row.undecided)))
+            shares = (percent_down(row.right), *map(percent, (row.wrong, row.futile, row.undecided)))
             table.add_row(f"at {round_down(row.radius, None)}", *shares)
         console.print(table)
         if analysis.runner_up:

@@ -12,7 +12,7 @@ from noiseproof.reports.analysis import Procedure, analyse
 from noiseproof.reports.attack_page import analyse_attacks, analyse_audits, write_attack_report, write_audit_report
 from noiseproof.reports.page import ReportFiles, write_report
 from noiseproof.reports.plain import plain_analysis, plain_attacked, plain_audited, plain_sequential
-from noiseproof.reports.sequential import analyse_stopped, write_stopped_report
+from noiseproof.reports.sequential import analyse_sequential, write_sequential_report
 from noiseproof.runs.inspection import find_of_one_kind
 
 __all__ = ["ALPHA", "Report", "open_report"]
@@ -22,7 +22,7 @@ ALPHA = 0.001
 
 _PAGES: dict[str, tuple[Any, Any, Any]] = {
     "votes": (analyse, write_report, plain_analysis),
-    "sequential votes": (analyse_stopped, write_stopped_report, plain_sequential),
+    "sequential votes": (analyse_sequential, write_sequential_report, plain_sequential),
     "attack": (analyse_attacks, write_attack_report, plain_attacked),
     "audit": (analyse_audits, write_audit_report, plain_audited),
 }
@@ -66,7 +66,7 @@ def open_report(
         runs: the folders.
         alpha: as `analyse`, for votes whose number was fixed beforehand; None is that for which they were counted, and
             `ALPHA` where they differ in it.
-        radii: as `analyse` and `analyse_stopped`.
+        radii: as `analyse` and `analyse_sequential`.
         bound: from votes to probabilities; None is that for which the votes of each record were counted.
         certificate: from probabilities to a radius; None likewise.
         beside: as `analyse`.
@@ -96,4 +96,4 @@ def open_report(
             got="given",
             remedy="They belong to votes whose number was fixed beforehand.",
         )
-    return Report(kind, analyse_stopped(records, radii=radii) if sequential else _PAGES[kind][0](records))
+    return Report(kind, analyse_sequential(records, radii=radii) if sequential else _PAGES[kind][0](records))

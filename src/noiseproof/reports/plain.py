@@ -78,7 +78,7 @@ def plain_sequential(analysis: SequentialAnalysis) -> dict[str, Any]:
             exact(row.radius): {
                 "certified_right": row.right,
                 "certified_wrong": row.wrong,
-                "not_certifiable": row.given_up,
+                "not_certifiable": row.futile,
                 "undecided": row.undecided,
             }
             for row in analysis.rows

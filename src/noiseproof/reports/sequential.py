@@ -26,9 +26,9 @@ __all__ = [
     "Decided",
     "SequentialAnalysis",
     "Usage",
-    "analyse_stopped",
+    "analyse_sequential",
     "draw_votes",
-    "write_stopped_report",
+    "write_sequential_report",
 ]
 
 FIXED = 100_000
@@ -72,7 +72,7 @@ class Decided:
     radius: float
     right: float
     wrong: float
-    given_up: float
+    futile: float
     undecided: float
 
 
@@ -123,7 +123,7 @@ class SequentialAnalysis(Analysed[SequentialRecord]):
         return float(np.where(right, self.certified.radius, 0.0).mean())
 
 
-def analyse_stopped(
+def analyse_sequential(
     records: Sequence[SequentialRecord], *, radii: Sequence[float] | None = None, names: Sequence[str] | None = None
 ) -> list[SequentialAnalysis]:
     """Read records of sequential certification.
@@ -189,7 +189,7 @@ def draw_votes(analyses: Sequence[SequentialAnalysis]) -> Figure:
     return figure
 
 
-def write_stopped_report(analyses: Sequence[SequentialAnalysis], out: Path) -> ReportFiles:
+def write_sequential_report(analyses: Sequence[SequentialAnalysis], out: Path) -> ReportFiles:
     """Write the page to `out`, and its plot beside it as PNG and SVG; it loads nothing.
 
     Raises:
@@ -197,7 +197,7 @@ def write_stopped_report(analyses: Sequence[SequentialAnalysis], out: Path) -> R
         RunError: a file cannot be written.
     """
     return write_page(
-        "stopped.html",
+        "sequential.html",
         analyses,
         draw_votes(analyses),
         out,
