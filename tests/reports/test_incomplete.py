@@ -25,7 +25,8 @@ def part(record: Record | AttackRecord, path: Path) -> Path:
     """A copy of a record of which only one shard is there yet."""
     made = type(record).create(path, record.settings, record.about)
     made.shard_path(1).parent.mkdir()
-    made.shard_path(1).write_bytes(record.shard_path(1).read_bytes())
+    for file in (record.shard_path(1), *record.path.glob("votes/answers*.json")):
+        (made.shard_path(1).parent / file.name).write_bytes(file.read_bytes())
     return path
 
 
