@@ -39,6 +39,7 @@ BOUNDS: list[Bound] = [
     SinglePhase(eta=0.5),
     WinnerRunnerUp(),
     WinnerRunnerUp(eta=0.4),
+    WinnerRunnerUp(runner_up_share=0.1),
 ]
 """The law table of bounds: each test of coverage and of the contract runs on all of them."""
 
@@ -431,20 +432,31 @@ def test_share_of_alpha_outside_its_domain(eta: float) -> None:
 
 @pytest.mark.parametrize("alpha", [0.3, 0.001])
 @pytest.mark.parametrize("eta", [0.02, 0.5])
-def test_winner_and_runner_up_spend_each_share_of_alpha_exactly(alpha: float, eta: float) -> None:
-    """Two-sided: the tails at both bounds are (1 - eta) alpha / 2, and a class is named at eta alpha and not later."""
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_winner_and_runner_up_spend_each_share_of_alpha_exactly(alpha: float, eta: float, share: float) -> None:
+    """Two-sided: the tails at both bounds are shares of (1 - eta) alpha, and a class is named at eta alpha, not later."""
     n, winner = 1000, np.arange(400, 1001)
     runner_up = ((n - winner) * 2 + 2) // 3
     votes = np.stack([winner, runner_up, n - winner - runner_up], axis=-1)
-    found = WinnerRunnerUp(eta=eta)(votes, alpha=alpha)
+    found = WinnerRunnerUp(eta=eta, runner_up_share=share)(votes, alpha=alpha)
     named = found.p1_lower > 0.0
     p_value = 2.0 * binom.sf(winner - 1, winner + runner_up, 0.5)
     assert (named == (p_value <= eta * alpha)).all()
     assert 0 < named.sum() < len(named)
-    share = 0.5 * (1.0 - eta) * alpha
-    np.testing.assert_allclose(binom.sf(winner - 1, n, found.p1_lower)[named], share, rtol=1e-9)
+    level = (1.0 - eta) * alpha
+    np.testing.assert_allclose(binom.sf(winner - 1, n, found.p1_lower)[named], (1.0 - share) * level, rtol=1e-9)
     below = named & (runner_up < n)
-    np.testing.assert_allclose(binom.cdf(runner_up, n, found.p2_upper)[below], share, rtol=1e-9)
+    np.testing.assert_allclose(binom.cdf(runner_up, n, found.p2_upper)[below], share * level, rtol=1e-9)
+
+
+def test_of_two_classes_winner_and_runner_up_are_one_event() -> None:
+    """Each bound has all that the rank test leaves, and so the level of `SinglePhase`; half of it was wasted."""
+    votes = np.stack([np.arange(560, 1001), 1000 - np.arange(560, 1001)], axis=-1)
+    found = WinnerRunnerUp()(votes, alpha=0.05)
+    named = found.p1_lower > 0.0
+    assert named.all()
+    np.testing.assert_allclose(binom.sf(votes[:, 0] - 1, 1000, found.p1_lower), 0.98 * 0.05, rtol=1e-9)
+    np.testing.assert_allclose(found.p2_upper, 1.0 - found.p1_lower, rtol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
