@@ -9,12 +9,13 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.verification_records import FILE
+from noiseproof.storage.provenance import without_places
+from noiseproof.training.state import LOG
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -32,7 +33,7 @@ def collect(runs: Path) -> None:
                 continue
             for old in (place / kind.configuration, *(place / "votes").glob("*")):
                 old.unlink(missing_ok=True)
-            copy = kind.create(place, record.settings, _without_places(record.about))
+            copy = kind.create(place, record.settings, without_places(record.about))
             if isinstance(record, AttackRecord):  # its votes hold no pictures
                 _copy_votes(path.parent, place, "*.parquet")
             else:
@@ -40,6 +41,8 @@ def collect(runs: Path) -> None:
                     bare = replace(table, thumbnails=[b""] * len(table.index))
                     copy.write_shard(shard, bare, record.shard_about(shard))
             _copy_votes(path.parent, place, "answers*.json")
+            if (log := path.parent / LOG).exists():
+                shutil.copyfile(log, place / LOG)
             sys.stdout.write(f"{place}\n")
     for path in sorted(runs.rglob(FILE)):
         place = RECORDS / path.relative_to(runs)
@@ -52,17 +55,6 @@ def _copy_votes(run: Path, place: Path, pattern: str) -> None:
     (place / "votes").mkdir(exist_ok=True)
     for file in (run / "votes").glob(pattern):
         shutil.copyfile(file, place / "votes" / file.name)
-
-
-def _without_places(about: Any) -> Any:
-    """Leave out of a record's `about` where files lay on the machine that made it; of paths in commands their ends stay."""
-    if isinstance(about, dict):
-        return {
-            key: _without_places(value) for key, value in about.items() if key not in {"location", "source", "subject"}
-        }
-    if isinstance(about, list):  # the members of an ensemble, a command
-        return [_without_places(value) for value in about]
-    return Path(about).name if isinstance(about, str) and Path(about).is_absolute() else about
 
 
 if __name__ == "__main__":

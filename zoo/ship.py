@@ -14,6 +14,7 @@ import torch
 
 from noiseproof import models
 from noiseproof.models.checkpoint import load_checkpoint, save_tensors
+from noiseproof.storage.provenance import without_places
 from noiseproof.training import CHECKPOINT
 
 ZOO = Path(__file__).parent
@@ -23,13 +24,12 @@ LIST = Path(models.__file__).with_name("zoo.json")
 def ship(run: Path, *, exact: bool) -> None:
     """Write one network and list it."""
     checkpoint = load_checkpoint(run / CHECKPOINT)
-    for each in (checkpoint.record, *checkpoint.record.get("members", ())):
-        made = each["made"]
-        made["data"] = {key: value for key, value in made["data"].items() if key not in {"location", "source"}}
     dtype = torch.float32 if exact else torch.bfloat16
     tensors = {name: value.to(dtype) for name, value in checkpoint.model.state_dict().items()}
     path = ZOO / f"{run.name}.safetensors"
-    record = checkpoint.record | ({} if exact else {"shipped": "weights rounded from float32 to bfloat16"})
+    record = without_places(checkpoint.record) | (
+        {} if exact else {"shipped": "weights rounded from float32 to bfloat16"}
+    )
     save_tensors(path, tensors, {"model": checkpoint.model_name, "record": record})
     listed = json.loads(LIST.read_text()) | {run.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     LIST.write_text(json.dumps(dict(sorted(listed.items())), indent=2) + "\n")

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["device_name", "is_own", "peak_memory", "provenance", "same_model"]
+__all__ = ["device_name", "is_own", "peak_memory", "provenance", "same_model", "without_places"]
 
 _PACKAGES = ("noiseproof", "torch", "lightning-fabric", "numpy", "scipy", "scikit-learn", "pyarrow")
 _OPTIONAL = ("torchao", "onnxruntime")
@@ -99,3 +99,14 @@ def _optional_versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def without_places(about: Any) -> Any:
+    """Return what a record says of how it was made, without where files lay; of absolute paths in commands their ends stay."""
+    if isinstance(about, dict):
+        return {
+            key: without_places(value) for key, value in about.items() if key not in {"location", "source", "subject"}
+        }
+    if isinstance(about, list):  # the members of an ensemble, a command
+        return [without_places(value) for value in about]
+    return Path(about).name if isinstance(about, str) and Path(about).is_absolute() else about
