@@ -70,11 +70,6 @@ class Attacked(Recipe[AttackRecord]):
         return next(name for name in ATTACKS if ATTACKS[name] is type(self.attack))
 
     @property
-    def title(self) -> str:
-        """Its folder."""
-        return self.folder
-
-    @property
     def folder(self) -> str:
         """Below the folder of the defence, named by the attack."""
         transfer = "" if self.source is None else f"transfer-{self.source.name}-"
@@ -95,8 +90,12 @@ class Attacked(Recipe[AttackRecord]):
 
     def steps(self, records: Path) -> list[Step]:
         """Return the attack."""
-        command = ["noiseproof", "attack", str(records / self.defence.folder()), *self.defence.options()]
-        command += [] if self._precision == "auto" else ["--precision", self._precision]
+        command = [
+            "noiseproof",
+            "attack",
+            str(records / self.defence.folder()),
+            *self.defence.options(precision=self._precision),
+        ]
         command += ["--attack", self.name, "--norm", self.norm, "--every", str(self.every)]
         command += ["--epsilons", ",".join(repr(size).removesuffix(".0") for size in self.sizes)]
         command += [part for change in self.changes for part in ("--set", change)]

@@ -55,8 +55,8 @@ class _Rung(Attacked):
         """Attack; where nothing of the ladder is there, one command makes all of it but the slow attacks, in one engine."""
         if (records / FOLDER).exists():
             return super().steps(records)
-        command = ["noiseproof", "ladder", str(records / STN_07.folder()), *STN_07.options()]
-        command += ["--precision", STN_07.attacked, "--epsilon", f"{SIZE:g}"]
+        command = ["noiseproof", "ladder", str(records / STN_07.folder()), *STN_07.options(precision=STN_07.attacked)]
+        command += ["--epsilon", f"{SIZE:g}"]
         command += [part for source in _SOURCES.values() for part in ("--source", str(source.model))]
         command += ["--limit", str(len(IMAGES)), "--no-decisions", "--out", str(records / FOLDER)]
         return [Step(tuple(command), records / FOLDER, cost=(137.0, "an H100"))]

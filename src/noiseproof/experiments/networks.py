@@ -179,12 +179,11 @@ class Network:
         """Where what belongs to a seed lies, below the folder of records."""
         return f"{self.data}/{self.name}" + (f"-seed{seed}" if seed else "")
 
-    def options(self, seed: int = 0) -> list[str]:
-        """The options that name the network and its noise in a certification or an attack."""
-        model = [] if seed or self.model is None else ["--model", self.model]
-        if self.released:
-            return [*model, *_RELEASED_OPTIONS]
-        return model + ([] if self.trained is None else ["--sigma", repr(self.sigma)])
+    def options(self, seed: int = 0, precision: str = "auto") -> list[str]:
+        """The options that name the network, its noise and its precision in a certification or an attack."""
+        options = [] if seed or self.model is None else ["--model", self.model]
+        options += _RELEASED_OPTIONS if self.released else [] if self.trained is None else ["--sigma", repr(self.sigma)]
+        return options + ([] if precision == "auto" else ["--precision", precision])
 
     def making(self, records: Path, seed: int) -> list[Step]:
         """Return the commands that make the network in its folder: none where it is there, released or in the zoo."""
@@ -222,9 +221,8 @@ class Network:
             networks = [(f"member {number}: ", number, member) for number, member in enumerate(members)]
         for of, number, network in networks:
             settings, recorded, epochs = network.get("settings", {}), self._trains.recorded, self._trains.epochs
-            objective = {"form": "paper"} | dict(
-                settings.get("objective", {"name": "not recorded"})
-            )  # early ones had one form
+            # early ones had one form
+            objective = {"form": "paper"} | dict(settings.get("objective", {"name": "not recorded"}))
             sigma = settings.get("noise", {}).get("sigma", 0.0)
             yield f"{of}objective", recorded, {key: objective.get(key) for key in recorded}
             yield f"{of}sigma of training", f"{self.trained_at:.6g}", f"{sigma:.6g}"

@@ -19,18 +19,7 @@ from noiseproof.noises import Gaussian
 from noiseproof.reports.analysis import PAPER, TIGHT
 from noiseproof.reports.bands import Spread
 
-__all__ = [
-    "BOUNDS",
-    "CERTIFICATES",
-    "CONFIDENCE",
-    "PAPERS_ALPHA",
-    "WAYS",
-    "Way",
-    "allowance",
-    "crossed",
-    "ours",
-    "papers",
-]
+__all__ = ["CERTIFICATES", "CONFIDENCE", "PAPERS_ALPHA", "WAYS", "Way", "allowance", "crossed", "ours", "papers"]
 
 PAPERS_ALPHA = 0.05
 """Failure probability per image, the paper's."""
@@ -130,7 +119,7 @@ WAYS = (
 )
 """From the released code's to ours, one change at a time."""
 
-BOUNDS: tuple[Bound, ...] = (Bonferroni(), SinglePhase(), WinnerRunnerUp(), TwoPhase())
+_BOUNDS: tuple[Bound, ...] = (Bonferroni(), SinglePhase(), WinnerRunnerUp(), TwoPhase())
 CERTIFICATES: tuple[Certificate, ...] = (PixelDP(), AnalyticPixelDP(), Renyi(), NeymanPearson())
 """Of `crossed`: the exact bounds, and the certificates of l_2 that the paper and its peers compare."""
 
@@ -140,5 +129,5 @@ def crossed(run: Run, radius: float) -> list[tuple[str, list[float]]]:
     at = np.array([radius])
     return [
         (type(bound).__name__, [float(Way("", ALPHA, bound, each).certified(run, at)[0]) for each in CERTIFICATES])
-        for bound in BOUNDS
+        for bound in _BOUNDS
     ]

@@ -81,9 +81,9 @@ class Recipe(ABC, Generic[Found]):
         """Open such a record."""
 
     @property
-    @abstractmethod
     def title(self) -> str:
-        """What is made, in words."""
+        """What is made, in words; the folder, unless it has a name of its own."""
+        return self.folder
 
     @property
     @abstractmethod

@@ -109,7 +109,7 @@ class FixedVotes(Recipe[Record]):
             settings, precision = self.beside[0].settings, _precision(self.beside[0]) or "auto"
             votes = ["--every", str(settings.step), "--samples", str(settings.samples)]
             votes += ["--selection-samples", str(settings.selection_samples)]
-        command = ["noiseproof", "certify", str(run), *self.network.options(self.seed), *_of(precision), *votes]
+        command = ["noiseproof", "certify", str(run), *self.network.options(self.seed, precision), *votes]
         cost = (60.0, "an H100") if self.network.data == "mnist" else None
         return [*self.network.making(records, self.seed), Step(tuple(command), run, cost)]
 
@@ -168,7 +168,7 @@ class SequentialVotes(Recipe[SequentialRecord]):
         if self.fixed is not None:
             every, precision = self.fixed.settings.step, _precision(self.fixed) or "auto"
         command = ["noiseproof", "certify", str(run), "--radius", repr(self.radius), "--runner-up"]
-        command += ["--samples", str(_MOST), *self.network.options(self.seed), *_of(precision), "--every", str(every)]
+        command += ["--samples", str(_MOST), *self.network.options(self.seed, precision), "--every", str(every)]
         step = Step(tuple(command), records / self.folder, (135.0, "an H100"))
         return [*self.network.making(records, self.seed), step]
 
@@ -185,10 +185,6 @@ class SequentialVotes(Recipe[SequentialRecord]):
         yield "images", list(own.indices), list(settings.indices)
         yield "radii", [self.radius], list(rule.get("radii", []))
         yield "alpha", ALPHA, rule["alpha"]
-
-
-def _of(precision: str) -> list[str]:
-    return [] if precision == "auto" else ["--precision", precision]
 
 
 def find_runs(network: Network, reader: Reader) -> list[Run]:
