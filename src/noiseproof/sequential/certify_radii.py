@@ -29,10 +29,12 @@ Table = Int[np.ndarray, "images classes"]
 
 @dataclass(frozen=True)
 class CertifyRadii(StoppingRule):
-    """Stop when it is decided, for each of some radii, whether it is certified; several cost no more than one.
+    """Stop when it is decided, for each of some radii, whether it is certified; several share one alpha.
 
     A radius r is certified where p1 > p0(r) is (`level`, `Exceeds`). `Certified.radius` is the largest radius certified
-    together with all smaller ones, and `Certified.p1_lower` its level p0.
+    together with all smaller ones, and `Certified.p1_lower` its level p0. All are read at the votes with which sampling
+    ends: near its boundary a small radius may be lost while a larger one is still open, which costs certificates and never
+    validity. Where that matters, ask for it alone.
 
     With `runner_up`, every other class counts for itself: `AheadOfAll` at t = r / sigma. The statement is
     sigma/2 (Phi^-1(p1) - Phi^-1(p2)) > r, which follows from p1 > p0: images are certified whose p1 is below p0 too, and

@@ -51,7 +51,8 @@ class Exceeds(Criterion):
 
     Sampling ends when no level is undecided that the votes up to `max_samples` could still certify. With probability
     >= 1 - alpha no class is ever certified at a level that its probability does not exceed, at all levels and all times
-    together; several levels cost no more than one. Proof: `exceeds.md`.
+    together; several levels cost no more alpha than one. Proof: `exceeds.md`. Outcomes are those of the votes they are read
+    at: a level that was certified earlier, while others were open, may be undecided again at the end.
 
     Args:
         levels: ascending.
