@@ -90,7 +90,8 @@ def test_curves_end_at_the_largest_radius(records: list[Record]) -> None:
 def test_incomplete_records_say_so(records: list[Record], tmp_path: Path) -> None:
     partial = Record.create(tmp_path / "partial", records[0].settings, {})
     partial.shard_path(2).parent.mkdir()
-    partial.shard_path(2).write_bytes(records[0].shard_path(2).read_bytes())
+    for file in (records[0].shard_path(2), *records[0].path.glob("votes/answers*.json")):
+        (partial.shard_path(2).parent / file.name).write_bytes(file.read_bytes())
     analyses = analyse([partial], alpha=0.01)
     assert not analyses[0].complete
     assert f"incomplete: 5 of {IMAGES} images" in write_report(analyses, tmp_path / "r.html").page.read_text()
