@@ -2,12 +2,15 @@
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
 import noiseproof as npf
 from noiseproof.certified import Certified
+from noiseproof.errors import InvalidInputError
+from noiseproof.noises import Gaussian
 
 
 def many(images: int = 3000) -> Certified:
@@ -68,3 +71,26 @@ def test_parts_are_put_together_in_order() -> None:
     assert together.to_dict() == whole.to_dict()
     assert together.selection_votes is None
     assert together.outcome is None
+
+
+def test_images_that_share_their_noise_are_not_joined_to_one_statement() -> None:
+    """Calls in a loop without `indices` number their noise from 0: such images are wrong together."""
+    smoothed = npf.SmoothedClassifier(lambda x: (x.mean(axis=1) > 0.5).astype(int), Gaussian(0.5), 2)
+    images = np.linspace(0.1, 0.9, 6, dtype=np.float32)[:, None]
+
+    def each(**settings: Any) -> list[Certified]:
+        return [smoothed.certify(image[None], samples=50, **settings) for image in images]
+
+    def of_their_own(stop: Any, seed: int = 0) -> list[Certified]:
+        return [smoothed.certify(images[i : i + 1], stop=stop, indices=[i], seed=seed) for i in range(len(images))]
+
+    with pytest.raises(InvalidInputError, match="noise of their own; got 5 that have the noise of another one"):
+        Certified.concatenate(each())
+    with pytest.raises(InvalidInputError, match="Certify them with indices="):
+        Certified.concatenate([Certified.concatenate(of_their_own(npf.FixedSamples(50))), *each()[:1]])
+    for stop in (npf.FixedSamples(50), npf.CertifyRadii([0.1], max_samples=200)):
+        joined = Certified.concatenate(of_their_own(stop))
+        assert joined.to_dict() == smoothed.certify(images, stop=stop).to_dict()
+        assert "noise_key" not in joined.columns()
+        twice = Certified.concatenate([joined, *of_their_own(stop, seed=1)])
+        assert len(twice.radius) == 12, "another seed is other noise"

@@ -23,7 +23,7 @@ from noiseproof.randomness import Phase
 from noiseproof.sampling import HostSampler, Rows, Span
 from noiseproof.sequential import CertifyRadii, EstimateRadius, SharedBudget, StoppingRule
 
-PROBES = 4
+PROBES = 6
 """Batches that the classifier is tried on first."""
 
 
@@ -361,6 +361,22 @@ def test_output_that_depends_on_the_batch_is_refused(images: np.ndarray) -> None
     labels = npf.SmoothedClassifier(lambda x: (x[:, 0, 0, 0] > x[:, 0, 0, 0].mean()).astype(int), Gaussian(0.5), 2)
     with pytest.raises(npf.ClassifierError, match="independent of the other images"):
         labels.count(images, samples=50)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.2])
+def test_a_function_that_knows_copies_of_one_image_is_refused(images: np.ndarray, spread: float) -> None:
+    """It answers otherwise where a batch looks like noisy copies of one image, as most batches do that are counted."""
+
+    def two_faced(x: np.ndarray) -> np.ndarray:
+        margins = x.reshape(len(x), -1)[:, :1] - 0.5
+        rows = x.reshape(len(x), -1)
+        copies = len(x) > 1 and bool(rows.std(axis=0).max() < 1.2 * spread) and bool(rows.std() > 0.5 * spread)
+        return np.concatenate([margins, -margins], axis=1) if copies else np.concatenate([-margins, margins], axis=1)
+
+    smoothed = npf.SmoothedClassifier(two_faced, Gaussian(spread), 2, batch_size=256)
+    one = images[:1]
+    with pytest.raises(npf.ClassifierError, match="independent of the other images"):
+        smoothed.count(one, samples=300)
 
 
 @pytest.mark.parametrize("batch_size", [8, 48, 1024])

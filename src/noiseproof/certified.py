@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt64
 
 from noiseproof.bounds import Bound, TwoPhase
 from noiseproof.bounds.base import require_alpha
@@ -65,6 +65,8 @@ class Certified:
         selection_votes: those of the selection phase, or None.
         outcome: of a sequential test, CERTIFIED (1), UNDECIDED (0) or FUTILE (-1) for every radius, smallest first; None
             where the number of votes was fixed.
+        noise_key: (seed, index) of each image's noise, where it is known; no column. Images of equal keys share their
+            noise, and are wrong together.
     """
 
     prediction: Int[np.ndarray, " images"]
@@ -74,17 +76,33 @@ class Certified:
     votes: Int[np.ndarray, "images classes"]
     selection_votes: Int[np.ndarray, "images classes"] | None
     outcome: Int[np.ndarray, "images radii"] | None = None
+    noise_key: UInt64[np.ndarray, "images 2"] | None = None
 
     @staticmethod
     def concatenate(parts: "Sequence[Certified]") -> "Certified":
-        """Return the images of one or more results of the same classifier and rule as one, in order."""
+        """Return the images of one or more results of the same classifier and rule as one, in order.
+
+        Raises:
+            InvalidInputError: images share their noise, as those of two calls without `indices` do: a statement about all
+                of them would count their failures as independent.
+        """
         columns = [part.columns() for part in parts]
         joined: dict[str, Any] = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+        keys = [part.noise_key for part in parts if part.noise_key is not None]
+        if len(keys) == len(parts):
+            joined["noise_key"] = np.concatenate(keys)
+            if shared := len(joined["noise_key"]) - len(np.unique(joined["noise_key"], axis=0)):
+                raise InvalidInputError(
+                    "parts",
+                    required="images with noise of their own",
+                    got=f"{shared} that have the noise of another one",
+                    remedy="Certify them with indices=, each image's own: calls without it number their noise from 0.",
+                )
         return Certified(**{"selection_votes": None} | joined)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return the arrays that are there, by name; the first axis of each is that of the images."""
-        named = {part.name: getattr(self, part.name) for part in fields(self)}
+        named = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "noise_key"}
         return {name: array for name, array in named.items() if array is not None}
 
     def to_dict(self) -> dict[str, list[Any]]:

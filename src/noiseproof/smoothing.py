@@ -1,6 +1,7 @@
 """Algorithm 1 of the paper: the certified robust classifier."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from noiseproof.certified import DEFAULT_SAMPLES, Certified, FixedSamples, require_enough_samples
 from noiseproof.classifiers.base import BaseClassifier
-from noiseproof.classifiers.inputs import Images
+from noiseproof.classifiers.inputs import Images, as_indices
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
@@ -211,12 +212,17 @@ class SmoothedClassifier:
         """Certify images that are at hand, which counting checks."""
         if isinstance(rule, FixedSamples):
             votes = self.counter.count(images, rule.phases, seed=seed, indices=indices, progress=progress)
-            return rule.certify(votes[Phase.CERTIFY], self.noise, votes.get(Phase.SELECT))
-        test = rule.under(self.noise)
-        turns = partial(rule.turns, test.criterion)
-        return test.certify(
-            self.counter.count_until(images, test.criterion, seed=seed, indices=indices, progress=progress, turns=turns)
-        )
+            found = rule.certify(votes[Phase.CERTIFY], self.noise, votes.get(Phase.SELECT))
+        else:
+            test = rule.under(self.noise)
+            turns = partial(rule.turns, test.criterion)
+            found = test.certify(
+                self.counter.count_until(
+                    images, test.criterion, seed=seed, indices=indices, progress=progress, turns=turns
+                )
+            )
+        keys = as_indices(indices, len(found.radius))
+        return replace(found, noise_key=np.array([(seed, key) for key in keys], dtype=np.uint64).reshape(-1, 2))
 
     def count(
         self,

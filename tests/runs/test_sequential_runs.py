@@ -323,7 +323,7 @@ def test_a_classifier_that_fails_in_the_middle_spoils_no_votes(
         nonlocal calls
         calls += 1
         labels = ink(batch)
-        if calls == 50:
+        if calls == 60:
             if fault == "raises":
                 raise ValueError("no more")
             labels[::2] = 10

@@ -71,16 +71,23 @@ class BaseClassifier:
             return self
         return BaseClassifier(self.function, num_classes=self.num_classes, device=self.device, kind=kind)
 
-    def probe(self, images: Float[Tensor, "images *shape"], batch_size: int) -> None:
-        """Classify a few images three times, so that a wrong classifier fails before time is spent.
+    def probe(
+        self,
+        images: Float[Tensor, "images *shape"],
+        batch_size: int,
+        noise: Callable[[Tensor], Tensor] = torch.zeros_like,
+    ) -> None:
+        """Classify a few images several times, so that a wrong classifier fails before time is spent.
 
         A batch of the size that will be used, the same batch again, and a batch in which half of the images stand in
         other places among other companions, all places drawn at random: a mirrored batch would leave groups of
-        neighbours together, and ghost batch norm or an average over chunks would not be detected.
+        neighbours together, and ghost batch norm or an average over chunks would not be detected. Then noisy copies of one
+        image, as they are counted, by themselves and half of them among copies of others.
 
         Args:
             images: at least one, clean, on the device of the classifier.
             batch_size: rows.
+            noise: returns noise for images like these; that of the votes.
 
         Raises:
             ClassifierError: the classifier raised, its output is not scores or labels of num_classes classes, or an
@@ -112,7 +119,11 @@ class BaseClassifier:
                 got="two outputs for one batch",
                 remedy="Is dropout active, or noise added inside? Call eval() on the network; noiseproof adds the noise.",
             )
-        if not _same(first[order[stays]], other[stays], flips=half // 50):
+        copies, others = (batch + noise(batch) for batch in (images[:1].expand_as(rows), rows))
+        alone = self._output(copies.clone())
+        among = self._output(torch.cat([copies[:half], others[half:]])[order])
+        pairs = ((first[order[stays]], other[stays]), (alone[order[stays]], among[stays]))
+        if not all(_same(one, another, flips=half // 50) for one, another in pairs):
             raise ClassifierError(
                 "the classifier's output for an image",
                 required="independent of the other images in its batch, or votes are not those of one function",

@@ -124,11 +124,9 @@ class VoteCounter:
             classifier,
             on_device,
             sampler,
-            num_classes=classifier.num_classes,
             samples=samples,
             indices=keys,
             batch=self._tried(classifier, on_device, len(pixels) * sum(samples.values())),
-            channels_last=classifier.runner.channels_last,
             progress=progress,
             stopwatch=stopwatch,
             tally=tally,
@@ -212,12 +210,15 @@ class VoteCounter:
         )
         while (kind, *shape) not in self._tried_on:
             try:
-                classifier.probe(images[:_TRIED], batch.holding(rows))
+                classifier.probe(images[:_TRIED], batch.holding(rows), self._noise_of_no_vote)
             except OutOfMemoryError as error:
                 batch.halve(error)
             else:
                 self._tried_on.add((kind, *shape))
         return batch
+
+    def _noise_of_no_vote(self, like: Tensor) -> Tensor:
+        return self.noise.sample(like.cpu(), np.random.default_rng(0xB47)).to(like.device)
 
     def _keep_batch_size(self, images: int) -> None:
         self.batch_size = images

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from noiseproof.classifiers.base import INVALID
+from noiseproof.classifiers.base import INVALID, BaseClassifier
 from noiseproof.classifiers.batching import BatchSize
 from noiseproof.classifiers.runners import memory_named
 from noiseproof.errors import ClassifierError, OutOfMemoryError
@@ -25,19 +25,17 @@ Progress = Callable[[int], None]
 
 
 def count_votes(
-    classify: Classify,
+    classifier: BaseClassifier,
     images: Float[Tensor, "images *shape"],
     sampler: Sampler,
     *,
-    num_classes: int,
     samples: Mapping[Phase, int],
     indices: Sequence[int],
     batch: BatchSize,
-    channels_last: bool = False,
     progress: Progress | None = None,
     stopwatch: Stopwatch | None = None,
     tally: "Tally | None" = None,
-) -> dict[Phase, Int[np.ndarray, "images {num_classes}"]]:
+) -> dict[Phase, Int[np.ndarray, "images classes"]]:
     """Count how often each class is the answer to an image plus noise.
 
     votes[i, j] = #{s : f(x_i + z_{i,s}) = j}, s = 0 .. samples - 1, with the noise z_{i,s} a pure function of
@@ -47,14 +45,12 @@ def count_votes(
     its size, and so are those after it.
 
     Args:
-        classify: maps a batch to labels, `INVALID` where there is none.
+        classifier: maps a batch to labels, `INVALID` where there is none; pictures lie in memory as it wants them.
         images: float32 in [0, 1], on the device where noise is added.
         sampler: adds the noise; nothing is clipped afterwards.
-        num_classes: k.
         samples: votes per image of each phase, 1 or more; phases share no noise.
         indices: the key of each image's noise, usually its index in the data set.
-        batch: rows per call of `classify`.
-        channels_last: whether batches of pictures lie channels-last in memory.
+        batch: rows per call of the classifier.
         progress: told of every batch.
         stopwatch: charged with the stages noise, network and counting.
         tally: goes on with the votes that it has, and can be asked for those so far.
@@ -64,13 +60,13 @@ def count_votes(
         OutOfMemoryError: not even one row fits, or the batch size is fixed.
     """
     plan, watch = _Plan(indices, samples), stopwatch or Stopwatch()
-    columns = num_classes + 1  # column 0 collects INVALID = -1
+    columns = classifier.num_classes + 1  # column 0 collects INVALID = -1
     counts = (tally or Tally()).begin(plan, columns, images.device)
     queue = _Queue(images.device)
-    done = int(counts.sum())
+    done, channels_last = int(counts.sum()), classifier.runner.channels_last
     while done < plan.total:
         rows = Rows(plan.spans(done, batch.images), images.device)
-        labels = classify_rows(classify, images, sampler, rows, batch, channels_last=channels_last, watch=watch)
+        labels = classify_rows(classifier, images, sampler, rows, batch, channels_last=channels_last, watch=watch)
         if labels is None:
             continue
         with watch.stage("counting"):
@@ -85,7 +81,7 @@ def count_votes(
     if invalid.any():
         affected = np.flatnonzero(invalid)
         raise no_valid_label(
-            num_classes, f"{invalid.sum()} of {plan.total} without, first at image {indices[affected[0]]}"
+            classifier.num_classes, f"{invalid.sum()} of {plan.total} without, first at image {indices[affected[0]]}"
         )
     return {phase: np.ascontiguousarray(table[:, i, INVALID + 2 :]) for i, phase in enumerate(plan.phases)}
 
@@ -103,12 +99,12 @@ def classify_rows(
     """Classify the rows of one batch, filled up with copies of its last row to a size that `batch` allows.
 
     Args:
-        classify: see `count_votes`.
+        classify: maps a batch to labels, `INVALID` where there is none.
         images: see `count_votes`.
         sampler: adds the noise.
         rows: which noisy copies, `batch.images` at most.
         batch: how many rows; halved where they do not fit the memory.
-        channels_last: see `count_votes`.
+        channels_last: whether batches of pictures lie channels-last in memory.
         watch: charged with the stages noise and network.
 
     Returns:
