@@ -11,6 +11,7 @@ import noiseproof as npf
 from noiseproof.certified import Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian
+from noiseproof.numerics.decimals import round_down
 
 
 def many(images: int = 3000) -> Certified:
@@ -24,8 +25,8 @@ def test_thousands_of_images_are_one_line() -> None:
     low, high = found.radius[7:].min(), found.radius.max()
     said = repr(found)
     assert said == (
-        f"Certified(3000 images of 3 classes, 2993 decided, radius {low:.3g} to {high:.3g}, "
-        f"median {np.median(found.radius[7:]):.3g}; votes per image 1000)"
+        f"Certified(3000 images of 3 classes, 2993 decided, radius {round_down(low)} to {round_down(high)}, "
+        f"median {round_down(np.median(found.radius[7:]))}; votes per image 1000)"
     )
     assert "0 decided; votes per image 1000" in repr(many(7))
     none = Certified(**{name: array[:0] for name, array in many(7).columns().items()}, selection_votes=None)
