@@ -1,6 +1,8 @@
 """Errors that say what is wrong, what is required, what came, and the remedy."""
 
 import operator
+import re
+from collections.abc import Mapping
 from typing import SupportsIndex
 
 __all__ = [
@@ -14,6 +16,9 @@ __all__ = [
     "Terminated",
     "require_count",
 ]
+
+_PARAMETER = re.compile(r'\b([a-z]\w*)=(?:"([^"]*)"|(\w[\w.]*\b))?')
+"""A parameter in a message: `data=`, `data="digits"`, `allow_unverified=True`."""
 
 
 class NoiseproofError(Exception):
@@ -29,6 +34,21 @@ class NoiseproofError(Exception):
     def __init__(self, what: str, *, required: str, got: object, remedy: str) -> None:
         super().__init__(f"{what} must be {required}; got {got}. {remedy}")
         self.what, self.required, self.got, self.remedy = what, required, got, remedy
+
+    def in_options(self, what: str, options: Mapping[str, str]) -> str:
+        """Return the message with what is wrong named so, and with options of a command line for parameters.
+
+        Args:
+            what: what is wrong, in the words of the command line.
+            options: the option that sets each parameter: `{"data": "--data"}` writes `--data digits` for `data="digits"`.
+        """
+
+        def option(found: re.Match[str]) -> str:
+            name, value = options.get(found[1], found[0]), found[2] or found[3]
+            return name if found[1] not in options or value in {None, "True"} else f"{name} {value}"
+
+        named, required, remedy = (_PARAMETER.sub(option, text) for text in (what, self.required, self.remedy))
+        return f"{named} must be {required}; got {self.got}. {remedy}"
 
 
 class InvalidInputError(NoiseproofError, ValueError):

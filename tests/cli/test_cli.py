@@ -22,7 +22,8 @@ from PIL import Image
 from command_line import PROGRAM, QUIET, invoke, one_line, process
 from noiseproof import cli, data
 from noiseproof.classifiers import multiplies_bfloat16
-from noiseproof.cli.app import EXIT_CODES, RENAMED
+from noiseproof.cli.app import EXIT_CODES
+from noiseproof.cli.wording import RENAMED
 from noiseproof.reports.analysis import images_of_file
 from noiseproof.runs.records import Record
 
@@ -734,4 +735,4 @@ def test_what_cannot_be_parsed_is_said_in_one_line(typed: list[str], said: str) 
     assert refused.startswith("Error: ")
     assert refused.count("\n") == 1
     assert said in refused
-    assert " See: noiseproof" in refused
+    assert " See: noiseproof" in refused or " Example: --" in refused

@@ -175,7 +175,7 @@ def test_a_classifier_that_has_changed_unseen_is_neither_attacked_nor_audited(
 
 
 def test_a_noise_without_a_model_is_refused(run: Path) -> None:
-    with pytest.raises(NoiseproofError, match="--noise must be given with --model"):
+    with pytest.raises(NoiseproofError, match="noise must be given with model="):
         noiseproof("attack", run, "--noise", "laplace", "--epsilons", "0.1")
 
 
@@ -347,9 +347,9 @@ def test_what_cannot_be_attacked_leaves_no_record_behind(tmp_path: Path) -> None
     [
         (["--epsilons", "0.5,x"], "--epsilons must be numbers >= 0 with commas between; got '0.5,x'"),
         (["--epsilons", "-1"], "--epsilons must be numbers >= 0"),
-        (["--norm", "linf"], "--epsilons must be given for attacks in linf"),
+        (["--norm", "linf"], "epsilons must be given for attacks in linf"),
         (["--norm", "l1", "--attack", "boundary", "--epsilons", "1"], "norm must be l2 for BoundaryAttack; got 'l1'"),
-        (["--set", "strength=9"], "--set must be NAME=VALUE with a setting of PGD; got 'strength=9'. It has"),
+        (["--set", "strength=9"], "changes must be NAME=VALUE with a setting of PGD; got 'strength=9'. It has"),
         (["--set", "random_start=perhaps"], "random_start must be true or false"),
         (["--set", "draws=9"], "--set draws must be written --set eot_samples; got its old name"),
         (["--set", "steps=0"], "steps must be an integer >= 1"),

@@ -145,7 +145,7 @@ def test_weights_that_do_not_fit(package: Path) -> None:
     safetensors.torch.save_file({"1.weight": torch.zeros(8, 16), "x": torch.zeros(1)}, package / "other.safetensors")
     with pytest.raises(npf.RunError, match=r"the weights of zoo_of_mine:network; got 1\.bias missing"):
         load("zoo_of_mine:network", Path("other.safetensors"))
-    with pytest.raises(npf.InvalidInputError, match="--weights must be for a torch module"):
+    with pytest.raises(npf.InvalidInputError, match="weights must be for a torch module"):
         load("zoo_of_mine:estimator", Path("other.safetensors"))
     with pytest.raises(npf.RunError, match="nothing there"):
         read_weights(package / "none.pt")
@@ -224,7 +224,7 @@ def test_broken_onnx(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(b"garbage")
     with pytest.raises(npf.RunError, match="a whole ONNX file"):
         load(str(tmp_path / "net.onnx"))
-    with pytest.raises(npf.InvalidInputError, match="--weights must be left out"):
+    with pytest.raises(npf.InvalidInputError, match="weights must be left out"):
         load(str(tmp_path / "net.onnx"), tmp_path / "w.safetensors")
 
 

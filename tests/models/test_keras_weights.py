@@ -385,7 +385,7 @@ def test_what_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
     ],
 )
 def test_networks_with_other_weights(network: nn.Module, said: str, tmp_path: Path) -> None:
-    with pytest.raises(npf.InvalidInputError, match="--weights must be of torch for this network") as caught:
+    with pytest.raises(npf.InvalidInputError, match="weights must be of torch for this network") as caught:
         read_keras_weights(write(tmp_path / "net.h5", GOOD), network)
     assert said in str(caught.value)
 

@@ -153,8 +153,8 @@ def test_a_value_of_another_type_is_refused(change: str, message: str) -> None:
 def test_only_settings_are_changed(change: str) -> None:
     known = "turns=3, speed=0.5, width=none, loud=false, title=a, form=round, colour=red, copies=4"
     with pytest.raises(InvalidInputError) as caught:
-        changed(Machine(), [change], option="--setting")
-    assert str(caught.value).startswith("--setting must be NAME=VALUE with a setting of Machine; got")
+        changed(Machine(), [change])
+    assert str(caught.value).startswith("changes must be NAME=VALUE with a setting of Machine; got")
     assert str(caught.value).endswith(f"It has {known}.")
 
 

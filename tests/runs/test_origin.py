@@ -137,7 +137,7 @@ def test_what_was_moved_is_named_and_what_has_changed_is_refused(project: Path) 
     run = Path("runs/mine")
     Path("w.safetensors").rename("moved.safetensors")
     with pytest.raises(
-        RunError, match=r"w\.safetensors must be there: runs/mine was made.*where it lies now: --weights"
+        RunError, match=r"w\.safetensors must be there: runs/mine was made.*where it lies now: weights="
     ):
         Subject.of_run(run)
     assert Subject.of_run(run, weights=Path("moved.safetensors")).noise == Gaussian(0.2)
@@ -147,7 +147,7 @@ def test_what_was_moved_is_named_and_what_has_changed_is_refused(project: Path) 
         Subject.of_run(run)
     Path("moved.safetensors").replace("w.safetensors")
     Path("mine.npz").rename("moved.npz")
-    with pytest.raises(RunError, match=r"mine\.npz must be there: runs/mine was made with it.* --data"):
+    with pytest.raises(RunError, match=r"mine\.npz must be there: runs/mine was made with it.* data="):
         Subject.of_run(run)
     assert Subject.of_run(run, data="moved.npz").dataset.name == "moved.npz"
     with pytest.raises(RunError, match=r"data name mine\.npz"):
@@ -177,7 +177,7 @@ def test_a_classifier_made_in_python_says_how_to_go_on(tmp_path: Path) -> None:
         lambda x: x.mean(axis=(1, 2, 3)).astype(int), Gaussian(0.3), data.load("digits", "test"), name="ink"
     )
     execute(CountVotes(samples=50, selection=Selection(every=200)), tmp_path / "run", ink)
-    with pytest.raises(RunError, match=r"got ink, and no word on where.*--model.*Subject\.of\(.*name='ink'\)"):
+    with pytest.raises(RunError, match=r"got ink, and no word on where.*model=.*Subject\.of\(.*name='ink'\)"):
         Subject.of_run(tmp_path / "run")
     named = Subject.of_run(tmp_path / "run", "half_space:ink")
     assert (named.noise, named.dataset.name) == (Gaussian(0.3), "digits"), "what was not named is of the record"
@@ -190,13 +190,13 @@ def test_earlier_records_are_read_as_before(project: Path) -> None:
     del content["about"]["subject"]
     path.write_text(json.dumps(content))
     assert len(Record.open(path.parent).read()) == 5
-    with pytest.raises(RunError, match=r"Name it: --model, and --weights"):
+    with pytest.raises(RunError, match=r"Name it: model=, and weights="):
         Subject.of_run(path.parent)
     named = ("--model", "of_origin:network", "--weights", "w.safetensors", "--data", "mine.npz")
     assert "passed" in noiseproof("audit", path.parent, *FAST, *named, code=0)
     content["about"]["subject"] = {"model": 3, "weights": [], "data": {"name": 4, "classes": "ten"}}
     path.write_text(json.dumps(content))
-    with pytest.raises(RunError, match=r"Name it: --model, and --weights"):
+    with pytest.raises(RunError, match=r"Name it: model=, and weights="):
         Subject.of_run(path.parent)
 
 
@@ -234,26 +234,26 @@ def test_errors_print_no_dictionaries(project: Path) -> None:
 @pytest.mark.parametrize(
     ("choice", "option"),
     [
-        (DataChoice("digits", image_size=8), "--image-size"),
-        (DataChoice("mine.npz", image_size=8), "--image-size"),
-        (DataChoice("mine.npz", data_dir=Path()), "--data-dir"),
-        (DataChoice("photos", data_dir=Path()), "--data-dir"),
-        (DataChoice("digits", data_dir=Path()), "--data-dir"),
-        (DataChoice("photos", allow_unverified=True), "--allow-unverified"),
-        (DataChoice("digits", allow_unverified=True), "--allow-unverified"),
+        (DataChoice("digits", image_size=8), "image_size"),
+        (DataChoice("mine.npz", image_size=8), "image_size"),
+        (DataChoice("mine.npz", data_dir=Path()), "data_dir"),
+        (DataChoice("photos", data_dir=Path()), "data_dir"),
+        (DataChoice("digits", data_dir=Path()), "data_dir"),
+        (DataChoice("photos", allow_unverified=True), "allow_unverified"),
+        (DataChoice("digits", allow_unverified=True), "allow_unverified"),
     ],
     ids=str,
 )
 @pytest.mark.usefixtures("project")
 def test_what_data_do_not_have_is_refused_by_name(choice: DataChoice, option: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"{option} must be left out with --data {choice.name}"):
+    with pytest.raises(InvalidInputError, match=f'{option} must be left out with data="{choice.name}"'):
         choice.load()
 
 
 def test_options_that_a_network_does_not_have_are_refused(project: Path, certified: Path) -> None:
     noiseproof("certify", "runs/mine", *MADE["program"], *FEW)
     for run in ("runs/mine", certified):
-        with pytest.raises(NoiseproofError, match=r"--weights must be left out: .* holds its own"):
+        with pytest.raises(NoiseproofError, match=r"weights must be left out: .* holds its own"):
             Subject.of_run(Path(run), weights=Path("w.safetensors"))
-        with pytest.raises(InvalidInputError, match="--noise must be given with --model"):
+        with pytest.raises(InvalidInputError, match="noise must be given with model="):
             Subject.of_run(Path(run), noise="laplace")

@@ -15,9 +15,10 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.errors import ClassifierError, InvalidInputError
 from noiseproof.evaluation.robust_accuracy import Verdict, verdicts, worst_so_far
+from noiseproof.noises import Noise
 from noiseproof.perturbations.norms import NormLike
 
-__all__ = ["ROUNDING", "AttackResult", "escalate", "images_together", "require_epsilons"]
+__all__ = ["ROUNDING", "AttackResult", "default_epsilons", "escalate", "images_together", "require_epsilons"]
 
 ROUNDING = 1e-12
 """Part of its epsilon by which a point may lie further away: the rounding of float64."""
@@ -122,6 +123,22 @@ def escalate(
 def images_together(image_shape: Sequence[int], rows_per_image: int) -> int:
     """Return how many images are attacked together, 256 at most: their copies fill a batch, and nothing is computed twice."""
     return max(1, min(_TOGETHER, default_batch_size(image_shape) // rows_per_image))
+
+
+def default_epsilons(norm: NormLike, noise: Noise | None) -> tuple[float, ...]:
+    """Return the usual sizes of attacks on a smoothed classifier in l2: parts of its noise.
+
+    Raises:
+        InvalidInputError: another norm, or no noise: nothing says which sizes are of interest.
+    """
+    if norm != "l2" or noise is None:
+        raise InvalidInputError(
+            "epsilons",
+            required=f"given for attacks in {norm}" + (" without noise" if noise is None else ""),
+            got="nothing",
+            remedy="Sizes are in units of pixels in [0, 1], such as 0.1,0.2,0.3.",
+        )
+    return tuple(round(part * noise.scale, 6) for part in (0.5, 1.0, 1.5, 2.0, 3.0))
 
 
 def require_epsilons(epsilons: Sequence[float]) -> list[float]:

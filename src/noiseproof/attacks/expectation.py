@@ -207,7 +207,7 @@ def _without_gradients() -> str:
     """What to do where there are no gradients."""
     return (
         f"Take an attack that needs no gradients: {', '.join(gradient_free())}. Or attack a network that has some, and try on "
-        "this classifier what was found: --source, attacks.Transfer."
+        "this classifier what was found: source=, as attacks.Transfer does."
     )
 
 

@@ -26,8 +26,9 @@ from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.classifiers.runners import Runner
 from noiseproof.data import Dataset
-from noiseproof.errors import InvalidInputError
+from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.noises import Noise
+from noiseproof.randomness import require_seed
 
 __all__ = ["Autotuner", "Choice", "autotune", "has_compiler"]
 
@@ -92,6 +93,9 @@ class Autotuner:
         self.num_classes = dataset.num_classes
         self.device = device
         plain = self._checked(accelerate(module, device=device))
+        require_seed(seed)
+        if batch_size is not None:
+            require_count("batch_size", batch_size, 1, "Leave it out: it is found.")
         self.batch_size = batch_size or default_batch_size(dataset.image_shape, device)
         if batch_size is None and device.type != "cpu":  # on CPUs the default lies on a plateau
             self.batch_size = find_batch_size(plain, dataset.image_shape, device, start=self.batch_size)
@@ -209,7 +213,7 @@ def autotune(
         compiled = recorded["compile"] if compiled is None else compiled
     if (compiled or precision == Precision.int8) and not has_compiler(device):
         raise InvalidInputError(
-            "--compile and --precision int8",
+            'compiled= and precision="int8"',
             required="used where there is a compiler",
             got="none found",
             remedy="Install g++ or clang++ (on a GPU: Triton), or run without.",

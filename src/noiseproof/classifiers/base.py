@@ -183,8 +183,8 @@ class BaseClassifier:
             f"the classifier's output for {rows} images",
             required=f"float scores of shape ({rows}, {self.num_classes}) or integer labels of shape ({rows},)",
             got=f"{output.dtype} of shape {tuple(output.shape)}",
-            remedy=f"Check num_classes={self.num_classes} and what the classifier returns. On the command line it is that "
-            "of the data: --classes for file.npz; for a folder with some of the classes, --classes-file with all names.",
+            remedy="Check num_classes= and what the classifier returns; for a folder with some of the classes, name all: "
+            "classes_file=.",
         )
 
 

@@ -16,7 +16,7 @@ from noiseproof.cli.ensemble import ensemble
 from noiseproof.cli.inspect import inspect
 from noiseproof.cli.ladder import ladder
 from noiseproof.cli.measure import measure
-from noiseproof.cli.options import Flag
+from noiseproof.cli.options import Flag, parse
 from noiseproof.cli.radius import radius
 from noiseproof.cli.recertify import recertify
 from noiseproof.cli.rejudge import rejudge
@@ -24,25 +24,16 @@ from noiseproof.cli.report import report
 from noiseproof.cli.reproduce import reproduce
 from noiseproof.cli.train import train
 from noiseproof.cli.verify import verify
-from noiseproof.errors import IncompleteError, InvalidInputError, NoiseproofError
+from noiseproof.cli.wording import in_options, said
+from noiseproof.errors import IncompleteError, NoiseproofError
 
-__all__ = ["EXIT_CODES", "RENAMED", "app", "main", "run"]
+__all__ = ["EXIT_CODES", "app", "main", "run"]
 
 _COMMANDS = {
     "Train and certify": (demo, train, ensemble, certify, recertify, report, inspect, measure),
     "Attack": (attack, rejudge, audit, ladder),
     "The paper": (reproduce, radius, verify),
 }
-
-RENAMED = {
-    "certify": {"--within": "--rtol"},
-    "attack": {"--votes": "--samples", "--sizes": "--epsilons"},
-    "rejudge": {"--votes": "--samples"},
-    "audit": {"--votes": "--samples"},
-    "ladder": {"--votes": "--samples", "--size": "--epsilon"},
-}
-"""Options that had another name before, by command: the old name and the new."""
-
 
 EXIT_CODES = {
     0: "done",
@@ -69,7 +60,7 @@ app = App(
     help_format="markdown",
     help_epilogue="Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + ".",
     group_parameters=Group("Options", sort_key=1),
-    default_parameter=Parameter(negative_iterable=""),
+    default_parameter=Parameter(negative_iterable="", converter=parse),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
@@ -110,8 +101,10 @@ def run(arguments: Sequence[str] | None = None) -> None:
     try:
         app.meta(sys.argv[1:] if arguments is None else arguments, print_error=False, exit_on_error=False)
     except CycloptsError as error:
-        _explain(error)
-        raise
+        meant = said(error)
+        if meant is None:
+            raise
+        raise meant from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,22 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with interruptible():
             run(arguments)
     except NoiseproofError as error:
-        say(f"[bold red]Error:[/] {escape(str(error))}")
+        typed = sys.argv[1:] if arguments is None else arguments
+        say(f"[bold red]Error:[/] {escape(in_options(error, app, typed))}")
         sys.exit(3 if isinstance(error, IncompleteError) else 2)
     except CycloptsError as error:
         command = " ".join(["noiseproof", *(error.command_chain or ())])
         say(f"[bold red]Error:[/] {escape(str(error))} See: {command} --help")
         sys.exit(2)
-
-
-def _explain(error: CycloptsError) -> None:
-    """Raise what stands behind a parser's error, where that says more."""
-    if isinstance(error.__cause__, NoiseproofError):
-        raise error.__cause__
-    command = (error.command_chain or ("",))[0]
-    for old in (token.partition("=")[0] for token in error.root_input_tokens or ()):
-        new = RENAMED.get(command, {}).get(old)
-        if new is not None:
-            raise InvalidInputError(
-                old, required=f"written {new}", got="its old name", remedy=f"See: noiseproof {command} --help"
-            ) from error

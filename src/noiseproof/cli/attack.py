@@ -22,13 +22,11 @@ from noiseproof.cli.options import (
     Seed,
 )
 from noiseproof.cli.progress import Shown
-from noiseproof.errors import InvalidInputError
 from noiseproof.numerics.decimals import percent, percent_down, percent_interval, round_down
 
 if TYPE_CHECKING:
     from noiseproof.attacks import Attack
     from noiseproof.evaluation.robust_accuracy import RobustSummary
-    from noiseproof.noises import Noise
     from noiseproof.runs import AttackRecord, DataChoice
 
 __all__ = ["attack", "attack_table", "show_attack", "transferred"]
@@ -56,12 +54,13 @@ def attack(
     What it finds is judged by fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and
     it goes on.
     """
+    from noiseproof.attacks.escalation import default_epsilons
     from noiseproof.runs import AttackImages, Record, execute
 
     chosen, title = names.attack(attack.attack, attack.changes), f"{attack.attack}-{attack.norm}"
     chosen.require_norm(attack.norm)
     subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma)
-    epsilons = attack.epsilons or _default_epsilons(attack.norm, subject.noise)
+    epsilons = attack.epsilons or default_epsilons(attack.norm, subject.noise)
     if attack.source is not None:
         chosen, title = transferred(chosen, attack.source, data.choice(), engine.device), f"transfer-{title}"
     job = AttackImages(
@@ -79,18 +78,6 @@ def attack(
         record, left = execute(job, where, subject, engine=engine.engine(), listener=shown)
     show_attack(record, title, run, json=json)
     require_all(record, left)
-
-
-def _default_epsilons(norm: str, noise: "Noise | None") -> tuple[float, ...]:
-    if norm != "l2" or noise is None:
-        raise InvalidInputError(
-            "--epsilons",
-            required=f"given for attacks in {norm}" + (" without noise" if noise is None else ""),
-            got="nothing",
-            remedy="Example: --epsilons 0.1,0.2,0.3",
-        )
-    scale = noise.scale
-    return tuple(round(part * scale, 6) for part in (0.5, 1.0, 1.5, 2.0, 3.0))
 
 
 def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str) -> "Attack":

@@ -7,9 +7,9 @@ help, their defaults are the defaults. An option that stands alone is an annotat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from cyclopts import Group, Parameter, Token
+from cyclopts import Group, Parameter, Token, convert
 from rich.markup import escape
 
 from noiseproof.attacks.registry import ATTACKS
@@ -51,6 +51,7 @@ __all__ = [
     "Seed",
     "Shard",
     "StoppingOptions",
+    "parse",
 ]
 
 _STOPPING = Group("How many votes", sort_key=2)
@@ -62,13 +63,34 @@ DATA = Group("Data", sort_key=7)
 _ENGINE = Group("Speed", sort_key=9)
 
 
+def parse(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Parse a value of any type; a number is never rounded to a whole one, as cyclopts does.
+
+    Raises:
+        InvalidInputError: a word where a number belongs, or a fraction where a whole one does.
+    """
+    number = next((each for each in (kind, *get_args(kind)) if each in (int, float)), None)
+    if number is None or len(tokens) != 1:
+        return convert(kind, tokens)
+    try:
+        return number(tokens[0].value)
+    except ValueError as error:
+        option, whole = tokens[0].keyword, number is int
+        raise InvalidInputError(
+            str(option),
+            required="a whole number" if whole else "a number",
+            got=repr(tokens[0].value),
+            remedy=f"Example: {option} {10 if whole else 0.5}",
+        ) from error
+
+
 def _parse_numbers(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
     """Parse numbers >= 0 with commas between, such as 0.5,1,1.5.
 
     Raises:
         InvalidInputError: something else.
     """
-    (token,) = tokens
+    token = _only(tokens, "0.5,1,1.5")
     try:
         numbers = tuple(float(part) for part in token.value.split(","))
     except ValueError:
@@ -83,13 +105,22 @@ def _parse_numbers(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
     return numbers
 
 
+def _only(tokens: Sequence[Token], example: str) -> Token:
+    """Return the value of an option that is given once."""
+    if len(tokens) != 1:
+        option = str(tokens[0].keyword)
+        got = " and ".join(token.value for token in tokens)
+        raise InvalidInputError(option, required="given once", got=got, remedy=f"Example: {option} {example}")
+    return tokens[0]
+
+
 def _parse_part(_: object, tokens: Sequence[Token]) -> tuple[int, int]:
     """Parse I/N with 1 <= I <= N.
 
     Raises:
         InvalidInputError: something else.
     """
-    (token,) = tokens
+    token = _only(tokens, "3/16")
     part, slash, parts = token.value.partition("/")
     if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise InvalidInputError(

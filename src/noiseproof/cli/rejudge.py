@@ -37,11 +37,12 @@ def rejudge(
     record of their own, with the points. Stop it with Ctrl-C, run it again and it goes on.
     """
     from noiseproof.runs import AttackRecord, Engine, Rejudge, execute
+    from noiseproof.runs.rejudge import run_above
 
     found = AttackRecord.open(attacked)
     job = Rejudge(found, samples, seed, alpha)
     planned = job.settings  # before anything is loaded
-    run, noise = _run_of(attacked), NOISES.from_spec(found.settings.noise)
+    run, noise = run_above(attacked), NOISES.from_spec(found.settings.noise)
     subject = classifier.load(attacked, data, noise=str(noise.spec()["name"]), sigma=noise.scale)
     where = out or attacked.with_name(f"{attacked.resolve().name}-votes{samples}-seed{planned.seed}")
     title = f"{attacked.resolve().name}, judged again"
@@ -49,14 +50,3 @@ def rejudge(
         record, left = execute(job, where, subject, engine=Engine(device), listener=shown)
     show_attack(record, title, run, json=json)
     require_all(record, left)
-
-
-def _run_of(attacked: Path) -> Path:
-    """The run folder above a record of an attack: the next one with a network or with votes; else the record's own."""
-    from noiseproof.runs import Record
-    from noiseproof.training import CHECKPOINT
-
-    above = list(attacked.resolve().parents)[:3]
-    return next(
-        (path for path in above for name in (CHECKPOINT, Record.configuration) if (path / name).exists()), attacked
-    )

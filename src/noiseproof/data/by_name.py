@@ -57,7 +57,7 @@ def load(
     )
     if listing is not None and not is_folder:
         raise InvalidInputError(
-            "--classes-file", required="for a folder of images", got=f"data {name!r}", remedy="Leave it out."
+            "classes_file", required="for a folder of images", got=f"data {name!r}", remedy="Leave it out."
         )
     if name in DATASETS:
         where = None if data_dir is None else Path(data_dir)

@@ -223,7 +223,7 @@ def _numbers(path: Path, classes: Sequence[str], num_classes: int | None, classe
             required=f"{len(listed)}, as many as {listing if use else path} has: else labels would be wrong",
             got=num_classes,
             remedy="For a part of a classifier's classes, list all their names in its order, a line each: "
-            f"{path / _CLASSES}, or --classes-file (classes_file).",
+            f"{path / _CLASSES}, or classes_file=.",
         )
     return {name: number for number, name in enumerate(listed)}
 

@@ -112,7 +112,7 @@ def is_published(path: Path | str, digest: str, published: str, title: str, allo
             str(path),
             required=f"the published file of {title} (checksum {published})",
             got=digest,
-            remedy="Replace it, or take it as it is: allow_unverified=True, --allow-unverified. Records then say so.",
+            remedy="Replace it, or take it as it is: allow_unverified=. Records then say so.",
         )
     return False
 

@@ -76,7 +76,7 @@ def worst_of(found: Sequence[Int[np.ndarray, "sizes images"]]) -> Int[np.ndarray
             "attacks",
             required="at least one, all on the same images at the same sizes",
             got=[verdict.shape for verdict in found],
-            remedy="Run them with the same --epsilons, --every and --limit.",
+            remedy="Run them with the same epsilons=, every= and limit=.",
         )
     worst: Int[np.ndarray, "sizes images"] = np.maximum.reduce(list(found))
     return worst

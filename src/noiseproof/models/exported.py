@@ -91,7 +91,7 @@ def _plain_content(path: Path) -> io.BytesIO:
             str(path),
             required="plain tensors and a graph, with nothing pickled in it",
             got=code,
-            remedy="Export a network of plain tensors, or give its Python code by --model package.module:factory.",
+            remedy='Export a network of plain tensors, or give its Python code: model="package.module:factory".',
         )
     content.seek(0)
     return content

@@ -56,7 +56,7 @@ def load(name: str | PathLike[str], weights: Path | None = None, *, folder: Path
     checkpoint = find_checkpoint(name)
     if weights is not None and (checkpoint or path.suffix in readers):
         raise InvalidInputError(
-            "--weights", required=f"left out: {spec} holds its own", got=weights, remedy="Leave it out."
+            "weights", required=f"left out: {spec} holds its own", got=weights, remedy="Leave it out."
         )
     if checkpoint is not None:
         return _from_checkpoint(checkpoint, spec if spec.startswith(_ZOO) else None)
@@ -66,7 +66,7 @@ def load(name: str | PathLike[str], weights: Path | None = None, *, folder: Path
         return LoadedModel(readers[path.suffix](path), {"name": path.name, "digest": file_digest(path)})
     if ":" not in spec:
         raise InvalidInputError(
-            "--model",
+            "model",
             required="zoo:NAME, a run folder, package.module:factory, or a file that ends in .safetensors, .onnx or .pt2",
             got=repr(spec),
             remedy="A factory is a function without arguments that returns the classifier.",
@@ -125,7 +125,7 @@ def _from_factory(spec: str, weights: Path | None, folder: Path | None) -> Loade
         return LoadedModel(found, about | {"digest": model_digest(found)})
     if weights is not None:
         raise InvalidInputError(
-            "--weights",
+            "weights",
             required="for a torch module",
             got=f"{spec} gives {type(found).__name__}",
             remedy="Leave it out.",

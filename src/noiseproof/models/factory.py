@@ -36,7 +36,7 @@ def build_from(spec: str, folder: Path | None = None) -> Any:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise InvalidInputError(
-            "--model",
+            "model",
             required="a module that can be imported from here",
             got=f"{type(error).__name__} in {module_name}: {error}",
             remedy="Run the command in the folder that holds the package, or install the package.",
@@ -45,7 +45,7 @@ def build_from(spec: str, folder: Path | None = None) -> Any:
     if found is None:
         public = ", ".join(other for other in vars(module) if not other.startswith("_"))
         raise InvalidInputError(
-            "--model", required=f"a name in {module_name}", got=repr(name), remedy=f"It has: {public or 'none'}."
+            "model", required=f"a name in {module_name}", got=repr(name), remedy=f"It has: {public or 'none'}."
         )
     if isinstance(found, nn.Module) or (hasattr(found, "predict") and not isinstance(found, type)):
         return found
@@ -55,6 +55,13 @@ def build_from(spec: str, folder: Path | None = None) -> Any:
         return found()
     except MissingExtraError:
         raise
+    except ImportError as error:
+        raise InvalidInputError(
+            spec,
+            required="able to import what it needs",
+            got=f"{type(error).__name__}: {error}",
+            remedy="Install that package.",
+        ) from error
     except Exception as error:
         raise InvalidInputError(
             spec,

@@ -119,7 +119,7 @@ def _layers(network: nn.Module) -> list[_Layer]:
     ]
     if others or not layers:
         raise InvalidInputError(
-            "--weights",
+            "weights",
             required="of torch for this network: those of Keras load into convolutions and dense layers alone",
             got=f"{others[0]} in the network" if others else "a network without any",
             remedy="Convert them yourself and save safetensors.",

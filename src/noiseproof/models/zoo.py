@@ -39,7 +39,7 @@ def fetch(name: str) -> Path:
     """
     if name not in shipped():
         raise InvalidInputError(
-            "--model", required=f"zoo: and one of {', '.join(shipped())}", got=repr(name), remedy="Name one of them."
+            "model", required=f"zoo: and one of {', '.join(shipped())}", got=repr(name), remedy="Name one of them."
         )
     place, file = os.environ.get(_VARIABLE) or _address(), f"{name}.safetensors"
     remote = place.startswith(("http://", "https://"))

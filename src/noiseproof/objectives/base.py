@@ -88,7 +88,7 @@ class Objective(ABC):
                 "objective",
                 required="one with a regularisation, for a warm-up",
                 got=f"{self!r}, which has nothing to warm up",
-                remedy="Leave the ramp out (ramp_epochs, --ramp-epochs).",
+                remedy="Leave the ramp out: ramp_epochs=.",
             )
         if not 0.0 <= fraction <= 1.0:
             raise InvalidInputError(

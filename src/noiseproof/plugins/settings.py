@@ -21,14 +21,13 @@ Form = tuple[str, Callable[[str], Any]]
 _SIMPLE: dict[Any, Form] = {int: ("a whole number", int), float: ("a number", float), str: ("a text", str)}
 
 
-def changed(plugin: Plugin, changes: Sequence[str], *, option: str = "--set") -> Plugin:
+def changed(plugin: Plugin, changes: Sequence[str]) -> Plugin:
     """Return a plug-in, a frozen dataclass, with settings changed: `changed(Stability(), ["weight=2"])`.
 
     Args:
         plugin: whose other settings are kept.
         changes: NAME=VALUE each. VALUE is read by the type of the field: a number, true or false, one of the words of a
             `Literal` or an enumeration, `none` where the field may be None, or a text.
-        option: what the changes are called in messages.
 
     Raises:
         InvalidInputError: one that is not NAME=VALUE with a setting of this plug-in, or a VALUE of another type.
@@ -40,7 +39,7 @@ def changed(plugin: Plugin, changes: Sequence[str], *, option: str = "--set") ->
         name, sign, text = change.partition("=")
         if not sign or name not in known:
             raise InvalidInputError(
-                option,
+                "changes",
                 required=f"NAME=VALUE with a setting of {type(plugin).__name__}",
                 got=repr(change),
                 remedy=f"It has {', '.join(f'{each}={_text(getattr(plugin, each))}' for each in known) or 'none'}.",

@@ -67,7 +67,7 @@ def worst_case(records: Sequence[AttackRecord]) -> RobustSummary:
             "attacks",
             required="at least one, all on the same images of one classifier, at the same sizes",
             got=[str(record.path) for record in records],
-            remedy="Run them with the same --norm, --epsilons, --every and --limit.",
+            remedy="Run them with the same norm=, epsilons=, every= and limit=.",
         )
     worst = worst_of([each.verdicts for each in found])
     return summarise_verdicts(worst, np.asarray(records[0].settings.sizes, dtype=np.float64))

@@ -50,7 +50,7 @@ def begun_certification(place: Path, *, within: bool = False) -> "tuple[Path, Ce
             str(place),
             required="one certification, to go on with it",
             got=", ".join(path.name for path in inside),
-            remedy=f"Name one of them, such as {inside[0]}, or --samples for a number of votes fixed beforehand.",
+            remedy=f"Name one of them, such as {inside[0]}, or samples= for a number of votes fixed beforehand.",
         )
     return begun_certification(inside[0])
 

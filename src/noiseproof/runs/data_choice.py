@@ -44,8 +44,8 @@ class DataChoice:
         """
         if self.name is None:
             raise InvalidInputError(
-                "--data",
-                required="given with --model",
+                "data",
+                required="given with model=",
                 got="nothing",
                 remedy="A run folder knows its noise and data; a model of your own does not.",
             )
@@ -82,7 +82,7 @@ class DataChoice:
         source = self.name or found.get("source") or (used["name"] if used["name"] in data.names() else None)
         if source is None:
             raise InvalidInputError(
-                "--data", required=f"given: {used['name']} may lie anywhere", got="nothing", remedy="Name its path."
+                "data", required=f"given: {used['name']} may lie anywhere", got="nothing", remedy="Name its path."
             )
         same = source in data.names() and self.name in {None, used["name"]}
         before = DataChoice(
@@ -108,7 +108,7 @@ class DataChoice:
                 name,
                 required=f"there: {why}",
                 got="nothing",
-                remedy="Say where it lies now, or name other data: --data.",
+                remedy="Say where it lies now, or name other data: data=",
             )
         return replace(
             self,
@@ -125,14 +125,14 @@ class DataChoice:
         published = name in data.names() and name not in _SHIPPED
         named = name in data.names()
         for option, given, applies, what in (
-            ("--image-size", self.image_size, not named and Path(name).is_dir(), "a folder of images"),
-            ("--data-dir", self.data_dir, published, "a published set that lies in files"),
-            ("--allow-unverified", self.allow_unverified or None, published, "a published set that lies in files"),
+            ("image_size", self.image_size, not named and Path(name).is_dir(), "a folder of images"),
+            ("data_dir", self.data_dir, published, "a published set that lies in files"),
+            ("allow_unverified", self.allow_unverified or None, published, "a published set that lies in files"),
         ):
             if given is not None and not applies:
                 raise InvalidInputError(
                     option,
-                    required=f"left out with --data {name}, which is not {what}",
+                    required=f'left out with data="{name}", which is not {what}',
                     got=given,
                     remedy="Leave it out.",
                 )

@@ -89,7 +89,7 @@ def require_subject(
     subject: "Subject",
     *,
     parts: Sequence[str] = ("model", "noise", "data"),
-    remedy: str = "Name what was recorded: --model and --weights, --data.",
+    remedy: str = "Name what was recorded: model= and weights=, data=.",
 ) -> None:
     """Raise RunError unless classifier, noise and data are those of the record in `path`: what it says is said of them.
 
@@ -183,7 +183,7 @@ def require_fingerprint(record: Any, running: "Running") -> None:
                 "the classifier",
                 required="the one that the record was begun with",
                 got=difference,
-                remedy="Its code, weights or surroundings have changed: choose another folder (--out) for its votes.",
+                remedy="Its code, weights or surroundings have changed: choose another folder for its votes: out=.",
             )
 
 

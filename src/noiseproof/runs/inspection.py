@@ -61,7 +61,7 @@ def find_of_one_kind(paths: Sequence[Path]) -> tuple[str, list[Any]]:
             "runs",
             required="of one kind: votes, sequential votes, attacks and audits do not mix in a report",
             got=found or "none",
-            remedy="Report them apart, each with an --out of its own.",
+            remedy="Report them apart, each to an out= of its own.",
         )
     return kinds[0], records
 

@@ -350,8 +350,8 @@ def _running(
     module, part = isinstance(subject.classifier, nn.Module), job.selection.part
     if part is not None and part[1] > 1 and engine.precision == "auto" and recorded is None and module:
         raise InvalidInputError(
-            "--precision",
-            required="named with --shard: every part must run the same function, and each would choose for itself",
+            "precision",
+            required="named with part=: every part must run the same function, and each would choose for itself",
             got="auto",
             remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
         )
@@ -378,7 +378,7 @@ def _left(record: RecordT, wanted: list[int], listener: Listener, *, raised: boo
     images = len(record.settings.indices)
     done = images - sum(len(record.shard_indices(shard)) for shard in missing)
     if raised:
-        listener.say("The votes that were counted before are kept: they go on under the higher --samples.")
+        listener.say("The votes that were counted before are kept: they go on under the higher limit.")
     if done:
         listener.say(f"{done} of {images} images were done before.")
     return [shard for shard in wanted if shard in set(missing)]

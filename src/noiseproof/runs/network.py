@@ -71,17 +71,15 @@ def network_of(record: VotesOrAttack, weights: Path | None = None) -> Network:
     model = origin.model
     if own is not None and (model is None or (is_file(model) and not Path(model).exists())):
         if weights is not None:
-            raise InvalidInputError(
-                "--weights", required="given with --model", got="no --model", remedy="Name the model."
-            )
+            raise InvalidInputError("weights", required="given with model=", got="no model", remedy="Name the model.")
         return load_network(own)
     if model is None:
         raise _made_in_python(record)
     if is_file(model) and not Path(model).is_file():
-        raise _moved(record, model, "--model")
+        raise _moved(record, model, "model")
     used = origin.weights if weights is None else weights
     if weights is None and used is not None and not used.is_file():
-        raise _moved(record, used, "--weights")
+        raise _moved(record, used, "weights")
     _require_trusted(record, model, origin.code)
     if knows_its_noise(model):
         return load_network(model, used)
@@ -95,7 +93,7 @@ def _of_checkpoint(loaded: LoadedModel, place: str) -> Network:
             place,
             required="a checkpoint that says with which noise and on which data it was trained",
             got="one that does not, or not in the form that training writes",
-            remedy="Load the weights by a factory: --model package.module:factory --weights.",
+            remedy='Load the weights by a factory: model="package.module:factory" and weights=.',
         )
     return Network(loaded.classifier, loaded.about, Origin(place), loaded.record)
 
@@ -123,7 +121,7 @@ def _require_trusted(record: VotesOrAttack, model: str, folder: Path | None) -> 
             str(record.path),
             required="made by code that is found from here",
             got=f"{model}: no such module" + (f" in {shown(folder)}" if folder else ""),
-            remedy="Name the model: --model, in the folder that holds its package.",
+            remedy="Name it in the folder that holds its package.",
         )
     then = record.settings.model.get("digest" if is_file(model) else "source")
     if then is not None and file_digest(file) != then:
@@ -131,14 +129,14 @@ def _require_trusted(record: VotesOrAttack, model: str, folder: Path | None) -> 
             shown(file),
             required=f"what it was when {record.path} was made, SHA-256 {then}",
             got=file_digest(file),
-            remedy="It has changed: restore it, or certify it into another folder: --model --out.",
+            remedy="It has changed: restore it, or certify it into another folder: model= and out=.",
         )
     if not is_trusted(_trusted_name(model), file):
         raise RunError(
             str(record.path),
             required="made by code that was named on this account before: a record alone runs none",
             got=model,
-            remedy=f"If you trust {shown(file)}, name it: --model {model}.",
+            remedy=f'If you trust {shown(file)}, name it: model="{model}".',
         )
 
 
@@ -149,12 +147,12 @@ def _trained_above(record: VotesOrAttack) -> Path | None:
     return next((place for place in places if (place / CHECKPOINT).exists()), None)
 
 
-def _moved(record: VotesOrAttack, path: str | Path, option: str) -> RunError:
+def _moved(record: VotesOrAttack, path: str | Path, parameter: str) -> RunError:
     return RunError(
         shown(path),
         required=f"there: {record.path} was made with it",
         got="nothing",
-        remedy=f"Say where it lies now: {option}.",
+        remedy=f"Say where it lies now: {parameter}=.",
     )
 
 
@@ -164,7 +162,7 @@ def _made_in_python(record: VotesOrAttack) -> RunError:
         str(record.path),
         required="made with a named model, to find it again",
         got=f"{name}, and no word on where it lies",
-        remedy="Name it: --model, and --weights for a factory's network. What was made in Python goes on there: "
+        remedy="Name it: model=, and weights= for a factory's network. What was made in Python goes on there: "
         f"Subject.of(classifier, noise, dataset, name={name!r}).",
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.identity import require_subject
 from noiseproof.runs.job import EVERY_IMAGE, Job, Rows, Shard, ShardWriter
 from noiseproof.runs.listener import Listener
+from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
 from noiseproof.runs.subject import Subject
+from noiseproof.training import CHECKPOINT
 
-__all__ = ["Rejudge"]
+__all__ = ["Rejudge", "run_above"]
 
 
 @dataclass(frozen=True)
@@ -97,3 +100,11 @@ class Rejudge(Job[AttackRecord]):
                     votes[rows, number] = defence.votes(these, keys, samples=self.samples, seed=settings.seed)
                 writer.progress(len(votes))
             yield shard, (replace(table, votes=votes), points)
+
+
+def run_above(attacked: Path) -> Path:
+    """Return the run folder above a record of an attack: the next with a network or votes; else the record's own."""
+    above = list(attacked.resolve().parents)[:3]
+    return next(
+        (path for path in above for name in (CHECKPOINT, Record.configuration) if (path / name).exists()), attacked
+    )

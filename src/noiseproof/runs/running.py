@@ -15,7 +15,7 @@ from noiseproof.classifiers.autotune import autotune
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.classifiers.runners import FunctionRunner, Runner
-from noiseproof.errors import InvalidInputError, OutOfMemoryError
+from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
 from noiseproof.runs.identity import FINGERPRINTED
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.subject import Subject, require_noise
@@ -47,6 +47,10 @@ class Engine:
     def sampler_after(self, recorded: Mapping[str, Any] | None) -> str:
         """Return how noise is added: as asked, or as in a record, or in floating point."""
         return self.sampler or sampler_of(recorded or {})
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None:
+            require_count("batch_size", self.batch_size, 1, "Leave it out: it is found.")
 
 
 @dataclass(frozen=True)
@@ -123,12 +127,16 @@ def device_named(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidInputError(
+            "device", required="auto or cpu: there is no CUDA device here", got=repr(name), remedy='Use device="cpu".'
+        )
     try:
         chosen = torch.device(name)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise InvalidInputError(
-            "--device", required="auto, cpu, cuda or cuda:N on this machine", got=repr(name), remedy="Use --device cpu."
+            "device", required="auto, cpu, cuda or cuda:N on this machine", got=repr(name), remedy='Use device="cpu".'
         ) from error
     return chosen
 
@@ -161,7 +169,7 @@ def run_subject(
     if not isinstance(subject.classifier, nn.Module):
         return replace(_as_given(subject, engine, where), sampler=sampler)
     if engine.precision == "bf16" and not multiplies_bfloat16(where):
-        told.say("several times slower than float32: --precision fp32 is faster.", "bfloat16 is emulated here")
+        told.say("several times slower than float32: fp32 is faster.", "bfloat16 is emulated here")
     module, size = subject.classifier.to(where), engine.batch_size
     while True:
         try:
@@ -199,21 +207,21 @@ def _as_given(subject: Subject, engine: Engine, where: torch.device) -> Running:
     precise = f"{engine.precision} for {subject.model['name']}"
     for name, agrees, required, got, remedy in (
         (
-            "--precision and --compile",
+            "precision= and compiled=",
             engine.precision in {"auto", "fp32"} and not engine.compiled,
             "left out for what is no torch module",
             precise,
             "It runs in the precision it has.",
         ),
         (
-            "--device",
+            "device",
             engine.device in {"auto", "cpu"},
             "auto or cpu for what is no torch module",
             engine.device,
             "Leave it out.",
         ),
         (
-            "--batch-size",
+            "batch_size",
             fixed is None or engine.batch_size in {None, fixed},
             f"{fixed}, as in the model's file",
             engine.batch_size,

@@ -111,7 +111,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                     str(path),
                     required=f"a folder for a record with {cls.configuration}",
                     got=f"one with {kind}",
-                    remedy="Votes of different kinds must not mix: choose another folder (--out) for the new ones.",
+                    remedy="Votes of different kinds must not mix: choose another folder for the new ones: out=.",
                 )
         if (path / cls.configuration).exists():
             found = cls.open(path)
@@ -188,7 +188,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
             self.path,
             before,
             now,
-            remedy="Votes of different settings must not mix: choose another folder (--out) for the new ones.",
+            remedy="Votes of different settings must not mix: choose another folder for the new ones: out=.",
         )
 
     def goes_on_under(self, settings: SettingsT) -> bool:  # noqa: ARG002 - only sequential records do

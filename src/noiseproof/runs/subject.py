@@ -24,8 +24,8 @@ from noiseproof.smoothing import require_base
 __all__ = ["Subject", "require_noise"]
 
 _CHANGED = (
-    "It is not what was recorded, or has changed since: restore it, or name what was (--model and --weights, --data). "
-    "Votes on another one belong into another folder (--out)."
+    "It is not what was recorded, or has changed since: restore it, or name what was (model= and weights=, data=). "
+    "Votes on another one belong into another folder: out=."
 )
 
 
@@ -102,8 +102,8 @@ class Subject:
         """
         if sigma is None and not knows_its_noise(model):
             raise InvalidInputError(
-                "--sigma",
-                required="given with --model",
+                "sigma",
+                required="given with model=",
                 got="nothing",
                 remedy="A run folder knows its noise and data; a model of your own does not.",
             )
@@ -142,16 +142,16 @@ class Subject:
         """
         if model is None and noise is not None and sigma is None:
             raise InvalidInputError(
-                "--noise",
-                required="given with --model",
-                got="no --model",
-                remedy="A run folder has its own; --sigma changes the size of its noise.",
+                "noise",
+                required="given with model=",
+                got="no model",
+                remedy="A run folder has its own; sigma= changes the size of its noise.",
             )
         choice, record = _chosen(data), record_in(run)
         if record is None or (model is not None and knows_its_noise(model)):
             if model is None and weights is not None:
                 raise InvalidInputError(
-                    "--weights", required="given with --model", got="no --model", remedy="Name the model."
+                    "weights", required="given with model=", got="no model", remedy="Name the model."
                 )
             wanted = sigma or (None if sigma is None or model is None or knows_its_noise(model) else 1.0)
             loaded = Subject.load(model or run, weights=weights, data=choice, noise=noise, sigma=wanted)
@@ -179,7 +179,7 @@ def require_noise(subject: Subject) -> Noise:
     """Return the noise of a subject, or raise `InvalidInputError`: without noise there is nothing to certify."""
     if subject.noise is None:
         raise InvalidInputError(
-            "noise", required="given, to certify", got=None, remedy="Name it: Subject.load(..., sigma=0.25)."
+            "sigma", required="given, and > 0, to certify", got="no noise", remedy="Name it: sigma=0.25."
         )
     return subject.noise
 

@@ -81,10 +81,10 @@ class CertifyRadii(StoppingRule):
             _require(
                 type(self.certificate) is NeymanPearson,
                 "certificate",
-                "NeymanPearson(), with runner_up",
+                "NeymanPearson(), with runner_up=",
                 self.certificate,
             )
-            _require(self.prior is None, "prior", "left out with runner_up", self.prior)
+            _require(self.prior is None, "prior", "left out with runner_up=", self.prior)
 
     def under(self, noise: Noise) -> "RadiiTest":
         """Return the test for votes counted under a noise.
@@ -98,7 +98,7 @@ class CertifyRadii(StoppingRule):
         if not self.runner_up:
             criterion = Exceeds(levels, self.alpha, self.beta, self.max_samples, self.prior)
             return RadiiTest(criterion, self._radii, levels)
-        _require(isinstance(noise, Gaussian), "noise", "Gaussian noise, with runner_up", noise)
+        _require(isinstance(noise, Gaussian), "noise", "Gaussian noise, with runner_up=", noise)
         # q0 was rounded down by more than its quantile is
         shifts = tuple(-float(ndtri(each.q0)) for each in levels)
         return RadiiTest(AheadOfAll(shifts, self.alpha, self.beta, self.max_samples), self._radii, levels)

@@ -18,7 +18,7 @@ def require_writable(folder: Path) -> None:
         RunError: it cannot be created or written.
     """
     if folder.exists() and not folder.is_dir():
-        raise RunError(str(folder), required="a folder", got="a file", remedy="Choose another place (--out).")
+        raise RunError(str(folder), required="a folder", got="a file", remedy="Choose another place: out=.")
     probe = folder / f".probe.{os.getpid()}"
     write_atomically(probe, b"")
     probe.unlink()

@@ -72,7 +72,7 @@ def left_by(
             "objective",
             required="ConvexOuter (convex-outer) for a stage after others",
             got=type(objective).__name__,
-            remedy="Use that objective, or train without earlier stages (--after).",
+            remedy="Use that objective, or train without earlier stages (stages=).",
         )
     for name, stage in stages:
         _require_stage(name, stage, dataset)

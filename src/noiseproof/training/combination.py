@@ -120,7 +120,9 @@ def _noise(record: Mapping[str, Any]) -> Any:
 def _require_equal(place: str, what: str, found: Any, first: Any) -> None:
     if found != first:
         remedy = (
-            "Name the one to certify with: --sigma." if what == "noise" else "Put together networks of one data set."
+            "Name the one to certify with: noise=, sigma=."
+            if what == "noise"
+            else "Put together networks of one data set."
         )
         raise InvalidInputError(
             f"the {what} of {place}", required=f"that of the first, {first}", got=found, remedy=remedy

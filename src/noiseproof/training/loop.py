@@ -377,5 +377,5 @@ def _require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
             "model",
             required=f"a network for images {tuple(image.shape[1:])} of {dataset.num_classes} classes ({dataset.name})",
             got=f"{name}: {classes}",
-            remedy="Choose another network or data set, or set the number of classes: num_classes, --classes, --classes-file.",
+            remedy="Choose another network or data set, or set the number of classes: num_classes=, classes_file=.",
         )

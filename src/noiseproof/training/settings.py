@@ -176,7 +176,7 @@ def usual_model(data: str) -> str:
     """
     if data not in _USUAL_MODELS:
         raise InvalidInputError(
-            "--model",
+            "model",
             required="named for data of your own",
             got="nothing",
             remedy=f"Choose among {', '.join(MODELS)}.",

@@ -1,0 +1,87 @@
+"""What is said when a command cannot be run: messages of the library name parameters of Python, here they name options."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, RepeatArgumentError, UnusedCliTokensError
+
+from noiseproof.errors import InvalidInputError, NoiseproofError
+
+__all__ = ["RENAMED", "in_options", "said"]
+
+RENAMED = {
+    "certify": {"--within": "--rtol"},
+    "attack": {"--votes": "--samples", "--sizes": "--epsilons"},
+    "rejudge": {"--votes": "--samples"},
+    "audit": {"--votes": "--samples"},
+    "ladder": {"--votes": "--samples", "--size": "--epsilon"},
+}
+"""Options that had another name before, by command: the old name and the new."""
+
+_ALSO = {
+    "max_samples": "samples",
+    "num_classes": "classes",
+    "part": "shard",
+    "stages": "after",
+    "p1_lower": "p1",
+    "p2_upper": "p2",
+}
+"""Parameters of the library whose options are named after others."""
+
+
+def said(error: CycloptsError) -> NoiseproofError | None:
+    """Return what a parser's error means, in the form of every other error; None where its own words say it."""
+    if isinstance(error.__cause__, NoiseproofError):
+        return error.__cause__
+    command = (error.command_chain or ("",))[0]
+    help_page = f"See: noiseproof {command} --help"
+    for old in (token.partition("=")[0] for token in error.root_input_tokens or ()):
+        new = RENAMED.get(command, {}).get(old)
+        if new is not None:
+            return InvalidInputError(old, required=f"written {new}", got="its old name", remedy=help_page)
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        typed = next((each for each in error.argument.names if each in (error.root_input_tokens or ())), None)
+        name, got = typed or error.argument.name, "nothing"
+        required = "given" if typed is None else "followed by a value"
+    elif isinstance(error, RepeatArgumentError):
+        name, required, got = str(error.token.keyword), "given once", "it again"
+    elif isinstance(error, CoercionError) and error.target_type is bool and error.token is not None:
+        name, required, got = str(error.token.keyword), "given without a value", repr(error.token.value)
+    elif isinstance(error, UnusedCliTokensError):
+        name, required, got = "the arguments", f"those of {command}", f"also {' '.join(error.unused_tokens or ())}"
+    else:
+        return None
+    return InvalidInputError(name, required=required, got=got, remedy=help_page)
+
+
+def in_options(error: NoiseproofError, app: App, typed: Sequence[str]) -> str:
+    """Return the message of an error with the options of the typed command instead of the parameters that they set."""
+    options, values = _options(app, typed), _values(typed)
+    settings = {value.partition("=")[0] for option, value in values if option == "--set"}
+    if error.what in settings:
+        what = f"--set {error.what}"
+    else:
+        given = next((option for option, value in values if value == error.what), "")
+        what = options.get(error.what, f"{given} {error.what}".lstrip())
+    return error.in_options(what, options)
+
+
+def _options(app: App, typed: Sequence[str]) -> dict[str, str]:
+    """Return the option that sets each parameter: of the typed command, or else of any other."""
+    commands = [name for name in app if not name.startswith("-")]
+    own = next((token for token in typed if token in commands), None)
+    found: dict[str, str] = {}
+    for command in (each for each in (own, *commands) if each is not None):
+        arguments = [each for each in app[command].assemble_argument_collection() if each.parse]
+        named = {
+            each.field_info.name: next((name for name in each.names if name in typed), each.name) for each in arguments
+        }
+        named |= {name: named[other] for name, other in _ALSO.items() if name not in named and other in named}
+        found = {name: option for name, option in named.items() if option.startswith("--")} | found
+    return found
+
+
+def _values(typed: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each option that was typed with its value."""
+    words = [part for token in typed for part in (token.split("=", 1) if token.startswith("--") else [token])]
+    return [(option, value) for option, value in pairwise(words) if option.startswith("--")]

@@ -1,0 +1,240 @@
+"""What is said when a command cannot be run: of every option of every command, and that what messages name is there."""
+
+import ast
+import re
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+from cyclopts import Argument
+
+import noiseproof as npf
+from command_line import invoke
+from noiseproof import cli
+from noiseproof.cli.wording import RENAMED
+from noiseproof.experiments import FIGURES
+
+COMMANDS = [name for name in cli.app if not name.startswith("-")]
+SOURCES = Path(npf.__file__).parent
+
+
+def options(command: str) -> dict[str, Argument]:
+    found = cli.app[command].assemble_argument_collection()
+    return {name: each for each in found if each.parse for name in each.names if name.startswith("--")}
+
+
+def kinds(argument: Argument) -> tuple[Any, ...]:
+    """The types of an option's values: a union's are its members'."""
+    return (
+        (argument.hint,) if get_origin(argument.hint) in {Literal, tuple} else (argument.hint, *get_args(argument.hint))
+    )
+
+
+def wrong(argument: Argument) -> Iterator[tuple[str, str]]:
+    """Wrong values of an option, and what is required."""
+    of = kinds(argument)
+    one_of_some = any(get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, Enum)) for kind in of)
+    if argument.parameter.choices or one_of_some:
+        yield "nonsense", "Choose from"
+    elif bool in of:
+        yield "perhaps", "without a value"
+    elif int in of:
+        yield from (("many", "a whole number"), ("1.5", "a whole number"), ("1e4", "a whole number"))
+    elif float in of:
+        yield "wide", "a number"
+    elif any(kind in of for kind in (tuple[float, ...],)):
+        yield from (("0.5,x", "numbers >= 0"), ("-1", "numbers >= 0"), ("nan", "numbers >= 0"))
+    elif any(kind in of for kind in (tuple[int, int],)):
+        yield from (("0/4", "I/N"), ("5/4", "I/N"), ("1", "I/N"))
+
+
+WRONG = [
+    (command, name, value, required)
+    for command in COMMANDS
+    for name, argument in options(command).items()
+    for value, required in wrong(argument)
+    if not name.startswith(("--no-", "--empty-"))
+]
+
+NEEDED = {
+    "train": ["--out=out"],
+    "ensemble": ["--out=out"],
+    "ladder": ["--epsilon=1"],
+    "radius": ["--p1=0.9"],
+    "verify": ["--stage=stage", "--radius=1", "--data=digits"],
+}
+"""Options without which a command is not read any further."""
+
+
+def refused(*arguments: object) -> str:
+    """What is said of a command that ends with 2: one line."""
+    message = invoke(*arguments, code=2).stderr
+    assert message.startswith("Error: ")
+    assert message.count("\n") == 1
+    assert "Value error" not in message
+    assert "{'" not in message
+    assert "['" not in message
+    return message
+
+
+@pytest.mark.parametrize(("command", "option", "value", "required"), WRONG)
+def test_a_wrong_value_is_refused_by_name(command: str, option: str, value: str, required: str) -> None:
+    needed = [each for each in NEEDED.get(command, ()) if not each.startswith(f"{option}=")]
+    message = refused(command, "somewhere", *needed, f"{option}={value}")
+    assert option in message
+    assert required in message
+    assert value in message
+    assert f"See: noiseproof {command} --help" in message or f"Example: {option} " in message
+
+
+def test_the_table_has_every_command_and_kind() -> None:
+    assert {command for command, *_ in WRONG} == set(COMMANDS)
+    assert len(WRONG) > 150
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(command, name) for command in COMMANDS for name, found in options(command).items() if bool not in kinds(found)],
+)
+def test_an_option_without_its_value_is_refused_by_name(command: str, option: str) -> None:
+    if not option.startswith("--empty-"):
+        assert refused(command, option).startswith(f"Error: {option} must be followed by a value; got nothing. See: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "option"), [("certify", "--radius"), ("attack", "--epsilons"), ("report", "--radii")]
+)
+def test_a_list_that_is_given_twice_is_refused_so(command: str, option: str) -> None:
+    message = refused(command, "somewhere", option, "0.5", option, "1")
+    assert message == f"Error: {option} must be given once; got 0.5 and 1. Example: {option} 0.5,1,1.5\n"
+    assert "got also 1." in refused(command, "somewhere", option, "0.5", "1") or command == "report"
+
+
+DOMAINS = {
+    "certify": {
+        "--samples": 0,
+        "--every": 0,
+        "--limit": 0,
+        "--alpha": 1.5,
+        "--sigma": -1,
+        "--scale": -1,
+        "--rtol": 2,
+        "--seed": -1,
+        "--batch-size": 0,
+        "--device": "abacus",
+        "--weights": "w.pt",
+        "--noise": "laplace",
+    },
+    "attack": {"--samples": 0, "--every": 0, "--limit": 0, "--alpha": 0, "--seed": -1, "--batch-size": 0},
+    "audit": {"--samples": 0, "--alpha": 2, "--seed": -1, "--device": "abacus"},
+    "ladder": {"--samples": 0, "--limit": 0, "--seed": -1, "--batch-size": 0, "--device": "abacus"},
+    "measure": {"--seed": -1, "--batch-size": 0, "--device": "abacus"},
+    "recertify": {"--alpha": 0},
+    "report": {"--alpha": 1},
+}
+"""Values outside of an option's domain, which the library refuses: it names parameters, the command line options."""
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"), [(command, *each) for command, found in DOMAINS.items() for each in found.items()]
+)
+def test_what_the_library_refuses_is_named_as_it_was_typed(
+    command: str, option: str, value: object, run: Path, tmp_path: Path
+) -> None:
+    away = [] if command in {"recertify", "measure"} else ["--out", tmp_path / "out.html"]
+    needed = ["--epsilon", 1] if command == "ladder" else []
+    message = invoke(command, run, *needed, *away, option, value, code=2).stderr.splitlines()[-1]
+    assert re.match(rf"Error: {option}( {value})? must be ", message)
+    assert f"got {value}" in message or f"got {value!r}" in message or "got no model" in message
+    assert not list(tmp_path.iterdir()), "nothing is written before the input is known to be good"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["train", "--out", "OUT", "--set", "weight=-1"],
+            "Error: --set weight must be a finite number >= 0; got -1.0.",
+        ),
+        (["train", "--out", "OUT", "--scale", "0"], "Error: --scale must be a finite number > 0"),
+        (["train", "--out", "OUT", "--after", "no.safetensors"], "Error: --after no.safetensors must be a file;"),
+        (["radius", "--p1", "2"], "Error: --p1 must be within [0, 1]; got 2.0."),
+        (["certify", "OUT", "--model", "nothing"], "--sigma must be given with --model; got nothing."),
+        (["certify", "OUT", "--weights", "w.pt"], "--weights must be given with --model; got no model."),
+        (["verify", "OUT", "--stage", "no.safetensors", "--radius", "1", "--data", "digits"], "Error: --stage no.safe"),
+        (["train", "--out", "OUT", "--data", "digits", "--image-size", "9"], "left out with --data digits, which is"),
+    ],
+)
+def test_remedies_name_options(arguments: list[str], said: str, tmp_path: Path) -> None:
+    assert said in refused(*(argument.replace("OUT", str(tmp_path / "out")) for argument in arguments))
+
+
+def test_in_python_the_same_messages_name_parameters() -> None:
+    with pytest.raises(npf.InvalidInputError, match=r"^model must be zoo:NAME"):
+        npf.models.load("nothing")
+    with pytest.raises(npf.InvalidInputError, match=r"^sigma must be given with model="):
+        npf.runs.Subject.load("nothing")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_by_name(run: Path) -> None:
+    message = invoke("certify", run, "--device", "cuda", code=2).stderr.splitlines()[-1]
+    assert message.startswith("Error: --device must be auto or cpu: there is no CUDA device here; got 'cuda'. ")
+
+
+def test_what_a_factory_fails_to_import_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("lacking.py").write_text("def network():\n    import no_such_package\n")
+    message = refused("certify", "out", "--model", "lacking:network", "--data", "digits", "--sigma", "1")
+    assert "No module named 'no_such_package'" in message
+    assert "without arguments" not in message
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Every text of the package's code, docstrings too; that of an f-string with a gap for each value."""
+    for path in sorted(SOURCES.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield path, node.value
+            elif isinstance(node, ast.JoinedStr):
+                yield path, "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+
+
+FOREIGN = {"--upgrade", "--nproc-per-node", "--train-multi-noise"}
+"""Options of other programs that the package's texts name: pip, torchrun, released code."""
+
+
+def test_options_and_commands_that_texts_name_exist() -> None:
+    known = {name for command in COMMANDS for name in options(command)} | {
+        "--help",
+        "--version",
+        "--quiet",
+        "--verbose",
+    }
+    known |= {old for names in RENAMED.values() for old in names} | FOREIGN
+    for path, text in texts():
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", text):
+            assert option in known, (path, text)
+        for command in re.findall(r"\bnoiseproof ([a-z]+) (?:--|[A-Z]|\0)", text):
+            assert command in COMMANDS, (path, text)
+        for option, value in re.findall(r"(--(?:attack|objective|bound|certificate|noise)) ([a-z][a-z0-9-]+)", text):
+            some = [options(each)[option].parameter.choices for each in COMMANDS if option in options(each)]
+            assert any(value in (choices or ()) for choices in some), (path, text)
+    assert set(FIGURES) == set(cli.app["reproduce"].assemble_argument_collection()[0].parameter.choices or ())
+
+
+def test_messages_of_the_library_name_parameters() -> None:
+    """They are read in Python too: the command line writes options for them."""
+    own = {"cli", "experiments"}
+    for path in sorted(SOURCES.rglob("*.py")):
+        if path.relative_to(SOURCES).parts[0] in own:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and any(each.arg == "remedy" for each in node.keywords):
+                message = ast.unparse(node)
+                bare = re.sub(r"(pip install|noiseproof [a-z]+)[^'\"]*", "", message)
+                assert not re.search(r"(?<![\w-])--[a-z]", bare), (path, message)
