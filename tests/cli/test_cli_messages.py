@@ -204,8 +204,11 @@ def texts() -> Iterator[tuple[Path, str]]:
                 yield path, "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
 
 
-FOREIGN = {"--upgrade", "--nproc-per-node", "--train-multi-noise"}
-"""Options of other programs that the package's texts name: pip, torchrun, released code."""
+FOREIGN = {"--install-completion", "--upgrade", "--nproc-per-node", "--train-multi-noise"}
+"""Options of the parser and of other programs that the package's texts name: pip, torchrun, released code."""
+
+CHOSEN = r"(--(?:attack|objective|bound|certificate|noise)) (?!or\b|say\b)([a-z][a-z0-9-]+)"
+"""An option with one of its choices."""
 
 
 def test_options_and_commands_that_texts_name_exist() -> None:
@@ -221,7 +224,9 @@ def test_options_and_commands_that_texts_name_exist() -> None:
             assert option in known, (path, text)
         for command in re.findall(r"\bnoiseproof ([a-z]+) (?:--|[A-Z]|\0)", text):
             assert command in COMMANDS, (path, text)
-        for option, value in re.findall(r"(--(?:attack|objective|bound|certificate|noise)) ([a-z][a-z0-9-]+)", text):
+        for option, value in re.findall(
+            r"(--(?:attack|objective|bound|certificate|noise)) (?!or\b|say\b)([a-z][a-z0-9-]+)", text
+        ):
             some = [options(each)[option].parameter.choices for each in COMMANDS if option in options(each)]
             assert any(value in (choices or ()) for choices in some), (path, text)
     assert set(FIGURES) == set(cli.app["reproduce"].assemble_argument_collection()[0].parameter.choices or ())

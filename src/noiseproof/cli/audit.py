@@ -22,12 +22,11 @@ from noiseproof.cli.options import (
     ProcedureOptions,
     Seed,
 )
+from noiseproof.cli.progress import Shown
 
 if TYPE_CHECKING:
     from noiseproof.evaluation.audit import AuditResult
     from noiseproof.runs import Audit
-
-from noiseproof.cli.progress import Shown
 
 __all__ = ["audit"]
 
@@ -56,12 +55,13 @@ def audit(
     """
     from noiseproof.reports.attacked import other_engine
     from noiseproof.runs import Audit, Engine, Record, execute
+    from noiseproof.runs.audit import strongest
 
     record = Record.open(run)
     chosen = replace(record.procedure, **procedure.named())
     job = Audit(
         record,
-        names.attack(attack.attack, [*_strongest(attack), *attack.changes]),
+        names.attack(attack.attack, strongest(attack.attack, attack.changes)),
         samples=samples,
         alpha=chosen.alpha,
         bound=chosen.bound,
@@ -105,11 +105,3 @@ def _show(result: "AuditResult", job: "Audit", other: str | None) -> None:
         )
     else:
         say("[green]Passed.[/]" if result.passed else f"[bold red]Failed[/] (p = {result.p_value:.2g}).")
-
-
-def _strongest(attack: AttackChoice) -> list[str]:
-    """Return the settings of an audit's PGD; those that are named come after them and win."""
-    if attack.attack != "pgd":
-        return []
-    random = any(change.startswith("restarts=") for change in attack.changes)
-    return ["eot_samples=64", "steps=100", *([] if random else ["random_start=false"])]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
 from noiseproof.runs.subject import Subject
 
-__all__ = ["Audit", "judge_record"]
+__all__ = ["Audit", "judge_record", "strongest"]
 
 _MAJORITY = "majority"
 """Where `AttackRecord.about` of an audit says whether its certificates prove a majority."""
@@ -209,3 +209,11 @@ def judge_record(made: AttackRecord, *, majority: bool | None = None) -> AuditRe
         moved=(table.distances[:, -1] > 0.0) | contradicted_before,
         tried=not ATTACKS.export(settings.attack["name"]).follows_gradients,
     )
+
+
+def strongest(attack: str, changes: Sequence[str]) -> list[str]:
+    """Return the settings of an audit's attack: PGD searches longer; what is named comes last and wins."""
+    if attack != "pgd":
+        return list(changes)
+    random = any(change.startswith("restarts=") for change in changes)
+    return ["eot_samples=64", "steps=100", *([] if random else ["random_start=false"]), *changes]
