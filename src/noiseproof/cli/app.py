@@ -16,7 +16,7 @@ from noiseproof.cli.ensemble import ensemble
 from noiseproof.cli.inspect import inspect
 from noiseproof.cli.ladder import ladder
 from noiseproof.cli.measure import measure
-from noiseproof.cli.options import Flag, parse
+from noiseproof.cli.options import Flag
 from noiseproof.cli.radius import radius
 from noiseproof.cli.recertify import recertify
 from noiseproof.cli.rejudge import rejudge
@@ -24,7 +24,7 @@ from noiseproof.cli.report import report
 from noiseproof.cli.reproduce import reproduce
 from noiseproof.cli.train import train
 from noiseproof.cli.verify import verify
-from noiseproof.cli.wording import in_options, said
+from noiseproof.cli.wording import in_options, parse, said
 from noiseproof.errors import IncompleteError, NoiseproofError
 
 __all__ = ["EXIT_CODES", "app", "main", "run"]

@@ -4,12 +4,11 @@ A dataclass here is a group of options of each command that needs it: its fields
 help, their defaults are the defaults. An option that stands alone is an annotated type. Nothing here loads torch.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Group, Parameter, Token, convert
+from cyclopts import Group, Parameter
 from rich.markup import escape
 
 from noiseproof.attacks.registry import ATTACKS
@@ -17,7 +16,7 @@ from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.cli import names
 from noiseproof.cli.console import say
-from noiseproof.errors import InvalidInputError
+from noiseproof.cli.wording import parse_numbers, parse_part
 from noiseproof.noises.registry import NOISES
 from noiseproof.perturbations.norms import Norm
 
@@ -51,7 +50,6 @@ __all__ = [
     "Seed",
     "Shard",
     "StoppingOptions",
-    "parse",
 ]
 
 _STOPPING = Group("How many votes", sort_key=2)
@@ -61,73 +59,6 @@ _PROCEDURE = Group("From votes to radii", sort_key=5)
 _CLASSIFIER = Group("Another classifier or noise", sort_key=6)
 DATA = Group("Data", sort_key=7)
 _ENGINE = Group("Speed", sort_key=9)
-
-
-def parse(kind: Any, tokens: Sequence[Token]) -> Any:
-    """Parse a value of any type; a number is never rounded to a whole one, as cyclopts does.
-
-    Raises:
-        InvalidInputError: a word where a number belongs, or a fraction where a whole one does.
-    """
-    number = next((each for each in (kind, *get_args(kind)) if each in (int, float)), None)
-    if number is None or len(tokens) != 1:
-        return convert(kind, tokens)
-    try:
-        return number(tokens[0].value)
-    except ValueError as error:
-        option, whole = tokens[0].keyword, number is int
-        raise InvalidInputError(
-            str(option),
-            required="a whole number" if whole else "a number",
-            got=repr(tokens[0].value),
-            remedy=f"Example: {option} {10 if whole else 0.5}",
-        ) from error
-
-
-def _parse_numbers(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
-    """Parse numbers >= 0 with commas between, such as 0.5,1,1.5.
-
-    Raises:
-        InvalidInputError: something else.
-    """
-    token = _only(tokens, "0.5,1,1.5")
-    try:
-        numbers = tuple(float(part) for part in token.value.split(","))
-    except ValueError:
-        numbers = (-1.0,)
-    if not all(0.0 <= number < float("inf") for number in numbers):
-        raise InvalidInputError(
-            str(token.keyword),
-            required="numbers >= 0 with commas between",
-            got=repr(token.value),
-            remedy=f"Example: {token.keyword} 0.5,1,1.5",
-        )
-    return numbers
-
-
-def _only(tokens: Sequence[Token], example: str) -> Token:
-    """Return the value of an option that is given once."""
-    if len(tokens) != 1:
-        option = str(tokens[0].keyword)
-        got = " and ".join(token.value for token in tokens)
-        raise InvalidInputError(option, required="given once", got=got, remedy=f"Example: {option} {example}")
-    return tokens[0]
-
-
-def _parse_part(_: object, tokens: Sequence[Token]) -> tuple[int, int]:
-    """Parse I/N with 1 <= I <= N.
-
-    Raises:
-        InvalidInputError: something else.
-    """
-    token = _only(tokens, "3/16")
-    part, slash, parts = token.value.partition("/")
-    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise InvalidInputError(
-            "--shard", required="I/N with I from 1 to N", got=repr(token.value), remedy="Example: --shard 3/16."
-        )
-    return int(part), int(parts)
-
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Run = Annotated[
@@ -151,7 +82,7 @@ Shard = Annotated[
         help="Count only part I of N, such as 3/16; parts merge in one folder.",
         metavar="I/N",
         n_tokens=1,
-        converter=_parse_part,
+        converter=parse_part,
         group=_IMAGES,
     ),
 ]
@@ -161,7 +92,7 @@ Radii = Annotated[
         help="Radii of the printed table, such as 0,0.25,0.5.",
         metavar="R,R,...",
         n_tokens=1,
-        converter=_parse_numbers,
+        converter=parse_numbers,
         show_default="round numbers that the votes can reach",
         group=_PROCEDURE,
     ),
@@ -191,9 +122,9 @@ class StoppingOptions:
 
     samples: Annotated[int | None, Parameter(show_default="10000; 100000 with --radius or --rtol")] = None
     selection_samples: Annotated[int | None, Parameter(show_default="100")] = None
-    radius: Annotated[
-        tuple[float, ...] | None, Parameter(metavar="R[,R,...]", n_tokens=1, converter=_parse_numbers)
-    ] = None
+    radius: Annotated[tuple[float, ...] | None, Parameter(metavar="R[,R,...]", n_tokens=1, converter=parse_numbers)] = (
+        None
+    )
     rtol: float | None = None
     runner_up: Flag = False
     beta: Annotated[float | None, Parameter(show_default="0.001")] = None
@@ -412,7 +343,7 @@ class AttackOptions(AttackChoice):
         Parameter(
             metavar="E,E,...",
             n_tokens=1,
-            converter=_parse_numbers,
+            converter=parse_numbers,
             show_default="for l2 0.5, 1, 1.5, 2 and 3 times the noise",
         ),
     ] = None

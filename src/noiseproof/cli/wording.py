@@ -1,13 +1,15 @@
-"""What is said when a command cannot be run: messages of the library name parameters of Python, here they name options."""
+"""Values as they are typed, and what is said of wrong ones: options stand for the parameters that they set."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any, get_args
 
-from cyclopts import App, CoercionError, CycloptsError, MissingArgumentError, RepeatArgumentError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Token, convert
+from cyclopts.exceptions import CoercionError, MissingArgumentError, RepeatArgumentError, UnusedCliTokensError
 
 from noiseproof.errors import InvalidInputError, NoiseproofError
 
-__all__ = ["RENAMED", "in_options", "said"]
+__all__ = ["RENAMED", "in_options", "parse", "parse_numbers", "parse_part", "said"]
 
 RENAMED = {
     "certify": {"--within": "--rtol"},
@@ -85,3 +87,69 @@ def _values(typed: Sequence[str]) -> list[tuple[str, str]]:
     """Return each option that was typed with its value."""
     words = [part for token in typed for part in (token.split("=", 1) if token.startswith("--") else [token])]
     return [(option, value) for option, value in pairwise(words) if option.startswith("--")]
+
+
+def parse(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Parse a value of any type; a number is never rounded to a whole one, as cyclopts does.
+
+    Raises:
+        InvalidInputError: a word where a number belongs, or a fraction where a whole one does.
+    """
+    number = next((each for each in (kind, *get_args(kind)) if each in (int, float)), None)
+    if number is None or len(tokens) != 1:
+        return convert(kind, tokens)
+    try:
+        return number(tokens[0].value)
+    except ValueError as error:
+        option, whole = tokens[0].keyword, number is int
+        raise InvalidInputError(
+            str(option),
+            required="a whole number" if whole else "a number",
+            got=repr(tokens[0].value),
+            remedy=f"Example: {option} {10 if whole else 0.5}",
+        ) from error
+
+
+def parse_numbers(_: object, tokens: Sequence[Token]) -> tuple[float, ...]:
+    """Parse numbers >= 0 with commas between, such as 0.5,1,1.5.
+
+    Raises:
+        InvalidInputError: something else.
+    """
+    token = _only(tokens, "0.5,1,1.5")
+    try:
+        numbers = tuple(float(part) for part in token.value.split(","))
+    except ValueError:
+        numbers = (-1.0,)
+    if not all(0.0 <= number < float("inf") for number in numbers):
+        raise InvalidInputError(
+            str(token.keyword),
+            required="numbers >= 0 with commas between",
+            got=repr(token.value),
+            remedy=f"Example: {token.keyword} 0.5,1,1.5",
+        )
+    return numbers
+
+
+def _only(tokens: Sequence[Token], example: str) -> Token:
+    """Return the value of an option that is given once."""
+    if len(tokens) != 1:
+        option = str(tokens[0].keyword)
+        got = " and ".join(token.value for token in tokens)
+        raise InvalidInputError(option, required="given once", got=got, remedy=f"Example: {option} {example}")
+    return tokens[0]
+
+
+def parse_part(_: object, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Parse I/N with 1 <= I <= N.
+
+    Raises:
+        InvalidInputError: something else.
+    """
+    token = _only(tokens, "3/16")
+    part, slash, parts = token.value.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise InvalidInputError(
+            "--shard", required="I/N with I from 1 to N", got=repr(token.value), remedy="Example: --shard 3/16."
+        )
+    return int(part), int(parts)
