@@ -1,7 +1,7 @@
 """The exact sampler: its table against 100-digit arithmetic, its law at every cell, and classifiers that read low bits."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
@@ -56,7 +56,7 @@ def copies(sampler: Sampler, images: torch.Tensor, spans: list[Span]) -> torch.T
 
 
 @every_noise
-@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("bits", [48, 80])
 def test_the_table_is_that_of_100_digit_arithmetic(noise: Noise, bits: int) -> None:
     first, table = Inversion(noise)._table(bits)
     expected = [min(bounds(noise, bits, j), 2**bits - 1) for j in range(first, first + len(table))]
@@ -70,35 +70,57 @@ def test_a_threshold_off_in_its_40th_bit_is_found(monkeypatch: pytest.MonkeyPatc
     there = partial(mpmath.almosteq, 3 / 510, rel_eps=1e-9)
     monkeypatch.setattr(Gaussian, "cumulative", lambda noise, x: own(noise, x) + mpmath.ldexp(there(x), -40))
     with pytest.raises(AssertionError):
-        test_the_table_is_that_of_100_digit_arithmetic(Gaussian(0.12), 64)
+        test_the_table_is_that_of_100_digit_arithmetic(Gaussian(0.12), 48)
+
+
+def drawn(of: Inversion, numbers: np.ndarray, last: Callable[[int, int], Iterator[int]], width: int = 8) -> np.ndarray:
+    """N of numbers of 48 bits, (samples, numbers), handed over as the sampler does: words by the ranks of open numbers."""
+    first = (numbers >> 32).astype(np.uint16)
+    open_ = np.isin(first, np.array(of._table(48)[1]) >> 32)
+    words = [(row & (2**32 - 1))[at].astype(np.uint32) for row, at in zip(numbers, open_, strict=True)]
+    blocks = 1 + max(map(len, words)) // width
+    padded = np.stack([np.pad(each, (0, blocks * width - len(each)), constant_values=77) for each in words])
+    return of.of_digits(first, lambda block: padded[:, block * width : (block + 1) * width], last)
 
 
 @every_noise
-def test_every_word_stands_for_its_integer(noise: Noise) -> None:
+def test_every_number_stands_for_its_integer(noise: Noise) -> None:
     """N = min{j : U < F_j} around every threshold and every border of a cell of the table, by bisection instead."""
     exact = Inversion(noise)
-    first, table = exact._table(32)
-    borders = np.arange(0, 2**32, 2**16)
+    first, table = exact._table(48)
+    borders = np.arange(0, 2**48, 2**32)
     near = np.concatenate([np.array(table)[:, None] + range(-2, 3), borders[:, None] + range(-1, 2)], axis=None)
-    words = np.unique(np.clip(near, 0, 2**32 - 1)).astype(np.uint32)
+    numbers = np.unique(np.clip(near, 0, 2**48 - 1))
+    numbers = np.random.default_rng(0).permutation(numbers)[: len(numbers) // 4 * 4].reshape(4, -1)
     asked: list[int] = []
 
-    def digits(sample: int, number: int) -> Iterator[int]:
-        asked.append(int(words[number]))
-        return chain([int(words[number])], repeat(2**31))
+    def last(sample: int, number: int) -> Iterator[int]:
+        asked.append(int(numbers[sample, number]))
+        return repeat(2**31)
 
-    found = exact.of_words(words[None], digits)[0]
-    assert sorted(set(asked)) == sorted(set(table)), "one word decides all but the thresholds themselves"
-    expected = [first + bisect_right(table, int(word)) for word in words]
-    decided = ~np.isin(words, table)
-    np.testing.assert_array_equal(found[decided], np.array(expected)[decided])
+    found = drawn(exact, numbers, last)
+    assert set(asked) == set(table) & set(numbers.ravel().tolist()), "48 bits decide all but the thresholds themselves"
+    expected = np.array([first + bisect_right(table, int(number)) for number in numbers.ravel()]).reshape(numbers.shape)
+    decided = ~np.isin(numbers, table)
+    np.testing.assert_array_equal(found[decided], expected[decided])
+
+
+@every_noise
+def test_most_numbers_are_decided_by_16_bits(noise: Noise) -> None:
+    """Of the words that follow, a block holds those of most samples."""
+    exact = Inversion(noise)
+    opened = exact._open_cells / 2**16
+    assert opened < 0.05
+    words = 8 * exact.steps_after(784)
+    assert stats.binom.sf(words, 784, opened) < 0.01
+    assert words < 784 * opened * 4 / 3 + 16
 
 
 def test_large_noise_has_a_table_of_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = np.random.default_rng(0).integers(0, 2**32, (3, 1000), dtype=np.uint32)
-    small = Inversion(Gaussian(0.12)).of_words(words, lambda *_: repeat(0))
+    numbers = np.random.default_rng(0).integers(0, 2**48, (3, 1000))
+    small = drawn(Inversion(Gaussian(0.12)), numbers, lambda *_: repeat(0))
     monkeypatch.setattr(inversion, "_SMALL", 100)
-    large = Inversion(Gaussian(0.12)).of_words(words, lambda *_: repeat(0))
+    large = drawn(Inversion(Gaussian(0.12)), numbers, lambda *_: repeat(0))
     assert (small.dtype, large.dtype) == (np.int16, np.int32)
     np.testing.assert_array_equal(small, large)
 
@@ -108,30 +130,45 @@ def test_a_tie_takes_as_many_words_as_it_needs(noise: Noise) -> None:
     """Digits of F_j to any length, then one more word below or above those of F_j."""
     exact = Inversion(noise)
     for j in (-20, -1, 0, 13):
-        for words in (1, 2, 3, 5):
-            prefix, last = divmod(bounds(noise, 32 * (words + 1), j), 2**32)
-            digits = [prefix >> 32 * (words - 1 - i) & (2**32 - 1) for i in range(words)]
-            for end, expected in ((last - 1, j), (last + 1, j + 1)):
-                if 0 <= end < 2**32 and probability(noise, j) * 2 ** (32 * words) % 1:
-                    drawn = iter([*digits, end, 0, 0, 0])
-                    assert exact.decide(drawn) == expected
-                    assert len(list(drawn)) == 3, "no more words than needed"
+        for words in (1, 2, 4):
+            bits = 48 + 32 * (words - 1)
+            prefix, end_of_bound = divmod(bounds(noise, bits + 32, j), 2**32)
+            digits = [prefix >> 32 * (words - 2 - i) & (2**32 - 1) for i in range(words - 1)]
+            for end, expected in ((end_of_bound - 1, j), (end_of_bound + 1, j + 1)):
+                if 0 <= end < 2**32 and probability(noise, j) * 2**bits % 1:
+                    left = iter([*digits, end, 0, 0, 0])
+                    assert exact.decide(prefix >> 32 * (words - 1), left) == expected
+                    assert len(list(left)) == 3, "no more words than needed"
+
+
+def test_a_tie_in_an_image_takes_the_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in 10^11 numbers; here the first 48 bits are those of a threshold, at one place."""
+    exact = Inversion(Gaussian(0.12))
+    first, table = exact._table(48)
+    numbers = np.full((2, 5), 2**47 + 12345)
+    numbers[1, 3] = table[40]
+    places: list[tuple[int, int]] = []
+
+    def last(sample: int, number: int) -> Iterator[int]:
+        places.append((sample, number))
+        return repeat(2**32 - 1)
+
+    high = drawn(exact, numbers, last)[1, 3]
+    low = drawn(exact, numbers, lambda *_: repeat(0))[1, 3]
+    assert places == [(1, 3)]
+    assert (low, high) == (first + 40, first + 41)
 
 
 def test_tails_have_no_end() -> None:
-    """A first word of 0 or 2^32 - 1 is no bound of the noise: further words tell how far it goes."""
+    """First digits that are all 0, or all 1, are no bound of the noise: further words tell how far it goes."""
     exact, sigma = Inversion(Gaussian(0.12)), 0.12 * LEVELS
-    for zeros in (1, 2, 6):
-        drawn = exact.decide(chain(repeat(0, zeros), [2**31], repeat(0)))
+    for zeros in (0, 1, 6):
+        found = exact.decide(0, chain(repeat(0, zeros), [2**31], repeat(0)))
+        tail = mpmath.mpf(2) ** (-48 - 32 * zeros - 1)
         with mpmath.workdps(100):
-            assert (
-                probability(Gaussian(0.12), drawn - 1)
-                <= mpmath.mpf(2) ** (-32 * zeros - 1)
-                < probability(Gaussian(0.12), drawn)
-            )
-        mirrored = exact.decide(chain(repeat(2**32 - 1, zeros), [2**31 - 1], repeat(2**32 - 1, 40)))
-        assert mirrored == -drawn
-    assert drawn < -16 * sigma
+            assert probability(Gaussian(0.12), found - 1) <= tail < probability(Gaussian(0.12), found)
+        assert exact.decide(2**48 - 1, chain(repeat(2**32 - 1, zeros), [2**31 - 1], repeat(2**32 - 1, 40))) == -found
+    assert found < -16 * sigma
 
 
 @pytest.mark.parametrize("noise", [Gaussian(0.25), Laplace(0.3), Uniform(0.2)], ids=repr)
@@ -175,23 +212,34 @@ def test_gpus_draw_the_same_bits(noise: Noise, shape: tuple[int, ...], monkeypat
         assert torch.equal(on_device, on_host)
 
 
-def test_where_two_words_do_not_decide_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once in 10^16 numbers; here the table of two words is cut to one, so that it happens in most samples."""
+def test_where_48_bits_do_not_decide_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in 10^11 numbers; here every third open number passes for one, and must be decided as the host decides it."""
     sampler = IntegerSampler(Gaussian(0.25), 0)
-    images, rows = torch.zeros(1, 3000), Rows([Span(0, 3, Phase.CERTIFY, 0, 20)], CPU)
-    expected = sampler._on_device(images, rows)
+    images, rows = torch.zeros(2, 3000), Rows([Span(1, 2**63 + 1, Phase.CERTIFY, 5, 20)], CPU)
+    expected = copies(sampler, images, list(rows.spans))
     asked = []
-    honest = sampler._inversion.of_pairs
+    honest = sampler._inversion.of_bits
 
-    def coarse(high: torch.Tensor, low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        noise, _ = honest(high, low)
-        open_ = low % 1000 == 0
-        asked.append(int(open_.sum()))
-        return torch.where(open_, -9999, noise), open_
+    def coarse(number: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        noise, _ = honest(number)
+        ties = number % 3 == 0
+        asked.append(int(ties.sum()))
+        return torch.where(ties, -9999, noise), ties
 
-    monkeypatch.setattr(sampler._inversion, "of_pairs", coarse)
+    monkeypatch.setattr(sampler._inversion, "of_bits", coarse)
     assert torch.equal(sampler._on_device(images, rows), expected)
     assert asked[0] > 20
+
+
+def test_samples_with_more_open_numbers_than_a_block_has_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 8 words, where most samples have more open numbers: the law and both ways stay as they are."""
+    monkeypatch.setattr(Inversion, "steps_after", lambda *_: 1)
+    sampler = IntegerSampler(Gaussian(0.25), 3)
+    spans = [Span(0, 3, Phase.CERTIFY, 4, 300)]
+    on_host = copies(sampler, torch.zeros(1, 3000), spans)
+    assert torch.equal(sampler._on_device(torch.zeros(1, 3000), Rows(spans, CPU)), on_host)
+    drawn = on_host.mul(LEVELS).round().int().numpy()
+    assert chi_square(sampler.noise, np.unique(drawn, return_counts=True)) > 1e-4
 
 
 def test_what_the_classifier_receives_is_a_function_of_an_integer() -> None:

@@ -99,9 +99,9 @@ def philox_words(seed: int, span: Span, numbers: int, draw: int) -> _Words:
     return words.reshape(span.count, -1)
 
 
-def in_pieces(fill: Callable[[Span, slice], None], rows: Rows, numbers: int) -> None:
-    """Call `fill` for pieces of the rows, of about 2^16 numbers each, in threads; it writes its rows alone."""
-    pieces = list(_pieces(rows, max(1, _PIECE // max(1, numbers))))
+def in_pieces(fill: Callable[[Span, slice], None], rows: Rows, numbers: int, piece: int = _PIECE) -> None:
+    """Call `fill` for pieces of the rows, of about so many numbers each, in threads; it writes its rows alone."""
+    pieces = list(_pieces(rows, max(1, piece // max(1, numbers))))
     threads = min(torch.get_num_threads() // _CORES_PER_THREAD, len(pieces))
     for _ in (_pool(threads).map if threads > 1 else map)(fill, *zip(*pieces, strict=True)):
         pass

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt32
 from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
@@ -21,15 +21,24 @@ from noiseproof.sampling.sampler import Rows, Sampler, Span
 
 __all__ = ["IntegerSampler"]
 
-_LOW = 2**32 - 1
+_LOW, _LOW_HALF = 2**32 - 1, 2**16 - 1
+
+
+_PIECE = 2**17
+"""Numbers that a thread draws at a time: more small steps than in floating point want larger pieces."""
+
+_Words = UInt32[np.ndarray, "samples words"]
+"""Made once: to make such a type takes as long as to draw 10^4 numbers."""
 
 
 class IntegerSampler(Sampler):
     """Noisy copies (k + N) / 255 of the pixel k / 255 of an 8-bit image, with N drawn from the exact law of round(255 z).
 
     P(N <= j) = F((j + 1/2) / 255), with F the distribution function of the noise z. N is the inverse of this function
-    at a uniform number U, whose binary digits are the 32-bit words of Philox4x64-10 at the number's place in draws
-    0, 1, ... (see `HostSampler`). `Inversion` takes as many words as decide N, and compares exactly: if the words are
+    at a uniform number U, whose binary digits come from Philox4x64-10 with the key and counter of `HostSampler`: the
+    first 16 bits at the number's place in draw 0; for the few numbers that these leave open, 32 more at their rank
+    among the sample's open ones, in draws 1, 2, ... of `Inversion.steps_after` steps a sample; for a number that is
+    open still, 32 at a time at its place in draws 2^32, 2^32 + 1, ... `Inversion` compares exactly: if the words are
     uniform, N has its law without any error, and nothing has to be taken from p1 or added to p2. The sum k + N is an
     integer. The classifier receives (k + N) / 255, rounded to float32: a function of that integer alone.
 
@@ -78,31 +87,48 @@ class IntegerSampler(Sampler):
         pixels = {image: _levels(images[image]).ravel().numpy() for image in {span.image for span in rows.spans}}
 
         def fill(span: Span, where: slice) -> None:
-            def digits(sample: int, number: int) -> Iterator[int]:
-                return self._words(span.index, span.phase, span.first + sample, numbers, number)
+            def after(block: int) -> _Words:
+                return philox_words(self.seed, span, self._width(numbers), 1 + block)
 
-            total = self._inversion.of_words(philox_words(self.seed, span, numbers, 0)[:, :numbers], digits)
+            def last(sample: int, number: int) -> Iterator[int]:
+                return self._last_words(span.index, span.phase, span.first + sample, numbers, number)
+
+            first = philox_words(self.seed, span, -(-numbers // 2), 0).view(np.uint16)[:, :numbers]
+            total = self._inversion.of_digits(first, after, last)
             total += pixels[span.image].astype(total.dtype)
             out[where] = total
             out[where] /= np.float32(LEVELS)
 
-        in_pieces(fill, rows, numbers)
+        in_pieces(fill, rows, numbers, _PIECE)
         return copies
 
     def _on_device(self, images: Tensor, rows: Rows) -> Float[Tensor, "rows numbers"]:
-        numbers = images[0].numel()
-        high, low = (self._device_words(rows, numbers, draw) for draw in (0, 1))
-        noise, undecided = self._inversion.of_pairs(high, low)
-        for row, number in undecided.nonzero().tolist():  # about once in 10^16 numbers
-            index, phase, sample = (int(of[row]) for of in (rows.index, rows.phase, rows.sample))
-            noise[row, number] = self._inversion.decide(self._words(index, Phase(phase), sample, numbers, number))
+        numbers, width = images[0].numel(), self._width(images[0].numel())
+        words = self._device_words(rows, -(-numbers // 2), 0)
+        first = torch.stack([words & _LOW_HALF, words >> 16], dim=-1).flatten(1)[:, :numbers]
+        noise, open_ = self._inversion.of_first(first)
+        ranks, (row, number) = open_.cumsum(1) - 1, open_.nonzero(as_tuple=True)
+        ranks = ranks[row, number]
+        blocks = 1 + (int(ranks.max()) // width if len(ranks) else 0)
+        after = torch.cat([self._device_words(rows, width, 1 + block) for block in range(blocks)], dim=1)
+        bits = first[row, number] << 32 | after[row, ranks]
+        noise[row, number], ties = self._inversion.of_bits(bits)
+        for tie in ties.nonzero()[:, 0].tolist():  # about once in 10^11 numbers
+            at, place = int(row[tie]), int(number[tie])
+            index, phase, sample = (int(of[at]) for of in (rows.index, rows.phase, rows.sample))
+            words_after = self._last_words(index % 2**64, Phase(phase), sample, numbers, place)
+            noise[at, place] = self._inversion.decide(int(bits[tie]), words_after)
         total = (_levels(images).flatten(1).index_select(0, rows.image) + noise).to(torch.float32)
         return total / torch.full_like(total[:1], LEVELS)  # by a number it would multiply by the inverse on a GPU
 
-    def _words(self, index: int, phase: Phase, sample: int, numbers: int, number: int) -> Iterator[int]:
-        """Yield the words of one number of a sample of so many."""
+    def _width(self, numbers: int) -> int:
+        """Return the words of a block, of which the open numbers of a sample of so many take theirs."""
+        return 8 * self._inversion.steps_after(numbers)
+
+    def _last_words(self, index: int, phase: Phase, sample: int, numbers: int, number: int) -> Iterator[int]:
+        """Yield the words after the first 48 bits of one number of a sample of so many."""
         span = Span(0, index, phase, sample, 1)
-        for draw in count():
+        for draw in count(2**32):
             yield int(philox_words(self.seed, span, numbers, draw)[0, number])
 
     def _device_words(self, rows: Rows, numbers: int, draw: int) -> Int[Tensor, "rows numbers"]:
@@ -113,7 +139,7 @@ class IntegerSampler(Sampler):
         keys = key_schedule_64(self.seed, rows.index[:, None])
         words = generator_for(rows.device.type, philox4x64)((step, *rest), keys)
         halves = [half for word in words for half in (word & _LOW, (word >> 32) & _LOW)]
-        return torch.stack(halves, dim=-1).flatten(1)[:, :numbers]
+        return torch.stack(halves, dim=-1).flatten(1)
 
 
 def _levels(images: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
