@@ -263,7 +263,7 @@ def test_a_thousand_classes_and_folders_for_a_hundred(tmp_path: Path) -> None:
     command += ["--image-size", 8, "--sigma", 0.001, "--samples", 60, "--limit", 100]
     refused = one_line(invoke(*command, code=2).stderr)
     assert "float scores of shape" in refused
-    assert "for a folder with some of the classes, --classes-file with all names" in refused
+    assert "for a folder with some of the classes, name all: --classes-file." in refused
     refused = one_line(invoke(*command, "--classes", 1000, code=2).stderr)
     assert "list all their names in its order, a line each:" in refused
     assert "or --classes-file" in refused
@@ -318,7 +318,7 @@ def test_radius_prints_every_certificate() -> None:
     table = invoke("radius", "--p1", 0.9).stdout
     assert "1.281551" in table
     assert "1.281552" not in table, "rounded down, not up"
-    assert "p1_lower must be within" in one_line(invoke("radius", "--p1", 1.5, "--p2", 0.1, code=2).stderr)
+    assert "--p1 must be within" in one_line(invoke("radius", "--p1", 1.5, "--p2", 0.1, code=2).stderr)
 
 
 @pytest.mark.slow
@@ -443,7 +443,7 @@ def test_a_whole_record_is_not_shown_as_another_models(mine: Path) -> None:
     np.save("weights.npy", np.random.default_rng(1).normal(size=(64, 10)).astype(np.float32))
     refused = one_line(invoke(*arguments, code=2).stderr)
     assert "the classifier must be the one that the record was begun with" in refused
-    assert "choose another folder (--out)" in refused
+    assert "choose another folder for its votes: --out." in refused
 
 
 def test_of_a_file_only_all_of_its_images_speak(run: Path, tmp_path: Path) -> None:

@@ -346,7 +346,7 @@ def test_the_worst_so_far_and_of_several_attacks() -> None:
     # Clopper-Pearson by its definition: at the ends, the count seen or beyond has probability 2.5 %
     assert binom.sf(1, 3, summary.low[0]) == pytest.approx(0.025)
     assert binom.cdf(2, 3, summary.high[0]) == pytest.approx(0.025)
-    with pytest.raises(InvalidInputError, match="same norm="):
+    with pytest.raises(InvalidInputError, match="same epsilons="):
         worst_of([first, second[:1]])
 
 

@@ -73,7 +73,7 @@ class Inversion:
 
         A third more than are needed on average, and one: 1 + ceil(numbers P(open) / 6), in integers.
         """
-        return 1 + -(-numbers * self._open_cells // (6 * 2**_FIRST))
+        return 1 + -(-numbers * self._open_cells // (6 << _FIRST))
 
     def of_digits(
         self,
