@@ -199,7 +199,7 @@ def test_a_certificate_for_another_noise_is_refused_before_the_first_vote(
 def test_the_runner_up_is_refused_under_other_noise_before_the_first_vote(images: np.ndarray) -> None:
     called: list[int] = []
     smoothed = npf.SmoothedClassifier(lambda x: called.append(len(x)) or np.zeros(len(x), int), Laplace(0.5), 10)
-    with pytest.raises(InvalidInputError, match="noise must be Gaussian noise, with runner_up; got Laplace"):
+    with pytest.raises(InvalidInputError, match="noise must be Gaussian noise, with runner_up=; got Laplace"):
         smoothed.certify(images, stop=CertifyRadii(0.1, runner_up=True))
     assert not called
 

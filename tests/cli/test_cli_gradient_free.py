@@ -112,7 +112,7 @@ def test_attacks_that_follow_gradients_name_those_that_need_none(model: str, att
         noiseproof("attack", "runs/mine", "--model", model, "--sigma", 0.25, "--attack", attack, *FEW)
     assert "an attack that follows gradients; got" in str(caught.value)
     assert f"needs no gradients: {', '.join(gradient_free())}. " in str(caught.value)
-    assert "--source" in str(caught.value)
+    assert "source=" in str(caught.value)
     assert "transfer" not in str(caught.value).replace("attacks.Transfer", ""), "no attack has that name"
     assert all(name in ATTACKS for name in gradient_free())
     assert not Path("runs").exists(), "nothing is begun"

@@ -7,6 +7,7 @@ from typing import Any
 from noiseproof.errors import InvalidInputError
 from noiseproof.models import Checkpoint, Ensemble, ensemble_name, member_names, model_digest, save_checkpoint
 from noiseproof.noises import Noise
+from noiseproof.plugins import in_words
 from noiseproof.storage.files import require_writable
 from noiseproof.storage.provenance import provenance
 from noiseproof.training.state import CHECKPOINT, require_free
@@ -125,5 +126,8 @@ def _require_equal(place: str, what: str, found: Any, first: Any) -> None:
             else "Put together networks of one data set."
         )
         raise InvalidInputError(
-            f"the {what} of {place}", required=f"that of the first, {first}", got=found, remedy=remedy
+            f"the {what} of {place}",
+            required=f"that of the first, {in_words(first)}",
+            got=in_words(found),
+            remedy=remedy,
         )
