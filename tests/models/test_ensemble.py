@@ -326,7 +326,7 @@ OTHER_CLASSES = {"made": {"data": MADE["data"] | {"class_names": ["a"] * 10}}}
         (lambda: member(1, **OTHER_CLASSES), "the training data of net-1 must be that of the first"),
         (
             lambda: member(1, **OTHER_NOISE),
-            "the noise of net-1 must be that of the first, gaussian, sigma 0.25.*sigma=",
+            "the noise of net-1 must be that of the first, name gaussian, sigma 0.25.*sigma=",
         ),
         (lambda: ("bare", Checkpoint(DigitsCNN(), "digits-cnn", {})), "none of its data, settings"),
         (lambda: member(1, made=[]), "none of its made"),
