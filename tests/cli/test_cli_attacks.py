@@ -150,7 +150,7 @@ def test_an_audit_without_gradients_does_not_pass(mine: Path) -> None:
     assert found["unmoved"] == found["attacked"] > 5
     assert found["attack"]["steps"] == 3, "and what was run"
     assert found["votes"] == 50
-    assert "Nothing was audited" in invoke("audit", mine / "run", *named, *options, code=1).stderr
+    assert "Nothing was audited" in invoke("audit", mine / "run", *named, *options, code=1).stdout
     attack = ("attack", mine / "run", *named, "--sigma", 0.25, *FAST, "--every", 40, "--samples", 50, "--epsilons", 0.3)
     assert noiseproof(*attack, "--out", mine / "blind")["unmoved"] > 5
     sharp = ("attack", mine / "other", "--model", "mine_attacked:smooth", *OF_MINE, "--sigma", 0.25, *FAST)
@@ -301,8 +301,8 @@ def test_a_sound_run_passes_its_audit_and_a_broken_certificate_fails_it_loudly(
     with pytest.raises(NoiseproofError, match="limits record"):  # never the audit of radii that were computed before
         noiseproof("audit", run, *STRONG, "--samples", 500, "--every", 20)
     result = invoke("audit", run, *STRONG, "--samples", 500, "--out", run / "broken", code=1)
-    assert "Failed" in result.stderr
-    assert "Contradicted: images" in result.stderr
+    assert "Failed" in result.stdout
+    assert "Contradicted: images" in result.stdout
 
 
 def test_an_audit_that_would_audit_nothing_is_an_error(run: Path, tmp_path: Path) -> None:

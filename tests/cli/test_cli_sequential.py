@@ -123,6 +123,18 @@ def test_the_report_shows_outcomes_and_votes(stopped: tuple[Path, dict[str, Any]
         assert picture.size[0] > 1000
 
 
+def test_votes_are_compared_with_no_more_than_the_limit_of_the_run(
+    stopped: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """At most 3000 votes were allowed, so nothing is said of 100,000."""
+    analysis = analyse_sequential([SequentialRecord.open(stopped[0])])[0]
+    assert analysis.fixed == 3000
+    again = invoke("report", stopped[0], "--out", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "times fewer than 3,000 for each" in page
+    assert "fewer than 100,000" not in page + again.stdout + again.stderr
+
+
 def test_votes_against_the_information_limit(stopped: tuple[Path, dict[str, Any]]) -> None:
     analysis = analyse_sequential([SequentialRecord.open(stopped[0])])[0]
     votes, outcome = analysis.votes.votes, analysis.certified.outcome

@@ -165,7 +165,7 @@ class Boom:
 
 def test_pickled_weights_run_no_code(package: Path) -> None:
     torch.save({"state_dict": network().state_dict(), "args": Boom()}, package / "trap.pt")
-    with pytest.raises(npf.RunError, match="nothing but tensors"):
+    with pytest.raises(npf.RunError, match="nothing but tensors in it; got a pickle of more than tensors"):
         read_weights(package / "trap.pt")
     assert not (package / "boom").exists()
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.cli import names
-from noiseproof.cli.console import print_json, say
+from noiseproof.cli.console import console, print_json, say
 from noiseproof.cli.options import (
     AttackChoice,
     ClassifierOptions,
@@ -95,13 +95,12 @@ def _show(result: "AuditResult", job: "Audit", other: str | None) -> None:
     say(
         f"{result.images} images, {result.attacked} of them certified and attacked within their radii by "
         f"{escape(str(job.attack))}: {len(result.contradictions)} contradictions, {result.allowed:.2f} allowed on average "
-        f"at alpha {job.alpha:g}; {result.undecided} undecided by {job.samples} votes."
+        f"at alpha {job.alpha:g}; {result.undecided} undecided by {job.samples} votes.",
+        console,
     )
     if result.contradictions:
-        say("Contradicted: images " + ", ".join(map(str, result.contradictions[:20])))
+        say("Contradicted: images " + ", ".join(map(str, result.contradictions[:20])), console)
     if result.blind:
-        say(
-            "[bold red]Nothing was audited:[/] the attack moved no image. Take one that needs no gradients: --attack random."
-        )
+        say("[bold red]Nothing was audited:[/] the attack moved no image. --attack random needs no gradients.", console)
     else:
-        say("[green]Passed.[/]" if result.passed else f"[bold red]Failed[/] (p = {result.p_value:.2g}).")
+        say("[green]Passed.[/]" if result.passed else f"[bold red]Failed[/] (p = {result.p_value:.2g}).", console)

@@ -45,9 +45,9 @@ TOLD_EVERY = ContextVar("TOLD_EVERY", default=30.0)
 """Seconds between two lines of progress where there is no terminal."""
 
 
-def say(message: str) -> None:
+def say(message: str, where: Console = messages) -> None:
     """Print a message for people; in a log, where nobody sees its width, it is a line of its own."""
-    messages.print(message, highlight=False, soft_wrap=not messages.is_terminal)
+    where.print(message, highlight=False, soft_wrap=not where.is_terminal)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def show_sequential_record(record: "SequentialRecord", *, radii: Sequence[float]
 def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:
     """Print a table for every record."""
     from noiseproof.reports.naming import incomplete
-    from noiseproof.reports.sequential import FIXED, LEANING
+    from noiseproof.reports.sequential import LEANING
     from noiseproof.sequential import EstimateRadius
 
     for analysis in analyses:
@@ -70,7 +70,7 @@ def show_sequential(analyses: "Sequence[SequentialAnalysis]") -> None:
         limit = "" if usage.over_limit is None else f", {usage.over_limit:.2f} x the information limit"
         say(
             f"Votes an image: {usage.mean:,.0f} on average, median {usage.median:,.0f}, at most {usage.largest:,}: "
-            f"{FIXED / usage.mean:,.1f} x fewer than {FIXED:,} for each{limit}."
+            f"{analysis.fixed / usage.mean:,.1f} x fewer than {analysis.fixed:,} for each{limit}."
         )
         if usage.fixed is not None:
             say(

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import safetensors.torch
@@ -70,9 +71,12 @@ def _sha256(path: Path) -> str:
 
 
 def _unusable(path: Path, error: Exception) -> RunError:
+    told = next(iter(str(error).splitlines()), "")
     return RunError(
         str(path),
         required="whole, with nothing but tensors in it",
-        got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+        got="a pickle of more than tensors"
+        if isinstance(error, UnpicklingError)
+        else f"{type(error).__name__}: {told}",
         remedy="Save the network's state_dict as safetensors: safetensors.torch.save_file(model.state_dict(), ...).",
     )

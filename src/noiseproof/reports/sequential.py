@@ -98,6 +98,11 @@ class SequentialAnalysis(Analysed[SequentialRecord]):
         return float(self.record.settings.procedure["alpha"])
 
     @property
+    def fixed(self) -> int:
+        """Votes an image that the mean is compared with: those of the literature, or the limit of this run if it is lower."""
+        return min(FIXED, int(self.record.settings.procedure["cap"]))
+
+    @property
     def runner_up(self) -> bool:
         """Whether winner and runner-up decided."""
         return bool(self.record.settings.procedure.get("runner_up"))

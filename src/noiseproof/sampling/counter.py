@@ -78,10 +78,12 @@ class VoteCounter:
         """Try the classifier on a few images, and return the batch size that fits the memory; counting does it by itself.
 
         Raises:
+            InvalidInputError: images that the sampler cannot add noise to.
             ClassifierError: it raised, returned no scores or labels, or depends on its batch: see `BaseClassifier.probe`.
             OutOfMemoryError: not even a batch of one image fits.
         """
         pixels, classifier = as_pixels(images), self._reading(images)
+        self._sampler(classifier, pixels, 0)
         return self._tried(classifier, pixels.to(classifier.device), self.batch_size_for(pixels.shape[1:])).images
 
     def count(
