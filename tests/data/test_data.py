@@ -132,7 +132,7 @@ def test_npz_of_your_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"x": np.zeros(3)}, "with images and labels; got x"),
+        ({"x": np.zeros(3)}, "a file with the arrays images and labels; got x"),
         ({"images": np.zeros((2, 4)), "labels": np.zeros(2, dtype=int)}, r"float64 \(2, 4\)"),
         ({"images": np.zeros((2, 1, 4, 4)), "labels": np.zeros(2)}, "integer labels"),
         (

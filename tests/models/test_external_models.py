@@ -58,6 +58,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             def needs_arguments(depth):
                 return depth
 
+            def fails():
+                raise ValueError("boom")
+
             ready = network()
             number = 3
 
@@ -128,6 +131,7 @@ def test_estimators_and_functions(package: Path) -> None:
         ("no_such_module:network", "ModuleNotFoundError in no_such_module"),
         ("zoo_of_mine:nothing", "a name in zoo_of_mine; got 'nothing'. It has: np, torch"),
         ("zoo_of_mine:needs_arguments", "callable without arguments; got TypeError"),
+        ("zoo_of_mine:fails", "able to build the classifier; got ValueError: boom. That is an error of its own code."),
         ("zoo_of_mine:number", "zoo_of_mine:number must be callable; got int"),
         ("zoo_of_mine:gives_a_number", "a function that returns a torch module"),
         ("zoo_of_mine:of_words", "the labels of the estimator must be the integers from 0 to k - 1"),

@@ -62,7 +62,10 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
         ) from error
     if len(arrays) < 2:
         raise InvalidInputError(
-            str(path), required=f"with {' and '.join(keys)}", got=", ".join(found) or "nothing", remedy="Name them so."
+            str(path),
+            required=f"a file with the arrays {' and '.join(keys)}",
+            got=", ".join(found) or "none",
+            remedy="Rename them.",
         )
     images, labels = arrays
     if images.ndim == 3:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -55,20 +56,28 @@ def build_from(spec: str, folder: Path | None = None) -> Any:
         return found()
     except MissingExtraError:
         raise
-    except ImportError as error:
-        raise InvalidInputError(
-            spec,
-            required="able to import what it needs",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Install that package.",
-        ) from error
     except Exception as error:
-        raise InvalidInputError(
-            spec,
-            required="callable without arguments",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Write a function that fills the arguments in, and name that.",
-        ) from error
+        raise _failed(spec, found, error) from error
+
+
+def _failed(spec: str, function: Any, error: Exception) -> InvalidInputError:
+    required, remedy = "able to build the classifier", "That is an error of its own code."
+    if isinstance(error, ImportError):
+        required, remedy = "able to import what it needs", "Install that package."
+    elif _wants_arguments(function):
+        required, remedy = "callable without arguments", "Write a function that fills the arguments in, and name that."
+    return InvalidInputError(spec, required=required, got=f"{type(error).__name__}: {error}", remedy=remedy)
+
+
+def _wants_arguments(function: Any) -> bool:
+    """Whether a call without arguments cannot succeed; False where it has no signature to tell."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
+    except ValueError:
+        return False
+    return False
 
 
 def module_file(spec: str, folder: Path | None = None, *, only: bool = False) -> Path | None:
