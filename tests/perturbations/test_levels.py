@@ -49,5 +49,8 @@ def test_a_level_exactly_at_epsilon_is_reached() -> None:
 
 
 def test_what_is_off_the_levels() -> None:
-    images = torch.tensor([[0.0, 1 / 255, 0.5, 1.0, 254 / 255, 0.3001]])
-    assert off_levels(images).tolist() == [[False, False, True, False, False, True]]
+    images = torch.tensor([[0.0, 1 / 255, 0.5, 1.0, 254 / 255, 0.3001, 77 / 255 + 1e-6]])
+    assert off_levels(images).tolist() == [[False, False, True, False, False, True, True]]
+    levels = torch.arange(256)
+    for way in (levels / 255, levels * torch.tensor(1 / 255), (levels.double() / 255).float()):
+        assert not off_levels(way[None]).any(), "however float32 rounds k / 255"

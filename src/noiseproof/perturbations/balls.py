@@ -7,12 +7,12 @@ from torch import Tensor
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.randomness import RandomSource
 
-__all__ = ["Radius", "distance", "per_image", "project", "steepest", "unblocked", "uniform"]
+__all__ = ["LAST", "Radius", "distance", "per_image", "project", "steepest", "unblocked", "uniform"]
 
 Radius = float | Float64[Tensor, " batch"]
 """Radius of a ball: one for all images, or one for each, in float64."""
 
-_LAST = 1e-13
+LAST = 1e-13
 """Of a length in float64, the digits that sums over an image's pixels round."""
 
 
@@ -66,7 +66,7 @@ def project(
         sizes = (_round_ball if norm == "l2" else _pointed_ball)(offset.abs(), room, radius)
         length = torch.linalg.vector_norm(sizes, Norm(norm).order, dim=1, keepdim=True)
         # not by the last digit, which would take pixels from their walls
-        offset = offset.sign() * torch.where(length > radius * (1.0 + _LAST), sizes * _shrink(length, radius), sizes)
+        offset = offset.sign() * torch.where(length > radius * (1.0 + LAST), sizes * _shrink(length, radius), sizes)
     elif norm == "l2":
         length = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
         offset = offset * _shrink(length, radius)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from noiseproof.perturbations.balls import distance
+from noiseproof.perturbations.balls import LAST, distance
 from noiseproof.perturbations.norms import NormLike
 
 __all__ = ["LEVELS", "off_levels", "on_levels", "round_within"]
@@ -12,11 +12,8 @@ __all__ = ["LEVELS", "off_levels", "on_levels", "round_within"]
 LEVELS = 255
 """Steps of an 8-bit pixel: x = k / 255."""
 
-_OFF = 1e-3
-"""How far from an integer 255 x may be. For the float32 next to k / 255 it is within 1e-5."""
-
-_LAST = 1e-13
-"""Of a length in float64, the digits that sums over an image's pixels round."""
+_OFF = 1e-4
+"""How far from an integer 255 x may be: three times what float32 rounds, in x and in the product."""
 
 _SHORTENED = torch.linspace(1.0, 0.8, 41, dtype=torch.float64).tolist()
 """Factors of an offset whose rounding is tried, longest first."""
@@ -56,7 +53,7 @@ def round_within(
     pending = torch.ones(len(points), dtype=torch.bool, device=points.device)
     for factor in _SHORTENED:
         rounded = origin + (factor * offset).round() / LEVELS
-        taken = pending & (distance(rounded, origin, norm) <= epsilons * (1.0 + _LAST))
+        taken = pending & (distance(rounded, origin, norm) <= epsilons * (1.0 + LAST))
         chosen = torch.where(taken.view(-1, *[1] * (points.ndim - 1)), rounded, chosen)
         pending = pending & ~taken
     return on_levels(chosen).to(points.dtype)

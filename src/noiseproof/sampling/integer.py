@@ -47,6 +47,7 @@ class IntegerSampler(Sampler):
     and cover the arithmetic that ran. The low bits of a floating-point sum x + z depend on x, and a classifier that
     reads them can be certified falsely (Jin et al. 2022; Voráček and Hein 2023).
 
+    An image stands for the 8-bit image next to it, of which certificates speak; one with other pixels is refused.
     Copies are equal bit by bit on every processor and every GPU.
 
     Raises:
