@@ -3,10 +3,11 @@
 import operator
 import re
 from collections.abc import Mapping
-from typing import SupportsIndex
+from typing import ClassVar, SupportsIndex
 
 __all__ = [
     "ClassifierError",
+    "DamagedRecordError",
     "IncompleteError",
     "InvalidInputError",
     "MissingExtraError",
@@ -30,6 +31,9 @@ class NoiseproofError(Exception):
         got: what it is.
         remedy: one sentence that says what to do.
     """
+
+    exit_code: ClassVar[int] = 2
+    """What a command ends with that raises it."""
 
     def __init__(self, what: str, *, required: str, got: object, remedy: str) -> None:
         super().__init__(f"{what} must be {required}; got {got}. {remedy}")
@@ -79,8 +83,16 @@ class RunError(NoiseproofError, RuntimeError):
     """A run folder, checkpoint or record that is missing, damaged or of something else."""
 
 
+class DamagedRecordError(RunError):
+    """A file of a record that is not what was written there: a check failed, and it is not the command that is wrong."""
+
+    exit_code = 1
+
+
 class IncompleteError(RunError):
     """A record that is sound and not whole yet, where all of it is needed."""
+
+    exit_code = 3
 
 
 class Terminated(KeyboardInterrupt):

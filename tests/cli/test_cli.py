@@ -596,6 +596,34 @@ def test_inspect_tells_what_a_run_is(run: Path, tmp_path: Path) -> None:
     invoke("inspect", folder)
 
 
+def damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:20])
+
+
+@pytest.mark.parametrize("command", ["recertify", "report", "audit", "inspect"])
+def test_a_damaged_shard_ends_each_reader_with_1(command: str, run: Path, tmp_path: Path) -> None:
+    """Exit code 1 of the guide: the record is wrong, and not what was typed."""
+    shutil.copytree(run, tmp_path / "run")
+    damage(Record.open(tmp_path / "run").shard_path(0))
+    out = ["--out", tmp_path / "page.html"] if command == "report" else []
+    assert "00000.parquet must be a whole shard" in invoke(command, tmp_path / "run", *out, code=1).stderr
+
+
+@pytest.mark.parametrize("file", ["record.json", "votes/answers-*.json"])
+def test_a_damaged_configuration_or_fingerprint_ends_with_1(file: str, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    damage(next((tmp_path / "run").glob(file)))
+    assert "damaged" in invoke("certify", tmp_path / "run", code=1).stderr
+
+
+def test_damaged_points_of_an_attack_end_with_1(run: Path, tmp_path: Path) -> None:
+    few = ["--limit", 3, "--epsilons", 0.2, "--set", "steps=1", "--samples", 20]
+    invoke("attack", run, "--out", tmp_path / "attack", *few)
+    damage(next((tmp_path / "attack").rglob("*.safetensors")))
+    judged = ["rejudge", tmp_path / "attack", "--model", run / "checkpoint.safetensors"]
+    assert "must be the points that the attack found" in invoke(*judged, code=1).stderr
+
+
 def test_profile_says_where_the_time_went(run: Path, tmp_path: Path) -> None:
     shown = one_line(invoke("certify", run, *FEW, "--out", tmp_path, "--profile").stderr)
     assert "Where the time went: reading" in shown

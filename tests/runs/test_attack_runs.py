@@ -155,7 +155,7 @@ def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="samples 3000, seed 1; got points nothing"):
         judged_again(tmp_path / "found", found)
     found.points_path(1).write_bytes(b"other points")
-    with pytest.raises(RunError, match="1 of 2 shards missing or damaged"):
+    with pytest.raises(RunError, match="must be the points that the attack found; got ValueError: other points"):
         judged_again(tmp_path / "damaged", found)
 
 

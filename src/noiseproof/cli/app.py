@@ -25,7 +25,7 @@ from noiseproof.cli.reproduce import reproduce
 from noiseproof.cli.train import train
 from noiseproof.cli.verify import verify
 from noiseproof.cli.wording import in_options, parse, said
-from noiseproof.errors import IncompleteError, NoiseproofError
+from noiseproof.errors import NoiseproofError
 
 __all__ = ["EXIT_CODES", "app", "main", "run"]
 
@@ -37,7 +37,7 @@ _COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "a check failed: an audit, a ladder, a claim of the paper, or a damaged record",
+    1: "a check failed: an audit, a ladder, a claim of the paper, or a file of a record that is damaged",
     2: "the command cannot do what was asked; the message says what to do",
     3: "incomplete: another process works on the rest, or records are not there or not whole yet",
     130: "ended by Ctrl-C; the same command goes on",
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except NoiseproofError as error:
         typed = sys.argv[1:] if arguments is None else arguments
         say(f"[bold red]Error:[/] {escape(in_options(error, app, typed))}")
-        sys.exit(3 if isinstance(error, IncompleteError) else 2)
+        sys.exit(error.exit_code)
     except CycloptsError as error:
         command = " ".join(["noiseproof", *(error.command_chain or ())])
         say(f"[bold red]Error:[/] {escape(str(error))} See: {command} --help")

@@ -26,7 +26,7 @@ from noiseproof.attacks.escalation import ROUNDING
 from noiseproof.bounds import votes_to_verify
 from noiseproof.bounds.base import require_alpha
 from noiseproof.certified import ABSTAIN, require_enough_samples
-from noiseproof.errors import InvalidInputError, RunError, require_count
+from noiseproof.errors import DamagedRecordError, InvalidInputError, RunError, require_count
 from noiseproof.evaluation.robust_accuracy import verdicts
 from noiseproof.randomness import require_seed
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
@@ -287,7 +287,8 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
                 raise ValueError("other points than those that were voted on")  # noqa: TRY301 - one message
             points: Float[np.ndarray, "images sizes *shape"] = load(content)["points"]
         except (OSError, ValueError, KeyError, SafetensorError, pa.ArrowException) as error:
-            raise RunError(
+            kind = RunError if isinstance(error, FileNotFoundError) else DamagedRecordError
+            raise kind(
                 str(path),
                 required="the points that the attack found",
                 got=f"{type(error).__name__}: {error}",

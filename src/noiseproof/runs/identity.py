@@ -17,7 +17,7 @@ from filelock import FileLock
 from jaxtyping import Float, Int
 
 from noiseproof.classifiers.base import BaseClassifier
-from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.errors import DamagedRecordError, InvalidInputError, RunError
 from noiseproof.models import model_digest
 from noiseproof.plugins import in_words
 from noiseproof.sampling import sampler_of
@@ -206,7 +206,7 @@ def require_one_classifier(record: Any, shards: Mapping[str, Sequence[int]]) -> 
     for digest, numbers in shards.items():
         if digest == first or (first and digest in kept and _alike(kept[first], kept[digest], tolerance)):
             continue
-        raise RunError(
+        raise DamagedRecordError(
             str(record.path / "votes"),
             required="shards of one classifier",
             got="another one's in " + ", ".join(f"{number:05d}.parquet" for number in numbers),
@@ -248,7 +248,7 @@ def _kept(path: Path, least: int) -> dict[str, Any]:
             raise ValueError(f"{labels.shape} labels and {scores.shape} scores of {least} images")  # noqa: TRY301
         return {"labels": labels, "scores": scores} | ({"weights": kept["weights"]} if "weights" in kept else {})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
+        raise DamagedRecordError(
             str(path),
             required="the fingerprint the record was begun with",
             got=f"{type(error).__name__}: {error}",

@@ -64,12 +64,14 @@ class Rejudge(Job[AttackRecord]):
             InvalidInputError: see `AttackSettings.again`.
             RunError: the record of the attack is not whole, or of another classifier, noise or data set.
         """
-        settings, missing = self.settings, self.found.missing()[0]
+        settings, (missing, faults) = self.settings, self.found.missing()
+        if faults:
+            raise faults[0]
         if missing:
             raise IncompleteError(
                 str(self.found.path),
                 required="complete, to be judged again",
-                got=f"{len(missing)} of {len(self.found.shards)} shards missing or damaged",
+                got=f"{len(missing)} of {len(self.found.shards)} shards missing",
                 remedy="Run the command that made it again: it goes on.",
             )
         require_subject(self.found.path, settings, subject)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from jaxtyping import Int
 
-from noiseproof.errors import IncompleteError, RunError
+from noiseproof.errors import DamagedRecordError, IncompleteError, RunError
 from noiseproof.runs.identity import fingerprints, require_one_classifier, require_recorded
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
@@ -159,7 +159,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                 settings: Any = cls.settings_type(**content["settings"])
                 return cls(path, settings, content["about"])
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
+            raise DamagedRecordError(
                 str(file),
                 required="the configuration of a record",
                 got=f"{type(error).__name__}: {error}",
@@ -313,7 +313,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                 raise ValueError("images other than those of this shard")  # noqa: TRY301
             return self._table(shard, rows)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            raise RunError(
+            raise DamagedRecordError(
                 str(path),
                 required="a whole shard of this record",
                 got=f"{type(error).__name__}: {error}",
