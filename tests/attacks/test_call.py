@@ -89,6 +89,11 @@ def test_the_result_holds_points_distances_votes_and_verdicts() -> None:
     np.testing.assert_allclose(found.robust_accuracy, summary.robust)
 
 
+def test_points_are_judged_by_1000_votes_where_nothing_is_said() -> None:
+    assert called(smoothed()).votes.sum(-1).tolist() == [[1000] * len(HEIGHTS)] * len(EPSILONS)
+    assert called(NETWORK).votes.sum(-1).max() == 1, "a classifier without noise is asked once"
+
+
 def test_an_abstention_is_neither_a_success_nor_right() -> None:
     found = called(smoothed(), [1e-4, 0.3], epsilons=[0.0], samples=200)
     assert found.verdicts.tolist() == [[Verdict.ABSTAINED, Verdict.RIGHT]]

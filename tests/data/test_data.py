@@ -231,6 +231,28 @@ def test_images_are_resized_with_antialiasing_and_cut_in_the_centre(tmp_path: Pa
     np.testing.assert_allclose(read[1], np.broadcast_to(centre, (3, 32, 32)), atol=1.5 / 255)
 
 
+def triangles(before: int, after: int) -> np.ndarray:
+    """Bilinear weights with antialiasing, (after, before): a triangle as wide as a pixel of the smaller image."""
+    scale = before / after
+    distances = (np.arange(before) + 0.5)[None, :] - ((np.arange(after) + 0.5) * scale)[:, None]
+    weights = np.maximum(1.0 - np.abs(distances) / max(scale, 1.0), 0.0)
+    return np.asarray(weights / weights.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize(("height", "width"), [(74, 78), (78, 74), (37, 39), (41, 37), (25, 30)])
+def test_pixels_are_those_of_a_bilinear_filter_around_the_centre(height: int, width: int, tmp_path: Path) -> None:
+    """Against the filter as a matrix: smaller, as it is, larger; where the centre begins between pixels, to the even."""
+    pixels = noise_image(5, height, width)
+    write_image(tmp_path / "a" / "0.png", pixels)
+    (read,) = data.load(str(tmp_path), "test", image_size=32).read([0])
+    sides = [37 * side // min(height, width) for side in (height, width)]
+    rows, columns = (triangles(side, to) for side, to in zip((height, width), sides, strict=True))
+    whole = np.einsum("ih,hwc,jw->cij", rows, pixels.astype(np.float64), columns)
+    top, left = (round((side - 32) / 2) for side in sides)
+    assert {4} <= {top, left} or (height, width) == (25, 30), "3.5 becomes 4"
+    np.testing.assert_allclose(255 * read, whole[:, top : top + 32, left : left + 32], atol=1.1)
+
+
 def test_folders_are_read_lazily_and_name_what_is_damaged(tmp_path: Path) -> None:
     write_folder(tmp_path)
     found = data.load(str(tmp_path), "test", image_size=32)

@@ -354,6 +354,31 @@ def test_l2_maximum_of_a_linear_model(objective: Objective) -> None:
         assert result.loss.item() == pytest.approx(loss_at(objective, problem, trained_on, maximum), rel=1e-8)
 
 
+@pytest.mark.parametrize("steps", [5, 8])
+@pytest.mark.parametrize(
+    ("objective", "factor"),
+    [
+        (SmoothAdv(epsilon=0.3, copies=3), 2.0),
+        (Adversarial(norm="l2", epsilon=0.3), 2.5),
+        (AdversarialLogitPairing(norm="l2", epsilon=0.3), 2.5),
+        (TRADES(norm="l2", epsilon=0.3), 2.5),
+    ],
+    ids=repr,
+)
+def test_steps_have_the_published_length_where_none_is_given(objective: Objective, factor: float, steps: int) -> None:
+    """On a linear model each step goes straight ahead, until the ball ends; epsilon is the way, steps is its parts."""
+    problem = Maximum.make(0.4, 0.6)
+    with inputs_of(problem.model) as seen:
+        tried = replace(objective, steps=steps)  # type: ignore[call-arg]
+        tried(problem.model, problem.x, problem.y, NOISE, as_source(torch.Generator().manual_seed(5)))
+    ascent = [batch[: len(problem.x)] for batch in seen][-steps - 1 : -1]
+    assert len(ascent) == steps
+    ways = torch.stack([distance(after, before, "l2") for before, after in pairwise(ascent)])
+    assert (ways <= factor * 0.3 / steps * (1 + 1e-9)).all()
+    whole = ways[0] if isinstance(objective, SmoothAdv | TRADES) else ways.amax(0)  # others start anywhere in the ball
+    assert whole.max().item() == pytest.approx(factor * 0.3 / steps, rel=1e-6)
+
+
 @torch.no_grad()
 def test_smoothadv_climbs_the_loss_of_the_smoothed_classifier() -> None:
     """One step along the gradient of -log mean_i F_y, which is not that of mean_i -log F_y."""

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from counting import IMAGES, ink, job, run, subject
 from noiseproof.errors import RunError
 from noiseproof.runs import Record, Selection, SequentialRecord, SequentialVotes
+from noiseproof.runs.identity import fingerprints, require_fingerprint
+from noiseproof.runs.running import Running
 from noiseproof.sequential import CertifyRadii
 
 Classifier = Callable[[np.ndarray], np.ndarray]
@@ -69,6 +73,39 @@ def test_every_score_is_compared_and_not_the_best_alone(tmp_path: Path) -> None:
     run(job(), tmp_path, subject(scores), shards=[0])
     with pytest.raises(RunError, match=r"other labels for 0\.0% of 360 noisy images, scores moved"):
         run(job(), tmp_path, subject(least_moved))
+
+
+class Moving(nn.Module):
+    """Ten pixels as scores, of which one is moved by what no digest covers."""
+
+    moved = 0.0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found = images.flatten(1)[:, 10:20]
+        return found + self.moved * (torch.arange(10, device=images.device) == 4)
+
+
+@pytest.mark.parametrize(
+    ("precision", "recorded", "tolerance"),
+    [("fp32", "fp32", 1e-3), ("fp16", "fp16", 0.02), ("bf16", "bf16", 0.1), ("fp32", "int8", 0.5)],
+)
+def test_scores_may_move_by_the_tolerance_of_the_precision_and_no_further(
+    precision: str, recorded: str, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tolerances are written here once more; a half of each is let pass, twice as much is not."""
+    running = Running(subject(Moving()), Moving(), None, torch.device("cpu"))
+    monkeypatch.setattr(Running, "engine", lambda _: {"precision": precision})
+    record = Record.create(tmp_path, job().plan(running.subject).under(running.engine() | {"precision": recorded}), {})
+    require_fingerprint(record, running)
+    ((_, file),) = fingerprints(tmp_path).items()
+    deviation = np.std(json.loads(file.read_text())["scores"])
+    for share in (-0.5, 0.5):
+        monkeypatch.setattr(Moving, "moved", share * tolerance * deviation)
+        require_fingerprint(record, running)
+    for share in (-2.0, 2.0):
+        monkeypatch.setattr(Moving, "moved", share * tolerance * deviation)
+        with pytest.raises(RunError, match="the one that the record was begun with"):
+            require_fingerprint(record, running)
 
 
 def test_a_boundary_that_moves_is_noticed_where_labels_are_all_there_is(tmp_path: Path) -> None:

@@ -1,8 +1,14 @@
 """The training loop: it learns, resumes exactly, and refuses what does not fit."""
 
 import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -76,6 +82,42 @@ def test_interrupted_training_ends_with_the_same_weights(digits: data.Dataset, t
     assert [report.epoch for report in resumed] == [3]
     assert model_digest(halves) == model_digest(whole)
     assert model_digest(load_checkpoint(tmp_path / "halves" / CHECKPOINT).model) == model_digest(whole)
+
+
+class Watched(data.ArrayDataset):
+    """Data that remember which images were read."""
+
+    seen: ClassVar[list[list[int]]] = []
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        self.seen.append(list(indices))
+        return super().read(indices)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_every_epoch_reads_every_image_once_in_an_order_of_its_own(
+    interrupted: bool, digits: data.Dataset, tmp_path: Path
+) -> None:
+    orders: list[list[int]] = []
+    for seed in (0, 1):
+        few = Watched("few", "train", digits.read(range(100)), digits.labels[:100], 10)
+        few.seen.clear()
+        chosen = replace(settings(4, Natural(), seed=seed), batch_size=32)
+
+        def stop(report: EpochReport) -> None:
+            if interrupted and report.epoch == 2:
+                raise StopHereError
+
+        with pytest.raises(StopHereError) if interrupted else nullcontext():
+            train(chosen, few, tmp_path / str(seed), on_epoch=stop)
+        train(chosen, few, tmp_path / str(seed))
+        batches = [read for read in few.seen if len(read) in (32, 4)]  # others are looked at, not trained on
+        assert len(batches) == 4 * 4
+        for epoch in range(4):
+            orders.append([index for batch in batches[4 * epoch : 4 * epoch + 4] for index in batch])
+            assert sorted(orders[-1]) == list(range(100))
+    for one, other in combinations([list(range(100)), *orders], 2):
+        assert np.mean(np.equal(one, other)) < 0.1, "an order in common"
 
 
 def test_two_trainings_do_not_share_a_folder(digits: data.Dataset, tmp_path: Path) -> None:
