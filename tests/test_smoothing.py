@@ -191,7 +191,10 @@ def test_a_certificate_for_another_noise_is_refused_before_the_first_vote(
 ) -> None:
     called: list[int] = []
     smoothed = npf.SmoothedClassifier(lambda x: called.append(len(x)) or np.zeros(len(x), int), Gaussian(0.5), 10)
-    with pytest.raises(InvalidInputError, match="noise must be Laplace for Theorem3; got Gaussian"):
+    with pytest.raises(
+        InvalidInputError,
+        match="certificate must be one for Gaussian noise; got Theorem3, which holds for Laplace noise",
+    ):
         smoothed.certify(images, stop=stop)
     assert not called
 

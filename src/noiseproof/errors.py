@@ -18,8 +18,8 @@ __all__ = [
     "require_count",
 ]
 
-_PARAMETER = re.compile(r'\b([a-z]\w*)=(?:"([^"]*)"|(\w[\w.]*\b))?')
-"""A parameter in a message: `data=`, `data="digits"`, `allow_unverified=True`."""
+_PARAMETER = re.compile(r'(?<!\w\()\b([a-z]\w*)=(?:"([^"]*)"|(\w[\w.]*\b))?')
+"""A parameter in a message: `data=`, `data="digits"`, `allow_unverified=True`; not that of `Gaussian(sigma=1)`."""
 
 
 class NoiseproofError(Exception):

@@ -470,7 +470,7 @@ def test_certificates_for_one_noise_refuse_the_others() -> None:
         (PixelDP(), LAPLACE),
         (AnalyticPixelDP(), UNIFORM),
     ):
-        with pytest.raises(InvalidInputError, match=f"for {type(certificate).__name__}; got"):
+        with pytest.raises(InvalidInputError, match=f"got {type(certificate).__name__}, which holds for"):
             certificate.radius(noise, 0.9, 0.1)
 
 

@@ -165,11 +165,79 @@ def test_what_the_library_refuses_is_named_as_it_was_typed(
         (["certify", "OUT", "--model", "nothing"], "--sigma must be given with --model; got nothing."),
         (["certify", "OUT", "--weights", "w.pt"], "--weights must be given with --model; got no model."),
         (["verify", "OUT", "--stage", "no.safetensors", "--radius", "1", "--data", "digits"], "Error: --stage no.safe"),
-        (["train", "--out", "OUT", "--data", "digits", "--image-size", "9"], "left out with --data digits, which is"),
+        (
+            ["train", "--out", "OUT", "--data", "digits", "--image-size", "9"],
+            "left out with --data digits: it is for a folder of images; got 9",
+        ),
     ],
 )
 def test_remedies_name_options(arguments: list[str], said: str, tmp_path: Path) -> None:
     assert said in refused(*(argument.replace("OUT", str(tmp_path / "out")) for argument in arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["attack", "RUN", "--source", "zoo:x"], "--source zoo:x must be a network of the zoo: "),
+        (["ladder", "RUN", "--epsilon", 1, "--source", "zoo:x"], "--source zoo:x must be a network of the zoo: "),
+        (["train", "--out", "OUT", "--start-from", "zoo:x"], "--start-from zoo:x must be a network of the zoo: "),
+        (
+            ["verify", "OUT", "--stage", "a=b", "--radius", 1, "--data", "digits"],
+            "--stage a=b must be a checkpoint, or NAME=WEIGHTS with a NAME of digits-cnn, ",
+        ),
+        (
+            ["certify", "RUN", "--out", "OUT", "--classes", 10],
+            "--classes must be left out with --data digits: it is for",
+        ),
+        (
+            ["train", "--out", "OUT", "--classes", 10],
+            "--classes must be left out with --data digits: it is for images of",
+        ),
+        (["certify", "RUN", "--out", "OUT", "--image-size", 8], "--image-size must be left out with --data digits: it"),
+        (["certify", "OUT"], "Train first: noiseproof train --out OUT. Or name a network that is there: "),
+        (
+            ["certify", "OUT", "--model", "digits-cnn", "--data", "digits", "--sigma", 1],
+            "an architecture without weights: --model noiseproof.models:DigitsCNN, and --weights of a file.",
+        ),
+        (
+            ["recertify", "RUN", "--certificate", "teng"],
+            "--certificate must be one for Gaussian noise; got Teng, which holds for Laplace noise.",
+        ),
+    ],
+)
+def test_what_is_blamed_is_what_was_typed(arguments: list[object], said: str, run: Path, tmp_path: Path) -> None:
+    places = {"RUN": str(run), "OUT": str(tmp_path / "out")}
+    message = invoke(*(places.get(str(argument), argument) for argument in arguments), code=2).stderr.splitlines()[-1]
+    assert said.replace("OUT", places["OUT"]) in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_limit_is_told_where_one_was_named(run: Path, tmp_path: Path) -> None:
+    for name, limit in {"all": [], "some": ["--limit", 5]}.items():
+        folder = tmp_path / name
+        invoke("certify", run, "--out", folder, "--samples", 50, "--every", 100, *limit)
+        told = invoke("certify", run, "--out", folder).stderr
+        assert "every 100, " in told
+        assert (", limit 5, " in told) == bool(limit)
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ("", "must be a folder with a folder of images for each class; got none in it. Move the images of each class"),
+        (
+            "train/ant",
+            "must be a folder with photos/val/ and the classes in it, to test; got train/ alone. Add val/, or ",
+        ),
+    ],
+)
+def test_a_folder_without_what_is_certified_says_what_is_missing(layout: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "photos" / layout).mkdir(parents=True)
+    (tmp_path / "photos" / layout / "1.png").touch()
+    own = ["--model", "half_space:grey_of_1000", "--data", tmp_path / "photos", "--sigma", 1]
+    message = refused("certify", tmp_path / "out", *own)
+    assert said in message
+    assert layout or "train/" not in message
 
 
 def test_in_python_the_same_messages_name_parameters() -> None:

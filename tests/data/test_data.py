@@ -185,7 +185,10 @@ def test_folders_of_images_in_every_layout(test: str, tmp_path: Path) -> None:
     # 37 pixels are round(256/224 32): nothing is resized, and the centre begins at round(2.5) = 2
     centre = noise_image(11)[2:34, 2:34].transpose(2, 0, 1)
     np.testing.assert_array_equal(found.read([1, 0])[0], centre.astype(np.float32) / np.float32(255))
-    with pytest.raises(InvalidInputError, match="must be a folder with train/ for its train split"):
+    with pytest.raises(
+        InvalidInputError,
+        match=r"must be a folder with mine/train/ and the classes in it, to train; got classes to test with alone",
+    ):
         found.other_split("train")
     if test != ".":
         write_folder(tmp_path / "mine" / "train", per_class=1)
@@ -325,9 +328,13 @@ def test_folders_that_do_not_fit(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match=said):
             data.load(str(tmp_path), "test", *options, **sizes)  # type: ignore[arg-type]
 
-    refused("must be a folder with val/ or test/ for its test split; got one with no classes")
+    refused(
+        "must be a folder with a folder of images for each class; got none in it. Move the images of each class into"
+    )
     write_folder(tmp_path / "train")
-    refused(r"for its test split; got one with .*train")
+    refused(
+        r"a folder with .*/val/ and the classes in it, to test; got train/ alone. Add val/, or name the training images"
+    )
     write_folder(tmp_path / "val", ("ant", "bee", "dog"))
     refused(r"same classes in val/ and train/; got 2 in one only: cat, dog")
     (tmp_path / "val" / "dog").rename(tmp_path / "val" / "cat")

@@ -80,7 +80,7 @@ def test_a_damaged_network_is_refused(shelf: Path) -> None:
         RunError, match=r"got no file .*tiny.safetensors.* clone it, and set NOISEPROOF_ZOO to that folder"
     ):
         fetch("tiny")
-    with pytest.raises(InvalidInputError, match=r"zoo: and one of tiny; got 'nobody'"):
+    with pytest.raises(InvalidInputError, match=r"^zoo:nobody must be a network of the zoo: tiny; got no such network"):
         fetch("nobody")
 
 

@@ -68,7 +68,7 @@ def test_a_sequential_certification_goes_on_too(tmp_path: Path) -> None:
     record.shard_path(0).unlink()
     said = one_line(invoke("certify", run).stderr)
     plan = "radius 0.02, 0.1, samples 3000, alpha 0.01, beta 0.02, certificate neyman-pearson, every 60"
-    assert f"From {record.path}: {plan}, limit 10, seed 0." in said
+    assert f"From {record.path}: {plan}, seed 0." in said
     assert SequentialRecord.open(record.path).settings == record.settings
     assert noiseproof("certify", record.path) == noiseproof("certify", run) == figures
     with pytest.raises(InvalidInputError, match=r"left out with --radius.*got two-phase"):

@@ -52,10 +52,10 @@ class Certificate(ABC):
         """Raise `InvalidInputError` unless the certificate holds for this noise; whoever counts votes asks beforehand."""
         if not isinstance(noise, self.noises):
             raise InvalidInputError(
-                "noise",
-                required=f"{' or '.join(kind.__name__ for kind in self.noises)} for {type(self).__name__}",
-                got=repr(noise),
-                remedy="NeymanPearson (neyman-pearson) and Renyi (renyi) hold for every noise.",
+                "certificate",
+                required=f"one for {type(noise).__name__} noise",
+                got=f"{type(self).__name__}, which holds for {' or '.join(kind.__name__ for kind in self.noises)} noise",
+                remedy="neyman-pearson (NeymanPearson) and renyi (Renyi) hold for every noise.",
             )
 
     @final

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -132,12 +132,7 @@ def load_image_folder(
     """
     folders = _splits(path)
     if split not in folders:
-        raise InvalidInputError(
-            str(path),
-            required=f"a folder with {'train/' if split == 'train' else 'val/ or test/'} for its {split} split",
-            got=f"one with {', '.join(str(folder.relative_to(path.parent)) for folder in folders.values()) or 'no classes'}",
-            remedy="A class is a folder of images; folders of classes lie in train/ and val/.",
-        )
+        raise _without(split, path, folders)
     classes = {name: [entry.name for entry in _entries(folder)] for name, folder in folders.items()}
     for other, found in classes.items():
         if found != classes[split]:
@@ -170,6 +165,22 @@ def load_image_folder(
         load_image_folder, path, num_classes=num_classes, image_size=image_size, classes_file=classes_file
     )
     return dataset
+
+
+def _without(split: Split, path: Path, folders: Mapping[Split, Path]) -> InvalidInputError:
+    """Say which folders are missing for a split, and where they go."""
+    required, got = "a folder with a folder of images for each class", "none in it"
+    remedy = "Move the images of each class into a folder of its name."
+    if folders and split == "train":
+        required, got = (
+            f"a folder with {path.name}/train/ and the classes in it, to train",
+            "classes to test with alone",
+        )
+        remedy = "Move the folders of the classes into train/, and images to be certified into val/."
+    elif folders:
+        required, got = f"a folder with {path.name}/val/ and the classes in it, to test", "train/ alone"
+        remedy = f'Add val/, or name the training images: data="{path / "train"}".'
+    return InvalidInputError(str(path), required=required, got=got, remedy=remedy)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -120,8 +120,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         RunError: the file is missing, truncated, or no safetensors file of noiseproof.
     """
     if not path.is_file():
+        made = f"noiseproof train --out {path.parent if path.name == CHECKPOINT else 'FOLDER'}"
         raise RunError(
-            str(path), required="a file", got="nothing there", remedy="Train first: noiseproof train --help."
+            str(path),
+            required="a file",
+            got="nothing there",
+            remedy=f"Train first: {made}. Or name a network that is there: a run folder, a checkpoint, zoo:NAME.",
         )
     try:
         path.open("rb").close()

@@ -16,6 +16,7 @@ from noiseproof.models.factory import build_from, source_digest
 from noiseproof.models.keras_weights import is_hdf5, read_keras_weights
 from noiseproof.models.loaded import LoadedModel
 from noiseproof.models.onnx import OnnxRunner
+from noiseproof.models.registry import MODELS
 from noiseproof.models.weights import file_digest, read_weights
 from noiseproof.models.zoo import fetch
 from noiseproof.noises import Noise
@@ -69,9 +70,17 @@ def load(name: str | PathLike[str], weights: Path | None = None, *, folder: Path
             "model",
             required="zoo:NAME, a run folder, package.module:factory, or a file that ends in .safetensors, .onnx or .pt2",
             got=repr(spec),
-            remedy="A factory is a function without arguments that returns the classifier.",
+            remedy=_what_to_name(spec),
         )
     return _from_factory(spec, weights, folder)
+
+
+def _what_to_name(spec: str) -> str:
+    """Say what to name in place of a word that is no model."""
+    if spec not in MODELS:
+        return "A factory is a function without arguments that returns the classifier."
+    factory = MODELS[spec].__name__
+    return f'This is an architecture without weights: model="noiseproof.models:{factory}", and weights= of a file.'
 
 
 def find_checkpoint(name: str | PathLike[str]) -> Path | None:

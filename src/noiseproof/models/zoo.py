@@ -39,7 +39,10 @@ def fetch(name: str) -> Path:
     """
     if name not in shipped():
         raise InvalidInputError(
-            "model", required=f"zoo: and one of {', '.join(shipped())}", got=repr(name), remedy="Name one of them."
+            f"zoo:{name}",
+            required=f"a network of the zoo: {', '.join(shipped())}",
+            got="no such network",
+            remedy=f"Name one of them: zoo:{next(iter(shipped()))}.",
         )
     place, file = os.environ.get(_VARIABLE) or _address(), f"{name}.safetensors"
     remote = place.startswith(("http://", "https://"))

@@ -126,13 +126,14 @@ class DataChoice:
         named = name in data.names()
         for option, given, applies, what in (
             ("image_size", self.image_size, not named and Path(name).is_dir(), "a folder of images"),
-            ("data_dir", self.data_dir, published, "a published set that lies in files"),
-            ("allow_unverified", self.allow_unverified or None, published, "a published set that lies in files"),
+            ("classes", self.classes, not named, "images of your own"),
+            ("data_dir", self.data_dir, published, "published sets that lie in files"),
+            ("allow_unverified", self.allow_unverified or None, published, "published sets that lie in files"),
         ):
             if given is not None and not applies:
                 raise InvalidInputError(
                     option,
-                    required=f'left out with data="{name}", which is not {what}',
+                    required=f'left out with data="{name}": it is for {what}',
                     got=given,
                     remedy="Leave it out.",
                 )

@@ -27,6 +27,7 @@ from noiseproof.errors import InvalidInputError, RunError, require_count
 from noiseproof.runs.identity import fingerprints, require_digest, same_engine
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.origin import KEPT
+from noiseproof.runs.records import DATA_IMAGES
 from noiseproof.runs.running import Engine, Running, device_named, run_subject
 from noiseproof.runs.store import CLASS_NAMES, CLASSIFIER, ShardedRecord
 from noiseproof.runs.subject import Subject
@@ -74,9 +75,10 @@ class Selection:
 
     @staticmethod
     def of(record: ShardedRecord[Any, Any]) -> "Selection":
-        """Return the images of a record."""
+        """Return the images of a record; a limit is one only where it leaves images of the data set out."""
         settings = record.settings
-        return Selection(settings.step, len(settings.indices))
+        whole = len(range(0, record.about.get(DATA_IMAGES, 0), settings.step)) == len(settings.indices)
+        return Selection(settings.step, None if whole else len(settings.indices))
 
 
 EVERY_IMAGE = Selection()

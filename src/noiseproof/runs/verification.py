@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from noiseproof.classifiers.runners import Runner, device_of
 from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError
-from noiseproof.models import build, load_checkpoint, model_digest
+from noiseproof.models import build, load_checkpoint, model_digest, names
 from noiseproof.models.checkpoint import load_state
 from noiseproof.models.weights import read_weights
 from noiseproof.perturbations.norms import NormLike
@@ -138,6 +138,13 @@ def load_stage(spec: str) -> nn.Module:
     name, given, weights = spec.partition("=")
     if not given:
         return load_checkpoint(Path(spec)).model
+    if name not in names():
+        raise InvalidInputError(
+            spec,
+            required=f"a checkpoint, or NAME=WEIGHTS with a NAME of {', '.join(names())}",
+            got=f"no network {name!r}",
+            remedy="Example: kw-mnist-small=stage.pth.",
+        )
     network = build(name)
     load_state(network, read_weights(Path(weights)), what=weights, architecture=name)
     return network.eval()

@@ -208,4 +208,4 @@ def required_radii(radii: float | Sequence[float]) -> tuple[float, ...]:
 
 def _require(fits: bool, name: str, required: str, got: object) -> None:
     if not fits:
-        raise InvalidInputError(name, required=required, got=repr(got), remedy="Or leave runner_up out.")
+        raise InvalidInputError(name, required=required, got=repr(got), remedy="Or leave it out: runner_up=.")
