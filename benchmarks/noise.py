@@ -12,7 +12,7 @@ from networks import median, write
 
 import noiseproof as npf
 from noiseproof.randomness import Phase
-from noiseproof.sampling import DeviceSampler, HostSampler, Rows, Span, sampler_for
+from noiseproof.sampling import DeviceSampler, Rows, Span, host_source, sampler_for
 
 ROWS, SHAPE, REPEATS = 256, (1, 28, 28), 50
 
@@ -26,13 +26,17 @@ def main() -> None:
     cpu = torch.device("cpu")
     rows = Rows([Span(0, 0, Phase.CERTIFY, 0, ROWS)], cpu)
     philox, sfc = (np.random.Generator(kind(0)) for kind in (np.random.Philox, np.random.SFC64))
-    host, device, exact = (
-        kind(npf.Gaussian(0.5), 0) for kind in (HostSampler, DeviceSampler, sampler_for(cpu, "exact"))
+    noise, key = npf.Gaussian(0.5), npf.SecretKey.draw()
+    device = DeviceSampler(noise, 0)
+    host, exact, host_chacha, exact_chacha = (
+        sampler_for(cpu, noise, seed, kind) for seed in (0, key) for kind in ("float", "exact")
     )
     ways: dict[str, Callable[[], object]] = {
         "the sampler of CPUs: image + noise, any sample addressed": lambda: host.fill(batch, images, rows),
         "the exact sampler, for 8-bit images": lambda: exact.fill(batch, images, rows),
-        "standard normals of the sampler of CPUs alone": lambda: host.source(rows).normal(batch),
+        "image + noise under a secret key (ChaCha20)": lambda: host_chacha.fill(batch, images, rows),
+        "the exact sampler under a secret key (ChaCha20)": lambda: exact_chacha.fill(batch, images, rows),
+        "standard normals of the sampler of CPUs alone": lambda: host_source(0, rows).normal(batch),
         "NumPy's ziggurat on Philox": lambda: philox.standard_normal(dtype=np.float32, out=out),
         "NumPy's ziggurat on SFC64": lambda: sfc.standard_normal(dtype=np.float32, out=out),
         "torch.randn (ends at 5.77 standard deviations)": batch.normal_,

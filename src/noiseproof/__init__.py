@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RunError,
     )
     from noiseproof.noises import Gaussian, Laplace, Uniform
+    from noiseproof.randomness import SecretKey
     from noiseproof.runs import records
     from noiseproof.sequential import CertifyRadii, EstimateRadius, IdentifyTopClass
     from noiseproof.smoothing import SmoothedClassifier
@@ -53,6 +54,7 @@ __all__ = [
     "NoiseproofError",
     "OutOfMemoryError",
     "RunError",
+    "SecretKey",
     "SmoothedClassifier",
     "Uniform",
     "attacks",
@@ -85,6 +87,7 @@ _HOMES = {
     "CertifyRadii": "sequential",
     "EstimateRadius": "sequential",
     "IdentifyTopClass": "sequential",
+    "SecretKey": "randomness",
     "Gaussian": "noises",
     "Laplace": "noises",
     "Uniform": "noises",

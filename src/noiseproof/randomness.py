@@ -4,9 +4,12 @@ A noise distribution is written once, as a transformation of standard draws (`no
 from is exchangeable: a torch generator while training, a keyed counter while certifying (`samplers/`).
 """
 
+import hashlib
+import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import final
 
 import numpy as np
 import torch
@@ -15,7 +18,18 @@ from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["Generator", "Phase", "RandomSource", "as_source", "require_seed", "require_word"]
+__all__ = [
+    "Generator",
+    "Phase",
+    "RandomSource",
+    "SecretKey",
+    "Seed",
+    "as_seed",
+    "as_source",
+    "public_seed",
+    "require_seed",
+    "require_word",
+]
 
 Generator = torch.Generator | np.random.Generator
 """What callers may pass as randomness; `None` stands for torch's global generator."""
@@ -91,6 +105,94 @@ class Phase(IntEnum):
     """Votes on adversarial inputs."""
     START = 4
     """Where attacks begin, and what a random search tries."""
+
+
+@final
+class SecretKey:
+    """The key of noise that nobody can predict: 32 bytes for the cipher ChaCha20.
+
+    A seed is a public number. Whoever knows it beforehand can build a classifier that is wrong on those draws alone, and
+    whoever may choose it can try many. A key is drawn from the operating system. Its SHA-256 digest is recorded before the
+    first vote, so that it cannot be changed afterwards, and tells nothing of it. Revealed at the end, it lets anyone draw
+    the same noise again. Two keys are equal if their digests are. No text form shows the key itself.
+
+    Args:
+        key: 32 bytes; None where only the commitment is known.
+        commitment: the SHA-256 digest of the key in hexadecimal; None computes it.
+
+    Raises:
+        InvalidInputError: a key of another length, or of another digest; neither of the two.
+    """
+
+    BYTES = 32
+
+    def __init__(self, key: bytes | None = None, commitment: str | None = None) -> None:
+        if key is not None and len(key) != self.BYTES:
+            raise InvalidInputError(
+                "key", required=f"{self.BYTES} bytes", got=len(key), remedy="SecretKey.draw() draws one."
+            )
+        digest = commitment if key is None else hashlib.sha256(key).hexdigest()
+        if digest is None or (commitment is not None and digest != commitment):
+            raise InvalidInputError(
+                "key",
+                required=f"one whose SHA-256 digest is {commitment}" if commitment else "a key or its commitment",
+                got=digest or "neither",
+                remedy="Take the key that was committed to.",
+            )
+        self._key = key
+        self.commitment = digest
+
+    @staticmethod
+    def draw() -> "SecretKey":
+        """Return a new key from the operating system's generator."""
+        return SecretKey(secrets.token_bytes(SecretKey.BYTES))
+
+    @property
+    def known(self) -> bool:
+        """Whether the key itself is at hand, and not its commitment alone."""
+        return self._key is not None
+
+    def reveal(self) -> bytes:
+        """Return the key.
+
+        Raises:
+            InvalidInputError: only its commitment is known.
+        """
+        if self._key is None:
+            raise InvalidInputError(
+                "key",
+                required="the secret key, to draw noise",
+                got=f"only its commitment, {self.commitment}",
+                remedy="Restore the file with the key that lay beside the record.",
+            )
+        return self._key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecretKey) and other.commitment == self.commitment
+
+    def __hash__(self) -> int:
+        return hash(self.commitment)
+
+    def __repr__(self) -> str:
+        return f"SecretKey(commitment={self.commitment!r})"
+
+
+Seed = int | np.integer | SecretKey
+"""The key of all noise: a number from 0 to 2^64 - 1 for Philox, reproducible; or a secret key for ChaCha20."""
+
+
+def as_seed(seed: object) -> int | SecretKey:
+    """Return a key of noise, checked: a secret key that is known, or a number from 0 to 2**64 - 1."""
+    if isinstance(seed, SecretKey):
+        seed.reveal()
+        return seed
+    require_seed(seed)
+    return int(seed)  # type: ignore[call-overload, no-any-return]
+
+
+def public_seed(seed: Seed) -> int:
+    """Return a number from 0 to 2**64 - 1 that belongs to a key of noise, and tells nothing of a secret one."""
+    return int(seed.commitment[:16], 16) if isinstance(seed, SecretKey) else int(seed)
 
 
 def require_seed(seed: object) -> None:

@@ -16,7 +16,7 @@ from noiseproof.classifiers.inputs import Images, as_indices
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
-from noiseproof.randomness import Phase
+from noiseproof.randomness import Phase, Seed, public_seed
 from noiseproof.sampling.counter import VoteCounter
 from noiseproof.sampling.counts import Progress
 from noiseproof.sampling.progress_bar import ProgressLike, told
@@ -115,7 +115,7 @@ class SmoothedClassifier:
         *,
         samples: int = 10_000,
         alpha: float = 0.001,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         progress: ProgressLike = None,
     ) -> Int[np.ndarray, " images"]:
@@ -151,7 +151,7 @@ class SmoothedClassifier:
         stop: FixedSamples | StoppingRule | None = None,
         samples: int | None = None,
         alpha: float | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         progress: ProgressLike = None,
     ) -> Certified:
@@ -168,7 +168,8 @@ class SmoothedClassifier:
             samples: short for `stop=FixedSamples(samples)`: n, votes per image, 10 000 if left out (radii of at most
                 3.2 sigma at alpha = 0.001).
             alpha: short for `stop=FixedSamples(alpha=alpha)`: failure probability per image, 0.001 if left out.
-            seed: key of the noise. The same seed gives the same votes, whatever the batch size.
+            seed: key of the noise. The same seed gives the same votes, whatever the batch size. A number, for Philox; or
+                `noiseproof.SecretKey.draw()`, for ChaCha20: noise that nobody can predict.
             indices: the key of each image's noise; None numbers them from 0. Give the data set's own indices when
                 images are certified apart: they get the same votes as together, and their noise is independent, which
                 statements about all of them rest on. Two calls without indices and with one seed share their noise.
@@ -206,7 +207,7 @@ class SmoothedClassifier:
         images: Any,
         indices: Sequence[int] | None,
         rule: FixedSamples | StoppingRule,
-        seed: int,
+        seed: Seed,
         progress: Progress | None,
     ) -> Certified:
         """Certify images that are at hand, which counting checks."""
@@ -222,14 +223,16 @@ class SmoothedClassifier:
                 )
             )
         keys = as_indices(indices, len(found.radius))
-        return replace(found, noise_key=np.array([(seed, key) for key in keys], dtype=np.uint64).reshape(-1, 2))
+        return replace(
+            found, noise_key=np.array([(public_seed(seed), key) for key in keys], dtype=np.uint64).reshape(-1, 2)
+        )
 
     def count(
         self,
         images: Images,
         *,
         samples: int,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         progress: ProgressLike = None,
         phase: Phase = Phase.CERTIFY,

@@ -14,9 +14,10 @@ from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
 from noiseproof.perturbations.levels import off_levels
 from noiseproof.runs import AttackImages, Audit, CountVotes, Engine, Rejudge, Selection, Subject, execute
-from noiseproof.sampling import EXACT_SAMPLER
+from noiseproof.sampling import EXACT
 
-EXACT = Engine(sampler="exact")
+EXACTLY = Engine(sampler="exact")
+EXACT_NAME = f"philox4x64-{EXACT}"
 JOB = CountVotes(300, 30, 0, Selection(limit=12), 5)
 
 
@@ -41,26 +42,26 @@ def subject(levels: int = 255) -> Subject:
 
 
 def test_a_record_goes_on_with_the_sampler_it_was_begun_with(tmp_path: Path) -> None:
-    first, _ = execute(JOB, tmp_path, subject(), engine=EXACT, shards=[0])
-    assert first.settings.engine["sampler"] == EXACT_SAMPLER
+    first, _ = execute(JOB, tmp_path, subject(), engine=EXACTLY, shards=[0])
+    assert first.settings.engine["sampler"] == EXACT_NAME
     whole, _ = execute(JOB, tmp_path, subject())
-    at_once, _ = execute(JOB, tmp_path / "at once", subject(), engine=EXACT)
+    at_once, _ = execute(JOB, tmp_path / "at once", subject(), engine=EXACTLY)
     np.testing.assert_array_equal(whole.read().votes, at_once.read().votes)
     in_floats, _ = execute(JOB, tmp_path / "floats", subject())
     assert (in_floats.read().votes != whole.read().votes).any()
-    with pytest.raises(RunError, match=f"philox4x64-box-muller-cpu; got engine sampler {EXACT_SAMPLER}"):
+    with pytest.raises(RunError, match=f"philox4x64-box-muller-cpu; got engine sampler {EXACT_NAME}"):
         execute(JOB, tmp_path, subject(), engine=Engine(sampler="float"))
 
 
 def test_audits_judge_8_bit_points(tmp_path: Path) -> None:
-    certified, _ = execute(JOB, tmp_path / "votes", subject(), engine=EXACT)
+    certified, _ = execute(JOB, tmp_path / "votes", subject(), engine=EXACTLY)
     audit = Audit(certified, PGD(eot_samples=8, steps=10), samples=300, alpha=0.05)
     made, _ = execute(audit, tmp_path / "audit", subject())
     attack = AttackImages(PGD(eot_samples=8, steps=10), [0.2, 0.5], samples=300)
-    attacked, _ = execute(attack, tmp_path / "attack", subject(), engine=EXACT)
+    attacked, _ = execute(attack, tmp_path / "attack", subject(), engine=EXACTLY)
     again, _ = execute(Rejudge(attacked, samples=400), tmp_path / "again", subject())
     for record in (made, attacked, again):
-        assert record.settings.engine["sampler"] == EXACT_SAMPLER
+        assert record.settings.engine["sampler"] == EXACT_NAME
     for record in (made, attacked):
         points = np.concatenate([record.read_points(shard) for shard in record.shards])
         assert not off_levels(torch.as_tensor(points)).any()
@@ -70,5 +71,5 @@ def test_audits_judge_8_bit_points(tmp_path: Path) -> None:
 
 def test_images_of_other_levels_are_refused_before_votes_are_counted(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="multiples of 1/255"):
-        execute(JOB, tmp_path, subject(levels=16), engine=EXACT)
+        execute(JOB, tmp_path, subject(levels=16), engine=EXACTLY)
     assert not list(tmp_path.iterdir()), "what is refused leaves no record behind"

@@ -208,7 +208,7 @@ def test_gpus_draw_the_same_bits(noise: Noise, shape: tuple[int, ...], monkeypat
     for seed in (0, 2**64 - 5):
         sampler = IntegerSampler(noise, seed)
         on_host = copies(sampler, images, spans)
-        on_device = sampler._on_device(images, Rows(spans, CPU)).view_as(on_host)
+        on_device = sampler._on_device(images, Rows(spans, CPU), seed).view_as(on_host)
         assert torch.equal(on_device, on_host)
 
 
@@ -227,7 +227,7 @@ def test_where_48_bits_do_not_decide_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -
         return torch.where(ties, -9999, noise), ties
 
     monkeypatch.setattr(sampler._inversion, "of_bits", coarse)
-    assert torch.equal(sampler._on_device(images, rows), expected)
+    assert torch.equal(sampler._on_device(images, rows, 0), expected)
     assert asked[0] > 20
 
 
@@ -237,7 +237,7 @@ def test_samples_with_more_open_numbers_than_a_block_has_words(monkeypatch: pyte
     sampler = IntegerSampler(Gaussian(0.25), 3)
     spans = [Span(0, 3, Phase.CERTIFY, 4, 300)]
     on_host = copies(sampler, torch.zeros(1, 3000), spans)
-    assert torch.equal(sampler._on_device(torch.zeros(1, 3000), Rows(spans, CPU)), on_host)
+    assert torch.equal(sampler._on_device(torch.zeros(1, 3000), Rows(spans, CPU), 3), on_host)
     drawn = on_host.mul(LEVELS).round().int().numpy()
     assert chi_square(sampler.noise, np.unique(drawn, return_counts=True)) > 1e-4
 

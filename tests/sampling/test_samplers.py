@@ -16,7 +16,7 @@ from noise_laws import LAWS
 from noiseproof.classifiers.autotune import has_compiler
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Laplace, Noise, Uniform
-from noiseproof.randomness import Phase
+from noiseproof.randomness import Phase, SecretKey
 from noiseproof.sampling import DeviceSampler, HostSampler, Rows, Sampler, Span, counter, host, sampler_for
 from noiseproof.sampling.philox import key_schedule, philox4x32
 from noiseproof.smoothing import SmoothedClassifier
@@ -178,7 +178,9 @@ def test_compiled_philox_gives_the_same_words() -> None:
 
 def test_votes_through_the_sampler_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole way of a vote with that sampler, here on the CPU: any batch, any order, the same votes."""
-    monkeypatch.setattr(counter, "sampler_for", lambda *_: DeviceSampler)
+    monkeypatch.setattr(
+        counter, "sampler_for", lambda _device, noise, seed=0, _kind="float", **_: DeviceSampler(noise, seed)
+    )
     images = np.random.default_rng(0).random((5, 1, 4, 4), dtype=np.float32)
 
     def votes(batch_size: int, order: list[int]) -> np.ndarray:
@@ -241,6 +243,11 @@ def test_image_index_that_does_not_fit_the_counter() -> None:
 
 
 def test_each_device_has_its_sampler() -> None:
-    assert sampler_for(torch.device("cpu")) is HostSampler
-    assert sampler_for(torch.device("cuda")) is DeviceSampler
-    assert HostSampler.name != DeviceSampler.name
+    noise, key = Gaussian(1.0), SecretKey(bytes(32))
+    host, gpu = (sampler_for(torch.device(device), noise) for device in ("cpu", "cuda"))
+    assert (type(host), type(gpu)) == (HostSampler, DeviceSampler)
+    assert type(sampler_for(torch.device("cuda"), noise, key)) is HostSampler, "the key stream is the CPU's"
+    names = {"philox4x64-box-muller-cpu", "philox4x32-box-muller-torch", "chacha20-box-muller-cpu"}
+    assert {host.name, gpu.name, HostSampler(noise, key).name} == names
+    with pytest.raises(InvalidInputError, match="seed must be an integer"):
+        DeviceSampler(noise, key)

@@ -48,7 +48,7 @@ class NoisyCopies:
         self.indices = None if indices is None else list(as_indices(indices, len(indices)))
         self.fixed = fixed
         self.calls = 0
-        self._sampler = None if noise is None else sampler_for(device)(noise, seed)
+        self._sampler = None if noise is None else sampler_for(device, noise, seed)
 
     def __call__(
         self, images: Float[Tensor, "batch *shape"], rows: Sequence[int] | None = None

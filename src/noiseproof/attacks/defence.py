@@ -19,7 +19,7 @@ from noiseproof.noises import Noise
 from noiseproof.perturbations.balls import distance
 from noiseproof.perturbations.levels import on_levels, round_within
 from noiseproof.perturbations.norms import NormLike
-from noiseproof.randomness import Phase
+from noiseproof.randomness import Phase, Seed
 from noiseproof.smoothing import SmoothedClassifier
 
 __all__ = ["Defence", "gradient_precision"]
@@ -92,9 +92,13 @@ class Defence:
         counts: Int[np.ndarray, "batch classes"] = self._plain(points).cpu().numpy().astype(np.int64)
         return counts
 
-    def engine(self) -> dict[str, Any]:
-        """Return what decides the votes beside classifier, noise and seed."""
-        return self._plain.classifier.runner.settings() if self._smoothed is None else self._smoothed.counter.settings()
+    def engine(self, seed: Seed = 0) -> dict[str, Any]:
+        """Return what decides the votes beside classifier, noise and seed; it names the generator that the seed is for."""
+        return (
+            self._plain.classifier.runner.settings()
+            if self._smoothed is None
+            else self._smoothed.counter.settings(seed)
+        )
 
     @property
     def device(self) -> torch.device:

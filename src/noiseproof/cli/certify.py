@@ -1,6 +1,5 @@
 """`noiseproof certify`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from noiseproof.cli.options import (
     ProcedureOptions,
     Profile,
     Radii,
+    Randomness,
     Run,
     Seed,
     Shard,
@@ -28,13 +28,10 @@ from noiseproof.cli.progress import Shown
 from noiseproof.cli.recertify import show
 from noiseproof.cli.sequential import default_folder, show_sequential_record
 from noiseproof.errors import InvalidInputError
-from noiseproof.numerics.decimals import round_down
 
 if TYPE_CHECKING:
-    from noiseproof.runs import CountVotes, Job, Record, SequentialRecord, SequentialVotes, Subject
-    from noiseproof.runs.records import VoteTable
-
-    Watched = tuple[str, Callable[[VoteTable], int]]
+    from noiseproof.runs import Job, Record, SequentialRecord, Subject
+    from noiseproof.runs.counts import Watched
 
 __all__ = ["certify"]
 
@@ -70,6 +67,7 @@ def certify(
         ),
     ] = None,
     seed: Annotated[Seed | None, Parameter(show_default="the run's, or 0")] = None,
+    randomness: Randomness = None,
     json: Json = False,
 ) -> None:
     """Add noise to every test image many times, count the votes, and prove radii.
@@ -79,19 +77,20 @@ def certify(
     """
     from noiseproof.runs import CountVotes
     from noiseproof.runs.begun import begun_certification, certification, what_is_taken
+    from noiseproof.runs.keys import named_seed
 
     within = out is None and stopping.rule is procedure.bound is None
     place, begun = begun_certification(out or default_folder(run, stopping), within=within)
     _require_of_one_rule(stopping, begun, {"--bound": procedure.bound, "--radii": radii})
     selecting = 100 if stopping.selection_samples is None else stopping.selection_samples
-    named = vars(stopping) | vars(images) | procedure.named(selecting) | {"seed": seed, "part": shard}
+    named = vars(stopping) | vars(images) | procedure.named(selecting) | {"part": shard}
+    named["seed"] = named_seed(place, seed, randomness)
     named = {name: value for name, value in named.items() if value is not None and value is not False}
     subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma, smoothed=True)
     job = certification(begun, named)
     if begun is not None:
         say(f"From {escape(str(place))}: {escape(what_is_taken(begun, named))}.")
-    watched = _watched_radius(job, subject, radii) if isinstance(job, CountVotes) else _watched_rule(job, subject)
-    record, left = _counted(job, place, subject, engine, watched, profile=profile)
+    record, left = _counted(job, place, subject, engine, job.watched(subject, radii), profile=profile)
     if _is_counted(record):
         if isinstance(job, CountVotes):
             show(record, job.procedure, radii=radii, json=json)
@@ -125,29 +124,6 @@ def _require_of_one_rule(stopping: StoppingOptions, begun: object, others: dict[
                 got=value,
                 remedy=f"Leave it out: it belongs to {' and '.join(sorted(_BELONGS_TO[option]))}.",
             )
-
-
-def _watched_rule(job: "SequentialVotes", subject: "Subject") -> "Watched":
-    """Return what is watched during a sequential certification, and how it is counted."""
-    from noiseproof.runs.subject import require_noise
-
-    test, radii = job.rule.under(require_noise(subject)), job.rule.spec().get("radii")
-    watched = f"certified at {round_down(radii[0], None)}" if radii else "certified"
-    return watched, lambda table: int((test.certify(table.votes).prediction == table.label).sum())
-
-
-def _watched_radius(job: "CountVotes", subject: "Subject", radii: tuple[float, ...] | None) -> "Watched":
-    """Return what is watched while a number of votes fixed beforehand is counted, at one radius."""
-    from noiseproof.runs.subject import require_noise
-
-    noise = require_noise(subject)
-    radius = next((value for value in radii or () if value > 0.0), noise.scale)  # good classifiers reach it, for a part
-
-    def judge(table: "VoteTable") -> int:
-        found = job.procedure.certify(table.votes, noise, table.selection_votes)
-        return int(((found.prediction == table.label) & (found.radius >= radius)).sum())
-
-    return f"certified at {round_down(radius, None)}", judge
 
 
 def _counted(

@@ -1,14 +1,15 @@
 """`noiseproof inspect`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.markup import escape
 from rich.table import Table
 
 from noiseproof.cli.console import console, print_json, say
-from noiseproof.cli.options import Json
+from noiseproof.cli.options import ClassifierOptions, DataOptions, Flag, Json
+from noiseproof.cli.progress import Shown
 
 __all__ = ["inspect"]
 
@@ -17,11 +18,14 @@ def inspect(
     run: Annotated[Path, Parameter(help="A run folder with votes, an attack or an audit, or a folder of such.")],
     /,
     *,
+    verify_randomness: Annotated[
+        Flag, Parameter(help="Draw the noise of one shard again, chosen at random, and count its votes again.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what a run, an attack or an audit is: model, data, noise, engine, versions, and which votes are there and whole.
 
-    Exits with 1 if shards are damaged; certify counts those anew.
+    Exits with 1 if shards are damaged, which certify counts anew, or if votes that are counted again are others.
     """
     from noiseproof.runs.inspection import find_records, inspect_record, inspection_rows
 
@@ -37,5 +41,19 @@ def inspect(
         console.print(table)
     for fault in () if json else faults:
         say(f"[yellow]Damaged:[/] {escape(str(fault))}")
-    if faults:
+    others = [record for record in records if _has_other_votes(record)] if verify_randomness else []
+    if faults or others:
         raise SystemExit(1)
+
+
+def _has_other_votes(record: Any) -> bool:
+    """Count one shard again, and say whether its votes are others."""
+    from noiseproof.runs.recount import recount
+
+    with Shown("Nothing is changed.", "inspect") as shown:
+        found = recount(record, ClassifierOptions().load(record.path, DataOptions()), listener=shown)
+    if found.other:
+        say(f"[red]Other votes[/] on {len(found.other)} of {found.images}, by up to {found.largest}.")
+    else:
+        say(f"Drawn again, the noise of the record gives the votes of {found.images}.")
+    return bool(found.other)

@@ -46,6 +46,7 @@ __all__ = [
     "ProcedureOptions",
     "Profile",
     "Radii",
+    "Randomness",
     "Run",
     "Seed",
     "Shard",
@@ -65,6 +66,13 @@ Run = Annotated[
     Path, Parameter(help="A run folder: of a trained network or of votes; with --model, where the result goes.")
 ]
 Seed = Annotated[int, Parameter(help="All randomness follows from it: same seed, same result.")]
+Randomness = Annotated[
+    Literal["philox", "chacha20"] | None,
+    Parameter(
+        help="chacha20: noise under a secret key, whose digest is recorded before the first vote, in place of a seed.",
+        show_default="the run's, or philox",
+    ),
+]
 Json = Annotated[Flag, Parameter(help="Print the result as JSON, for programs.")]
 Device = Annotated[
     str, Parameter(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.", group=_ENGINE)

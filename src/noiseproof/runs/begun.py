@@ -98,6 +98,7 @@ def what_is_taken(begun: "Certification", named: Collection[str]) -> str:
     from noiseproof.bounds.registry import BOUNDS
     from noiseproof.certificates.registry import CERTIFICATES
     from noiseproof.runs.counts import CountVotes
+    from noiseproof.runs.keys import plain_seed
 
     said: dict[str, Any]
     if isinstance(begun, CountVotes):
@@ -109,7 +110,7 @@ def what_is_taken(begun: "Certification", named: Collection[str]) -> str:
         said = {"radius": rule.get("radii"), "rtol": rule.get("precision"), "runner_up": rule.get("runner_up")}
         said |= {"samples": rule["cap"], "alpha": rule["alpha"], "beta": rule["beta"]}
         said |= {"certificate": CERTIFICATES.name_of(CERTIFICATES.from_spec(rule["certificate"]))}
-    said |= {"every": begun.selection.every, "limit": begun.selection.limit, "seed": begun.seed}
+    said |= {"every": begun.selection.every, "limit": begun.selection.limit, "seed": plain_seed(begun.seed)}
     left = {name: value for name, value in said.items() if name not in named and value is not False}
     return in_words({name.replace("_", "-"): value for name, value in left.items()})
 

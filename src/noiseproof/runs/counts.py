@@ -1,6 +1,7 @@
 """Certify a data set: a number of votes for every image that is fixed beforehand (Algorithm 1)."""
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,7 +12,8 @@ from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.certified import DEFAULT_ALPHA, DEFAULT_CERTIFICATE, FixedSamples, require_enough_samples
 from noiseproof.classifiers.input_scale import require_input_scale
 from noiseproof.errors import require_count
-from noiseproof.randomness import Phase, require_seed
+from noiseproof.numerics.decimals import round_down
+from noiseproof.randomness import Phase, Seed, as_seed
 from noiseproof.runs.identity import require_fingerprint
 from noiseproof.runs.job import EVERY_IMAGE, Job, RecordT, Rows, Selection, Shard, ShardWriter
 from noiseproof.runs.listener import Listener
@@ -28,7 +30,9 @@ from noiseproof.runs.running import Running
 from noiseproof.runs.subject import Subject, require_noise
 from noiseproof.sampling.counts import Tally
 
-__all__ = ["CountVotes", "VoteJob"]
+__all__ = ["CountVotes", "VoteJob", "Watched"]
+
+Watched = tuple[str, Callable[[VoteTable], int]]
 
 _PROBED = 64
 """Clean images that tell whether the classifier is fed on the right scale."""
@@ -46,6 +50,15 @@ class VoteJob(Job[RecordT]):
     def about(self, running: Running) -> dict[str, Any]:
         """Return how the network was trained, and the number of images of the whole data set."""
         return super().about(running) | {DATA_IMAGES: len(running.subject.dataset)}
+
+    @abstractmethod
+    def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:
+        """Return what is watched while votes are counted, in words, and how many images of a table are that.
+
+        Args:
+            subject: whose votes.
+            radii: those that the user wants to see.
+        """
 
     @final
     def try_out(self, running: Running, listener: Listener) -> None:
@@ -79,7 +92,7 @@ class CountVotes(VoteJob[Record]):
     Attributes:
         samples: n, votes per image.
         selection_samples: votes that only choose the class, for the two-phase bound; 0 for none.
-        seed: key of the noise.
+        seed: key of the noise; a secret key is kept beside the record until the last vote is counted, and then revealed.
         selection: which images.
         shard_size: images per shard; None chooses by image size.
         alpha: failure probability per image that the votes are counted for.
@@ -106,7 +119,7 @@ class CountVotes(VoteJob[Record]):
 
     samples: int = 10_000
     selection_samples: int = 100
-    seed: int = 0
+    seed: Seed = 0
     selection: Selection = EVERY_IMAGE
     shard_size: int | None = None
     alpha: float = DEFAULT_ALPHA
@@ -148,7 +161,6 @@ class CountVotes(VoteJob[Record]):
             InvalidInputError: a count below 1 (0 for selection_samples), no noise, a certificate that is not for it, or so
                 few samples that nothing could be certified.
         """
-        require_seed(self.seed)
         require_count("samples", self.samples, 1, "At least one vote is needed.")
         require_count("selection_samples", self.selection_samples, 0, "0 leaves the selection phase out.")
         dataset, made_for = subject.dataset, self.procedure
@@ -161,10 +173,21 @@ class CountVotes(VoteJob[Record]):
             num_classes=dataset.num_classes,
             samples=self.samples,
             selection_samples=self.selection_samples,
-            seed=int(self.seed),
+            seed=as_seed(self.seed),
             shard_size=self.shard_size or default_shard_size(self.samples, dataset.image_shape),
             **self.indices(subject),
         )
+
+    def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:
+        """Watch the images certified at the first radius above 0, or at the scale of the noise: good classifiers reach it."""
+        noise = require_noise(subject)
+        radius = next((value for value in radii or () if value > 0.0), noise.scale)
+
+        def judge(table: VoteTable) -> int:
+            found = self.procedure.certify(table.votes, noise, table.selection_votes)
+            return int(((found.prediction == table.label) & (found.radius >= radius)).sum())
+
+        return f"certified at {round_down(radius, None)}", judge
 
     def about(self, running: Running) -> dict[str, Any]:
         """Return how the network was trained, the number of images of the data set, and what the votes are counted for."""

@@ -7,7 +7,9 @@ from typing import Any
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.numerics.decimals import round_down
 from noiseproof.plugins import in_words
+from noiseproof.randomness import SecretKey
 from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.keys import key_state
 from noiseproof.runs.records import PROCEDURE, Record
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.store import ShardedRecord
@@ -89,7 +91,7 @@ def inspect_record(record: AnyRecord) -> dict[str, Any]:
             "last": max((shard["written"] for shard in shards if "written" in shard), default=None),
         },
         "about": dict(record.about),
-    }
+    } | ({"key": key_state(record.path)} if isinstance(getattr(settings, "seed", 0), SecretKey) else {})
 
 
 def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -106,7 +108,9 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained on", in_words(training.get("data", {}))
     yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}"
     yield from _question(settings, about)
-    yield "seed", str(settings.get("seed", "none"))
+    yield "seed", in_words(settings.get("seed", "none"))
+    if "key" in found:
+        yield "key", found["key"]
     state = f"{counted['images']} of {counted['of']} images, {counted['shards']} of {counted['of_shards']} shards"
     yield "counted", state + (f", {len(counted['damaged'])} damaged" if counted["damaged"] else "")
     if counted["seconds"]:

@@ -24,7 +24,9 @@ from torch import nn
 
 from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, RunError, require_count
+from noiseproof.randomness import SecretKey, public_seed
 from noiseproof.runs.identity import fingerprints, require_digest, same_engine
+from noiseproof.runs.keys import reveal_key
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.origin import KEPT
 from noiseproof.runs.records import DATA_IMAGES
@@ -288,18 +290,20 @@ def execute(
         job.require_unchanged(recorded, Running.simply(subject, recorded.settings.engine, device_named(asked.device)))
         if not raised:
             told.say(f"All {len(recorded.settings.indices)} images were done before.")
+            _reveal(recorded)
             return recorded, []
     running = _running(job, settings, subject, asked, recorded, told)
     size = running.batch_size_for(subject.dataset.image_shape)  # trying the classifier may already halve it
     job.try_out(running, told)
     about = provenance(running.device) | job.about(running)
     about |= {} if subject.origin is None else {KEPT: subject.origin.kept_in(path)}
-    record: RecordT = job.record.create(path, settings.under(running.engine()), about)
+    record: RecordT = job.record.create(path, settings.under(running.engine(settings.seed)), about)
     wanted = list(dict.fromkeys(_part(record, job.selection, told) if shards is None else shards))
     if wanted:
         job.require_unchanged(record, running)
     left = _left(record, wanted, told, raised=raised)
     if not left:
+        _reveal(record)
         return record, []
     told.begin(sum(len(record.shard_indices(shard)) for shard in left), job.work[1])
     busy = _fill(job, record, running, left, told, stopwatch or Stopwatch())
@@ -312,7 +316,14 @@ def execute(
             f"{others} images that it is working on now. Run the same command again when it has ended, for the whole record.",
             "Left to another process",
         )
+    _reveal(record)
     return record, busy
+
+
+def _reveal(record: ShardedRecord[Any, Any]) -> None:
+    """Reveal the secret key of a record's noise once every vote is counted."""
+    if isinstance(record.settings.seed, SecretKey) and not record.missing()[0]:
+        reveal_key(record.path)
 
 
 def _fill(
@@ -359,7 +370,7 @@ def _running(
         )
     before, votes = None if recorded is None else recorded.settings.engine, len(settings.indices) * job.work[0]
     engine = replace(engine, sampler=engine.sampler_after(before or job.origin))
-    return run_subject(subject, engine, before, votes=votes, seed=settings.seed, listener=listener)
+    return run_subject(subject, engine, before, votes=votes, seed=public_seed(settings.seed), listener=listener)
 
 
 def _part(record: RecordT, selection: Selection, listener: Listener) -> range:

@@ -23,6 +23,7 @@ from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.certified import Certified, FixedSamples, certify_votes
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
+from noiseproof.randomness import Seed
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
 
 __all__ = [
@@ -73,7 +74,7 @@ class RecordSettings(ShardSettings):
         num_classes: k.
         samples: n, votes per image.
         selection_samples: votes per image of the selection phase; 0 for none.
-        seed: key of the noise.
+        seed: key of the noise: a number, or a secret key, of which the file has the commitment.
         start: index of the first image.
         stop: index after the last.
         step: every how many images one is taken.
@@ -88,7 +89,7 @@ class RecordSettings(ShardSettings):
     num_classes: int
     samples: int
     selection_samples: int
-    seed: int
+    seed: Seed
     start: int
     stop: int
     step: int

@@ -16,6 +16,7 @@ from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.batching import default_batch_size
 from noiseproof.classifiers.runners import FunctionRunner, Runner
 from noiseproof.errors import InvalidInputError, OutOfMemoryError, require_count
+from noiseproof.randomness import Seed
 from noiseproof.runs.identity import FINGERPRINTED
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.subject import Subject, require_noise
@@ -95,9 +96,9 @@ class Running:
         fixed = self.classifier.batch_size if isinstance(self.classifier, Runner) else None
         return fixed or self.batch_size or default_batch_size(shape, self.device)
 
-    def engine(self) -> dict[str, Any]:
-        """Return what decides the votes beside classifier, noise and seed."""
-        return self.defence().engine()
+    def engine(self, seed: Seed = 0) -> dict[str, Any]:
+        """Return what decides the votes beside classifier, noise and seed; it names the generator that the seed is for."""
+        return self.defence().engine(seed)
 
     def defence(self, attack: Attack | None = None) -> Defence:
         """Return the classifier as an attack meets it; None: as it votes on points that were found before.

@@ -1,14 +1,15 @@
 """Certify a data set sequentially: images of many shards share every batch, and leave as they are decided."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from noiseproof.certified import require_enough_samples
 from noiseproof.classifiers.inputs import as_pixels
-from noiseproof.randomness import require_seed
-from noiseproof.runs.counts import VoteJob
+from noiseproof.numerics.decimals import round_down
+from noiseproof.randomness import Seed, as_seed
+from noiseproof.runs.counts import VoteJob, Watched
 from noiseproof.runs.job import EVERY_IMAGE, Rows, Selection, Shard, ShardWriter
 from noiseproof.runs.records import VoteTable, default_shard_size
 from noiseproof.runs.running import Running
@@ -34,13 +35,13 @@ class SequentialVotes(VoteJob[SequentialRecord]):
 
     Attributes:
         rule: when an image's votes stop, and what they prove.
-        seed: key of the noise.
+        seed: key of the noise; a secret key is kept beside the record until the last vote is counted, and then revealed.
         selection: which images.
         shard_size: images per shard; None chooses by image size.
     """
 
     rule: StoppingRule
-    seed: int = 0
+    seed: Seed = 0
     selection: Selection = EVERY_IMAGE
     shard_size: int | None = None
     record = SequentialRecord
@@ -63,7 +64,6 @@ class SequentialVotes(VoteJob[SequentialRecord]):
         Raises:
             InvalidInputError: so few samples that nothing could be certified, radii out of the noise's reach, or no noise.
         """
-        require_seed(self.seed)
         dataset, noise = subject.dataset, require_noise(subject)
         rule, cap = self.rule, self.rule.max_samples
         needed = rule.under(noise).votes_needed(dataset.num_classes)
@@ -74,11 +74,17 @@ class SequentialVotes(VoteJob[SequentialRecord]):
             noise=noise.spec(),
             num_classes=dataset.num_classes,
             procedure=rule.spec(),
-            seed=int(self.seed),
+            seed=as_seed(self.seed),
             engine={},
             shard_size=self.shard_size or max(_LEAST, default_shard_size(min(cap, _TYPICAL), dataset.image_shape)),
             **self.indices(subject),
         )
+
+    def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:  # noqa: ARG002 - the rule has its own
+        """Watch the images certified, at the first radius of the rule where it has radii."""
+        test, own = self.rule.under(require_noise(subject)), self.rule.spec().get("radii")
+        watched = f"certified at {round_down(own[0], None)}" if own else "certified"
+        return watched, lambda table: int((test.certify(table.votes).prediction == table.label).sum())
 
     def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
         """Sample the images of shard after shard; a shard is complete when its last image is decided."""

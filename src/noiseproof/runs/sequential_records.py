@@ -24,6 +24,7 @@ from noiseproof.certified import Certified
 from noiseproof.errors import RunError
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
+from noiseproof.randomness import Seed
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts
 from noiseproof.sequential import SequentialTest, StoppingRule, rule_from
@@ -42,7 +43,7 @@ class SequentialSettings(ShardSettings):
         noise: `Noise.spec()`.
         num_classes: k.
         procedure: `StoppingRule.spec()`: radii or a precision, alpha, beta, cap, certificate.
-        seed: key of the noise.
+        seed: key of the noise: a number, or a secret key, of which the file has the commitment.
         start: index of the first image.
         stop: index after the last.
         step: every how many images one is taken.
@@ -55,7 +56,7 @@ class SequentialSettings(ShardSettings):
     noise: Mapping[str, Any]
     num_classes: int
     procedure: Mapping[str, Any]
-    seed: int
+    seed: Seed
     start: int
     stop: int
     step: int

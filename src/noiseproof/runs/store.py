@@ -18,7 +18,9 @@ from filelock import FileLock, Timeout
 from jaxtyping import Int
 
 from noiseproof.errors import DamagedRecordError, IncompleteError, RunError
+from noiseproof.randomness import SecretKey
 from noiseproof.runs.identity import fingerprints, require_one_classifier, require_recorded
+from noiseproof.runs.keys import keep_key, plain_seed, seed_in
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["CLASSIFIER", "CLASS_NAMES", "ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
@@ -58,7 +60,8 @@ class ShardSettings(ABC):
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as JSON-compatible data."""
-        return {name: value for name, value in asdict(self).items() if value is not None}  # type: ignore[call-overload]
+        found = {name: value for name, value in asdict(self).items() if value is not None}  # type: ignore[call-overload]
+        return found | ({"seed": plain_seed(found["seed"])} if "seed" in found else {})
 
 
 TableT = TypeVar("TableT")
@@ -124,6 +127,9 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                 got="votes whose configuration is missing",
                 remedy=f"Restore {cls.configuration}, or choose another folder: votes are never overwritten by others.",
             )
+        seed = getattr(settings, "seed", 0)
+        if isinstance(seed, SecretKey):
+            keep_key(path, seed)
         content = {"format": cls.version, "settings": settings.plain(), "about": dict(about)}
         if not write_atomically(path / cls.configuration, json.dumps(content, indent=2).encode(), replace=False):
             found = cls.open(path)  # another process was first: share its record
@@ -156,7 +162,9 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
             content = json.loads(raw)
             version = int(content["format"])
             if version <= cls.version:
-                settings: Any = cls.settings_type(**content["settings"])
+                said = dict(content["settings"])
+                said |= {"seed": seed_in(path, said["seed"])} if "seed" in said else {}
+                settings: Any = cls.settings_type(**said)
                 return cls(path, settings, content["about"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedRecordError(

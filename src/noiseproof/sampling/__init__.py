@@ -5,12 +5,15 @@ from collections.abc import Mapping
 import torch
 
 from noiseproof.errors import InvalidInputError
+from noiseproof.noises import Noise
+from noiseproof.randomness import SecretKey, Seed
 from noiseproof.sampling.device import DeviceSampler
 from noiseproof.sampling.host import HostSampler, host_source
-from noiseproof.sampling.sampler import FloatSampler, Rows, Sampler, Span
+from noiseproof.sampling.rows import Rows, Span
+from noiseproof.sampling.sampler import FloatSampler, Sampler
 
 __all__ = [
-    "EXACT_SAMPLER",
+    "EXACT",
     "SAMPLERS",
     "DeviceSampler",
     "FloatSampler",
@@ -26,24 +29,28 @@ __all__ = [
 SAMPLERS = ("float", "exact")
 """How noise is added: in floating point, to any image; or exactly, in integers, to 8-bit images."""
 
-EXACT_SAMPLER = "philox4x64-inversion-8bit"
-"""Name of the exact sampler in records."""
+EXACT = "inversion-8bit"
+"""What the name of the exact sampler in records says of it, after its generator."""
 
 
 def sampler_of(engine: Mapping[str, object]) -> str:
     """Return the kind of sampler that a record's engine names."""
-    return "exact" if engine.get("sampler") == EXACT_SAMPLER else "float"
+    return "exact" if str(engine.get("sampler")).endswith(EXACT) else "float"
 
 
-def sampler_for(device: torch.device, kind: str = "float") -> type[Sampler]:
-    """Return the sampler of a kind on a device.
+def sampler_for(device: torch.device, noise: Noise, seed: Seed = 0, kind: str = "float") -> Sampler:
+    """Return what adds noise to images on a device.
 
     Args:
         device: where the classifier runs.
-        kind: "float" takes NumPy's generator for the CPU and one in torch elsewhere, "exact" is one for all devices.
+        noise: which noise.
+        seed: key of all noise.
+        kind: "float" takes NumPy's generator for the CPU and one in torch elsewhere, "exact" is one for all devices. Words
+            under a secret key are drawn on the CPU for all of them.
 
     Raises:
-        InvalidInputError: there is no such kind.
+        InvalidInputError: there is no such kind, or it does not know this noise.
+        MissingExtraError: a secret key without the extra `chacha20`.
     """
     if kind not in SAMPLERS:
         raise InvalidInputError(
@@ -52,5 +59,6 @@ def sampler_for(device: torch.device, kind: str = "float") -> type[Sampler]:
     if kind == "exact":
         from noiseproof.sampling.integer import IntegerSampler  # mpmath is needed for its table alone
 
-        return IntegerSampler
-    return HostSampler if device.type == "cpu" else DeviceSampler
+        return IntegerSampler(noise, seed)
+    on_host = device.type == "cpu" or isinstance(seed, SecretKey)
+    return HostSampler(noise, seed) if on_host else DeviceSampler(noise, seed)

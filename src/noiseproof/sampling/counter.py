@@ -12,7 +12,7 @@ from noiseproof.classifiers.batching import BatchSize, default_batch_size
 from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
 from noiseproof.errors import OutOfMemoryError, require_count
 from noiseproof.noises import Noise
-from noiseproof.randomness import Phase, require_seed
+from noiseproof.randomness import Phase, Seed, as_seed
 from noiseproof.sampling import Sampler, sampler_for
 from noiseproof.sampling.counts import Progress, Tally, count_votes
 from noiseproof.sampling.scheduler import Scheduler, Turns
@@ -58,17 +58,17 @@ class VoteCounter:
         if batch_size is not None:
             require_count("batch_size", batch_size, 1, "Leave it out to have it chosen by image size.")
         self.classifier, self.noise, self.batch_size, self.sampler = classifier, noise, batch_size, sampler
-        sampler_for(classifier.device, sampler)(noise, 0)  # refuses what it cannot do
+        sampler_for(classifier.device, noise, kind=sampler)  # refuses what it cannot do
         self._one_shape = one_shape or classifier.runner.one_shape
         self._tried_on: set[tuple[object, ...]] = set()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self, seed: Seed = 0) -> dict[str, Any]:
         """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler.
 
         That of NumPy images, which is what data sets give: a plain function is fed those on the CPU.
         """
         runner = self.classifier.reading("numpy").runner
-        return runner.settings() | {"sampler": sampler_for(runner.device, self.sampler).name}
+        return runner.settings() | {"sampler": sampler_for(runner.device, self.noise, seed, self.sampler).name}
 
     def batch_size_for(self, shape: Sequence[int]) -> int:
         """Return how many images of a shape go through f at once."""
@@ -91,7 +91,7 @@ class VoteCounter:
         images: Images,
         samples: Mapping[Phase, int],
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
         stopwatch: Stopwatch | None = None,
@@ -139,7 +139,7 @@ class VoteCounter:
         images: Images,
         criterion: Criterion,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
         turns: Turns | None = None,
@@ -156,7 +156,7 @@ class VoteCounter:
         """
         pixels = as_pixels(images)
         keys = as_indices(indices, len(pixels))
-        require_seed(seed)
+        as_seed(seed)
         if len(pixels) == 0:
             return np.zeros((0, self.classifier.num_classes), dtype=np.int64)
         scheduler = self.scheduler(images, criterion, seed=seed, progress=progress)
@@ -167,7 +167,7 @@ class VoteCounter:
         images: Images,
         criterion: Criterion,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         progress: Progress | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> Scheduler:
@@ -186,9 +186,9 @@ class VoteCounter:
             stopwatch=stopwatch,
         )
 
-    def _sampler(self, classifier: BaseClassifier, pixels: Tensor, seed: int) -> Sampler:
+    def _sampler(self, classifier: BaseClassifier, pixels: Tensor, seed: Seed) -> Sampler:
         """Return what adds noise to these images, or raise `InvalidInputError` where it cannot."""
-        sampler = sampler_for(classifier.device, self.sampler)(self.noise, seed)
+        sampler = sampler_for(classifier.device, self.noise, seed, self.sampler)
         sampler.require_images(pixels)
         return sampler
 

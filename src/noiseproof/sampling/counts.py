@@ -14,7 +14,8 @@ from noiseproof.classifiers.batching import BatchSize
 from noiseproof.classifiers.runners import memory_named
 from noiseproof.errors import ClassifierError, OutOfMemoryError
 from noiseproof.randomness import Phase
-from noiseproof.sampling.sampler import Rows, Sampler, Span
+from noiseproof.sampling.rows import Rows, Span
+from noiseproof.sampling.sampler import Sampler
 from noiseproof.storage.stopwatch import Stopwatch
 
 __all__ = ["Classify", "Progress", "Tally", "classify_rows", "count_votes", "new_batch", "no_valid_label"]

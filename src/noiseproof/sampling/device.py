@@ -8,9 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.randomness import RandomSource
+from noiseproof.noises import Noise
+from noiseproof.randomness import RandomSource, Seed, public_seed, require_seed
 from noiseproof.sampling.philox import generator_for, key_schedule, philox4x32
-from noiseproof.sampling.sampler import FloatSampler, Rows
+from noiseproof.sampling.rows import Rows
+from noiseproof.sampling.sampler import FloatSampler
 
 __all__ = ["DeviceSampler"]
 
@@ -34,7 +36,12 @@ class DeviceSampler(FloatSampler):
         InvalidInputError: an image index of 2**32 or more, which does not fit a word of the counter.
     """
 
-    name: ClassVar[str] = "philox4x32-box-muller-torch"
+    transformation: ClassVar[str] = "box-muller-torch"
+    generator: ClassVar[str | None] = "philox4x32"
+
+    def __init__(self, noise: Noise, seed: Seed) -> None:
+        require_seed(seed)
+        super().__init__(noise, seed)
 
     def source(self, rows: Rows) -> RandomSource:
         """Return the standard draws of these rows."""
@@ -43,7 +50,7 @@ class DeviceSampler(FloatSampler):
                 raise InvalidInputError(
                     "image index", required="from 0 to 2**32 - 1", got=span.index, remedy="Number images from 0."
                 )
-        return _Source(self.seed, rows)
+        return _Source(public_seed(self.seed), rows)
 
 
 class _Source(RandomSource):

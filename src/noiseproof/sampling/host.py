@@ -1,4 +1,4 @@
-"""Noise drawn on the processor: NumPy's Philox, one counter position a sample, in up to half as many threads as torch uses."""
+"""Noise drawn on the processor, any sample reached directly, in up to half as many threads as torch uses."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -11,16 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from noiseproof.randomness import RandomSource, require_word
-from noiseproof.sampling.sampler import FloatSampler, Rows, Span
+from noiseproof.randomness import RandomSource, Seed, require_word
+from noiseproof.sampling.rows import Rows, Span
+from noiseproof.sampling.sampler import FloatSampler
+from noiseproof.sampling.words import random_words
 
-__all__ = ["HostSampler", "host_source", "in_pieces", "philox_words"]
+__all__ = ["HostSampler", "host_source", "in_pieces"]
 
 _Words = np.ndarray
 _Transform = Callable[[_Words, np.ndarray], None]
-
-_WORDS_PER_STEP = 8
-"""32-bit words that one step of the Philox4x64 counter gives."""
 
 _PIECE = 2**16
 """Numbers a thread draws at once: the words and two intermediate results stay in the cache of a core."""
@@ -30,11 +29,9 @@ _CORES_PER_THREAD = 2
 
 
 class HostSampler(FloatSampler):
-    """Noise from NumPy's Philox4x64-10 (Salmon et al. 2011), bitwise equal on every processor of one kind.
+    """Noise from the 32-bit words of `random_words`, bitwise equal on every processor of one kind.
 
-    The generator is keyed by (seed, image); its counter begins at (sample * steps, 0, phase, draw), where `draw`
-    numbers the calls of the source and a sample of d numbers takes steps = ceil(d / 8). So any sample is reached
-    directly, and no two overlap. The 32-bit words w of a sample become
+    Their `draw` is the number of the call of the source. The words w of a sample become
 
         uniform      floor(w / 2^8) / 2^24
         exponential  -ln((w + 1/2) / 2^32)
@@ -46,17 +43,17 @@ class HostSampler(FloatSampler):
     NumPy computes ln, cos and sin in float32 with the vector instructions of the processor; another instruction set may
     round the last bit differently. Torch's own CPU generator is not used: it keeps only the low 32 bits of a seed (1
     and 1 + 2**32 give the same draws) and its float32 normals end near 5.77 standard deviations. Philox is a
-    statistical generator, not a cryptographic one.
+    statistical generator, not a cryptographic one; ChaCha20, under a secret key, is.
     """
 
-    name: ClassVar[str] = "philox4x64-box-muller-cpu"
+    transformation: ClassVar[str] = "box-muller-cpu"
 
     def source(self, rows: Rows) -> RandomSource:
         """Return the standard draws of these rows."""
         return host_source(self.seed, rows)
 
 
-def host_source(seed: int, rows: Rows) -> RandomSource:
+def host_source(seed: Seed, rows: Rows) -> RandomSource:
     """Return the standard draws of rows, by the generator of `HostSampler`; every call of the source draws anew."""
     for span in rows.spans:
         require_word("image index", span.index)
@@ -64,7 +61,7 @@ def host_source(seed: int, rows: Rows) -> RandomSource:
 
 
 class _Source(RandomSource):
-    def __init__(self, seed: int, rows: Rows) -> None:
+    def __init__(self, seed: Seed, rows: Rows) -> None:
         self._seed = seed
         self._rows = rows
         self._calls = 0
@@ -84,19 +81,10 @@ class _Source(RandomSource):
         call, self._calls = self._calls, self._calls + 1
 
         def fill(span: Span, where: slice) -> None:
-            transform(philox_words(self._seed, span, numbers, call), out[where])
+            transform(random_words(self._seed, span, numbers, call), out[where])
 
         in_pieces(fill, self._rows, numbers)
         return torch.from_numpy(out).reshape(like.shape).to(like.device, like.dtype)
-
-
-def philox_words(seed: int, span: Span, numbers: int, draw: int) -> _Words:
-    """Return the 32-bit words of consecutive samples of one image, (samples, 8 ceil(numbers / 8)): see `HostSampler`."""
-    steps = -(-numbers // _WORDS_PER_STEP)
-    counter = np.array([span.first * steps, 0, span.phase, draw], dtype=np.uint64)
-    philox = np.random.Philox(key=np.array([seed, span.index], dtype=np.uint64), counter=counter)
-    words: _Words = philox.random_raw(span.count * steps * _WORDS_PER_STEP // 2).view(np.uint32)
-    return words.reshape(span.count, -1)
 
 
 def in_pieces(fill: Callable[[Span, slice], None], rows: Rows, numbers: int, piece: int = _PIECE) -> None:

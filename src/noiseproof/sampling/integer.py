@@ -12,12 +12,14 @@ from torch import Tensor
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Noise
 from noiseproof.perturbations.levels import LEVELS, off_levels
-from noiseproof.randomness import Phase, require_word
-from noiseproof.sampling import EXACT_SAMPLER
-from noiseproof.sampling.host import in_pieces, philox_words
+from noiseproof.randomness import Phase, SecretKey, Seed, require_word
+from noiseproof.sampling import EXACT
+from noiseproof.sampling.host import in_pieces
 from noiseproof.sampling.inversion import Inversion
 from noiseproof.sampling.philox import generator_for, key_schedule_64, philox4x64
-from noiseproof.sampling.sampler import Rows, Sampler, Span
+from noiseproof.sampling.rows import Rows, Span
+from noiseproof.sampling.sampler import Sampler
+from noiseproof.sampling.words import random_words
 
 __all__ = ["IntegerSampler"]
 
@@ -35,7 +37,7 @@ class IntegerSampler(Sampler):
     """Noisy copies (k + N) / 255 of the pixel k / 255 of an 8-bit image, with N drawn from the exact law of round(255 z).
 
     P(N <= j) = F((j + 1/2) / 255), with F the distribution function of the noise z. N is the inverse of this function
-    at a uniform number U, whose binary digits come from Philox4x64-10 with the key and counter of `HostSampler`: the
+    at a uniform number U, whose binary digits come from `random_words`: the
     first 16 bits at the number's place in draw 0; for the few numbers that these leave open, 32 more at their rank
     among the sample's open ones, in draws 1, 2, ... of `Inversion.steps_after` steps a sample; for a number that is
     open still, 32 at a time at its place in draws 2^32, 2^32 + 1, ... `Inversion` compares exactly: if the words are
@@ -54,9 +56,9 @@ class IntegerSampler(Sampler):
         InvalidInputError: the noise has no `cumulative`.
     """
 
-    name: ClassVar[str] = EXACT_SAMPLER
+    transformation: ClassVar[str] = EXACT
 
-    def __init__(self, noise: Noise, seed: int) -> None:
+    def __init__(self, noise: Noise, seed: Seed) -> None:
         super().__init__(noise, seed)
         self._inversion = Inversion.of(noise)
 
@@ -76,9 +78,10 @@ class IntegerSampler(Sampler):
         for span in rows.spans:
             require_word("image index", span.index)
         copies = batch[: len(rows)]
-        if rows.device.type != "cpu":
-            copies.copy_(self._on_device(images, rows).view_as(copies))
-        elif copies.is_contiguous():
+        on_host = rows.device.type == "cpu"
+        if not on_host and not isinstance(self.seed, SecretKey):
+            copies.copy_(self._on_device(images, rows, self.seed).view_as(copies))
+        elif on_host and copies.is_contiguous():
             self._on_host(copies.view(len(rows), -1), images, rows)
         else:
             copies.copy_(self._on_host(torch.empty(copies.shape).view(len(rows), -1), images, rows).view(copies.shape))
@@ -89,12 +92,12 @@ class IntegerSampler(Sampler):
 
         def fill(span: Span, where: slice) -> None:
             def after(block: int) -> _Words:
-                return philox_words(self.seed, span, self._width(numbers), 1 + block)
+                return random_words(self.seed, span, self._width(numbers), 1 + block)
 
             def last(sample: int, number: int) -> Iterator[int]:
                 return self._last_words(span.index, span.phase, span.first + sample, numbers, number)
 
-            first = philox_words(self.seed, span, -(-numbers // 2), 0).view(np.uint16)[:, :numbers]
+            first = random_words(self.seed, span, -(-numbers // 2), 0).view(np.uint16)[:, :numbers]
             total = self._inversion.of_digits(first, after, last)
             total += pixels[span.image].astype(total.dtype)
             out[where] = total
@@ -103,15 +106,15 @@ class IntegerSampler(Sampler):
         in_pieces(fill, rows, numbers, _PIECE)
         return copies
 
-    def _on_device(self, images: Tensor, rows: Rows) -> Float[Tensor, "rows numbers"]:
+    def _on_device(self, images: Tensor, rows: Rows, seed: int) -> Float[Tensor, "rows numbers"]:
         numbers, width = images[0].numel(), self._width(images[0].numel())
-        words = self._device_words(rows, -(-numbers // 2), 0)
+        words = _device_words(seed, rows, -(-numbers // 2), 0)
         first = torch.stack([words & _LOW_HALF, words >> 16], dim=-1).flatten(1)[:, :numbers]
         noise, open_ = self._inversion.of_first(first)
         ranks, (row, number) = open_.cumsum(1) - 1, open_.nonzero(as_tuple=True)
         ranks = ranks[row, number]
         blocks = 1 + (int(ranks.max()) // width if len(ranks) else 0)
-        after = torch.cat([self._device_words(rows, width, 1 + block) for block in range(blocks)], dim=1)
+        after = torch.cat([_device_words(seed, rows, width, 1 + block) for block in range(blocks)], dim=1)
         bits = first[row, number] << 32 | after[row, ranks]
         noise[row, number], ties = self._inversion.of_bits(bits)
         for tie in ties.nonzero()[:, 0].tolist():  # about once in 10^11 numbers
@@ -130,17 +133,18 @@ class IntegerSampler(Sampler):
         """Yield the words after the first 48 bits of one number of a sample of so many."""
         span = Span(0, index, phase, sample, 1)
         for draw in count(2**32):
-            yield int(philox_words(self.seed, span, numbers, draw)[0, number])
+            yield int(random_words(self.seed, span, numbers, draw)[0, number])
 
-    def _device_words(self, rows: Rows, numbers: int, draw: int) -> Int[Tensor, "rows numbers"]:
-        """Return the words that `philox_words` returns, computed on the device of the rows."""
-        steps = -(-numbers // 8)
-        step = rows.sample[:, None] * steps + torch.arange(steps, device=rows.device) + 1
-        rest = (torch.zeros_like(step[:1]), rows.phase[:, None], torch.full_like(step[:1], draw))
-        keys = key_schedule_64(self.seed, rows.index[:, None])
-        words = generator_for(rows.device.type, philox4x64)((step, *rest), keys)
-        halves = [half for word in words for half in (word & _LOW, (word >> 32) & _LOW)]
-        return torch.stack(halves, dim=-1).flatten(1)
+
+def _device_words(seed: int, rows: Rows, numbers: int, draw: int) -> Int[Tensor, "rows numbers"]:
+    """Return the words that `random_words` returns for Philox, computed on the device of the rows."""
+    steps = -(-numbers // 8)
+    step = rows.sample[:, None] * steps + torch.arange(steps, device=rows.device) + 1
+    rest = (torch.zeros_like(step[:1]), rows.phase[:, None], torch.full_like(step[:1], draw))
+    keys = key_schedule_64(seed, rows.index[:, None])
+    words = generator_for(rows.device.type, philox4x64)((step, *rest), keys)
+    halves = [half for word in words for half in (word & _LOW, (word >> 32) & _LOW)]
+    return torch.stack(halves, dim=-1).flatten(1)
 
 
 def _levels(images: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:

@@ -1,86 +1,21 @@
 """What every sampler gives: the noisy copies of images, each a pure function of (seed, image, phase, sample)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from noiseproof.noises import Noise
-from noiseproof.randomness import Phase, RandomSource, require_seed
+from noiseproof.randomness import RandomSource, Seed, as_seed
+from noiseproof.sampling.rows import Rows
+from noiseproof.sampling.words import generator_of
 
-__all__ = ["FloatSampler", "Rows", "Sampler", "Span"]
+__all__ = ["FloatSampler", "Sampler"]
 
 _FEW = 32
 """Spans a batch up to which a sum for each is faster on a CPU than copying the images into every row first."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Consecutive samples of one image, which fill consecutive rows of a batch.
-
-    Attributes:
-        image: position of the image among those that are sampled together.
-        index: key of the image's noise, usually its index in the data set.
-        phase: what the votes are for.
-        first: number of the first sample.
-        count: how many samples.
-    """
-
-    image: int
-    index: int
-    phase: Phase
-    first: int
-    count: int
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one batch.
-
-    Attributes:
-        spans: what they are, in order.
-        device: where the batch is.
-    """
-
-    spans: Sequence[Span]
-    device: torch.device
-
-    def __len__(self) -> int:
-        return sum(span.count for span in self.spans)
-
-    @cached_property
-    def image(self) -> Int[Tensor, " rows"]:
-        """The position of every row's image."""
-        return self.each([span.image for span in self.spans])
-
-    @cached_property
-    def index(self) -> Int[Tensor, " rows"]:
-        """The key of every row's noise, as the signed integer with its 64 bits."""
-        return self.each([span.index - (span.index >> 63 << 64) for span in self.spans])
-
-    @cached_property
-    def phase(self) -> Int[Tensor, " rows"]:
-        """The phase of every row."""
-        return self.each([int(span.phase) for span in self.spans])
-
-    @cached_property
-    def sample(self) -> Int[Tensor, " rows"]:
-        """The number of every row's sample."""
-        begins = accumulate((span.count for span in self.spans), initial=0)
-        offsets = [span.first - begin for span, begin in zip(self.spans, begins, strict=False)]
-        return self.each(offsets) + torch.arange(len(self), device=self.device)
-
-    def each(self, values: Sequence[int]) -> Int[Tensor, " rows"]:
-        """Give every row the value of its span. The copy to a GPU does not wait for it."""
-        counts = torch.tensor([span.count for span in self.spans])
-        repeated = torch.tensor(values, dtype=torch.int64).repeat_interleave(counts)
-        return repeated.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else repeated
 
 
 class Sampler(ABC):
@@ -91,19 +26,24 @@ class Sampler(ABC):
 
     Args:
         noise: which noise.
-        seed: key of all noise, 0 to 2**64 - 1.
+        seed: key of all noise.
 
     Raises:
-        InvalidInputError: seed is not such an integer.
+        InvalidInputError: seed is neither an integer from 0 to 2**64 - 1 nor a secret key that is known.
+        MissingExtraError: a secret key without the extra `chacha20`.
     """
 
-    name: ClassVar[str]
-    """For records: equal names, equal noise. Generator, transformation, where it runs."""
+    transformation: ClassVar[str]
+    """What makes noise of random words, and where: the second part of `name`."""
 
-    def __init__(self, noise: Noise, seed: int) -> None:
-        require_seed(seed)
+    generator: ClassVar[str | None] = None
+    """What draws the words, where it is not the generator of `random_words`."""
+
+    def __init__(self, noise: Noise, seed: Seed) -> None:
         self.noise = noise
-        self.seed = int(seed)
+        self.seed = as_seed(seed)
+        self.name = f"{self.generator or generator_of(self.seed)}-{self.transformation}"
+        """For records: equal names, equal noise. Generator, transformation, where it runs."""
 
     def require_images(self, images: Float[Tensor, "images *shape"]) -> None:  # noqa: B027 - most accept all
         """Raise `InvalidInputError` where the sampler cannot add noise to these images."""

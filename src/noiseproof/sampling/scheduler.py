@@ -15,7 +15,8 @@ from noiseproof.classifiers.base import INVALID
 from noiseproof.classifiers.batching import BatchSize
 from noiseproof.randomness import Phase
 from noiseproof.sampling.counts import Classify, Progress, classify_rows, no_valid_label
-from noiseproof.sampling.sampler import Rows, Sampler, Span
+from noiseproof.sampling.rows import Rows, Span
+from noiseproof.sampling.sampler import Sampler
 from noiseproof.sequential import Criterion
 from noiseproof.storage.stopwatch import Stopwatch
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+from functools import partial
 from pathlib import Path
 
 from noiseproof.errors import RunError
@@ -24,7 +25,7 @@ def require_writable(folder: Path) -> None:
     probe.unlink()
 
 
-def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> bool:
+def write_atomically(path: Path, content: bytes, *, replace: bool = True, private: bool = False) -> bool:
     """Write content so that a kill or a full disk leaves either the old file or the new one, never a part.
 
     The content goes to a temporary file beside it, is flushed to the disk and takes the name in one step.
@@ -33,6 +34,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
         path: where to.
         content: what.
         replace: whether an existing file may be replaced.
+        private: whether only its owner may read it.
 
     Returns:
         Whether it was written: False where it must not replace, and another process was first.
@@ -43,7 +45,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> boo
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=partial(os.open, mode=0o600 if private else 0o666)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
