@@ -13,7 +13,7 @@ from pathlib import Path
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.runs.verification_records import FILE
+from noiseproof.runs.verification_records import Verified
 from noiseproof.storage.provenance import without_places
 from noiseproof.training.state import LOG
 
@@ -44,7 +44,7 @@ def collect(runs: Path) -> None:
             if (log := path.parent / LOG).exists():
                 shutil.copyfile(log, place / LOG)
             sys.stdout.write(f"{place}\n")
-    for path in sorted(runs.rglob(FILE)):
+    for path in sorted(runs.rglob(Verified.configuration)):
         place = RECORDS / path.relative_to(runs)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)

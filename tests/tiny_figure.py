@@ -17,8 +17,7 @@ SAMPLES = 1000
 
 @dataclass(frozen=True)
 class Tiny(Recipe[Record]):
-    configuration = Record.configuration
-    open = staticmethod(Record.open)
+    record = Record
     title = "a tiny record"
     folder = "digits/tiny"
 

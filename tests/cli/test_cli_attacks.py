@@ -1,6 +1,7 @@
 """`noiseproof attack`, `audit`, `ladder` and the figures drawn from records, as people use them."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 import sys
@@ -24,6 +25,7 @@ from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.networks import Network
 from noiseproof.experiments.recipes import Missing
 from noiseproof.noises import Noise
+from noiseproof.perturbations.norms import Norm
 from noiseproof.reports import ladder
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 from noiseproof.reports.robustness import Panel
@@ -435,7 +437,7 @@ def small_figure(loss: AttackLoss) -> Figure[list[Panel]]:
     other = Attacked(DIGITS, RandomSearch(), "l2", **FEW, samples=50)
     curves = [("PGD", (one,), 0, False), ("both", (one, other), 1, True)]
     return dataclasses.replace(
-        attack_figures.FIGURE6, plots=[attack_figures.Plot("digits", "l2", curves)], certified=[(DIGITS, 0)]
+        attack_figures.FIGURE6, planned={"digits": lambda norm: curves if norm == "l2" else []}, certified=[(DIGITS, 0)]
     )
 
 
@@ -505,7 +507,7 @@ def test_an_attack_on_another_precision_than_what_is_certified_is_not_drawn(run:
     found = one.find(tmp_path)
     assert isinstance(found, Missing)
     assert "with precision bf16" in found.why
-    assert "--precision bf16" in one.command(tmp_path)
+    assert "--precision bf16" in str(one.steps(tmp_path)[-1])
 
 
 def test_a_record_of_another_attack_is_not_drawn(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,13 +543,13 @@ def test_missing_records_come_with_commands_that_parse() -> None:
     from noiseproof.cli import names
 
     for figure in (attack_figures.FIGURE3, attack_figures.FIGURE4, attack_figures.FIGURE6):
-        for plot in figure.plots:
-            for one in (one for _, recipes, _, _ in plot.curves for one in recipes):
+        for data, norm in itertools.product(figure.planned, (Norm.L2, Norm.LINF)):
+            for one in (one for _, recipes, _, _ in figure.planned[data](norm) for one in recipes):
                 attack = names.attack(one.name, one.changes)
                 assert attack == one.attack
-                attack.require_norm(plot.norm)
-                assert (one.norm, one.defence.data) == (plot.norm, plot.data)
-                command = one.command(Path("runs"))
+                attack.require_norm(norm)
+                assert (one.norm, one.defence.data) == (norm, data)
+                (command,) = map(str, one.steps(Path("runs")))
                 assert "--out runs/" in command
                 precision = one.defence.attacked
                 assert (f"--precision {precision}" in command) == (precision != "auto"), "that of the certificates"

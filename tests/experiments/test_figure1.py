@@ -85,7 +85,7 @@ def test_every_number_of_the_figure(records: Path, truth: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
-    [("ours", "ALPHA, TIGHT", "PAPERS_ALPHA, TIGHT"), ("papers", "PAPERS_ALPHA, PAPER", "0.95, PAPER")],
+    [("ours", "(_OURS", "(_OURS, alpha=PAPERS_ALPHA"), ("papers", "(_TEXT", "(_TEXT, alpha=0.95")],
 )
 def test_the_figure_is_checked_closely(
     records: Path, truth: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str

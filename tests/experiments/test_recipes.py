@@ -17,7 +17,7 @@ from synthetic_records import IMAGES, RELEASED, SAMPLES, SELECTION, drawn, write
 
 
 def test_the_command_of_an_ensemble_that_is_not_shipped_trains_its_members(tmp_path: Path) -> None:
-    *trainings, combined, certified_by = FixedVotes(Network("mnist", "ensemble", 0.65)).command(tmp_path).split(" && ")
+    *trainings, combined, certified_by = map(str, FixedVotes(Network("mnist", "ensemble", 0.65)).steps(tmp_path))
     run = tmp_path / "mnist" / "ensemble-0.65"
     assert [part.split(" --seed ")[1][0] for part in trainings] == ["0", "1", "2", "3"]
     assert combined == "noiseproof ensemble " + " ".join(f"{run}/member{i}" for i in range(4)) + f" --out {run}"
@@ -26,12 +26,12 @@ def test_the_command_of_an_ensemble_that_is_not_shipped_trains_its_members(tmp_p
 
 def test_the_command_of_an_ensemble_of_other_habits_takes_the_members_that_are_shipped(tmp_path: Path) -> None:
     network = Network("mnist", "ensemble-early", 0.55, trained=0.6)
-    combined, certified_by = FixedVotes(network).command(tmp_path).split(" && ")
+    combined, certified_by = map(str, FixedVotes(network).steps(tmp_path))
     run = tmp_path / "mnist" / "ensemble-early-0.6-at-0.55"
     assert combined == f"noiseproof ensemble zoo:mnist-ensemble-0.6 --early-exit 1.5 --out {run}"
     assert certified_by == f"noiseproof certify {run} --sigma 0.55 --precision fp32 --every 10"
     other = Network("mnist", "ensemble-early", 0.55, trained=0.65)
-    *trainings, combined, _ = FixedVotes(other).command(tmp_path).split(" && ")
+    *trainings, combined, _ = map(str, FixedVotes(other).steps(tmp_path))
     assert len(trainings) == 4
     assert all("--sigma 0.65 " in training for training in trainings)
     assert " --early-exit 1.5 --out " in combined

@@ -14,7 +14,7 @@ from noiseproof.experiments.votes import find_runs
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.records import Record, RecordSettings, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.runs.verification_records import FILE, Verified
+from noiseproof.runs.verification_records import Verified
 
 ROOT = Path(__file__).parents[2] / "reproduction"
 RECORDS = ROOT / "records"
@@ -30,8 +30,8 @@ def test_every_committed_record_is_whole_and_holds_no_images() -> None:
         if not isinstance(record, AttackRecord):
             assert not any(picture for table in record.tables() for picture in table.thumbnails)
     assert not list(RECORDS.rglob("points")), "the points of an attack are pictures of the data set"
-    for path in RECORDS.rglob(FILE):
-        Verified.read(path.parent)
+    for path in RECORDS.rglob(Verified.configuration):
+        Verified.open(path.parent)
     for path in RECORDS.rglob("*.json"):
         assert not any(word in path.read_text() for word in ('"location"', '"/')), "no place on a machine"
 

@@ -221,8 +221,8 @@ def test_an_ensemble_counts_if_each_of_its_members_does(
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        ("ours", "ALPHA, TIGHT", "PAPERS_ALPHA, TIGHT"),
-        ("papers", "PAPERS_ALPHA, PAPER.bound", "ALPHA, PAPER.bound"),
+        ("ours", "(_OURS", "(_OURS, alpha=PAPERS_ALPHA"),
+        ("papers", "(_TEXT", "(_TEXT, alpha=ALPHA"),
         ("papers", "(1.0 - PAPERS_ALPHA) * ", ""),
         ("ours", "np.stack", "0.95 * np.stack"),
         ("allowance", "CONFIDENCE) / seeds", "CONFIDENCE)"),
@@ -322,7 +322,7 @@ def test_votes_that_stopped_on_something_else_are_named(tmp_path: Path, changes:
 
 def test_reference_17_is_read_from_its_result(tmp_path: Path) -> None:
     path = verified_result().write(tmp_path / "mnist" / "kw-single")
-    assert Verified.read(path.parent) == verified_result()
+    assert Verified.open(path.parent) == verified_result()
     table = TABLE1.compute(tmp_path)
     robust, natural = (cell(table, "[17] (Single)", "mnist", kind).verified for kind in ("robust", "natural"))
     assert robust is not None

@@ -182,7 +182,7 @@ def test_damaged_results_are_refused(tmp_path: Path) -> None:
     for content in ("{", "[]", json.dumps(whole | {"format": 99}), json.dumps({"format": 1})):
         path.write_text(content)
         with pytest.raises(RunError, match="result of a verification"):
-            Verified.read(tmp_path)
+            Verified.open(tmp_path)
 
 
 def test_verification_from_the_command_line(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_verification_from_the_command_line(tmp_path: Path) -> None:
     stage = f"kw-mnist-small={tmp_path / 'stage.pth'}"
     arguments = ("verify", tmp_path / "kw", "--data", tmp_path / "ours.npz", "--radius", 1e-4, "--stage", stage)
     shown = invoke(*arguments, "--limit", 2)
-    found = Verified.read(tmp_path / "kw")
+    found = Verified.open(tmp_path / "kw")
     assert found.images == 2
     assert found.stages[0]["name"] == stage
     assert "2 images" in shown.stderr

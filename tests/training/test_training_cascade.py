@@ -279,6 +279,6 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages = ["one/checkpoint.safetensors", "two.safetensors", "three/checkpoint.safetensors"]
     options = [word for stage in stages for word in ("--stage", stage)]
     invoke("verify", "verdict", "--data", "mine.npz", "--radius", "0.7", *options)
-    found = Verified.read(Path("verdict"))
+    found = Verified.open(Path("verdict"))
     assert found.stages[2]["answered"] == len(left)
     assert found.stages[2]["digest"] == model_digest(load_checkpoint(Path(stages[2])).model)

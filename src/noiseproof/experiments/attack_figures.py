@@ -9,22 +9,15 @@ Every curve is the worst case of the records of one or several attacks, image by
 named with its command; the curve of the others says so ("1 of 2 attacks"): fewer attacks may leave too much.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from noiseproof.attacks import (
-    PGD,
-    Attack,
-    BoundaryAttack,
-    CarliniWagner,
-    HopSkipJump,
-    RandomisedAutoAttack,
-    RandomSearch,
-)
+from noiseproof import attacks
+from noiseproof.attacks import PGD, Attack
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments.attacked import Attacked, find_worst
 from noiseproof.experiments.figure import Figure, Result, Table, per_cent
@@ -38,7 +31,7 @@ from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, dr
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
 
-__all__ = ["FEW", "FIGURE3", "FIGURE4", "FIGURE6", "MADRY", "NATURAL", "STN_07", "TRADES", "Plot", "white_box"]
+__all__ = ["FEW", "FIGURE3", "FIGURE4", "FIGURE6", "MADRY", "NATURAL", "STN_07", "TRADES", "Curve", "white_box"]
 
 FEW = 200
 """Images apart, where an attack on one costs ten seconds to half a minute."""
@@ -51,16 +44,7 @@ NATURAL = Network("mnist", "natural")
 RELEASED = Network("cifar10", "released", CIFAR_SIGMA)
 
 Curve = tuple[str, tuple[Attacked, ...], int, bool]
-"""Title, records whose worst case it is, colour, dashed."""
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A panel of a figure, as it is planned: the curves that it has where their records are there."""
-
-    data: str
-    norm: NormLike
-    curves: list[Curve]
+"""Title, records whose worst case it is, colour, dashed; drawn where one of the records is there."""
 
 
 @dataclass(frozen=True)
@@ -70,31 +54,32 @@ class _AttackFigure(Figure[list[Panel]]):
     Attributes:
         name: of the figure.
         title: of the figure.
-        plots: its panels, as they are planned.
+        planned: by data set, the curves of its panel in a norm.
         certified: (defence, colour): whose certified accuracy is drawn beneath.
     """
 
     name: str
     title: str
-    plots: list[Plot]
+    planned: Mapping[str, Callable[[NormLike], list[Curve]]]
     certified: list[tuple[Network, int]]
 
     def read(self, reader: Reader) -> list[Panel]:
-        return [panel for plot in self.plots if (panel := self._panel(plot, reader)).curves]
+        panels = [self._panel(data, norm, reader) for data in self.planned for norm in (Norm.L2, Norm.LINF)]
+        return [panel for panel in panels if panel.curves]
 
-    def _panel(self, plot: Plot, reader: Reader) -> Panel:
+    def _panel(self, data: str, norm: Norm, reader: Reader) -> Panel:
         curves: list[RobustCurve] = []
         attacked: dict[Network, AttackRecord] = {}
-        for title, recipes, colour, dashed in plot.curves:
+        for title, recipes, colour, dashed in self.planned[data](norm):
             worst, found = find_worst(recipes, reader)
             if worst is not None:
                 of = "" if len(found) == len(recipes) else f", {len(found)} of {len(recipes)} attacks"
                 curves.append(RobustCurve.of(f"{title} ({worst.images}{of})", worst, colour, dashed=dashed))
                 attacked.setdefault(recipes[0].defence, found[0])
-        defences = [(one, colour) for one, colour in self.certified if one.data == plot.data]
+        defences = [(one, colour) for one, colour in self.certified if one.data == data]
         areas = [_certified(one, colour, attacked.get(one), reader) for one, colour in defences]
-        title = f"{TITLES.get(plot.data, plot.data)} ({Norm(plot.norm).label})"
-        return Panel(title, plot.norm, curves, [area for area in areas if area is not None])
+        title = f"{TITLES.get(data, data)} ({norm.label})"
+        return Panel(title, norm, curves, [area for area in areas if area is not None])
 
     def draw(self, content: list[Panel]) -> Drawing:
         return draw_robustness(content)
@@ -144,9 +129,10 @@ def white_box(defence: Network, norm: NormLike) -> tuple[Attacked, ...]:
         ascent = PGD(eot_samples=8, steps=20) if defence == RELEASED else PGD(eot_samples=16, steps=40)
     else:
         ascent = PGD(steps=100, restarts=1 if defence == NATURAL else 5 if norm == "l2" else 2)
-        others = [RandomisedAutoAttack()] + ([HopSkipJump()] if norm == "l2" and defence in {TRADES, MADRY} else [])
-    attacks = [replace(ascent, loss="log_mean"), replace(ascent, loss="margin"), *others]
-    return tuple(Attacked(defence, attack, norm, every=FEW if defence == RELEASED else 20) for attack in attacks)
+        decisions = norm == "l2" and defence in {TRADES, MADRY}
+        others = [attacks.RandomisedAutoAttack(), *([attacks.HopSkipJump()] if decisions else [])]
+    every = [replace(ascent, loss="log_mean"), replace(ascent, loss="margin"), *others]
+    return tuple(Attacked(defence, attack, norm, every=FEW if defence == RELEASED else 20) for attack in every)
 
 
 def _transferred(defence: Network, source: Network, norm: NormLike) -> tuple[Attacked, ...]:
@@ -172,9 +158,9 @@ def _figure4(norm: NormLike) -> list[Curve]:
 
 def _figure6(norm: NormLike) -> list[Curve]:
     slow: list[tuple[str, Attack, int, bool]] = [
-        ("Carlini-Wagner", CarliniWagner(), 1, False),
-        ("Boundary", BoundaryAttack(), 2, True),
-        ("HopSkipJump", HopSkipJump(), 4, True),
+        ("Carlini-Wagner", attacks.CarliniWagner(), 1, False),
+        ("Boundary", attacks.BoundaryAttack(), 2, True),
+        ("HopSkipJump", attacks.HopSkipJump(), 4, True),
     ]
     return [
         ("PGD, two losses", white_box(STN_07, norm), 0, False),
@@ -185,23 +171,19 @@ def _figure6(norm: NormLike) -> list[Curve]:
         ),
         ("from Madry's model", _transferred(STN_07, MADRY, norm), 5, True),
         ("from the undefended model", _transferred(STN_07, NATURAL, norm), 3, True),
-        ("random search", (Attacked(STN_07, RandomSearch(), norm),), 6, True),
+        ("random search", (Attacked(STN_07, attacks.RandomSearch(), norm),), 6, True),
     ]
-
-
-def _plots(data: str, curves: Callable[[NormLike], list[Curve]]) -> list[Plot]:
-    return [Plot(data, norm, curves(norm)) for norm in (Norm.L2, Norm.LINF)]
 
 
 FIGURE3 = _AttackFigure(
     "figure3",
     "Figure 3: defences against white-box attacks and attacks transferred from Madry's model",
-    [*_plots("mnist", _figure3), *_plots("cifar10", _released)],
+    {"mnist": _figure3, "cifar10": _released},
     [(STN_07, 0), (RELEASED, 0)],
 )
 FIGURE4 = _AttackFigure(
-    "figure4", "Figure 4: stability training at several sigma", _plots("mnist", _figure4), [(STN_05, 4), (STN_07, 0)]
+    "figure4", "Figure 4: stability training at several sigma", {"mnist": _figure4}, [(STN_05, 4), (STN_07, 0)]
 )
 FIGURE6 = _AttackFigure(
-    "figure6", "Figure 6: one defence against every kind of attack", _plots("mnist", _figure6), [(STN_07, 0)]
+    "figure6", "Figure 6: one defence against every kind of attack", {"mnist": _figure6}, [(STN_07, 0)]
 )

@@ -1,7 +1,7 @@
 """The recipe of an attack on a network, and the worst case of several attacks, image by image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from noiseproof.attacks import PGD, Attack
@@ -10,8 +10,9 @@ from noiseproof.evaluation.robust_accuracy import RobustSummary
 from noiseproof.experiments.networks import RELEASED_DIGEST, Network
 from noiseproof.experiments.recipes import Facts, Reader, Recipe, Step
 from noiseproof.noises import Gaussian
+from noiseproof.numerics.decimals import exact
 from noiseproof.perturbations.norms import NormLike
-from noiseproof.plugins.spec import settings_of
+from noiseproof.plugins import changes_of
 from noiseproof.reports.attacked import worst_case
 from noiseproof.runs.attack_records import AttackRecord
 
@@ -47,7 +48,7 @@ class Attacked(Recipe[AttackRecord]):
         samples: least number of votes that judge a point, where there is noise.
         images: of the test split.
         precision: as `--precision`; None takes that of the attacks on the defence.
-        beside: records of other attacks, whose classifier and data it must share.
+        beside: records of other attacks, whose classifier and data this one must share.
     """
 
     defence: Network
@@ -59,10 +60,8 @@ class Attacked(Recipe[AttackRecord]):
     samples: int = 1000
     images: int = 10_000
     precision: str | None = None
-    beside: tuple[AttackRecord, ...] = ()
 
-    configuration = AttackRecord.configuration
-    open = staticmethod(AttackRecord.open)
+    record = AttackRecord
 
     @property
     def name(self) -> str:
@@ -84,24 +83,16 @@ class Attacked(Recipe[AttackRecord]):
     @property
     def changes(self) -> list[str]:
         """What differs from the attack's defaults, as `--set` takes it."""
-        usual = type(self.attack)()
-        pairs = [(part.name, getattr(self.attack, part.name)) for part in settings_of(self.attack)]
-        return [f"{name}={_as_text(value)}" for name, value in pairs if value != getattr(usual, name)]
+        return changes_of(self.attack)
 
     def steps(self, records: Path) -> list[Step]:
         """Return the attack."""
-        command = [
-            "noiseproof",
-            "attack",
-            str(records / self.defence.folder()),
-            *self.defence.options(precision=self._precision),
-        ]
-        command += ["--attack", self.name, "--norm", self.norm, "--every", str(self.every)]
-        command += ["--epsilons", ",".join(repr(size).removesuffix(".0") for size in self.sizes)]
-        command += [part for change in self.changes for part in ("--set", change)]
-        command += [] if self.source is None else ["--source", str(self.source.model)]
-        cost = (_SECONDS.get(self.name, _USUAL), "an H100") if self.defence.data == "mnist" else None
-        return [Step((*command, "--out", str(records / self.folder)), records / self.folder, cost)]
+        folder, options = records / self.folder, self.defence.options(precision=self._precision)
+        options |= {"attack": self.name, "norm": self.norm, "every": self.every}
+        options |= {"epsilons": ",".join(map(exact, self.sizes)), "set": self.changes}
+        options["source"] = None if self.source is None else self.source.model
+        cost = self.defence.cost(_SECONDS.get(self.name, _USUAL))
+        return [Step.of(folder, "attack", records / self.defence.folder(), cost=cost, **options, out=folder)]
 
     def facts(self, record: AttackRecord) -> Facts:
         """Compare the defence, the attack, and the images."""
@@ -127,7 +118,7 @@ class Attacked(Recipe[AttackRecord]):
         yield "limits", None, settings.limits
         for other in self.beside[:1]:
             theirs, ours = ([dict(each.settings.model), dict(each.settings.data)] for each in (other, record))
-            yield f"classifier and data of {other.path}", theirs, ours
+            yield f"the classifier and data of {other.path}", theirs, ours
 
     @property
     def _precision(self) -> str:
@@ -135,13 +126,6 @@ class Attacked(Recipe[AttackRecord]):
 
 
 def find_worst(recipes: Sequence[Attacked], reader: Reader) -> tuple[RobustSummary | None, list[AttackRecord]]:
-    """Return the worst case over the records that are there and share classifier and data, and these records."""
-    found: list[AttackRecord] = []
-    for recipe in recipes:
-        record = reader.find(replace(recipe, beside=tuple(found)))
-        found += [] if record is None else [record]
+    """Return the worst case over the records that are there and alike, image by image, and these records."""
+    found = list(reader.find_alike({recipe.folder: recipe for recipe in recipes}).values())
     return (worst_case(found) if found else None), found
-
-
-def _as_text(value: object) -> str:
-    return str(value).lower() if value is None or isinstance(value, bool) else str(value)

@@ -10,7 +10,7 @@ A line is the mean over the seeds of training, its band reaches from the least t
 curves are pictures and are not copied: its printed numbers are drawn as crosses.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ PROCEDURES = {
 """What the curves are computed by; for PixelDP with its certificate."""
 
 _POINTS = 401
-_PIXELDP_COLOUR, _TRADES_COLOUR = 1, 3
+_TRADES_COLOUR = 3
 
 Grid = Float[np.ndarray, " points"]
 
@@ -59,21 +59,39 @@ Panels = Mapping[str, BoundPanel]
 
 @dataclass(frozen=True)
 class _Line:
-    """A curve of the figure: whose votes, how it looks, and whether PixelDP reads them too."""
+    """A curve of the figure: whose votes, how it looks, and a certificate in place of those of both procedures."""
 
     network: Network
     colour: int
     style: str = "-"
-    pixeldp: bool = False
+    certificate: Certificate | None = None
+
+    def curve(self, runs: Sequence[Run], radii: Grid) -> BoundCurve:
+        """Return its lower bounds by both procedures, with their spread over the seeds."""
+        name, data, how = self.network.title, self.network.data, {}
+        if self.certificate is not None:
+            name, how = f"PixelDP's certificate, votes of {name}", {"certificate": self.certificate}
+        images, votes, every = len(runs[0].votes), runs[0].record.settings.samples, np.append(radii, TABLE_RADII[data])
+        mine = (ours(runs, every, **how) - allowance(images, len(runs))).clip(min=0.0)
+        found = {"papers": papers(runs, every, **how), "ours": mine}
+        bounds, table = (
+            {key: Spread(values[:, part]) for key, values in found.items()}
+            for part in (slice(len(radii)), slice(len(radii), None))
+        )
+        return BoundCurve(name, data, known_seeds(runs), images, votes, radii, bounds, table, self.colour, self.style)
 
 
+_STN_07 = Network("mnist", "stn", 0.7, (0, 1, 2))
+_STN_CIFAR = Network("cifar10", "stn", CIFAR_SIGMA)
 _LINES = (
     _Line(Network("mnist", "stn", 0.5), 5),
-    _Line(Network("mnist", "stn", 0.7, (0, 1, 2)), 0, pixeldp=True),
+    _Line(_STN_07, 0),
+    _Line(_STN_07, 1, ":", PixelDP()),
     _Line(Network("mnist", "stn", 1.0), 2),
     _Line(Network("mnist", "gaussian", 0.5), 5, "--"),
     _Line(Network("mnist", "gaussian", 0.7, (0, 1, 2)), 0, "--"),
-    _Line(Network("cifar10", "stn", CIFAR_SIGMA), 0, pixeldp=True),
+    _Line(_STN_CIFAR, 0),
+    _Line(_STN_CIFAR, 1, ":", PixelDP()),
     _Line(Network("cifar10", "released", CIFAR_SIGMA), 2),
     _Line(Network("cifar10", "gaussian", CIFAR_SIGMA), 0, "--"),
 )
@@ -84,12 +102,13 @@ class _Figure1(Figure[Panels]):
     title = "Figure 1: accuracy lower bounds"
 
     def read(self, reader: Reader) -> Panels:
-        read = [(line, runs) for line in _LINES if (runs := find_runs(line.network, reader))]
+        networks = dict.fromkeys(line.network for line in _LINES)
+        read = {network: runs for network in networks if (runs := find_runs(network, reader))}
         trades, panels = _trades(reader), {}
         for data, title in TITLES.items():
-            here = [(line, runs) for line, runs in read if line.network.data == data]
-            radii = np.linspace(0.0, _widest([runs for _, runs in here]), _POINTS)
-            curves = [curve for line, runs in here for curve in _curves(line, runs, radii)]
+            radii = np.linspace(0.0, _widest([runs[0] for one, runs in read.items() if one.data == data]), _POINTS)
+            lines = (line for line in _LINES if line.network in read and line.network.data == data)
+            curves = [line.curve(read[line.network], radii) for line in lines]
             panel = BoundPanel(title, curves, trades if data == TRADES.data else None, PRINTED[data])
             if panel.curves or panel.attacked is not None:
                 panels[data] = panel
@@ -140,26 +159,8 @@ def _trades(reader: Reader) -> RobustCurve | None:
     return RobustCurve.of(name, worst, _TRADES_COLOUR, dashed=True)
 
 
-def _widest(read: list[list[Run]]) -> float:
+def _widest(runs: Sequence[Run]) -> float:
     """Return a little more than the longest radius that unanimous votes give under either procedure."""
     procedures = ((PAPER, PAPERS_ALPHA), (TIGHT, ALPHA))
-    longest = (largest_radius(runs[0].record, way, alpha) for runs in read for way, alpha in procedures)
+    longest = (largest_radius(run.record, way, alpha) for run in runs for way, alpha in procedures)
     return 1.02 * max(longest, default=0.0)
-
-
-def _curves(line: _Line, runs: list[Run], radii: Grid) -> Iterator[BoundCurve]:
-    name = line.network.title
-    yield _curve(name, runs, radii, line.colour, line.style)
-    if line.pixeldp:
-        name = f"PixelDP's certificate, votes of {name}"
-        yield _curve(name, runs, radii, _PIXELDP_COLOUR, ":", certificate=PixelDP())
-
-
-def _curve(name: str, runs: list[Run], radii: Grid, colour: int, style: str, **how: Certificate) -> BoundCurve:
-    data, images, votes = runs[0].network.data, len(runs[0].votes), runs[0].record.settings.samples
-    every = np.concatenate([radii, TABLE_RADII[data]])
-    mine = (ours(runs, every, **how).values - allowance(images, len(runs))).clip(min=0.0)
-    found = {"papers": papers(runs, every, **how).values, "ours": mine}
-    bounds = {key: Spread(values[:, : len(radii)]) for key, values in found.items()}
-    table = {key: Spread(values[:, len(radii) :]) for key, values in found.items()}
-    return BoundCurve(name, data, known_seeds(runs), images, votes, radii, bounds, table, colour, style)

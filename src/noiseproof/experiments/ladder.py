@@ -7,7 +7,6 @@ record says what it ran in. The slow ones, Carlini-Wagner and the attacks on dec
 the images.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from noiseproof.experiments.attacked import Attacked
 from noiseproof.experiments.figure import Figure, Result, Table
 from noiseproof.experiments.networks import Network
 from noiseproof.experiments.recipes import Facts, Reader, Step
-from noiseproof.numerics.decimals import round_down
+from noiseproof.numerics.decimals import exact, round_down
 from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
 from noiseproof.runs.attack_records import AttackRecord
 
@@ -41,11 +40,9 @@ class _Rung(Attacked):
 
     Attributes:
         called: that name.
-        engine: in which it must have run; None takes any.
     """
 
     called: str = ""
-    engine: Mapping[str, Any] | None = None
 
     @property
     def folder(self) -> str:
@@ -55,17 +52,16 @@ class _Rung(Attacked):
         """Attack; where nothing of the ladder is there, one command makes all of it but the slow attacks, in one engine."""
         if (records / FOLDER).exists():
             return super().steps(records)
-        command = ["noiseproof", "ladder", str(records / STN_07.folder()), *STN_07.options(precision=STN_07.attacked)]
-        command += ["--epsilon", f"{SIZE:g}"]
-        command += [part for source in _SOURCES.values() for part in ("--source", str(source.model))]
-        command += ["--limit", str(len(IMAGES)), "--no-decisions", "--out", str(records / FOLDER)]
-        return [Step(tuple(command), records / FOLDER, cost=(137.0, "an H100"))]
+        folder, options = records / FOLDER, STN_07.options(precision=STN_07.attacked)
+        options |= {"epsilon": exact(SIZE), "source": [source.model for source in _SOURCES.values()]}
+        options |= {"limit": len(IMAGES), "no_decisions": True, "out": folder}
+        return [Step.of(folder, "ladder", records / STN_07.folder(), cost=(137.0, "an H100"), **options)]
 
     def facts(self, record: AttackRecord) -> Facts:
-        """Compare the engine, too."""
+        """Compare the engine, too, unless any precision will do."""
         yield from super().facts(record)
-        if self.engine is not None:
-            yield "engine", dict(self.engine), dict(record.settings.engine)
+        if self.precision is None and self.beside:
+            yield "engine", dict(self.beside[0].settings.engine), dict(record.settings.engine)
 
 
 def _rung(called: str, attack: Attack, source: Network | None = None, size: float = SIZE) -> _Rung:
@@ -73,16 +69,15 @@ def _rung(called: str, attack: Attack, source: Network | None = None, size: floa
     return _Rung(STN_07, attack, "l2", source, IMAGES.step, (size,), precision="auto", called=called)
 
 
-def _recipes() -> tuple[dict[str, _Rung], dict[str, _Rung], dict[str, Attacked]]:
+def _recipes() -> dict[str, Attacked]:
     """Return the rungs; the other attacks in folders of the ladder, without bound or not stronger; and the slow ones."""
     boundless, largest = unbounded("l2", _PIXELS)
-    every, fast = controls("l2"), controls("l2", decisions=False)
-    rungs = {name: replace(_rung(name, attack), precision=None) for name, attack in grid().items()}
-    others = {"unbounded": _rung("unbounded", boundless, size=largest)}
-    others |= {name: _rung(name, attack) for name, attack in fast.items()}
-    others |= {name: _rung(name, PGD(steps=100), source) for name, source in _SOURCES.items()}
-    slow = {name: Attacked(STN_07, attack, "l2", every=FEW) for name, attack in every.items() if name not in fast}
-    return rungs, others, slow
+    fast, slow = controls("l2", decisions=False), controls("l2")
+    recipes: dict[str, Attacked] = {name: replace(_rung(name, each), precision=None) for name, each in grid().items()}
+    recipes["unbounded"] = _rung("unbounded", boundless, size=largest)
+    recipes |= {name: _rung(name, attack) for name, attack in fast.items()}
+    recipes |= {name: _rung(name, PGD(steps=100), source) for name, source in _SOURCES.items()}
+    return recipes | {name: Attacked(STN_07, slow[name], "l2", every=FEW) for name in slow if name not in fast}
 
 
 class _SanityLadder(Figure[Ladder | None]):
@@ -92,18 +87,13 @@ class _SanityLadder(Figure[Ladder | None]):
     title = "The ladder: do these attacks find what there is to find?"
 
     def read(self, reader: Reader) -> Ladder | None:
-        rungs, others, slow = _recipes()
-        found: dict[str, AttackRecord] = {}
-        for name, rung in rungs.items():
-            engine = next(iter(found.values())).settings.engine if found else None
-            found |= reader.find_all({name: replace(rung, engine=engine)})
-        found |= reader.find_all(others)
-        beside = reader.find_all(slow)
-        if not {*rungs, "unbounded"} <= found.keys():
+        recipes = _recipes()
+        found = reader.find_alike(recipes)
+        if not {*grid(), "unbounded"} <= found.keys():
             return None
-        ladder = Ladder.of(found)
-        for name, record in beside.items():
-            ladder = ladder.beside(name, record, IMAGES)
+        ladder = Ladder.of({name: record for name, record in found.items() if isinstance(recipes[name], _Rung)})
+        for name, record in found.items():
+            ladder = ladder if name in ladder.verdicts else ladder.beside(name, record, IMAGES)
         return ladder
 
     def draw(self, content: Ladder | None) -> Drawing | None:

@@ -8,13 +8,12 @@ DIR/cifar10/stn-released        the network that the paper's authors released
 DIR/mnist/trades-linf           a network without noise, which figures 1, 3 and 4 attack
 """
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from noiseproof.experiments.recipes import Facts, Step
+from noiseproof.experiments.recipes import Cost, Facts, Step
 from noiseproof.models import shipped
 from noiseproof.training import CHECKPOINT
 
@@ -29,29 +28,9 @@ RELEASED_DIGEST = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356c
 """`model_digest` of the weights that the authors released, read into PaperCIFAR."""
 
 _RELEASED_MODEL = "noiseproof.models:PaperCIFAR"
-_RELEASED_OPTIONS = ("--weights", "model_cifar10", "--data", "cifar10", "--sigma", repr(CIFAR_SIGMA))
 
 _MEMBERS = 4
 """Of an ensemble, of seeds 0, 1, 2 and 3."""
-
-
-@dataclass(frozen=True)
-class _Training:
-    """How a network is trained.
-
-    Attributes:
-        objective: as `--objective`.
-        recorded: what a record of such a training says of the objective, at least.
-        options: further ones, by data set.
-        epochs: that a record must say; None takes any.
-        seconds: that it takes on an H100, of MNIST.
-    """
-
-    objective: str
-    recorded: Mapping[str, Any]
-    options: Mapping[str, str]
-    epochs: int | None = None
-    seconds: float = 150.0
 
 
 @dataclass(frozen=True)
@@ -60,45 +39,61 @@ class _Kind:
 
     Attributes:
         title: how figures call them.
-        training: of each network, or of each member of an ensemble; None for those that are not trained here.
+        objective: of each network, or of each member of an ensemble, as `--objective`; empty for those that are not
+            trained here.
+        recorded: what a record of such a training says of the objective, at least.
+        options: further ones of `noiseproof train`, by data set.
+        epochs: that a record must say; None takes any.
+        seconds: that a training takes on an H100, of MNIST.
         ensemble: what the making of an ensemble records; None for a single network.
         precision: of the votes, as `--precision`: records are compared in one.
         attacked: precision of attacks; None takes that of the votes, since certificates speak of that function alone.
     """
 
     title: str
-    training: _Training | None = None
+    objective: str = ""
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    epochs: int | None = None
+    seconds: float = 150.0
     ensemble: Mapping[str, Any] | None = None
     precision: str = "fp32"
     attacked: str | None = None
 
 
 _PAPERS = {
-    "mnist": "--schedule cosine --precision bf16 --batch-size 64 --epochs 12",
-    "cifar10": "--schedule cosine --precision bf16 --epochs 150",
+    "mnist": {"schedule": "cosine", "precision": "bf16", "batch_size": 64, "epochs": 12},
+    "cifar10": {"schedule": "cosine", "precision": "bf16", "epochs": 150},
 }
-_SMOOTH_ADV: dict[str, Any] = {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}
-_SMOOTH_ADV_OPTIONS = (
-    "--model lenet --set epsilon=1.0 --set steps=2 --set copies=2 --set consistency=1 --ramp-epochs 3 --schedule cosine"
+_STN = _Kind("STN", "stability", {"name": "Stability", "form": "paper", "weight": 1.0}, _PAPERS, precision="bf16")
+
+_SETTINGS = ["epsilon=1.0", "steps=2", "copies=2", "consistency=1"]
+_SHARED = {"model": "lenet", "set": _SETTINGS, "ramp_epochs": 3, "schedule": "cosine"}
+_SHORT = {"mnist": _SHARED | {"batch_size": 128, "epochs": 18, "average": 0.999}}
+_LONG = {"mnist": _SHARED | {"batch_size": 256, "learning_rate": 0.0015, "epochs": 50, "average": 0.998}}
+_SMOOTH_ADV = _Kind(
+    "SmoothAdv with consistency",
+    "smooth-adv",
+    {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0},
+    _SHORT,
+    epochs=18,
+    seconds=60.0,
 )
-_SHORT = {"mnist": f"{_SMOOTH_ADV_OPTIONS} --batch-size 128 --epochs 18 --average 0.999"}
-_LONG = {"mnist": f"{_SMOOTH_ADV_OPTIONS} --batch-size 256 --learning-rate 0.0015 --epochs 50 --average 0.998"}
-_LATER = _Training("smooth-adv", _SMOOTH_ADV, _LONG, epochs=50, seconds=98.0)
-_STN = _Training("stability", {"name": "Stability", "form": "paper", "weight": 1.0}, _PAPERS)
-_LATERS_TITLE = "SmoothAdv with consistency"
-_ENSEMBLE = f"{_MEMBERS} networks of {_LATERS_TITLE}"
+_LATER = replace(_SMOOTH_ADV, title=f"{_SMOOTH_ADV.title}, 50 epochs", options=_LONG, epochs=50, seconds=98.0)
+_ENSEMBLE = replace(_LATER, title=f"{_MEMBERS} networks of {_SMOOTH_ADV.title}", ensemble={"name": "Ensemble"})
+
 _KINDS = {
-    "stn": _Kind("STN", _STN, precision="bf16"),
-    "gaussian": _Kind(
-        "without stability training",
-        replace(_STN, objective="gaussian", recorded={"name": "GaussianAugmentation"}),
-        precision="bf16",
+    "stn": _STN,
+    "gaussian": replace(
+        _STN, title="without stability training", objective="gaussian", recorded={"name": "GaussianAugmentation"}
     ),
     "released": _Kind("STN, released by the authors", precision="auto", attacked="fp32"),
-    "smoothadv": _Kind(_LATERS_TITLE, replace(_LATER, options=_SHORT, epochs=18, seconds=60.0)),
-    "smoothadv-long": _Kind(f"{_LATERS_TITLE}, 50 epochs", _LATER),
-    "ensemble": _Kind(_ENSEMBLE, _LATER, {"name": "Ensemble"}),
-    "ensemble-early": _Kind(f"{_ENSEMBLE}, early exit", _LATER, {"name": "Ensemble", "early_exit": 1.5}),
+    "smoothadv": _SMOOTH_ADV,
+    "smoothadv-long": _LATER,
+    "ensemble": _ENSEMBLE,
+    "ensemble-early": replace(
+        _ENSEMBLE, title=f"{_ENSEMBLE.title}, early exit", ensemble={"name": "Ensemble", "early_exit": 1.5}
+    ),
     "natural": _Kind("undefended (sigma 0)", precision="bf16"),
     "trades-linf": _Kind("TRADES (ℓ∞ 0.3)", precision="auto"),
     "madry-linf": _Kind("Madry (ℓ∞ 0.3)", precision="auto"),
@@ -179,11 +174,16 @@ class Network:
         """Where what belongs to a seed lies, below the folder of records."""
         return f"{self.data}/{self.name}" + (f"-seed{seed}" if seed else "")
 
-    def options(self, seed: int = 0, precision: str = "auto") -> list[str]:
+    def options(self, seed: int = 0, precision: str = "auto") -> dict[str, Any]:
         """The options that name the network, its noise and its precision in a certification or an attack."""
-        options = [] if seed or self.model is None else ["--model", self.model]
-        options += _RELEASED_OPTIONS if self.released else [] if self.trained is None else ["--sigma", repr(self.sigma)]
-        return options + ([] if precision == "auto" else ["--precision", precision])
+        options: dict[str, Any] = {"model": None if seed else self.model}
+        options |= {"weights": "model_cifar10", "data": self.data} if self.released else {}
+        options["sigma"] = self.sigma if self.released or self.trained is not None else None
+        return options | {"precision": None if precision == "auto" else precision}
+
+    def cost(self, seconds: float) -> Cost | None:
+        """What a step is stated to take on an H100: those of MNIST were measured."""
+        return (seconds, "an H100") if self.data == "mnist" else None
 
     def making(self, records: Path, seed: int) -> list[Step]:
         """Return the commands that make the network in its folder: none where it is there, released or in the zoo."""
@@ -196,36 +196,28 @@ class Network:
         trainings = [self._training(member, run / f"member{member}") for member in range(_MEMBERS)]
         members = [f"zoo:{place}"] if place in shipped() else [str(step.folder) for step in trainings]
         making = [] if place in shipped() else [step for step in trainings if not (step.folder / CHECKPOINT).exists()]
-        options = ["--early-exit", str(ensemble["early_exit"])] if "early_exit" in ensemble else []
-        return [*making, Step(("noiseproof", "ensemble", *members, *options, "--out", str(run)), run)]
-
-    @property
-    def _trains(self) -> _Training:
-        training = _KINDS[self.kind].training
-        assert training is not None, f"{self.kind} is not trained here"  # noqa: S101 - our own recipes
-        return training
+        return [*making, Step.of(run, "ensemble", *members, early_exit=ensemble.get("early_exit"), out=run)]
 
     def _training(self, seed: int, out: Path) -> Step:
-        command = ["noiseproof", "train", "--data", self.data, "--objective", self._trains.objective]
-        command += ["--sigma", repr(self.trained_at), "--seed", str(seed)]
-        command += [*shlex.split(self._trains.options[self.data]), "--out", str(out)]
-        return Step(tuple(command), out, (self._trains.seconds, "an H100") if self.data == "mnist" else None)
+        how = _KINDS[self.kind]
+        own = {"data": self.data, "objective": how.objective, "sigma": self.trained_at, "seed": seed}
+        return Step.of(out, "train", cost=self.cost(how.seconds), **own, **how.options[self.data], out=out)
 
     def trained_as_said(self, about: Mapping[str, Any], seed: int) -> Facts:
         """Compare what a record says of its training with this network: (what, required, got)."""
-        networks = [("", seed, about)]
-        if (ensemble := _KINDS[self.kind].ensemble) is not None:
+        kind, networks = _KINDS[self.kind], [("", seed, about)]
+        if kind.ensemble is not None:
             members = about.get("members", ())
-            yield "objective", ensemble, about.get("settings", {}).get("objective", {})
+            yield "objective", kind.ensemble, about.get("settings", {}).get("objective", {})
             yield "members", _MEMBERS, len(members)
             networks = [(f"member {number}: ", number, member) for number, member in enumerate(members)]
         for of, number, network in networks:
-            settings, recorded, epochs = network.get("settings", {}), self._trains.recorded, self._trains.epochs
+            settings = network.get("settings", {})
             # early ones had one form
             objective = {"form": "paper"} | dict(settings.get("objective", {"name": "not recorded"}))
             sigma = settings.get("noise", {}).get("sigma", 0.0)
-            yield f"{of}objective", recorded, {key: objective.get(key) for key in recorded}
+            yield f"{of}objective", kind.recorded, {key: objective.get(key) for key in kind.recorded}
             yield f"{of}sigma of training", f"{self.trained_at:.6g}", f"{sigma:.6g}"
             yield f"{of}seed of training", number, settings.get("seed")
-            if epochs is not None:
-                yield f"{of}epochs of training", epochs, settings.get("epochs")
+            if kind.epochs is not None:
+                yield f"{of}epochs of training", kind.epochs, settings.get("epochs")

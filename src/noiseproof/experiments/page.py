@@ -6,8 +6,9 @@ the sentences on why the print differs, each with the experiment that shows it; 
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ import numpy as np
 
 from noiseproof.experiments import FIGURES, load_figure
 from noiseproof.experiments.figure import Figure, Result, Table, as_json, per_cent
-from noiseproof.experiments.figure1 import TABLE_RADII, Panels
+from noiseproof.experiments.figure1 import TABLE_RADII
 from noiseproof.experiments.networks import CIFAR_SIGMA
 from noiseproof.experiments.readings import CERTIFICATES, WAYS, crossed, ours
 from noiseproof.experiments.recipes import Missing, Reader
 from noiseproof.experiments.table1 import RADII, WRITTEN
 from noiseproof.experiments.votes import Run, unlike
-from noiseproof.numerics.decimals import percent_down, round_down
+from noiseproof.numerics.decimals import percent, percent_down, round_down
 from noiseproof.reports.page import render
 from noiseproof.reports.sources import sources
 
@@ -80,18 +81,57 @@ class Page:
 
     Attributes:
         records: their folder.
-        results: of the figures and tables, by name.
+        figures: all other figures and tables, by name.
+        results: of these.
         readings: the same votes read several ways, by the network's name.
-        reaches: how far unanimous votes reach, in sigma, for every number of votes: by the paper's text and by the
-            released code, its interval passed .95 and .05.
-        differences: from the print: where, printed, why, experiment, and what it found.
     """
 
     records: Path
+    figures: Mapping[str, Figure[Any]]
     results: Mapping[str, Result[Any]]
     readings: Mapping[str, Reading]
-    reaches: Mapping[int, Sequence[float]]
-    differences: Sequence[Mapping[str, str]]
+
+    @cached_property
+    def reaches(self) -> dict[int, list[float]]:
+        """How far unanimous votes reach, in sigma, for every number of votes.
+
+        By the paper's text and by the released code, its interval passed .95 and .05.
+        """
+        counts = {way.samples(reading.run) for reading in self.readings.values() for way in WAYS} | {100}
+        return {samples: [way.reach(samples) for way in _REACHES] for samples in sorted(counts)}
+
+    @cached_property
+    def differences(self) -> list[dict[str, str]]:
+        """From the print: where, printed, why, experiment, and what it found."""
+        file = files("noiseproof.experiments").joinpath("differences.json")
+        entries: list[dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
+        found = list(self._findings())
+        for entry in entries:
+            nothing = "nothing on it in these records" if entry["records"] else ""
+            entry["found"] = "; ".join(text for key, text in found if key == entry["id"]) or nothing
+            entry["experiment"] = entry["experiment"].replace("{records}", str(self.records))
+        return entries
+
+    def _findings(self) -> Iterator[tuple[str, str]]:
+        """Yield what the experiments found, in sentences, each after the `id` of the difference that it explains."""
+        panels, runs = self.results["figure1"].content, self.results["figure1"].sources.values()
+        for name, reading in self.readings.items():
+            if reading.run.network.sigma in _PRINTED_SIGMAS:
+                yield "interval", _interval(name, reading)
+        for samples, (by_text, *_) in self.reaches.items():
+            yield "samples", f"{samples} votes: {by_text:.3f} sigma"
+        for curve in (curve for panel in panels.values() for curve in panel.curves if curve.name == "STN, sigma 0.7"):
+            at = dict(zip(TABLE_RADII["mnist"].tolist(), map(percent_down, curve.table["ours"].mean), strict=True))
+            yield "two-numbers", f"ours falls from {at[1.4]} at 1.4 to {at[1.58]} at 1.58"
+        yield from (("stability", text) for text in _gain([run for run in runs if isinstance(run, Run)]))
+        for claim in self.results["figure5"].content.claims:
+            yield "pixeldp", f"{claim.claim}: on {percent(claim.share)} of the grid"
+        cells = [(row.model, *each) for row in self.results["table1"].content for each in row.cells.items()]
+        for model, (data, kind), cell in cells:
+            if kind == "natural" and model == "STN" and cell.paper is not None:
+                yield "natural", f"{data}: {percent(cell.paper.mean)} voted, {cell.printed:.1f} % printed"
+            elif kind == "robust" and cell.verified is not None:
+                yield "verifier", f"{model}, {data}: {percent(cell.verified.mean)}, {cell.printed:.1f} % printed"
 
 
 class _Page(Figure[Page]):
@@ -99,7 +139,7 @@ class _Page(Figure[Page]):
     title = "Certified Adversarial Robustness with Additive Noise (Li, Chen, Wang, Carin 2019), reproduced"
 
     def read(self, reader: Reader) -> Page:
-        figures = _figures()
+        figures = {name: load_figure(name) for name in FIGURES if name != "all"}
         results = {name: figure.compute(reader.folder) for name, figure in figures.items()}
         missing: list[Missing] = []
         for name, result in results.items():
@@ -112,18 +152,14 @@ class _Page(Figure[Page]):
         for run in reader.sources.values():
             if isinstance(run, Run) and run.network.kind in {"stn", "released"}:
                 first.setdefault(f"{run.network.title}, {run.network.data}", run)
-        readings = {name: _read(run) for name, run in first.items()}
-        counts = {way.samples(run) for run in first.values() for way in WAYS} | {100}
-        reaches = {samples: [way.reach(samples) for way in _REACHES] for samples in sorted(counts)}
-        differences = _differences(reader.folder, _found(results, readings, reaches))
-        return Page(reader.folder, results, readings, reaches, differences)
+        return Page(reader.folder, figures, results, {name: _read(run) for name, run in first.items()})
 
     def numbers(self, found: Result[Page]) -> list[dict[str, str]]:
         """Return what is missing: the other numbers lie beside the page, in the files of each figure."""
         return [each.plain() for each in found.missing]
 
     def files(self, found: Result[Page]) -> dict[str, bytes]:
-        figures, results = _figures(), found.content.results
+        figures, results = found.content.figures, found.content.results
         made = {name: data for key, result in results.items() for name, data in figures[key].files(result).items()}
         page = render(
             "reproduction.html",
@@ -153,10 +189,6 @@ class _Page(Figure[Page]):
 PAGE = _Page()
 
 
-def _figures() -> dict[str, Figure[Any]]:
-    return {name: load_figure(name) for name in FIGURES if name != "all"}
-
-
 def _read(run: Run) -> Reading:
     data = run.network.data
     return Reading(run, [way.certified(run, TABLE_RADII[data]) for way in WAYS], crossed(run, RADII[data]))
@@ -173,74 +205,25 @@ def _once(missing: list[Missing]) -> list[Missing]:
     return list(found.values())
 
 
-def _differences(records: Path, found: Mapping[str, str]) -> list[dict[str, str]]:
-    entries = json.loads(files("noiseproof.experiments").joinpath("differences.json").read_text(encoding="utf-8"))
-    return [
-        entry
-        | {
-            "experiment": entry["experiment"].replace("{records}", str(records)),
-            "found": found.get(entry["id"], "nothing on it in these records" if entry["records"] else ""),
-        }
-        for entry in entries
-    ]
-
-
-def _found(
-    results: Mapping[str, Result[Any]], readings: Mapping[str, Reading], reaches: Mapping[int, Sequence[float]]
-) -> dict[str, str]:
-    """Return what the experiments found, in words, by the difference that they explain."""
-    bounds = results["figure1"]
-    read = [(name, reading) for name, reading in readings.items() if reading.run.network.sigma in _PRINTED_SIGMAS]
-    cells = [
-        (row.model, data, kind, cell) for row in results["table1"].content for (data, kind), cell in row.cells.items()
-    ]
-    found = {
-        "interval": "; ".join(_interval(name, reading) for name, reading in read),
-        "samples": "; ".join(f"{samples} votes: {values[0]:.3f} sigma" for samples, values in reaches.items()),
-        "pixeldp": "; ".join(
-            f"{c.claim}: on {100 * c.share:.1f} % of the grid" for c in results["figure5"].content.claims
-        ),
-        "two-numbers": _two_numbers(bounds.content),
-        "stability": _gain([run for run in bounds.sources.values() if isinstance(run, Run)]),
-        "natural": "; ".join(
-            f"{data}: {100 * cell.paper.mean:.1f} % voted, {cell.printed:.1f} % printed"
-            for model, data, kind, cell in cells
-            if kind == "natural" and cell.paper is not None and model == "STN"
-        ),
-        "verifier": "; ".join(
-            f"{model}, {data}: {100 * cell.verified.mean:.1f} %, {cell.printed:.1f} % printed"
-            for model, data, kind, cell in cells
-            if kind == "robust" and cell.verified is not None
-        ),
-    }
-    return {key: text for key, text in found.items() if text}
-
-
-def _two_numbers(panels: Panels) -> str:
-    for curve in panels["mnist"].curves if "mnist" in panels else ():
-        if curve.name == "STN, sigma 0.7":
-            at = dict(zip(TABLE_RADII["mnist"].tolist(), curve.table["ours"].mean, strict=True))
-            return f"ours falls from {percent_down(at[1.4])} at 1.4 to {percent_down(at[1.58])} at 1.58"
-    return ""
-
-
-def _gain(runs: list[Run]) -> str:
-    """Return what stability training gains at sigma 0.7, seed by seed, where nothing but the objective differs."""
+def _gain(runs: list[Run]) -> Iterator[str]:
+    """Yield what stability training gains at sigma 0.7, seed by seed, where nothing but the objective differs."""
     of_mnist = [run for run in runs if run.network.data == "mnist" and run.network.sigma == 0.7]
     stn, other = ({run.seed: run for run in of_mnist if run.network.kind == kind} for kind in ("stn", "gaussian"))
     pairs = [(run, other[seed]) for seed, run in stn.items() if seed in other]
-    if not pairs:
-        return ""
-    for one, two in pairs:
-        if different := unlike(one.record, two.record):
-            return f"not comparable: {one.record.path} and {two.record.path} differ in {different}"
+    different = [
+        f"not comparable: {one.record.path} and {two.record.path} differ in {what}"
+        for one, two in pairs
+        if (what := unlike(one.record, two.record))
+    ]
+    if different or not pairs:
+        yield from different[:1]
+        return
     radii = TABLE_RADII["mnist"]
     first, second = zip(*pairs, strict=True)
-    gains = 100 * (ours(list(first), radii).values - ours(list(second), radii).values)
     seeds = f"{len(pairs)} seeds, each with the other of its seed" if len(pairs) > 1 else "1 seed"
-    return f"points gained, certified by ours, sigma 0.7, {seeds}: " + ", ".join(
+    yield f"points gained, certified by ours, sigma 0.7, {seeds}: " + ", ".join(
         f"{gain.mean():+.1f} [{gain.min():+.1f} to {gain.max():+.1f}] at {round_down(radius, None)}"
-        for radius, gain in zip(radii, gains.T, strict=True)
+        for radius, gain in zip(radii, 100 * (ours(first, radii) - ours(second, radii)).T, strict=True)
     )
 
 

@@ -5,6 +5,7 @@ ours          two-phase at alpha .001, the tight certificate, and what is certif
 as released   the votes of the selection phase, Sison-Glaz passed .95 in place of .05, its formula: proves nothing
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,6 @@ from noiseproof.experiments.released import released_radius
 from noiseproof.experiments.votes import ALPHA, Run
 from noiseproof.noises import Gaussian
 from noiseproof.reports.analysis import PAPER, TIGHT
-from noiseproof.reports.bands import Spread
 
 __all__ = ["CERTIFICATES", "CONFIDENCE", "PAPERS_ALPHA", "WAYS", "Way", "allowance", "crossed", "ours", "papers"]
 
@@ -28,35 +28,7 @@ CONFIDENCE = 0.95
 """Of our statement about a data set, and of all seeds of one network together."""
 
 Radii = Float[np.ndarray, " radii"]
-
-
-def papers(runs: list[Run], radii: Radii, certificate: Certificate = PAPER.certificate) -> Spread:
-    """Return the paper's accuracy lower bound: 95 % of what its intervals and its certificate certify at each radius.
-
-    No bound: see `failure_allowance`. The intervals are those of the text at alpha .05.
-
-    Args:
-        runs: one at least; a row each.
-        radii: in l_2.
-        certificate: PixelDP's in place of the paper's, for Figure 1.
-    """
-    way = Way("", PAPERS_ALPHA, PAPER.bound, certificate)
-    return Spread((1.0 - PAPERS_ALPHA) * np.stack([way.certified(run, radii) for run in runs]))
-
-
-def ours(runs: list[Run], radii: Radii, certificate: Certificate = TIGHT.certificate) -> Spread:
-    """Return what is certified at each radius under our procedure; arguments as `papers`. Less `allowance` it is a bound."""
-    way = Way("", ALPHA, TIGHT.bound, certificate)
-    return Spread(np.stack([way.certified(run, radii) for run in runs]))
-
-
-def allowance(images: int, seeds: int) -> float:
-    """Return what to subtract from what is certified, so that the differences hold for all seeds together.
-
-    Each seed's statement has the failure probability .05 / seeds: votes of several networks under one key of noise are
-    not independent, so only the union bound puts them together. They hold at all radii at once, and so does their mean.
-    """
-    return failure_allowance(images, ALPHA, (1.0 - CONFIDENCE) / seeds)
+PerSeed = Float[np.ndarray, "seeds radii"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +79,7 @@ class Way:
 
 
 _TEXT = Way("the paper's text: Bonferroni, alpha .05, Rényi", PAPERS_ALPHA)
+_OURS = Way("ours: two-phase, alpha .001, tight", ALPHA, TIGHT.bound, TIGHT.certificate)
 _RELEASED = Way("the released code: Sison-Glaz passed .95, Rényi", 0.95, bound=None, few=True)
 WAYS = (
     _RELEASED,
@@ -115,9 +88,39 @@ WAYS = (
     _TEXT,
     Way("Bonferroni, alpha .05, tight", PAPERS_ALPHA, certificate=TIGHT.certificate),
     Way("Bonferroni, alpha .001, tight", ALPHA, certificate=TIGHT.certificate),
-    Way("ours: two-phase, alpha .001, tight", ALPHA, TIGHT.bound, TIGHT.certificate),
+    _OURS,
 )
 """From the released code's to ours, one change at a time."""
+
+
+def papers(runs: Sequence[Run], radii: Radii, certificate: Certificate = _TEXT.certificate) -> PerSeed:
+    """Return the paper's accuracy lower bound: 95 % of what its intervals and its certificate certify at each radius.
+
+    No bound: see `failure_allowance`. The intervals are those of the text at alpha .05.
+
+    Args:
+        runs: one at least; a row each.
+        radii: in l_2.
+        certificate: PixelDP's in place of the paper's, for Figure 1.
+    """
+    way = replace(_TEXT, certificate=certificate)
+    return (1.0 - PAPERS_ALPHA) * np.stack([way.certified(run, radii) for run in runs])
+
+
+def ours(runs: Sequence[Run], radii: Radii, certificate: Certificate = _OURS.certificate) -> PerSeed:
+    """Return what is certified at each radius under our procedure; arguments as `papers`. Less `allowance` it is a bound."""
+    way = replace(_OURS, certificate=certificate)
+    return np.stack([way.certified(run, radii) for run in runs])
+
+
+def allowance(images: int, seeds: int) -> float:
+    """Return what to subtract from what is certified, so that the differences hold for all seeds together.
+
+    Each seed's statement has the failure probability .05 / seeds: votes of several networks under one key of noise are
+    not independent, so only the union bound puts them together. They hold at all radii at once, and so does their mean.
+    """
+    return failure_allowance(images, ALPHA, (1.0 - CONFIDENCE) / seeds)
+
 
 _BOUNDS: tuple[Bound, ...] = (Bonferroni(), SinglePhase(), WinnerRunnerUp(), TwoPhase())
 CERTIFICATES: tuple[Certificate, ...] = (PixelDP(), AnalyticPixelDP(), Renyi(), NeymanPearson())

@@ -7,7 +7,7 @@ the reason is given.
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast, final
 
@@ -15,14 +15,18 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.runs.identity import require_recorded
 from noiseproof.runs.store import ShardedRecord
 
-__all__ = ["NOT_THERE", "Facts", "Missing", "Reader", "Recipe", "Step"]
+__all__ = ["NOT_THERE", "Cost", "Facts", "Found", "Missing", "Reader", "Recipe", "Step"]
 
 NOT_THERE = "not there"
+
+Cost = tuple[float, str]
+"""Seconds, and the machine."""
 
 Facts = Iterator[tuple[str, object, object]]
 """What a record must be, and what it says: (what, required, got) each."""
 
 Found = TypeVar("Found")
+Name = TypeVar("Name", str, int)
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,24 @@ class Step:
     Attributes:
         arguments: of the command line, the program first.
         folder: where what it makes lies.
-        cost: what it is stated to take, as (seconds, machine); None where nobody measured it.
+        cost: what it is stated to take; None where nobody measured it.
     """
 
     arguments: tuple[str, ...]
     folder: Path
-    cost: tuple[float, str] | None = None
+    cost: Cost | None = None
+
+    @staticmethod
+    def of(folder: Path, *words: object, cost: Cost | None = None, **options: object) -> "Step":
+        """Return a command of noiseproof, its name and arguments, with options.
+
+        A list gives its option once for each of its values, True is a switch, None leaves the option out.
+        """
+        parts: list[object] = []
+        for name, value in options.items():
+            for each in value if isinstance(value, list) else [] if value is None else [value]:
+                parts += [f"--{name.replace('_', '-')}", *([] if each is True else [each])]
+        return Step(("noiseproof", *map(str, (*words, *parts))), folder, cost)
 
     def __str__(self) -> str:
         return shlex.join(self.arguments)
@@ -69,16 +85,18 @@ class Missing:
         return {"what": self.what, "why": self.why, "command": self.command}
 
 
+@dataclass(frozen=True)
 class Recipe(ABC, Generic[Found]):
-    """A record of an experiment: a frozen dataclass of what it is made from. Paths are below any folder of records."""
+    """A record of an experiment: a frozen dataclass of what it is made from. Paths are below any folder of records.
 
-    configuration: ClassVar[str]
-    """The file by which a folder has such a record."""
+    Attributes:
+        beside: records with which it is put together, and which it has to fit.
+    """
 
-    @staticmethod
-    @abstractmethod
-    def open(path: Path, /) -> Any:
-        """Open such a record."""
+    record: ClassVar[Any]
+    """The class of its record: a folder has one where its file `configuration` is, and `open` reads it."""
+
+    beside: tuple[Any, ...] = field(default=(), kw_only=True)
 
     @property
     def title(self) -> str:
@@ -99,18 +117,18 @@ class Recipe(ABC, Generic[Found]):
         """Compare a record with this recipe."""
 
     @final
-    def command(self, records: Path) -> str:
-        """Return the commands that make it in one line."""
-        return " && ".join(map(str, self.steps(records)))
+    def exists(self, records: Path) -> bool:
+        """Whether there is a record in its place, whatever it says."""
+        return records.joinpath(self.folder, self.record.configuration).exists()
 
     @final
     def find(self, records: Path) -> "Found | Missing":
         """Return its record, or what is missing of it: nothing is raised for one that is damaged or another."""
-        path, kind = records / self.folder, type(self)
-        if not (path / self.configuration).exists():
+        path = records / self.folder
+        if not self.exists(records):
             return Missing(self.title, NOT_THERE, tuple(self.steps(records)))
         try:
-            record = kind.open(path)
+            record = self.record.open(path)
             facts = list(self.facts(record))
             here = {what: required for what, required, _ in facts}
             assert len(here) == len(facts), "each fact has a name of its own"  # noqa: S101 - our own recipes
@@ -153,10 +171,13 @@ class Reader:
         self.sources[str(self.folder / recipe.folder)] = found
         return found
 
-    def find_all(self, recipes: Mapping[str, Recipe[Found]]) -> dict[str, Found]:
-        """Return the records that are there, by the names of their recipes."""
-        found = {name: self.find(recipe) for name, recipe in recipes.items()}
-        return {name: record for name, record in found.items() if record is not None}
+    def find_alike(self, recipes: Mapping[Name, Recipe[Found]]) -> dict[Name, Found]:
+        """Return the records that are there, by the names of their recipes, each beside those that stand before it."""
+        found: dict[Name, Found] = {}
+        for name, recipe in recipes.items():
+            if (record := self.find(replace(recipe, beside=tuple(found.values())))) is not None:
+                found[name] = record
+        return found
 
     def miss(self, missing: Missing) -> None:
         """Name what is missing."""

@@ -143,8 +143,8 @@ def _cell(printed: float | None, runs: list[Run], radius: float, decided: Sequen
     at, seeds = np.array([radius]), known_seeds(runs)
     images, votes, by_two = len(runs[0].votes), runs[0].record.settings.samples, False
     natural = [float((run.votes.votes.argmax(-1) == run.votes.label).mean()) for run in runs]
-    paper = Value(seeds, tuple(papers(runs, at).values[:, 0].tolist() if radius else natural), None, votes, images)
-    mine = ours(runs, at).values[:, 0]
+    paper = Value(seeds, tuple(papers(runs, at)[:, 0].tolist() if radius else natural), None, votes, images)
+    mine = ours(runs, at)[:, 0]
     if decided:
         tables = [(record, record.read()) for record in decided]
         mine = np.array([certified_accuracy(record.certify(table), table.label, at)[0] for record, table in tables])

@@ -4,17 +4,16 @@ DIR/mnist/kw-single    one network
 DIR/mnist/kw-cascade   two, of which the second is for the images that the first does not certify
 """
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from noiseproof.experiments.recipes import Facts, Recipe, Step
-from noiseproof.runs.verification_records import FILE, Verified
+from noiseproof.runs.verification_records import Verified
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["Verification"]
 
-_TRAINING = shlex.split("--ramp-epochs 1 --schedule cosine --batch-size 32 --epochs 2 --seed 0")
+_TRAINING = {"ramp_epochs": 1, "schedule": "cosine", "batch_size": 32, "epochs": 2, "seed": 0}
 _HOUR = (4000.0, "one core")
 
 
@@ -32,8 +31,7 @@ class Verification(Recipe[Verified]):
     radius: float
     cascade: bool
 
-    configuration = FILE
-    open = staticmethod(Verified.read)
+    record = Verified
 
     @property
     def title(self) -> str:
@@ -57,15 +55,16 @@ class Verification(Recipe[Verified]):
         steps = []
         for number, run in enumerate(runs):
             if not (run / CHECKPOINT).exists():
-                train = ["noiseproof", "train", "--data", self.data, "--model", network, "--objective", "convex-outer"]
-                train += ["--set", f"epsilon={self.radius!r}", *_TRAINING, "--out", str(run)]
-                train += [part for before in runs[:number] for part in ("--after", str(before))]
-                steps.append(Step(tuple(train), run, cost=_HOUR))
+                own = {
+                    "data": self.data,
+                    "model": network,
+                    "objective": "convex-outer",
+                    "set": f"epsilon={self.radius!r}",
+                }
+                steps.append(Step.of(run, "train", cost=_HOUR, **own, **_TRAINING, out=run, after=runs[:number]))
         stages = [str(run / CHECKPOINT) for run in runs] or [f"{network}=stage{number}.pth" for number in range(2)]
-        verify = ["noiseproof", "verify", str(folder), "--data", self.data]
-        verify += ["--radius", repr(self.radius), "--every", "10"]
-        verify += [part for stage in stages for part in ("--stage", stage)]
-        return [*steps, Step(tuple(verify), folder, cost=(60.0, "one core"))]
+        options = {"data": self.data, "radius": self.radius, "every": 10, "stage": stages}
+        return [*steps, Step.of(folder, "verify", folder, cost=(60.0, "one core"), **options)]
 
     def facts(self, record: Verified) -> Facts:
         """Data, norm and radius, and how many networks."""

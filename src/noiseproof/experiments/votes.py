@@ -5,12 +5,13 @@ DIR/mnist/stn-0.7/radius-1.58   sequential votes on the same; -runner-up goes be
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from noiseproof.experiments.networks import RELEASED_DIGEST, Network
-from noiseproof.experiments.recipes import NOT_THERE, Facts, Missing, Reader, Recipe, Step
+from noiseproof.experiments.recipes import NOT_THERE, Facts, Found, Missing, Reader, Recipe, Step
 from noiseproof.noises import Gaussian
 from noiseproof.numerics.decimals import round_down
 from noiseproof.runs.records import Record, VoteTable
@@ -71,26 +72,41 @@ def _in_common(record: Record) -> dict[str, object]:
 
 
 def _precision(record: Record) -> str | None:
-    return record.settings.engine.get("precision") if record.settings.engine else None
+    return (record.settings.engine or {}).get("precision")
 
 
 @dataclass(frozen=True)
-class FixedVotes(Recipe[Record]):
-    """Fixed votes on a network of one seed.
+class _Votes(Recipe[Found]):
+    """Votes on a network of one seed.
 
     Attributes:
         network: which.
         seed: of training.
-        beside: records of other seeds, whose images, number of votes, precision and training these must have: a band
-            over seeds varies by seeds alone.
+        beside: fixed votes, whose images and precision these must have.
     """
 
     network: Network
     seed: int = 0
-    beside: tuple[Record, ...] = ()
 
-    configuration = Record.configuration
-    open = staticmethod(Record.open)
+    def _certify(self, records: Path, seconds: float, first: Mapping[str, Any], last: Mapping[str, Any]) -> list[Step]:
+        """Train, where that is needed, and certify; `first` and `last` stand before and after the options of all votes."""
+        every, precision = _EVERY, self.network.precision
+        if self.beside:
+            every, precision = self.beside[0].settings.step, _precision(self.beside[0]) or "auto"
+        options = {**first, **self.network.options(self.seed, precision), "every": every, **last}
+        run, cost = records / self.network.folder(self.seed), self.network.cost(seconds)
+        certify = Step.of(records / self.folder, "certify", run, cost=cost, **options)
+        return [*self.network.making(records, self.seed), certify]
+
+
+@dataclass(frozen=True)
+class FixedVotes(_Votes[Record]):
+    """Fixed votes on a network of one seed; `beside` are those of other seeds.
+
+    They must have their number of votes and their training, too: a band over seeds varies by seeds alone.
+    """
+
+    record = Record
 
     @property
     def title(self) -> str:
@@ -104,14 +120,9 @@ class FixedVotes(Recipe[Record]):
 
     def steps(self, records: Path) -> list[Step]:
         """Train, where that is needed, and certify."""
-        run, precision, votes = records / self.folder, self.network.precision, ["--every", str(_EVERY)]
-        if self.beside:
-            settings, precision = self.beside[0].settings, _precision(self.beside[0]) or "auto"
-            votes = ["--every", str(settings.step), "--samples", str(settings.samples)]
-            votes += ["--selection-samples", str(settings.selection_samples)]
-        command = ["noiseproof", "certify", str(run), *self.network.options(self.seed, precision), *votes]
-        cost = (60.0, "an H100") if self.network.data == "mnist" else None
-        return [*self.network.making(records, self.seed), Step(tuple(command), run, cost)]
+        own = self.beside[0].settings if self.beside else None
+        same = {} if own is None else {"samples": own.samples, "selection_samples": own.selection_samples}
+        return self._certify(records, 60.0, {}, same)
 
     def facts(self, record: Record) -> Facts:
         """Network, noise, data; a selection phase; and what it has in common with the records beside it."""
@@ -132,25 +143,18 @@ class FixedVotes(Recipe[Record]):
 
 
 @dataclass(frozen=True)
-class SequentialVotes(Recipe[SequentialRecord]):
-    """Votes that stop once it is decided whether a radius is certified, on the images of a record of fixed votes.
+class SequentialVotes(_Votes[SequentialRecord]):
+    """Votes that stop once it is decided whether a radius is certified; nothing is read without fixed ones beside them.
 
     Attributes:
-        network: which.
-        seed: of training.
         radius: that is decided.
-        fixed: the fixed votes on the same network; None where they are missing, and nothing can be read.
-        kind: of the folder: "-runner-up" where winner and runner-up decide, which goes before the winner alone.
+        runner_up: whether winner and runner-up decide, which goes before the winner alone.
     """
 
-    network: Network
-    seed: int
-    radius: float
-    fixed: Record | None = None
-    kind: str = "-runner-up"
+    radius: float = field(kw_only=True)
+    runner_up: bool = True
 
-    configuration = SequentialRecord.configuration
-    open = staticmethod(SequentialRecord.open)
+    record = SequentialRecord
 
     @property
     def title(self) -> str:
@@ -160,29 +164,23 @@ class SequentialVotes(Recipe[SequentialRecord]):
     @property
     def folder(self) -> str:
         """In that of the fixed votes, as `noiseproof certify --radius` names it."""
-        return f"{self.network.folder(self.seed)}/radius-{self.radius:g}{self.kind}"
+        return f"{self.network.folder(self.seed)}/radius-{self.radius:g}" + ("-runner-up" if self.runner_up else "")
 
     def steps(self, records: Path) -> list[Step]:
-        """Train, where that is needed, and certify until the radius is decided."""
-        run, every, precision = records / self.network.folder(self.seed), _EVERY, self.network.precision
-        if self.fixed is not None:
-            every, precision = self.fixed.settings.step, _precision(self.fixed) or "auto"
-        command = ["noiseproof", "certify", str(run), "--radius", repr(self.radius), "--runner-up"]
-        command += ["--samples", str(_MOST), *self.network.options(self.seed, precision), "--every", str(every)]
-        step = Step(tuple(command), records / self.folder, (135.0, "an H100"))
-        return [*self.network.making(records, self.seed), step]
+        """Train, where that is needed, and certify until the radius is decided, by winner and runner-up."""
+        rule = {"radius": self.radius, "runner_up": True, "samples": _MOST}
+        return self._certify(records, 135.0, rule, {})
 
     def facts(self, record: SequentialRecord) -> Facts:
         """Network, noise and images of the fixed votes; this radius, decided at `ALPHA`."""
-        yield "fixed votes beside it", True, self.fixed is not None
-        if self.fixed is None:
-            return
-        own, settings, rule = self.fixed.settings, record.settings, record.settings.procedure
-        yield "network", own.model["digest"], settings.model.get("digest")
-        yield "model", True, same_model(own.model, settings.model)
-        yield "noise", dict(own.noise), dict(settings.noise)
-        yield "data", dict(own.data), dict(settings.data)
-        yield "images", list(own.indices), list(settings.indices)
+        yield "fixed votes beside it", True, bool(self.beside)
+        settings, rule = record.settings, record.settings.procedure
+        for own in (fixed.settings for fixed in self.beside):
+            yield "network", own.model["digest"], settings.model.get("digest")
+            yield "model", True, same_model(own.model, settings.model)
+            yield "noise", dict(own.noise), dict(settings.noise)
+            yield "data", dict(own.data), dict(settings.data)
+            yield "images", list(own.indices), list(settings.indices)
         yield "radii", [self.radius], list(rule.get("radii", []))
         yield "alpha", ALPHA, rule["alpha"]
 
@@ -192,11 +190,8 @@ def find_runs(network: Network, reader: Reader) -> list[Run]:
     pattern = re.compile(rf"{re.escape(network.name)}-seed([1-9]\d*)")
     places = (reader.folder / network.data).glob(f"{network.name}-seed*/{Record.configuration}")
     there = {int(match[1]) for place in places if (match := pattern.fullmatch(place.parent.name))}
-    runs: list[Run] = []
-    for seed in sorted({*network.seeds, *there}):
-        found = reader.find(FixedVotes(network, seed, tuple(run.record for run in runs)))
-        if found is not None:
-            runs.append(Run(network, seed, found, found.read()))
+    found = reader.find_alike({seed: FixedVotes(network, seed) for seed in sorted({*network.seeds, *there})})
+    runs = [Run(network, seed, record, record.read()) for seed, record in found.items()]
     reader.sources |= {str(run.record.path): run for run in runs}
     return runs
 
@@ -209,11 +204,11 @@ def find_decided(
     What does not fit is missing, and so is what is not there if it is `wanted`.
     """
     found: list[SequentialRecord] = []
-    fixed = {run.seed: run.record for run in runs}
+    fixed = {run.seed: (run.record,) for run in runs}
     for seed in fixed or network.seeds:
-        recipes = [SequentialVotes(network, seed, radius, fixed.get(seed), kind) for kind in ("-runner-up", "")]
-        there = (each for each in recipes if (reader.folder / each.folder / each.configuration).exists())
-        record = next(there, recipes[0]).find(reader.folder)
+        by_two = SequentialVotes(network, seed, radius=radius, beside=fixed.get(seed, ()))
+        recipes = (by_two, replace(by_two, runner_up=False))
+        record = next((each for each in recipes if each.exists(reader.folder)), by_two).find(reader.folder)
         if not isinstance(record, Missing):
             found.append(record)
         elif wanted or record.why != NOT_THERE:
@@ -221,8 +216,7 @@ def find_decided(
     if len(found) < len(runs):
         return []
     if any(record.settings.procedure != found[0].settings.procedure for record in found):
-        what = f"{network.title}, sequential votes at {round_down(radius, None)}"
-        reader.miss(Missing(what, "those of the seeds were stopped by different rules"))
+        reader.miss(Missing(by_two.title, "those of the seeds were stopped by different rules"))
         return []
     reader.sources |= {str(record.path): record for record in found}
     return found

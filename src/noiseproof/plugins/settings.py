@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from noiseproof.errors import InvalidInputError
 from noiseproof.plugins.spec import settings_of
 
-__all__ = ["changed", "finite", "in_words"]
+__all__ = ["changed", "changes_of", "finite", "in_words"]
 
 Plugin = TypeVar("Plugin")
 
@@ -50,6 +50,13 @@ def changed(plugin: Plugin, changes: Sequence[str]) -> Plugin:
             required, usual = " or ".join(form for form, _ in known[name]), _text(getattr(plugin, name))
             raise InvalidInputError(name, required=required, got=repr(text), remedy=f"Usual: {usual}.") from error
     return replace(plugin, **parsed)  # type: ignore[type-var]
+
+
+def changes_of(plugin: object) -> list[str]:
+    """Return the settings in which a plug-in departs from one made without arguments, as `changed` takes them."""
+    usual, names = type(plugin)(), [part.name for part in settings_of(plugin)]
+    pairs = [(name, getattr(plugin, name)) for name in names if getattr(plugin, name) != getattr(usual, name)]
+    return [f"{name}={_text(value)}" for name, value in pairs]
 
 
 def _forms(kind: Any) -> list[Form]:

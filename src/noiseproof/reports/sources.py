@@ -14,7 +14,7 @@ from noiseproof.plugins import in_words
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
-from noiseproof.runs.verification_records import FILE, Verified
+from noiseproof.runs.verification_records import Verified
 from noiseproof.training import LOG
 
 __all__ = ["Source", "seconds_of", "sources", "spent"]
@@ -125,10 +125,11 @@ def spent(folder: Path, epochs: int | None = None) -> tuple[float, float] | None
         if epochs is not None:
             seconds = _epochs(folder)
             return sum(seconds), len(seconds) / epochs
-        kinds = [kind for kind in (Record, AttackRecord, SequentialRecord) if (folder / kind.configuration).exists()]
-        if not kinds and not (folder / FILE).exists():
+        kinds: tuple[type[Known], ...] = (Record, AttackRecord, SequentialRecord, Verified)
+        there = [kind for kind in kinds if (folder / kind.configuration).exists()]
+        if not there:
             return None
-        found, share = seconds_of(kinds[0].open(folder) if kinds else Verified.read(folder))
+        found, share = seconds_of(there[0].open(folder))
     except (NoiseproofError, OSError, ValueError, KeyError, TypeError):
         return None  # what is damaged tells no time, and whoever goes on with it is told what is wrong
     return None if found is None else (found, share)

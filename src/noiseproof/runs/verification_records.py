@@ -20,9 +20,8 @@ from noiseproof.errors import RunError
 from noiseproof.runs.store import ShardedRecord, ShardSettings
 from noiseproof.storage.files import write_atomically
 
-__all__ = ["FILE", "VerificationRecord", "VerificationSettings", "VerificationTable", "Verified"]
+__all__ = ["VerificationRecord", "VerificationSettings", "VerificationTable", "Verified"]
 
-FILE = "verified.json"
 _FORMAT = 1
 
 
@@ -56,24 +55,26 @@ class Verified:
     stages: Sequence[Mapping[str, Any]]
     about: Mapping[str, Any]
 
+    configuration: ClassVar[str] = "verified.json"
+
     def write(self, folder: Path) -> Path:
         """Write the file and return its path.
 
         Raises:
             RunError: the folder cannot be written.
         """
-        path = folder / FILE
+        path = folder / self.configuration
         write_atomically(path, json.dumps({"format": _FORMAT} | asdict(self), indent=2).encode())
         return path
 
     @staticmethod
-    def read(folder: Path) -> "Verified":
+    def open(folder: Path) -> "Verified":
         """Read a file.
 
         Raises:
             RunError: there is none, it is damaged, of a newer version, or its figures contradict each other.
         """
-        path = folder / FILE
+        path = folder / Verified.configuration
         try:
             content = json.loads(path.read_bytes())
             if content.pop("format") > _FORMAT:
