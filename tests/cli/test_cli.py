@@ -712,20 +712,17 @@ def test_quiet_prints_results_and_errors_alone(run: Path, tmp_path: Path) -> Non
         assert "Error: " in refused.splitlines()[-1]
         assert min(len(refused.splitlines()), 5) == lines
         assert ("Traceback" in refused) == (quiet == "--verbose")
-    assert "must be one of them" in invoke("inspect", run, "--quiet", "--verbose", code=2).stderr
+    assert "--quiet must be left out with --verbose" in invoke("inspect", run, "--quiet", "--verbose", code=2).stderr
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_installed_and_parses(shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert "Completion script installed to" in invoke("--install-completion", "--shell", shell).stdout
-    script = next(path for path in tmp_path.rglob("*noiseproof*") if path.is_file())
-    text = script.read_text()
-    for word in ("certify", "recertify", "--classes-file", "winner-runner-up", "--quiet"):
-        assert word.lstrip("-") in text
-    if shutil.which(shell) is not None:
-        done = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize(
+    "typed", [["certfy"], ["certfy", "--help"], ["--quiet", "certfy", "-h"], ["certfy", "somewhere"]]
+)
+def test_an_unknown_command_is_refused_with_its_nearest(typed: list[str]) -> None:
+    ended = invoke(*typed, code=2)
+    assert ended.stdout == "", "no help of all commands in its place"
+    assert ended.stderr.startswith('Error: Unknown command "certfy". Did you mean "certify"? Available commands: demo,')
+    assert ended.stderr.endswith(" See: noiseproof --help\n")
 
 
 def test_the_version_is_the_packages() -> None:

@@ -159,6 +159,12 @@ def test_what_the_library_refuses_is_named_as_it_was_typed(
             ["train", "--out", "OUT", "--set", "weight=-1"],
             "Error: --set weight must be a finite number >= 0; got -1.0.",
         ),
+        (
+            ["train", "--out", "OUT", "--momentum", "0.5"],
+            "Error: --momentum must be left out with --optimiser Adam, which does not use it; got 0.5. Leave it out, or ",
+        ),
+        (["measure"], "Error: RUN must be given without --model; got neither. Name one network to measure."),
+        (["measure", "OUT", "--model", "zoo:x"], "Error: --model must be left out where RUN is given; got both."),
         (["train", "--out", "OUT", "--scale", "0"], "Error: --scale must be a finite number > 0"),
         (["train", "--out", "OUT", "--after", "no.safetensors"], "Error: --after no.safetensors must be a file;"),
         (["radius", "--p1", "2"], "Error: --p1 must be within [0, 1]; got 2.0."),
@@ -272,7 +278,7 @@ def texts() -> Iterator[tuple[Path, str]]:
                 yield path, "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
 
 
-FOREIGN = {"--install-completion", "--upgrade", "--nproc-per-node", "--train-multi-noise"}
+FOREIGN = {"--install-completion", "--shell", "--upgrade", "--nproc-per-node", "--train-multi-noise"}
 """Options of the parser and of other programs that the package's texts name: pip, torchrun, released code."""
 
 CHOSEN = r"(--(?:attack|objective|bound|certificate|noise)) (?!or\b|say\b)([a-z][a-z0-9-]+)"

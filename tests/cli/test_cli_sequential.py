@@ -191,19 +191,34 @@ def test_both_kinds_of_runs_do_not_mix_in_a_report(stopped: tuple[Path, dict[str
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--radius", "0.1", "--rtol", "0.1"], "one of them"),
         (["--radius", "0.1,x"], "--radius must be numbers"),
         (["--radius", "0.1,0.1"], "each named once"),
         (["--radius", "99"], "less than"),
-        (["--radius", "0.1", "--bound", "bonferroni"], "--bound must be left out"),
-        (["--radius", "0.1", "--selection-samples", 50], "--selection-samples must be left out"),
-        (["--radius", "0.1", "--radii", "0.1"], "--radii must be left out"),
-        (["--beta", 0.01], "--beta must be left out"),
+        (
+            ["--radius", "0.1", "--bound", "bonferroni"],
+            "bound must be left out with radius=; got bonferroni. It belongs to samples=.",
+        ),
+        (["--radius", "0.1", "--selection-samples", 50], "selection_samples must be left out with radius=; got 50"),
+        (
+            ["--radius", "0.1", "--radii", "0.1"],
+            "radii must be left out with radius=; got 0.1. It belongs to samples= and rtol=.",
+        ),
+        (
+            ["--beta", 0.01],
+            "beta must be left out with a fixed number of votes; got 0.01. It belongs to radius= and rtol=.",
+        ),
         (["--radius", "0.1", "--beta", 1.5], "beta must be a probability"),
         (["--radius", "0.1", "--samples", 5], "samples must be at least"),
         (["--rtol", 1.5], "rtol must be in"),
-        (["--rtol", 0.1, "--runner-up"], "--runner-up must be left out with --rtol"),
-        (["--runner-up"], "--runner-up must be left out with a fixed number of votes"),
+        (
+            ["--rtol", 0.1, "--runner-up"],
+            "runner_up must be left out with rtol=; got the option. It belongs to radius=.",
+        ),
+        (["--runner-up"], "runner_up must be left out with a fixed number of votes"),
+        (
+            ["--radius", "0.1", "--rtol", 0.1],
+            "radius must be left out with rtol=; got 0.1. radius= decides radii, rtol= estimates",
+        ),
         (["--radius", "0.1", "--runner-up", "--certificate", "renyi"], "certificate must be NeymanPearson()"),
         (["--rtol", 0.1, "--samples", 0], "max_samples must be"),
         (["--certificate", "theorem3"], "got Theorem3, which holds for Laplace noise"),

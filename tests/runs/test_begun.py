@@ -71,7 +71,7 @@ def test_a_sequential_certification_goes_on_too(tmp_path: Path) -> None:
     assert f"From {record.path}: {plan}, seed 0." in said
     assert SequentialRecord.open(record.path).settings == record.settings
     assert noiseproof("certify", record.path) == noiseproof("certify", run) == figures
-    with pytest.raises(InvalidInputError, match=r"left out with --radius.*got two-phase"):
+    with pytest.raises(InvalidInputError, match=r"left out with radius=.*got two-phase"):
         noiseproof("certify", record.path, "--bound", "two-phase")
     noiseproof("certify", run, "--rtol", 0.5, "--every", 60, "--samples", 500)
     with pytest.raises(InvalidInputError, match=r"one certification.*got radius-0\.02-0\.1, rtol-0\.5"):

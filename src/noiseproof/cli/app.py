@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.completion.detect import ShellDetectionError
 from rich.markup import escape
 
 from noiseproof.cli.attack import attack
 from noiseproof.cli.audit import audit
 from noiseproof.cli.certify import certify
-from noiseproof.cli.console import interruptible, say, volume
+from noiseproof.cli.console import console, interruptible, say, volume
 from noiseproof.cli.demo import demo
 from noiseproof.cli.ensemble import ensemble
 from noiseproof.cli.inspect import inspect
@@ -25,7 +26,7 @@ from noiseproof.cli.reproduce import reproduce
 from noiseproof.cli.train import train
 from noiseproof.cli.verify import verify
 from noiseproof.cli.wording import in_options, parse, said
-from noiseproof.errors import NoiseproofError
+from noiseproof.errors import InvalidInputError, NoiseproofError
 
 __all__ = ["EXIT_CODES", "app", "main", "run"]
 
@@ -69,7 +70,25 @@ for _title, _commands in _COMMANDS.items():
     for _place, _command in enumerate(_commands):
         app.command(_command, group=_group, sort_key=_place)
 app.meta.suppress_keyboard_interrupt = False  # `interruptible` says what is kept
-app.register_install_completion_command()
+
+
+@app.command(name="--install-completion")
+def _install_completion(
+    *,
+    shell: Annotated[
+        Literal["bash", "zsh", "fish", "powershell"] | None,
+        Parameter(help="The shell to install it for.", show_default="the one that this runs in"),
+    ] = None,
+) -> None:
+    """Complete commands, options and choices in bash, zsh or fish: write a script, and load it when the shell starts."""
+    try:
+        path = app.install_completion(shell=shell)
+    except ShellDetectionError as error:
+        example, got = "Example: noiseproof --install-completion --shell zsh", "a shell that is not recognised"
+        raise InvalidInputError("--shell", required="bash, zsh or fish", got=got, remedy=example) from error
+    say(f"Completion script installed to {escape(str(path))}\nOpen a new shell to use it; zsh needs compinit.", console)
+
+
 app["--help"].group = app["--version"].group = app["--install-completion"].group = Group.create_ordered("Options")
 
 
@@ -98,8 +117,12 @@ def run(arguments: Sequence[str] | None = None) -> None:
         CycloptsError: there is no such command or option, or a value that is not of its type.
         SystemExit: the command ended with an exit code of its own.
     """
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((each for each in typed if each not in {"--quiet", "--verbose"}), "--help")
+    if not command.startswith(("-", "_")) and command not in app:  # --help would show the help of all commands
+        typed = [each for each in typed if each not in app.help_flags]
     try:
-        app.meta(sys.argv[1:] if arguments is None else arguments, print_error=False, exit_on_error=False)
+        app.meta(typed, print_error=False, exit_on_error=False)
     except CycloptsError as error:
         meant = said(error)
         if meant is None:

@@ -27,22 +27,12 @@ from noiseproof.cli.options import (
 from noiseproof.cli.progress import Shown
 from noiseproof.cli.recertify import show
 from noiseproof.cli.sequential import default_folder, show_sequential_record
-from noiseproof.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from noiseproof.runs import Job, Record, SequentialRecord, Subject
     from noiseproof.runs.counts import Watched
 
 __all__ = ["certify"]
-
-_BELONGS_TO = {
-    "--selection-samples": {"--samples"},
-    "--bound": {"--samples"},
-    "--radii": {"--samples", "--rtol"},
-    "--beta": {"--radius", "--rtol"},
-    "--runner-up": {"--radius"},
-}
-"""Options that not every stopping rule has, and those that have them; --samples stands for a number fixed beforehand."""
 
 
 def certify(
@@ -81,13 +71,12 @@ def certify(
 
     within = out is None and stopping.rule is procedure.bound is None
     place, begun = begun_certification(out or default_folder(run, stopping), within=within)
-    _require_of_one_rule(stopping, begun, {"--bound": procedure.bound, "--radii": radii})
     selecting = 100 if stopping.selection_samples is None else stopping.selection_samples
-    named = vars(stopping) | vars(images) | procedure.named(selecting) | {"part": shard}
+    named = vars(stopping) | vars(images) | procedure.named(selecting) | {"part": shard, "radii": radii}
     named["seed"] = named_seed(place, seed, randomness)
     named = {name: value for name, value in named.items() if value is not None and value is not False}
-    subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma, smoothed=True)
     job = certification(begun, named)
+    subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma, smoothed=True)
     if begun is not None:
         say(f"From {escape(str(place))}: {escape(what_is_taken(begun, named))}.")
     record, left = _counted(job, place, subject, engine, job.watched(subject, radii), profile=profile)
@@ -99,31 +88,6 @@ def certify(
         if not json:
             say(f"Next: [bold]noiseproof report {escape(quote(str(record.path)))}[/]")
     require_all(record, left)
-
-
-def _require_of_one_rule(stopping: StoppingOptions, begun: object, others: dict[str, object]) -> None:
-    """Raise InvalidInputError for two stopping rules, or an option that the rule, named here or begun with, has not."""
-    if stopping.radius is not None and stopping.rtol is not None:
-        raise InvalidInputError(
-            "--radius and --rtol", required="one of them", got="both", remedy="Decide radii, or estimate the radius."
-        )
-    before = {"CertifyRadii": "--radius", "EstimateRadius": "--rtol"}.get(type(getattr(begun, "rule", None)).__name__)
-    named = None if stopping.rule == "--samples" else stopping.rule
-    rule = named or before or "--samples"
-    given = {
-        "--selection-samples": stopping.selection_samples,
-        "--beta": stopping.beta,
-        "--runner-up": stopping.runner_up or None,
-        **others,
-    }
-    for option, value in given.items():
-        if value is not None and rule not in _BELONGS_TO[option]:
-            raise InvalidInputError(
-                option,
-                required=f"left out with {'a fixed number of votes' if rule == '--samples' else rule}",
-                got=value,
-                remedy=f"Leave it out: it belongs to {' and '.join(sorted(_BELONGS_TO[option]))}.",
-            )
 
 
 def _counted(

@@ -58,7 +58,9 @@ def volume(*, quiet: bool, verbose: bool) -> Iterator[None]:
         InvalidInputError: both.
     """
     if quiet and verbose:
-        raise InvalidInputError("--quiet and --verbose", required="one of them", got="both", remedy="Leave one out.")
+        raise InvalidInputError(
+            "--quiet", required="left out with --verbose", got="both", remedy="Leave one of them out."
+        )
     messages.quiet, before = quiet, TOLD_EVERY.set(5.0 if verbose else TOLD_EVERY.get())
     try:
         yield

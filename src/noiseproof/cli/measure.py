@@ -40,7 +40,10 @@ def measure(
 
     if (run is None) == (classifier.model is None):
         raise InvalidInputError(
-            "RUN and --model", required="one of the two", got="both" if run else "none", remedy="Name what to measure."
+            "RUN" if run is None else "--model",
+            required="given without --model" if run is None else "left out where RUN is given",
+            got="neither" if run is None else "both",
+            remedy="Name one network to measure.",
         )
     subject = classifier.load(run, data, noise=noise.noise, sigma=noise.sigma, smoothed=True)
     if not isinstance(subject.classifier, nn.Module):

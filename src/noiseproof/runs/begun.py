@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["begun_certification", "certification", "what_is_taken"]
 
+_BELONGS_TO = {
+    "selection_samples": ("samples",),
+    "bound": ("samples",),
+    "radii": ("samples", "rtol"),
+    "beta": ("radius", "rtol"),
+    "runner_up": ("radius",),
+}
+"""Settings that not every stopping rule has, and those that have them; samples stands for a number fixed beforehand."""
+
 _FIXED, _SEQUENTIAL, _NETWORK = "record.json", "sequential.json", "checkpoint.safetensors"
 
 
@@ -61,12 +70,17 @@ def certification(begun: "Certification | None", named: Mapping[str, Any]) -> "C
     Args:
         begun: that one.
         named: settings of a job or a stopping rule by name, and `every`, `limit` and `part` of a selection. `radius` or
-            `rtol` make it sequential; `samples` is then the most that an image gets.
+            `rtol` make it sequential; `samples` is then the most that an image gets. `radii` are those of the printed
+            table, which only some rules have.
+
+    Raises:
+        InvalidInputError: two stopping rules, or a setting that the rule, named here or begun with, does not have.
     """
     from noiseproof.runs.counts import CountVotes
     from noiseproof.runs.job import Selection
     from noiseproof.runs.sequential import SequentialVotes
 
+    _require_of_one_rule(begun, named)
     job = begun or CountVotes()
     before: dict[str, Any] = {} if "every" in named else vars(job.selection)
     common: dict[str, Any] = {"selection": Selection(**before | _some(named, "every", "limit", "part"))}
@@ -77,6 +91,31 @@ def certification(begun: "Certification | None", named: Mapping[str, Any]) -> "C
         return SequentialVotes(_rule(None, named), **common)
     procedure = _some(named, "samples", "selection_samples", "alpha", "bound", "certificate")
     return replace(job, **procedure, **common)
+
+
+def _require_of_one_rule(begun: "Certification | None", named: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for two stopping rules, or a setting that the rule, named here or begun with, has not."""
+    from noiseproof.bounds.registry import BOUNDS
+
+    if "radius" in named and "rtol" in named:
+        raise InvalidInputError(
+            "radius",
+            required="left out with rtol=",
+            got=in_words(named["radius"]),
+            remedy="radius= decides radii, rtol= estimates the radius: name one of the two.",
+        )
+    before = getattr(begun, "rule", None)
+    kind = "samples" if before is None else "rtol" if "precision" in before.spec() else "radius"
+    kind = next((name for name in ("radius", "rtol") if name in named), kind)
+    for name, value in named.items():
+        belongs = _BELONGS_TO.get(name, (kind,))
+        if kind not in belongs:
+            raise InvalidInputError(
+                name,
+                required=f"left out with {'a fixed number of votes' if kind == 'samples' else f'{kind}='}",
+                got="the option" if value is True else BOUNDS.name_of(value) if name == "bound" else in_words(value),
+                remedy=f"It belongs to {' and '.join(f'{each}=' for each in belongs)}.",
+            )
 
 
 def _rule(before: "StoppingRule | None", named: Mapping[str, Any]) -> "StoppingRule":

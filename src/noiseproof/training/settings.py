@@ -27,6 +27,9 @@ __all__ = [
 
 _USUAL_MODELS = {"digits": "digits-cnn", "mnist": "paper-mnist", "cifar10": "paper-cifar"}
 
+_MOMENTUM = 0.9
+"""That of SGD where none is named; records of Adam have it too."""
+
 OptimiserName = Literal["Adam", "SGD"]
 Schedule = Literal["constant", "cosine", "step"]
 Precision = Literal["fp32", "bf16"]
@@ -52,7 +55,7 @@ class TrainingSettings:
         learning_rate: the highest one of the schedule; 1e-3, of Adam, is the paper's.
         seed: of the initial weights, the order of the batches, the noise and dropout.
         optimiser: "Adam" (the paper's) or "SGD".
-        momentum: of SGD; Adam does not use it.
+        momentum: of SGD; Adam has none, and another than the default is refused with it.
         weight_decay: L2 penalty; the paper has none.
         schedule: "constant" (the paper's), "cosine" to zero, or "step": a tenth after half the epochs, a hundredth after
             three quarters (He et al. 2016).
@@ -77,7 +80,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     seed: int = 0
     optimiser: OptimiserName = "Adam"
-    momentum: float = 0.9
+    momentum: float = _MOMENTUM
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
     warmup_epochs: float = 0.0
@@ -100,6 +103,13 @@ class TrainingSettings:
                 )
         self._require("learning_rate", lambda value: value > 0, "finite and > 0", "Adam's usual is 1e-3.")
         self._require("momentum", lambda value: 0 <= value < 1, "from 0 to below 1", "0.9 is usual.")
+        if self.optimiser == "Adam" and self.momentum != _MOMENTUM:
+            raise InvalidInputError(
+                "momentum",
+                required='left out with optimiser="Adam", which does not use it',
+                got=self.momentum,
+                remedy='Leave it out, or take optimiser="SGD".',
+            )
         self._require("weight_decay", lambda value: value >= 0, "finite and >= 0", "1e-4 is usual.")
         self._require("average", lambda value: 0 < value < 1, "between 0 and 1", "0.999 is usual.")
         self._require("clip", lambda value: value > 0, "finite and > 0", "Leave it out for no limit.")
