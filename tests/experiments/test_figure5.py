@@ -23,3 +23,9 @@ def test_figure5_draws_no_memory_that_nobody_wrote(
 
     monkeypatch.setattr(np, "empty", full_of_large_numbers)
     figure5.FIGURE5.draw(result)  # a warning is an error here
+
+
+def test_radii_of_a_counterexample_are_rounded_down() -> None:
+    claim = figure5.Claim("Rényi is higher", 0.5, (0.2004, 0.0005, 0.6459, 1.0529))
+    assert claim.fails_most_at == "p = (0.200, 0.001): 0.645 against 1.052"
+    assert figure5.Claim("Rényi is higher", 1.0, None).fails_most_at == "nowhere"

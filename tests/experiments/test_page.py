@@ -1,6 +1,7 @@
 """The page with everything, and the command that makes it."""
 
 import json
+import math
 import re
 import shlex
 from dataclasses import replace
@@ -160,6 +161,23 @@ def test_everything_from_one_command(records: Path, tmp_path: Path, quick: None)
     told = json.loads(invoke("reproduce", "all", "--records", records, "--out", tmp_path, "--json").stdout)
     assert told["files"][0].endswith("reproduction.html")
     assert len(told["missing"]) == len(set(told["missing"])) > 40
+
+
+def test_a_page_without_any_record_is_no_success(tmp_path: Path, quick: None) -> None:
+    """It is written, and names all that is missing, but figure 5 alone, which needs no record, does not make it whole."""
+    done = invoke("reproduce", "all", "--records", tmp_path / "wrong", "--out", tmp_path / "out", code=3)
+    assert done.stderr.count("Missing: noiseproof certify") > 1
+    assert (tmp_path / "out" / "reproduction.html").is_file()
+    assert invoke("reproduce", "figure5", "--records", tmp_path / "wrong", "--out", tmp_path / "out").stdout
+
+
+def test_shares_of_the_same_votes_are_rounded_down(tmp_path: Path, quick: None) -> None:
+    write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
+    found = PAGE.compute(tmp_path).content
+    (reading,) = found.readings.values()
+    (*_, shares), (*_, row) = reading.certified, next(reading.tables("STN")).rows
+    assert row[2:] == [f"{math.floor(1000 * share) / 10:.1f}" for share in shares]
+    assert row[2:] != [f"{100 * share:.1f}" for share in shares], "the example tells them apart"
 
 
 def test_commands_for_what_is_missing_parse(tmp_path: Path, quick: None) -> None:

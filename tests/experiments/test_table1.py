@@ -88,9 +88,11 @@ def test_every_value_of_the_table(records: Path, truth: dict[str, Any]) -> None:
     assert mine is not None
     assert mine.at_least is not None
     text = rows["STN"]["ours"][0]
-    assert text.startswith(
-        f"1.58 ({100 * mine.mean:.1f} % [{100 * min(mine.shares):.1f} to {100 * max(mine.shares):.1f}])"
+    mean, low, high = (math.floor(1000 * share) / 10 for share in (mine.mean, min(mine.shares), max(mine.shares)))
+    assert (mean, low, high) != tuple(
+        round(100 * share, 1) for share in (mine.mean, min(mine.shares), max(mine.shares))
     )
+    assert text.startswith(f"1.58 ({mean} % [{low} to {high}])"), "what is certified is rounded down, like its bound"
     assert text.endswith(f"at least {math.floor(1000 * mine.at_least) / 10:.1f} %"), "rounded down"
     assert rows["STN"]["paper"][2:] == ["missing", "missing"]
     assert rows["STN"]["printed"] == ["1.58 (69.0 %)", "98.9 %", "36/255 (65.6 %)", "80.5 %"]

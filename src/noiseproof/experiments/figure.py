@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, final
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar, final
 from matplotlib.figure import Figure as Drawing
 
 from noiseproof.experiments.recipes import Missing, Reader
+from noiseproof.numerics.decimals import percent
 from noiseproof.reports.figures import figure_png, figure_svg
 from noiseproof.storage.files import write_atomically
 
@@ -88,6 +89,10 @@ class Figure(ABC, Generic[Content]):
         """Return what `--json` prints beside the files and what is missing."""
         return {}
 
+    def anything(self, found: Result[Content]) -> bool:
+        """Return whether there is anything of it: numbers, or for a page of several figures a record."""
+        return self.numbers(found) is not None
+
     @final
     def compute(self, records: Path) -> Result[Content]:
         """Compute it from a folder of records; a damaged record is named, and the others are used."""
@@ -112,9 +117,9 @@ class Figure(ABC, Generic[Content]):
         return [folder / name for name in files]
 
 
-def per_cent(shares: Iterable[float]) -> list[str]:
-    """Return shares as numbers of per cent, to one place."""
-    return [f"{100 * share:.1f}" for share in shares]
+def per_cent(shares: Iterable[float], rounded: Callable[[float], str] = percent) -> list[str]:
+    """Return shares as numbers of per cent: observed ones to the nearest tenth, certified ones by `percent_down`."""
+    return [rounded(share).removesuffix(" %") for share in shares]
 
 
 def as_json(content: Any, indent: int | None = 1) -> bytes:

@@ -11,6 +11,7 @@ from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson,
 from noiseproof.experiments.figure import Figure, Result, Table
 from noiseproof.experiments.recipes import Reader
 from noiseproof.noises import Gaussian
+from noiseproof.numerics.decimals import percent, round_down
 from noiseproof.reports.surfaces import LARGEST, draw_surfaces
 
 __all__ = ["FIGURE5", "Claim", "Surfaces"]
@@ -42,6 +43,14 @@ class Claim:
     claim: str
     share: float
     counterexample: tuple[float, float, float, float] | None
+
+    @property
+    def fails_most_at(self) -> str:
+        """The counterexample in words, its radii rounded down."""
+        if self.counterexample is None:
+            return "nowhere"
+        p1, p2, renyi, other = self.counterexample
+        return f"p = ({p1:.3f}, {p2:.3f}): {round_down(renyi)} against {round_down(other)}"
 
 
 @dataclass(frozen=True)
@@ -100,15 +109,7 @@ class _Figure5(Figure[Surfaces]):
         return self.told(found.content) | {"grid": grid, "radii (-1: outside)": radii}
 
     def tables(self, content: Surfaces) -> list[Table]:
-        where = "p = ({:.3f}, {:.3f}): {:.3f} against {:.3f}"
-        rows = [
-            [
-                each.claim,
-                f"{100 * each.share:.1f} %",
-                where.format(*each.counterexample) if each.counterexample else "nowhere",
-            ]
-            for each in content.claims
-        ]
+        rows = [[each.claim, percent(each.share), each.fails_most_at] for each in content.claims]
         return [Table("figure5: the paper's claims", ("claim", "holds on", "fails most at"), rows)]
 
     def told(self, content: Surfaces) -> dict[str, Any]:

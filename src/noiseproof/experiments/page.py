@@ -65,12 +65,16 @@ class Reading:
         run, data, settings = self.run, self.run.network.data, self.run.record.settings
         title = f"{name}, certified in per cent at radius, nothing multiplied and nothing subtracted"
         rows = [
-            [way.title + ("" if way.bound else " (proves nothing)"), str(way.samples(run)), *per_cent(shares)]
+            [
+                way.title + ("" if way.bound else " (proves nothing)"),
+                str(way.samples(run)),
+                *per_cent(shares, percent_down),
+            ]
             for way, shares in zip(WAYS, self.certified, strict=True)
         ]
         yield Table(title, ("", "votes", *(round_down(radius, None) for radius in TABLE_RADII[data])), rows)
         title = f"{name}, certified in per cent at {WRITTEN[data]}, α 0.001, {settings.samples} votes"
-        rows = [[bound, *per_cent(shares)] for bound, shares in self.crossed]
+        rows = [[bound, *per_cent(shares, percent_down)] for bound, shares in self.crossed]
         note = f"Record: {run.record.path}. Readings of fewer votes take those of the selection phase."
         yield Table(title, ("", *(type(each).__name__ for each in CERTIFICATES)), rows, [note])
 
@@ -119,7 +123,7 @@ class Page:
             if reading.run.network.sigma in _PRINTED_SIGMAS:
                 yield "interval", _interval(name, reading)
         for samples, (by_text, *_) in self.reaches.items():
-            yield "samples", f"{samples} votes: {by_text:.3f} sigma"
+            yield "samples", f"{samples} votes: {round_down(by_text)} sigma"
         for curve in (curve for panel in panels.values() for curve in panel.curves if curve.name == "STN, sigma 0.7"):
             at = dict(zip(TABLE_RADII["mnist"].tolist(), map(percent_down, curve.table["ours"].mean), strict=True))
             yield "two-numbers", f"ours falls from {at[1.4]} at 1.4 to {at[1.58]} at 1.58"
@@ -131,7 +135,7 @@ class Page:
             if kind == "natural" and model == "STN" and cell.paper is not None:
                 yield "natural", f"{data}: {percent(cell.paper.mean)} voted, {cell.printed:.1f} % printed"
             elif kind == "robust" and cell.verified is not None:
-                yield "verifier", f"{model}, {data}: {percent(cell.verified.mean)}, {cell.printed:.1f} % printed"
+                yield "verifier", f"{model}, {data}: {percent_down(cell.verified.mean)}, {cell.printed:.1f} % printed"
 
 
 class _Page(Figure[Page]):
@@ -157,6 +161,9 @@ class _Page(Figure[Page]):
     def numbers(self, found: Result[Page]) -> list[dict[str, str]]:
         """Return what is missing: the other numbers lie beside the page, in the files of each figure."""
         return [each.plain() for each in found.missing]
+
+    def anything(self, found: Result[Page]) -> bool:
+        return bool(found.sources)
 
     def files(self, found: Result[Page]) -> dict[str, bytes]:
         figures, results = found.content.figures, found.content.results
@@ -228,11 +235,12 @@ def _gain(runs: list[Run]) -> Iterator[str]:
 
 
 def _interval(name: str, reading: Reading) -> str:
-    first, second, text = (100 * shares for shares in reading.certified[:3])
+    columns = zip(TABLE_RADII[reading.run.network.data], *reading.certified[:3], strict=True)
     parts = [
-        f"at {round_down(radius, None)} {first[number]:.1f} % passed .95, {second[number]:.1f} % passed .05, "
-        f"{text[number]:.1f} % by the text"
-        for number, radius in enumerate(TABLE_RADII[reading.run.network.data])
+        "at {} {} passed .95, {} passed .05, {} by the text".format(
+            round_down(radius, None), *map(percent_down, shares)
+        )
+        for radius, *shares in columns
         if radius in {1.4, 1.58, 36 / 255}
     ]
     return f"{name}, {WAYS[0].samples(reading.run)} votes: " + ", ".join(parts)

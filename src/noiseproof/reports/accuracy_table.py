@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from noiseproof.numerics.decimals import percent_down
+from noiseproof.numerics.decimals import percent, percent_down
 
 __all__ = ["Cell", "Column", "Row", "Value"]
 
@@ -106,13 +106,10 @@ def _text(cell: Cell | None, key: str, column: Column, radii: Mapping[str, str])
     if isinstance(value, float):
         text = f"{value:.1f} %"
     else:
-        # the paper's is called a bound, and is rounded as one
-        as_bound = key == "paper" and kind == "robust"
-        mean, low, high = (
-            percent_down(share, "") if as_bound else f"{100 * share:.1f}"
-            for share in (value.mean, min(value.shares), max(value.shares))
-        )
-        text = f"{mean} %" + (f" [{low} to {high}]" if len(value.shares) > 1 else "")
+        # what is certified, or called so, is rounded down; who is right by vote or without noise, to the nearest tenth
+        rounded = percent_down if key == "ours" or kind == "robust" else percent
+        low, high = (rounded(end(value.shares)).removesuffix(" %") for end in (min, max))
+        text = rounded(value.mean) + (f" [{low} to {high}]" if len(value.shares) > 1 else "")
     text = f"{radii[data]} ({text})" if kind == "robust" else text
     least = value.at_least if isinstance(value, Value) else None
     return text if least is None else f"{text}, at least {percent_down(least)}"
