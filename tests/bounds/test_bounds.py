@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
-from itertools import product
+from itertools import combinations, product
 from math import comb
 
 import mpmath as mp
@@ -39,7 +39,7 @@ BOUNDS: list[Bound] = [
     SinglePhase(eta=0.5),
     WinnerRunnerUp(),
     WinnerRunnerUp(eta=0.4),
-    WinnerRunnerUp(runner_up_share=0.1),
+    WinnerRunnerUp(runner_up_share=0.5),
 ]
 """The law table of bounds: each test of coverage and of the contract runs on all of them."""
 
@@ -278,7 +278,12 @@ def test_coverage_with_ten_classes(bound: Bound) -> None:
     """Monte Carlo at k = 10 with p_1 just below an endpoint of the bound: both sides, so that timidity fails too."""
     rng, alpha, n, runs = np.random.default_rng(0), 0.05, 200, 40_000
     # the level at which the winner's lower bound is taken, and with it the failure rate to expect
-    levels = {"TwoPhase": alpha, "SinglePhase": 0.98 * alpha, "WinnerRunnerUp": 0.49 * alpha, "Bonferroni": alpha / 20}
+    levels = {
+        "TwoPhase": alpha,
+        "SinglePhase": 0.98 * alpha,
+        "WinnerRunnerUp": 0.98 * 0.9 * alpha,
+        "Bonferroni": alpha / 20,
+    }
     level = levels[type(bound).__name__]
     top = float(clopper_pearson_lower(np.array([150]), np.array([n]), level)[0]) - 1e-9
     p = np.array([top, *([(1 - top) / 9] * 9)])
@@ -447,6 +452,25 @@ def test_winner_and_runner_up_spend_each_share_of_alpha_exactly(alpha: float, et
     np.testing.assert_allclose(binom.sf(winner - 1, n, found.p1_lower)[named], (1.0 - share) * level, rtol=1e-9)
     below = named & (runner_up < n)
     np.testing.assert_allclose(binom.cdf(runner_up, n, found.p2_upper)[below], share * level, rtol=1e-9)
+
+
+def test_records_without_a_share_mean_a_half() -> None:
+    """The default is another now: what was recorded before it was a setting stays what it was, and every spec says it."""
+    assert registry.BOUNDS.from_spec({"name": "WinnerRunnerUp", "eta": 0.02}) == WinnerRunnerUp(runner_up_share=0.5)
+    assert registry.BOUNDS.from_spec({"name": "winner-runner-up"}) == WinnerRunnerUp(runner_up_share=0.5)
+    for bound in (WinnerRunnerUp(), WinnerRunnerUp(0.1, 0.5), WinnerRunnerUp(runner_up_share=0.3)):
+        spec = registry.BOUNDS.spec(bound)
+        assert spec == {"name": "WinnerRunnerUp", "eta": bound.eta, "runner_up_share": bound.runner_up_share}
+        assert registry.BOUNDS.from_spec(spec) == bound
+    assert WinnerRunnerUp().runner_up_share == 0.1
+
+
+def test_bounds_are_alike_where_they_say_the_same_of_votes() -> None:
+    assert TwoPhase(1).alike(TwoPhase(100))
+    for one, other in combinations((TwoPhase(), SinglePhase(), SinglePhase(0.1), WinnerRunnerUp(0.1), Bonferroni()), 2):
+        assert not one.alike(other)
+    assert not WinnerRunnerUp().alike(WinnerRunnerUp(runner_up_share=0.5))
+    assert WinnerRunnerUp().alike(WinnerRunnerUp())
 
 
 def test_of_two_classes_winner_and_runner_up_are_one_event() -> None:

@@ -1,15 +1,18 @@
 """A certification that was begun goes on by itself: what `certify` on its folder alone takes from the record, and says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from command_line import figures as noiseproof
 from command_line import invoke, one_line
-from noiseproof.bounds import Bonferroni, TwoPhase
+from counting import job, run, subject
+from noiseproof.bounds import Bonferroni, TwoPhase, WinnerRunnerUp
 from noiseproof.certificates import Renyi
 from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.reports.analysis import departure, named
 from noiseproof.reports.by_kind import open_report
 from noiseproof.runs import CountVotes, Record, SequentialRecord
 from noiseproof.runs.begun import begun_certification
@@ -103,13 +106,30 @@ def test_what_another_procedure_says_is_told_apart(begun: Path, tmp_path: Path) 
         assert "Another procedure" not in invoke(command, begun, "--bound", "two-phase", *page).stderr
         for other in (("--alpha", 0.05), ("--bound", "bonferroni"), ("--certificate", "neyman-pearson")):
             said = one_line(invoke(command, begun, *other, *page).stderr)
-            assert f"Another procedure: {begun} was counted for TwoPhase, Renyi, alpha 0.01." in said, (command, other)
+            made_for = "TwoPhase(selection_samples=30), Renyi, alpha 0.01"
+            assert f"Another procedure: {begun} was counted for {made_for}." in said, (command, other)
     open_report([begun]).write(tmp_path / "page.html")
     assert "Another procedure" not in (tmp_path / "page.html").read_text()
     found = open_report([begun], alpha=0.05)
     assert found.analyses[0].departure is not None
     found.write(tmp_path / "other.html")
     assert "Another procedure:" in (tmp_path / "other.html").read_text()
+
+
+def test_another_share_of_alpha_is_another_procedure(tmp_path: Path) -> None:
+    """Records name the share, and what earlier ones mean without it is a half."""
+    half = WinnerRunnerUp(runner_up_share=0.5)
+    record = run(replace(job(), bound=half), tmp_path, subject())[0]
+    assert Record.open(tmp_path).procedure.bound == half
+    assert departure(record, named(half, record.procedure.certificate), 0.001) is None
+    said = departure(record, named(WinnerRunnerUp(), record.procedure.certificate), 0.001)
+    assert said is not None
+    assert "was counted for WinnerRunnerUp(eta=0.02, runner_up_share=0.5, selection_samples=0), NeymanPearson" in said
+    file = tmp_path / "record.json"
+    content = json.loads(file.read_text())
+    assert content["about"]["procedure"]["bound"].pop("runner_up_share") == 0.5
+    file.write_text(json.dumps(content))
+    assert Record.open(tmp_path).procedure.bound == half
 
 
 def test_earlier_records_are_read_by_what_is_usual(begun: Path) -> None:

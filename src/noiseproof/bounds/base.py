@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from scipy.special import betainc, betaincc, betainccinv, betaincinv
 
 from noiseproof.errors import InvalidInputError
+from noiseproof.plugins import spec_of
 
 __all__ = [
     "Bound",
@@ -54,6 +55,11 @@ class Bound(ABC):
 
     selection_samples: int
     """Votes that only choose the class and are not counted again (0: one phase)."""
+
+    def alike(self, other: "Bound") -> bool:
+        """Whether another bound says the same of the same votes: those of a selection are what they are, however many."""
+        one, two = spec_of(self), spec_of(other)
+        return {**one, "selection_samples": 0} == {**two, "selection_samples": 0}
 
     @abstractmethod
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:

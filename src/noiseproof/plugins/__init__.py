@@ -7,6 +7,6 @@ command line can list every choice without loading torch.
 
 from noiseproof.plugins.registry import Registry
 from noiseproof.plugins.settings import changed, changes_of, finite, in_words
-from noiseproof.plugins.spec import recorded_as, spec_of
+from noiseproof.plugins.spec import meant_before, recorded_as, spec_of
 
-__all__ = ["Registry", "changed", "changes_of", "finite", "in_words", "recorded_as", "spec_of"]
+__all__ = ["Registry", "changed", "changes_of", "finite", "in_words", "meant_before", "recorded_as", "spec_of"]

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
 from noiseproof.errors import InvalidInputError
-from noiseproof.plugins.spec import key_of, settings_of, spec_of
+from noiseproof.plugins.spec import key_of, settings_before, settings_of, spec_of
 
 __all__ = ["Registry"]
 
@@ -135,7 +135,7 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
         name = settings.pop("name")
         kind = self[name] if name in self._places else self.export(name)
         names = {key_of(part): part.name for part in settings_of(kind)}
-        return kind(**{names[key]: self._made(setting) for key, setting in settings.items()})
+        return kind(**settings_before(kind) | {names[key]: self._made(setting) for key, setting in settings.items()})
 
     def _unreadable(self, spec: object) -> InvalidInputError:
         return InvalidInputError(

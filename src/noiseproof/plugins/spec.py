@@ -5,14 +5,24 @@ from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-__all__ = ["key_of", "recorded_as", "settings_of", "spec_of"]
+__all__ = ["key_of", "meant_before", "recorded_as", "settings_before", "settings_of", "spec_of"]
 
-_KEY = "recorded as"
+_KEY, _BEFORE = "recorded as", "meant before"
 
 
 def recorded_as(key: str) -> Mapping[str, str]:
     """Return the metadata of a field that records keep under another name than Python: `field(metadata=...)`."""
     return {_KEY: key}
+
+
+def meant_before(value: object) -> Mapping[str, object]:
+    """Return the metadata of a field that earlier records do not have: what they mean, where that is not the default now."""
+    return {_BEFORE: value}
+
+
+def settings_before(kind: Any) -> dict[str, Any]:
+    """Return the settings, by the names of Python, that earlier records of a plug-in mean without saying so."""
+    return {part.name: part.metadata[_BEFORE] for part in settings_of(kind) if _BEFORE in part.metadata}
 
 
 def key_of(part: "Field[Any]") -> str:

@@ -105,10 +105,10 @@ def departure(record: Record, procedure: Procedure, alpha: float) -> str | None:
     Bounds hold at level alpha for the procedure that was chosen before the votes were seen.
     """
     made_for = record.procedure
-    before = (type(made_for.bound), made_for.certificate, made_for.alpha)
-    if PROCEDURE not in record.about or before == (type(procedure.bound), procedure.certificate, alpha):
+    same = made_for.bound.alike(procedure.bound) and made_for.certificate == procedure.certificate
+    if PROCEDURE not in record.about or (same and made_for.alpha == alpha):
         return None
-    recorded = f"{type(made_for.bound).__name__}, {type(made_for.certificate).__name__}, alpha {made_for.alpha:g}"
+    recorded = f"{made_for.bound}, {type(made_for.certificate).__name__}, alpha {made_for.alpha:g}"
     return (
         f"{record.path} was counted for {recorded}. What another procedure says of the same votes holds at its level only "
         "if it was chosen before they were seen."
