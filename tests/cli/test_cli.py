@@ -40,7 +40,7 @@ def test_train_certify_recertify_report(run: Path, tmp_path: Path) -> None:
         ).stdout
     )
     assert paper["alpha"] == 0.05
-    assert paper["procedure"] == "Bonferroni, Renyi, alpha 0.05"
+    assert paper["procedure"] == "bonferroni, renyi, alpha 0.05"
     lines = (tmp_path / "images.csv").read_text().splitlines()
     assert lines[0] == "index,label,prediction,p1_lower,p2_upper,radius"
     assert len(lines) == 61
@@ -470,7 +470,7 @@ def test_radii_are_shown_in_full_and_the_released_intervals_are_no_choice(run: P
     options = ("--bound", "bonferroni", "--alpha", 0.05, "--radii", "0,0.1411764705882353")
     shown = invoke("recertify", run, *options, "--json")
     found = json.loads(shown.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert found["procedure"] == "Bonferroni, NeymanPearson, alpha 0.05"
+    assert found["procedure"] == "bonferroni, neyman-pearson, alpha 0.05"
     assert found["confidence"] == 0.95
     assert list(found["certified_accuracy"]) == ["0", "0.1411764705882353"], "0.141176 is another radius"
     refused = invoke("recertify", run, "--bound", "sison-glaz", code=2)
@@ -579,6 +579,7 @@ def test_inspect_tells_what_a_run_is(run: Path, tmp_path: Path) -> None:
     shown = one_line(invoke("inspect", run).stdout)
     assert not set("{}[]'") & set(shown), "settings in words, no Python"
     assert "name Stability, weight" in shown
+    assert "made for alpha 0.001, bound two-phase (selection_samples 100), certificate neyman-pearson" in shown
     assert "noise (name gaussian, sigma 0.25)" in shown
     for word in ("digits-cnn", "sigma 0.25", "seed 1", "precision fp32", "philox4x64", "60 of 60 images", "torch 2."):
         assert word in shown

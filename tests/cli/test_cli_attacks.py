@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import json
+import math
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -387,6 +389,35 @@ def test_a_classifier_without_gradients_is_sent_to_attacks_on_decisions(tmp_path
         noiseproof("rejudge", found["attack"], "--model", "half_space:thin_ink", "--data", "digits")
 
 
+def test_accuracy_under_attack_is_rounded_up_and_certified_accuracy_down(run: Path, tmp_path: Path) -> None:
+    """An upper bound of robust accuracy, and a lower one: of seven images no share but 0 and 1 is a tenth of a per cent."""
+    few = (
+        "--limit",
+        7,
+        "--every",
+        10,
+        "--epsilons",
+        "0.2,0.8",
+        "--set",
+        "steps=2",
+        "--samples",
+        400,
+        "--out",
+        tmp_path / "a",
+    )
+    found = noiseproof("attack", run, *few)
+    table = invoke("attack", run, *few).stdout
+    rows = [
+        line.replace(" %", "").split() for line in table.splitlines() if line.strip().startswith(("0 ", "0.2 ", "0.8 "))
+    ]
+    assert any(0.0 < share < 1.0 for share in found["robust"])
+    assert [row[1] for row in rows] == [f"{math.ceil(1000 * share - 1e-9) / 10:.1f}" for share in found["robust"]]
+    assert [row[-1] for row in rows] == [f"{math.floor(1000 * share + 1e-9) / 10:.1f}" for share in found["certified"]]
+    invoke("report", tmp_path / "a", "--out", tmp_path / "page.html")
+    cells = re.findall(r"<tr><td>still right</td>(.*?)</tr>", (tmp_path / "page.html").read_text())
+    assert re.findall(r"<td>([0-9.]+) %</td>", cells[0]) == [row[1] for row in rows]
+
+
 def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it, with small rungs."""
     for name, rungs in {"DRAWS": (1, 2), "STEPS": (2, 4), "RESTARTS": (1, 2), "_MIDDLE": (2, 4)}.items():
@@ -399,8 +430,8 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     }
     assert all(check["passed"] for check in found["checks"])
     assert Path(found["pictures"][0]).stat().st_size > 10_000
-    assert set(found["plateau"]) == {"draws", "steps", "restarts"}
-    for what, before, last in (("draws", 1, 2), ("steps", 2, 4), ("restarts", 1, 2)):
+    assert set(found["plateau"]) == {"eot_samples", "steps", "restarts"}
+    for what, before, last in (("eot_samples", 1, 2), ("steps", 2, 4), ("restarts", 1, 2)):
         rung = found["plateau"][what]
         assert (rung["before"], rung["last"]) == (before, last)
         assert rung["verdict"] == (
@@ -410,7 +441,7 @@ def test_ladder_of_a_small_network(run: Path, plain: Path, monkeypatch: pytest.M
     assert found["plateau"]["steps"]["gain"] == pytest.approx(fewer - top)
     monkeypatch.setattr(console, "width", 200)
     shown = invoke("ladder", run, *options)
-    for what in ("draws", "steps", "restarts"):
+    for what in ("eot_samples", "steps", "restarts"):
         assert f"accuracy under more {what} settles" in shown.stdout
     assert "no longer falling within the error" in shown.stdout
 

@@ -169,7 +169,7 @@ def test_inspect_says_until_when(stopped: tuple[Path, dict[str, Any]]) -> None:
     found = noiseproof("inspect", stopped[0])
     assert found["settings"]["procedure"]["radii"] == RADII
     assert found["counted"]["votes"] == stopped[1]["votes"]["total"]
-    assert re.search(r"until +radii 0\.02, 0\.1", invoke("inspect", stopped[0]).stdout)
+    assert re.search(r"until +radius 0\.02, 0\.1, samples 3000", invoke("inspect", stopped[0]).stdout)
 
 
 def test_bounds_for_fixed_numbers_are_refused(stopped: tuple[Path, dict[str, Any]]) -> None:

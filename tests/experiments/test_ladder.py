@@ -48,14 +48,14 @@ def test_a_sound_ladder_passes_and_knows_its_plateau() -> None:
     assert failed(ladder()) == []
     assert ladder().robust("random") == 0.95
     found = {rung.what: (rung.before, rung.last, round(rung.gain, 6)) for rung in ladder().plateau()}
-    assert found == {"draws": (16, 64, 0.025), "steps": (50, 100, 0.025), "restarts": (2, 4, 0.005)}
+    assert found == {"eot_samples": (16, 64, 0.025), "steps": (50, 100, 0.025), "restarts": (2, 4, 0.005)}
     assert len(ladder().checks()) == 6
 
 
 @pytest.mark.parametrize(
     ("rung", "right", "said"),
     [
-        ("pgd-draws64-steps20", 190, "more draws"),
+        ("pgd-draws64-steps20", 190, "more eot_samples"),
         ("pgd-draws1-steps100", 190, "more steps"),
         ("pgd-restarts4", 190, "more restarts"),
         ("random", 60, "random is not stronger"),
@@ -69,7 +69,7 @@ def test_each_fault_is_named(rung: str, right: int, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("what", "rung"),
-    [("draws", "pgd-draws16-steps100"), ("steps", "pgd-draws64-steps50"), ("restarts", "pgd-restarts2")],
+    [("eot_samples", "pgd-draws16-steps100"), ("steps", "pgd-draws64-steps50"), ("restarts", "pgd-restarts2")],
 )
 def test_a_plateau_is_one_where_the_last_rung_gains_no_more_than_its_error(what: str, rung: str) -> None:
     """Each axis by itself: 5 images that fall to the last rung alone are chance (1 in 32), 6 are not (1 in 64)."""
@@ -124,7 +124,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in figure.get_supxlabel().splitlines()] == [
         f"Accuracy under more {what} is {verdict}"
         for what, verdict in (
-            ("draws", "no longer falling within the error"),
+            ("eot_samples", "no longer falling within the error"),
             ("steps", "no longer falling within the error"),
             ("restarts", "no longer falling within the error"),
         )
@@ -142,7 +142,7 @@ def test_a_ladder_that_goes_down_is_found_out_though_no_single_step_is() -> None
     upside_down = {
         f"pgd-draws{draws}-steps{steps}": standing(120 + 9 * row) for row, draws in enumerate(DRAWS) for steps in STEPS
     }
-    assert any("more draws" in text for text in failed(ladder(**upside_down)))
+    assert any("more eot_samples" in text for text in failed(ladder(**upside_down)))
 
 
 def test_abstaining_is_not_falling_to_an_attack_without_bound() -> None:

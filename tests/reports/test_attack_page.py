@@ -93,7 +93,10 @@ def test_inspect_shows_attacks_and_audits(run: Path) -> None:
     assert [Path(each["run"]).name for each in both] == ["first", "second"]
     shown = invoke("inspect", run / "attacks").stdout
     assert re.search(r"sizes +0, 0\.1, 0\.3 in l2", shown)
-    assert re.search(r"audit of +certificates by bound TwoPhase", invoke("inspect", run / "audit").stdout)
+    assert re.search(
+        r"audit of +certificates by bound two-phase, certificate neyman-pearson",
+        invoke("inspect", run / "audit").stdout,
+    )
     assert "{" not in shown
 
 
@@ -113,7 +116,7 @@ def test_kinds_do_not_mix(run: Path, tmp_path: Path) -> None:
 def test_the_procedure_of_the_command_line_is_drawn(run: Path, tmp_path: Path) -> None:
     out = ("--alpha", 0.01, "--out", tmp_path / "report.html")
     chosen = figures("report", run, "--bound", "single-phase", "--certificate", "renyi", *out)
-    assert [each["procedure"] for each in chosen["models"][0]["procedures"]] == ["SinglePhase, Renyi"]
+    assert [each["procedure"] for each in chosen["models"][0]["procedures"]] == ["single-phase, renyi"]
     asked = figures("report", run, "--paper", *out)
     titles = [each["procedure"] for each in asked["models"][0]["procedures"]]
     assert titles == [procedure_of(Record.open(run)).title, "paper: Bonferroni, Rényi"]

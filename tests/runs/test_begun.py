@@ -106,7 +106,7 @@ def test_what_another_procedure_says_is_told_apart(begun: Path, tmp_path: Path) 
         assert "Another procedure" not in invoke(command, begun, "--bound", "two-phase", *page).stderr
         for other in (("--alpha", 0.05), ("--bound", "bonferroni"), ("--certificate", "neyman-pearson")):
             said = one_line(invoke(command, begun, *other, *page).stderr)
-            made_for = "TwoPhase(selection_samples=30), Renyi, alpha 0.01"
+            made_for = "two-phase (selection_samples 30), renyi, alpha 0.01"
             assert f"Another procedure: {begun} was counted for {made_for}." in said, (command, other)
     open_report([begun]).write(tmp_path / "page.html")
     assert "Another procedure" not in (tmp_path / "page.html").read_text()
@@ -124,7 +124,7 @@ def test_another_share_of_alpha_is_another_procedure(tmp_path: Path) -> None:
     assert departure(record, named(half, record.procedure.certificate), 0.001) is None
     said = departure(record, named(WinnerRunnerUp(), record.procedure.certificate), 0.001)
     assert said is not None
-    assert "was counted for WinnerRunnerUp(eta=0.02, runner_up_share=0.5, selection_samples=0), NeymanPearson" in said
+    assert "was counted for winner-runner-up (eta 0.02, runner_up_share 0.5), neyman-pearson" in said
     file = tmp_path / "record.json"
     content = json.loads(file.read_text())
     assert content["about"]["procedure"]["bound"].pop("runner_up_share") == 0.5

@@ -91,7 +91,7 @@ def test_it_says_where_it_comes_from(lower: SequentialRecord) -> None:
 
 def test_a_cap_is_not_lowered(whole: SequentialRecord) -> None:
     before = whole.read()
-    with pytest.raises(RunError, match=f"procedure cap {LOW}; got procedure cap {CAP}"):
+    with pytest.raises(RunError, match=f"procedure samples {LOW}; got procedure samples {CAP}"):
         SequentialRecord.create(whole.path, settings(radii(LOW)), {})
     assert same(whole.read(), before)
 
@@ -184,7 +184,7 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     fresh = noiseproof(*command, *options, 3000, "--out", tmp_path / "fresh")
     names = {"name", "run"}
     assert {key: found[key] for key in found.keys() - names} == {key: fresh[key] for key in fresh.keys() - names}
-    with pytest.raises(RunError, match="procedure cap 200; got procedure cap 3000"):
+    with pytest.raises(RunError, match="procedure samples 200; got procedure samples 3000"):
         noiseproof(*command, *options, 200)
 
 

@@ -333,7 +333,7 @@ def test_leftovers_of_killed_processes_are_removed(whole: SequentialRecord, half
         ({"shard_size": 3}, "shard_size 3; got shard_size 4"),
         (
             {"procedure": CertifyRadii([0.1, 0.3], alpha=0.02, beta=BETA, max_samples=500).spec()},
-            r"alpha 0\.02, procedure cap 500, procedure radii 0\.1, 0\.3; got procedure alpha 0\.01, procedure cap 450,",
+            r"alpha 0\.02, procedure samples 500, procedure radii 0\.1, 0\.3; got procedure alpha 0\.01, procedure samples 450,",
         ),
         (
             {"procedure": CertifyRadii(RADII, alpha=ALPHA, beta=0.5, max_samples=CAP, certificate=Renyi()).spec()},

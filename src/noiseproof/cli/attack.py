@@ -22,7 +22,7 @@ from noiseproof.cli.options import (
     Seed,
 )
 from noiseproof.cli.progress import Shown
-from noiseproof.numerics.decimals import percent, percent_down, percent_interval, round_down
+from noiseproof.numerics.decimals import percent, percent_down, percent_interval, percent_up, round_down
 
 if TYPE_CHECKING:
     from noiseproof.attacks import Attack
@@ -146,7 +146,7 @@ def attack_table(record: "AttackRecord", title: str, summary: "RobustSummary", c
     if certified is not None:
         table.add_column("certified", justify="right")
     for number, size in enumerate(summary.sizes):
-        cells = [round_down(size, None), percent(summary.robust[number])]
+        cells = [round_down(size, None), percent_up(summary.robust[number])]
         cells += [percent_interval(summary.low[number], summary.high[number]), percent(summary.abstained[number])]
         cells += [percent(summary.wrong[number])]
         table.add_row(*cells, *([] if certified is None else [percent_down(certified[number])]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.markup import escape
 
+from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.cli import names
@@ -49,9 +50,9 @@ def audit(
     """Attack certified images inside their certified radii: no label may change, but for the failures alpha allows.
 
     Each image is attacked within its own radius, by pgd with eot_samples=64, steps=100 and random_start=false unless --attack or
-    --set say otherwise, and fresh votes judge what was found. Of --every and --limit the images of the run are taken. More
-    contradictions than certificates that fail with probability alpha can have (a binomial test at level 0.01) end with
-    exit code 1.
+    --set say otherwise, and fresh votes judge what was found. Of the run's images, --every N takes those whose index in the data
+    set is a multiple of N, and --limit the first of them. More contradictions than certificates that fail with probability
+    alpha can have (a binomial test at level 0.01) end with exit code 1.
     """
     from noiseproof.reports.attacked import other_engine
     from noiseproof.runs import Audit, Engine, Record, execute
@@ -94,8 +95,9 @@ def _show(result: "AuditResult", job: "Audit", other: str | None) -> None:
         say(f"[yellow]Unmoved:[/] {result.unmoved} images, at which the attack did nothing.")
     say(
         f"{result.images} images, {result.attacked} of them certified and attacked within their radii by "
-        f"{escape(str(job.attack))}: {len(result.contradictions)} contradictions, {result.allowed:.2f} allowed on average "
-        f"at alpha {job.alpha:g}; {result.undecided} undecided by {job.samples} votes.",
+        f"{escape(ATTACKS.told(job.attack.spec()))}: {len(result.contradictions)} contradictions, "
+        f"{result.allowed:.2f} allowed on average at alpha {job.alpha:g}; "
+        f"{result.undecided} undecided by {job.samples} votes.",
         console,
     )
     if result.contradictions:

@@ -64,9 +64,9 @@ def ladder(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Check the evaluation itself: draws x steps x restarts of PGD, and attacks that must not beat it, as one picture.
+    """Check the evaluation itself: PGD by eot_samples, steps and restarts, and attacks that must not beat it, as one picture.
 
-    More draws, steps and restarts must never weaken the attack; without bound nothing may withstand it; attacks that
+    More eot_samples, steps and restarts must never weaken the attack; without bound nothing may withstand it; attacks that
     know less, and random search, must not be stronger. Ends with exit code 1 if one of these fails beyond chance.
     """
     from noiseproof.attacks.escalation import require_epsilons

@@ -82,7 +82,10 @@ BatchSize = Annotated[
     int | None, Parameter(help="Images per call of the network.", show_default="found", group=_ENGINE)
 ]
 Every = Annotated[
-    int, Parameter(metavar="N", help="Take every N-th image: for speed; no random sample.", group=_IMAGES)
+    int,
+    Parameter(
+        metavar="N", help="Take images 0, N, 2N and so on, to save time. This is no random sample.", group=_IMAGES
+    ),
 ]
 Shard = Annotated[
     tuple[int, int] | None,
@@ -150,7 +153,7 @@ class ImageOptions:
     """Which images of the test split.
 
     Attributes:
-        every: Take every N-th image: for speed; it is no random sample.
+        every: Take images 0, N, 2N and so on, to save time. This is no random sample.
         limit: Take at most so many images.
     """
 

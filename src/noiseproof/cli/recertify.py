@@ -58,13 +58,13 @@ def show(
     csv_file: Path | None = None,
 ) -> None:
     """Print the figures of a record under one procedure."""
-    from noiseproof.reports.analysis import Procedure, analyse_procedure, departure
+    from noiseproof.reports.analysis import Procedure, analyse_procedure, departure, names_of
     from noiseproof.reports.naming import incomplete
     from noiseproof.reports.plain import plain_summary, votes_as_csv
     from noiseproof.storage.files import write_atomically
 
     alpha, bound, certificate = chosen.alpha, chosen.bound, chosen.certificate
-    title = f"{type(bound).__name__}, {type(certificate).__name__}, alpha {alpha:g}"
+    title = f"{names_of(bound, certificate)}, alpha {alpha:g}"
     votes, curve = analyse_procedure(record, Procedure(title, bound, certificate), alpha=alpha, radii=radii)
     if csv_file is not None:
         write_atomically(csv_file, votes_as_csv(record, votes, curve.certified))

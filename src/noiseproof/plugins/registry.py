@@ -1,10 +1,12 @@
 """The plug-ins of a folder by name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import is_dataclass
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
 from noiseproof.errors import InvalidInputError
+from noiseproof.plugins.settings import in_words
 from noiseproof.plugins.spec import key_of, settings_before, settings_of, spec_of
 
 __all__ = ["Registry"]
@@ -93,6 +95,22 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
         """Return the name of a plug-in made without arguments, whatever its settings; that of its class if it is none."""
         alike = [name for name in self if type(self.make(name)) is type(plugin)]
         return next((name for name in alike if self.make(name) == plugin), [*alike, type(plugin).__name__][0])
+
+    def told(self, spec: Mapping[str, Any]) -> str:
+        """Return what a record says of a plug-in for people: by its name in this table, its settings by those of Python."""
+        name = str(spec["name"])
+        kind = self[name] if name in self._places else self.export(name) if name in self._modules else None
+        names = {key_of(part): part.name for part in settings_of(kind)} if is_dataclass(kind) else {}
+        settings = {
+            names.get(key, key): self.told(value) if isinstance(value, Mapping) and "name" in value else value
+            for key, value in spec.items()
+            if key != "name"
+        }
+        try:
+            name = self.name_of(self.from_spec(spec))
+        except InvalidInputError:  # of another version, or an attack on another network
+            return f"{name} ({in_words(settings)})"
+        return f"{name} ({in_words(settings)})" if settings else name
 
     def spec(self, plugin: Plugin) -> dict[str, Any]:
         """Return a plug-in as plain data from which `from_spec` makes an equal one.

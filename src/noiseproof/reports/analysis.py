@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from noiseproof.bounds import Bonferroni, Bound, TwoPhase
+from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates import Certificate, NeymanPearson, Renyi
+from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.certified import Certified, require_enough_samples, samples_needed
 from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
@@ -28,6 +30,7 @@ __all__ = [
     "images_of_file",
     "largest_radius",
     "named",
+    "names_of",
     "procedure_of",
     "table_radii",
 ]
@@ -108,7 +111,8 @@ def departure(record: Record, procedure: Procedure, alpha: float) -> str | None:
     same = made_for.bound.alike(procedure.bound) and made_for.certificate == procedure.certificate
     if PROCEDURE not in record.about or (same and made_for.alpha == alpha):
         return None
-    recorded = f"{made_for.bound}, {type(made_for.certificate).__name__}, alpha {made_for.alpha:g}"
+    bound, certificate = BOUNDS.told(BOUNDS.spec(made_for.bound)), CERTIFICATES.name_of(made_for.certificate)
+    recorded = f"{bound}, {certificate}, alpha {made_for.alpha:g}"
     return (
         f"{record.path} was counted for {recorded}. What another procedure says of the same votes holds at its level only "
         "if it was chosen before they were seen."
@@ -120,7 +124,12 @@ def named(bound: Bound, certificate: Certificate) -> Procedure:
     for known in (TIGHT, PAPER, _WITHOUT_SELECTION):
         if isinstance(bound, type(known.bound)) and certificate == known.certificate:
             return Procedure(known.title, bound, certificate)
-    return Procedure(f"{type(bound).__name__}, {type(certificate).__name__}", bound, certificate)
+    return Procedure(names_of(bound, certificate), bound, certificate)
+
+
+def names_of(bound: Bound, certificate: Certificate) -> str:
+    """Return the names that the command line has for a bound and a certificate."""
+    return f"{BOUNDS.name_of(bound)}, {CERTIFICATES.name_of(certificate)}"
 
 
 def analyse(

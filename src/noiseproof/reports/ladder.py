@@ -109,7 +109,7 @@ class LastRung:
     """What the last rung gains over the one before, on the same images, and whether that is more than chance.
 
     Attributes:
-        what: draws, steps or restarts.
+        what: eot_samples, steps or restarts.
         before: how many of them the rung before the last has.
         last: how many the last has.
         gain: by how much accuracy falls between the two, in shares of the images.
@@ -188,7 +188,7 @@ class Ladder:
 
     def checks(self) -> list[Check]:
         """Return what must hold: each against chance, by an exact sign test on the images that two attacks tell apart."""
-        checks = [self._monotone("draws", [[_rung(d, s) for d in DRAWS] for s in STEPS])]
+        checks = [self._monotone("eot_samples", [[_rung(d, s) for d in DRAWS] for s in STEPS])]
         checks.append(self._monotone("steps", [[_rung(d, s) for s in STEPS] for d in DRAWS]))
         checks.append(self._monotone("restarts", [_by_restarts()]))
         for name in self.verdicts:
@@ -202,7 +202,7 @@ class Ladder:
     def plateau(self) -> list[LastRung]:
         """Return what the last rungs gain: of draws and of steps at the most of the other, and of restarts."""
         return [
-            self._last_rung("draws", DRAWS, [_rung(draws, STEPS[-1]) for draws in DRAWS]),
+            self._last_rung("eot_samples", DRAWS, [_rung(draws, STEPS[-1]) for draws in DRAWS]),
             self._last_rung("steps", STEPS, [_rung(DRAWS[-1], steps) for steps in STEPS]),
             self._last_rung("restarts", RESTARTS, _by_restarts()),
         ]
@@ -246,7 +246,7 @@ class Ladder:
         worst = min(values, key=lambda pair: values[pair])
         passed = values[worst] >= _LEVEL / len(pairs)
         first, last = lines[-1][0], lines[-1][-1]
-        found = f"{percent(self.robust(first))} at {first}, {percent(self.robust(last))} at {last}"
+        found = f"{percent_up(self.robust(first))} at {first}, {percent_up(self.robust(last))} at {last}"
         if not passed:
             found += f"; but {worst[1]} leaves more than {worst[0]}, p = {values[worst]:.2g}"
         return Check(f"more {what} never make the attack weaker", passed, found)
@@ -255,9 +255,9 @@ class Ladder:
         value = self._p_value(name, self.strongest)
         rows = self.rows.get(name)
         against = self.verdicts[self.strongest] if rows is None else self.verdicts[self.strongest][rows]
-        found = f"{percent(self.robust(name))} against {percent(float((against == Verdict.RIGHT).mean()))}"
+        found = f"{percent_up(self.robust(name))} against {percent_up(float((against == Verdict.RIGHT).mean()))}"
         found += "" if rows is None else f", {len(rows)} of the images"
-        return Check(f"{name} is not stronger than PGD with most draws and steps", value >= _LEVEL, found)
+        return Check(f"{name} is not stronger than PGD with most eot_samples and steps", value >= _LEVEL, found)
 
     def _p_value(self, weaker: str, stronger: str) -> float:
         """Return P(so many images or more fall to the weaker alone), if each that tells them apart is a fair coin."""
@@ -273,7 +273,7 @@ class Ladder:
         left, right = figure.subplots(1, 2)
         for number, draws in enumerate(DRAWS):
             values = [100 * self.robust(_rung(draws, steps)) for steps in STEPS]
-            label = f"{draws} draw" + ("s" if draws > 1 else "")
+            label = f"eot_samples {draws}"
             left.plot(STEPS, values, color=COLOURS[number], marker="o", label=label)
         top = summarise_verdicts(self.verdicts[self.strongest][None], np.zeros(1))
         left.axhspan(

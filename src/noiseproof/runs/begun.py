@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Certification = CountVotes | SequentialVotes
 
-__all__ = ["begun_certification", "certification", "what_is_taken"]
+__all__ = ["begun_certification", "certification", "rule_settings", "what_is_taken"]
 
 _BELONGS_TO = {
     "selection_samples": ("samples",),
@@ -132,6 +132,16 @@ def _rule(before: "StoppingRule | None", named: Mapping[str, Any]) -> "StoppingR
     return EstimateRadius(**settings) if "rtol" in named else CertifyRadii(**settings)
 
 
+def rule_settings(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says of a stopping rule, by the names of options; what a rule does not have is None."""
+    from noiseproof.certificates.registry import CERTIFICATES
+
+    options = {"radius": "radii", "rtol": "precision", "runner_up": "runner_up", "samples": "cap"}
+    said = {option: rule.get(key) for option, key in options.items()}
+    made = CERTIFICATES.from_spec(rule["certificate"])
+    return said | {"alpha": rule["alpha"], "beta": rule["beta"], "certificate": CERTIFICATES.name_of(made)}
+
+
 def what_is_taken(begun: "Certification", named: Collection[str]) -> str:
     """Return the settings of a job that was begun but for those that are named, in the words of the command line."""
     from noiseproof.bounds.registry import BOUNDS
@@ -145,10 +155,7 @@ def what_is_taken(begun: "Certification", named: Collection[str]) -> str:
         said = {"samples": begun.samples, "selection_samples": begun.selection_samples, "alpha": begun.alpha}
         said |= {"bound": BOUNDS.name_of(made_for.bound), "certificate": CERTIFICATES.name_of(made_for.certificate)}
     else:
-        rule = begun.rule.spec()
-        said = {"radius": rule.get("radii"), "rtol": rule.get("precision"), "runner_up": rule.get("runner_up")}
-        said |= {"samples": rule["cap"], "alpha": rule["alpha"], "beta": rule["beta"]}
-        said |= {"certificate": CERTIFICATES.name_of(CERTIFICATES.from_spec(rule["certificate"]))}
+        said = rule_settings(begun.rule.spec())
     said |= {"every": begun.selection.every, "limit": begun.selection.limit, "seed": plain_seed(begun.seed)}
     left = {name: value for name, value in said.items() if name not in named and value is not False}
     return in_words({name.replace("_", "-"): value for name, value in left.items()})

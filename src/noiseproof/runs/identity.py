@@ -59,6 +59,10 @@ _EARLIER_FLIPS, _EARLIER_MOVED, _EARLIER_ROUNDED, _EARLIER_FLIPS_OF_LABELS = 0.0
 """What earlier files are compared by: the part of the labels, and the average move of the best scores."""
 
 
+_TOLD = {"draws": "eot_samples", "cap": "samples"}
+"""Keys of records whose settings have other names now."""
+
+
 def require_recorded(path: Path, recorded: Mapping[str, Any], here: Mapping[str, Any], *, remedy: str) -> None:
     """Raise RunError, with every difference, unless what is here is what was recorded in `path`."""
     changes = list(_changes(recorded, here))
@@ -66,7 +70,7 @@ def require_recorded(path: Path, recorded: Mapping[str, Any], here: Mapping[str,
         raise RunError(
             str(path),
             required="a record with " + ", ".join(f"{name} {in_words(new) or 'recorded'}" for name, _, new in changes),
-            got=", ".join(f"{name} {in_words(old) or 'recorded'}" for name, old, _ in changes),
+            got=", ".join(f"{name} {in_words(old) or 'recorded'}" for name, old, _ in changes) + ", as recorded",
             remedy=remedy,
         )
 
@@ -145,7 +149,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _changes(old, new, f"{prefix}{key} ")
         elif old != new:
-            yield f"{prefix}{key}", old, new
+            yield f"{prefix}{_TOLD.get(key, key)}", old, new
 
 
 def require_fingerprint(record: Any, running: "Running") -> None:

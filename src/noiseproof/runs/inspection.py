@@ -4,11 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from noiseproof.attacks.registry import ATTACKS
+from noiseproof.bounds.registry import BOUNDS
+from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.numerics.decimals import round_down
-from noiseproof.plugins import in_words
+from noiseproof.plugins import Registry, in_words
 from noiseproof.randomness import SecretKey
 from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.begun import rule_settings
 from noiseproof.runs.keys import key_state
 from noiseproof.runs.records import PROCEDURE, Record
 from noiseproof.runs.sequential_records import SequentialRecord
@@ -17,6 +21,8 @@ from noiseproof.runs.verification_records import VerificationRecord
 
 __all__ = ["find_of_one_kind", "find_records", "inspect_record", "inspection_rows", "kind_of"]
 
+
+_PROCEDURE: dict[str, Registry[Any]] = {"bound": BOUNDS, "certificate": CERTIFICATES}
 
 _KINDS: tuple[type[Any], ...] = (Record, SequentialRecord, AttackRecord, VerificationRecord)
 
@@ -126,19 +132,23 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _question(settings: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what was asked of every image, which differs from kind to kind."""
     if "procedure" in settings:
-        yield "until", in_words({name: value for name, value in settings["procedure"].items() if name != "prior"})
+        rule = rule_settings(settings["procedure"])
+        yield "until", in_words({name: value for name, value in rule.items() if value is not False})
     elif "attack" in settings:
-        yield "attack", in_words(settings["attack"])
+        yield "attack", ATTACKS.told(settings["attack"])
         if "limits" in settings:
-            shown = {name: value for name, value in settings["limits"].items() if name != "record"}
-            yield "audit of", f"certificates by {in_words(shown)}, in {settings['norm']}"
+            limits = settings["limits"]
+            shown = {name: table.told({"name": limits[name]}) for name, table in _PROCEDURE.items()}
+            yield "audit of", f"certificates by {in_words(shown | {'alpha': limits['alpha']})}, in {settings['norm']}"
         else:
             yield "sizes", f"{', '.join(round_down(size, None) for size in settings['sizes'])} in {settings['norm']}"
         yield "votes", f"{settings['samples']} on each point"
     elif "samples" in settings:
         yield "votes", f"{settings['samples']} an image, {settings['selection_samples']} to select"
         if PROCEDURE in about:
-            yield "made for", in_words(about[PROCEDURE])
+            made_for = about[PROCEDURE]
+            shown = {name: table.told(made_for[name]) for name, table in _PROCEDURE.items()}
+            yield "made for", in_words({"alpha": made_for["alpha"]} | shown)
     else:
         yield "perturbation", f"{round_down(settings['radius'], None)} in {settings['norm']}"
 
