@@ -139,6 +139,13 @@ def test_network_that_does_not_fit_the_data(tmp_path: Path) -> None:
     assert "model must be a network for images (1, 8, 8) of 10 classes (digits); got paper-mnist" in failed
 
 
+def test_a_network_that_does_not_fit_is_refused_before_its_data_are_looked_for(tmp_path: Path) -> None:
+    arguments = ["train", "--data", "cifar10", "--model", "paper-mnist", "--out", tmp_path / "run"]
+    failed = one_line(process(*arguments, "--data-dir", tmp_path / "nowhere", code=2).stderr)
+    assert "--model must be a network for images (3, 32, 32) of 10 classes (cifar10); got paper-mnist" in failed
+    assert not list(tmp_path.iterdir())
+
+
 @dataclasses.dataclass(frozen=True)
 class Stopped:
     """A command in a process of its own, as a signal ended it."""
@@ -286,7 +293,7 @@ def test_a_thousand_classes_and_folders_for_a_hundred(tmp_path: Path) -> None:
             code=2,
         ).stderr
     )
-    assert "--classes-file must be for a folder of images" in refused
+    assert "it is for a folder of images" in refused
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_what_is_learned_from_other_images() -> None:
     rule = JeffreysTest(SIGMA, 0.01, every_class=True, beta=0.01, cap=200, prior=prior)
     np.testing.assert_array_equal(goal.ended(votes), rule.decide(A, A + f) != UNDECIDED)
     assert goal.votes_needed(2) != exceeds(SIGMA, alpha=0.01).votes_needed(2)
-    with pytest.raises(InvalidInputError, match="prior must be with one radius; got 2 radii"):
+    with pytest.raises(InvalidInputError, match="prior must be left out with several radii; got 2 radii"):
         Exceeds((Level(0.5, 0.5), Level(SIGMA, 1 - SIGMA)), 0.01, 0.01, 200, prior)
 
 

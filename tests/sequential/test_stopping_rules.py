@@ -373,7 +373,7 @@ PRIOR = fit_prior(np.array([90, 80]), np.array([100, 100]))
 @pytest.mark.parametrize(
     ("rule", "match"),
     [
-        (lambda: CertifyRadii([0.1, 0.2], prior=PRIOR), "prior must be with one radius"),
+        (lambda: CertifyRadii([0.1, 0.2], prior=PRIOR), "prior must be left out with several radii"),
         (lambda: CertifyRadii([]), "radii must be a number"),
         (lambda: CertifyRadii(-1.0), "radii must be >= 0"),
         (lambda: CertifyRadii([0.1, 0.1]), "each named once"),

@@ -14,11 +14,13 @@ from jaxtyping import Float
 from scipy import ndimage
 from torch import Tensor
 
+from noiseproof import data
 from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.noises import Gaussian
 from noiseproof.objectives import TRADES, Natural, SmoothAdv, Stability
 from noiseproof.randomness import RandomSource, as_source
 from noiseproof.reports import write_training_curve
-from noiseproof.training import TrainingSettings
+from noiseproof.training import TrainingSettings, require_fit_by_name, usual_model
 from noiseproof.training.augmentation import deform, flip_and_crop
 from noiseproof.training.parallel import Share, step_source
 from noiseproof.training.settings import with_defaults
@@ -264,3 +266,20 @@ def test_damaged_log(content: str | None, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="a training log, a line of JSON per epoch"):
         write_training_curve(tmp_path / "log", tmp_path / "curve.svg")
     assert not (tmp_path / "curve.svg").exists()
+
+
+def test_shapes_of_published_sets_are_those_of_their_files() -> None:
+    """Of the digits, whose files are always here; each usual network takes its set by the table."""
+    found = data.load("digits", "test")
+    assert data.SHAPES["digits"] == (tuple(found.image_shape), found.num_classes)
+    assert set(data.SHAPES) == set(data.names())
+    before = torch.get_rng_state()
+    for name in data.SHAPES:
+        require_fit_by_name(usual_model(name), name)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_momentum_of_sgd_is_refused_with_adam() -> None:
+    with pytest.raises(InvalidInputError, match=r'momentum must be left out with optimiser="Adam", .*; got 0\.5'):
+        TrainingSettings("digits-cnn", Natural(), Gaussian(1.0), 1, momentum=0.5)
+    assert TrainingSettings("digits-cnn", Natural(), Gaussian(1.0), 1, momentum=0.5, optimiser="SGD").momentum == 0.5

@@ -213,9 +213,9 @@ def autotune(
         compiled = recorded["compile"] if compiled is None else compiled
     if (compiled or precision == Precision.int8) and not has_compiler(device):
         raise InvalidInputError(
-            'compiled= and precision="int8"',
-            required="used where there is a compiler",
-            got="none found",
+            "a compiler",
+            required='there for compiled= and precision="int8"',
+            got="none",
             remedy="Install g++ or clang++ (on a GPU: Triton), or run without.",
         )
     size = batch_size or default_batch_size(dataset.image_shape, device)

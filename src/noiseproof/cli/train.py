@@ -135,11 +135,12 @@ def train(
     Stop it with Ctrl-C and run it again: it goes on where its state was last saved, at most a minute before. Under
     torchrun (torchrun --nproc-per-node 2 -m noiseproof train ...) several processes share every batch.
     """
-    from noiseproof.training import CHECKPOINT
+    from noiseproof.training import CHECKPOINT, require_fit_by_name
 
     loss = changed(OBJECTIVES.make(training.objective), training.changes)
-    dataset = data.load("train")
     settings = _settings(training, optimiser, data, loss, seed)
+    require_fit_by_name(settings.model, data.data)
+    dataset = data.load("train")
     if after:
         dataset = _left_by(after, loss, dataset, out, device)
     run_training(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from noiseproof.data.base import IndexedImages as IndexedImages
     from noiseproof.data.base import Split as Split
     from noiseproof.data.by_name import IMAGE_SIZE as IMAGE_SIZE
+    from noiseproof.data.by_name import SHAPES as SHAPES
     from noiseproof.data.by_name import load as load
     from noiseproof.data.by_name import names as names
     from noiseproof.data.cifar10 import load_cifar10 as load_cifar10

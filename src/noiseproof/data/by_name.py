@@ -10,10 +10,14 @@ from noiseproof.data.image_folder import load_image_folder
 from noiseproof.data.registry import DATASETS
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["IMAGE_SIZE", "load", "names"]
+__all__ = ["IMAGE_SIZE", "SHAPES", "load", "names"]
 
 IMAGE_SIZE = 224
 """Pixels to which images of a folder are brought where nothing is said: what networks for ImageNet take."""
+
+
+SHAPES = {"digits": ((1, 8, 8), 10), "mnist": ((1, 28, 28), 10), "cifar10": ((3, 32, 32), 10)}
+"""The shape of an image and the number of classes of published sets: known before their files are."""
 
 
 def names() -> tuple[str, ...]:
@@ -57,7 +61,10 @@ def load(
     )
     if listing is not None and not is_folder:
         raise InvalidInputError(
-            "classes_file", required="for a folder of images", got=f"data {name!r}", remedy="Leave it out."
+            "classes_file",
+            required=f'left out with data="{name}": it is for a folder of images',
+            got=str(listing),
+            remedy="Leave it out.",
         )
     if name in DATASETS:
         where = None if data_dir is None else Path(data_dir)

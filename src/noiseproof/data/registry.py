@@ -24,6 +24,7 @@ DATASETS: "Registry[Dataset]" = Registry(
         "base:IndexedImages",
         "base:Split",
         "by_name:IMAGE_SIZE",
+        "by_name:SHAPES",
         "by_name:load",
         "by_name:names",
         "image_folder:ImageFolder",

@@ -135,8 +135,8 @@ def _from_factory(spec: str, weights: Path | None, folder: Path | None) -> Loade
     if weights is not None:
         raise InvalidInputError(
             "weights",
-            required="for a torch module",
-            got=f"{spec} gives {type(found).__name__}",
+            required=f"left out: {spec} gives {type(found).__name__}, and they are for a torch module",
+            got=weights,
             remedy="Leave it out.",
         )
     if hasattr(found, "predict"):

@@ -121,7 +121,10 @@ class AttackSettings(ShardSettings):
         require_seed(chosen)
         if chosen in used:
             raise InvalidInputError(
-                "seed", required=f"none of {sorted(used)}", got=chosen, remedy="The same noise is no new evidence."
+                "seed",
+                required=f"another than {', '.join(map(str, sorted(used)))}",
+                got=chosen,
+                remedy="The same noise is no new evidence.",
             )
         level = self.alpha if alpha is None else alpha
         require_count("samples", samples, 1, "Pass another one.")

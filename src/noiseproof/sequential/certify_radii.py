@@ -75,7 +75,7 @@ class CertifyRadii(StoppingRule):
         require_beta(self.beta)
         if self.prior is not None and len(self._radii) > 1:
             raise InvalidInputError(
-                "prior", required="with one radius", got=f"{len(self._radii)} radii", remedy="Leave the prior out."
+                "prior", required="left out with several radii", got=f"{len(self._radii)} radii", remedy="Leave it out."
             )
         if self.runner_up:
             _require(

@@ -79,7 +79,7 @@ class Exceeds(Criterion):
             )
         if self.prior is not None and len(numbers) > 1:
             raise InvalidInputError(
-                "prior", required="with one radius", got=f"{len(numbers)} radii", remedy="Leave the prior out."
+                "prior", required="left out with several radii", got=f"{len(numbers)} radii", remedy="Leave it out."
             )
 
     def votes_needed(self, num_classes: int) -> int:  # noqa: ARG002 - their number does not matter here

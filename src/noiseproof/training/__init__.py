@@ -2,6 +2,7 @@
 
 from noiseproof.training.cascade import CASCADE, left_by
 from noiseproof.training.combination import combine
+from noiseproof.training.fit import require_fit_by_name
 from noiseproof.training.loop import BatchReport, EpochReport, train
 from noiseproof.training.parallel import leave
 from noiseproof.training.settings import TrainingSettings, usual_epochs, usual_model
@@ -18,6 +19,7 @@ __all__ = [
     "combine",
     "leave",
     "left_by",
+    "require_fit_by_name",
     "train",
     "usual_epochs",
     "usual_model",

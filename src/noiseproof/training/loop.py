@@ -18,12 +18,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from noiseproof import models
 from noiseproof.classifiers.precision import laid_channels_last
 from noiseproof.data import Dataset
-from noiseproof.errors import InvalidInputError, RunError
+from noiseproof.errors import RunError
 from noiseproof.models.checkpoint import load_state
 from noiseproof.storage.files import require_writable
 from noiseproof.storage.provenance import provenance
 from noiseproof.training.augmentation import deform, flip_and_crop
 from noiseproof.training.dead_channels import dead_share
+from noiseproof.training.fit import require_fit
 from noiseproof.training.parallel import Share, launch, step_source
 from noiseproof.training.settings import TrainingSettings
 from noiseproof.training.state import Folder, Position
@@ -142,7 +143,7 @@ def _train(
         network = models.build(settings.model)
     if start is not None:
         load_state(network, start.state_dict(), what="start", architecture=settings.model)
-    _require_fit(network, settings.model, dataset)
+    require_fit(network, settings.model, dataset)
     with _channels_last(network), _own_randomness(fabric.device):
         run = _Run(settings, dataset, folder, fabric, network)
         while run.position.epoch <= settings.epochs:
@@ -360,22 +361,3 @@ def _channels_last(network: nn.Module) -> Iterator[None]:
 def _as_channels_last(_: nn.Module, inputs: tuple[Float[Tensor, "batch *shape"]]) -> tuple[Tensor]:
     (images,) = inputs
     return (images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images,)
-
-
-def _require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
-    """Raise InvalidInputError unless the network accepts the images of the data set and has its classes."""
-    if not len(dataset):
-        raise InvalidInputError("data", required="images to train on", got="none", remedy="Check the data set.")
-    image = torch.from_numpy(dataset.read([0]))
-    try:
-        with torch.inference_mode():
-            classes = model.eval()(image).shape[1]
-    except RuntimeError as error:
-        classes = f"{error}"
-    if classes != dataset.num_classes:
-        raise InvalidInputError(
-            "model",
-            required=f"a network for images {tuple(image.shape[1:])} of {dataset.num_classes} classes ({dataset.name})",
-            got=f"{name}: {classes}",
-            remedy="Choose another network or data set, or set the number of classes: num_classes=, classes_file=.",
-        )
