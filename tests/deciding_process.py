@@ -28,7 +28,7 @@ from noiseproof.noises import Gaussian, Noise
 from noiseproof.noises.registry import NOISES
 from noiseproof.randomness import Phase
 from noiseproof.runs import Selection, SequentialVotes, Subject
-from noiseproof.runs import job as running_jobs
+from noiseproof.runs import shards as running_shards
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import HostSampler, Rows, Span
@@ -129,7 +129,7 @@ def in_a_child(work: Callable[[], object]) -> int:
     if child == 0:
         status = 1
         try:
-            with mock.patch.object(running_jobs, "_KEEP_EVERY", 0.0):
+            with mock.patch.object(running_shards, "KEEP_EVERY", 0.0):
                 work()
             status = 0
         finally:

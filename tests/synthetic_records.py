@@ -248,8 +248,9 @@ def write_attack(
         np.repeat(np.array([sizes]), count, 0),
         votes,
         np.zeros((count, len(sizes))),
+        np.zeros((count, len(sizes), 1, 1, 1), dtype=np.float32),
     )
-    record.write_shard(0, table, np.zeros((count, len(sizes), 1, 1, 1), dtype=np.float32), {"seconds": 2.5})
+    record.write_shard(0, table, {"seconds": 2.5})
     return record
 
 

@@ -158,7 +158,7 @@ def stop(arguments: Sequence[object], when: Callable[[], bool], by: int = signal
     """Start a command, send it a signal as soon as something is there, and wait for its end."""
     # A job in the background is started with Ctrl-C ignored, and so is all that it starts: here it must be heard.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    heard += "from noiseproof.runs import job; job._KEEP_EVERY = 0.2; from noiseproof.cli import main; main()"
+    heard += "from noiseproof.runs import shards; shards.KEEP_EVERY = 0.2; from noiseproof.cli import main; main()"
     command = [sys.executable, "-c", heard, *map(str, arguments)]
     started = subprocess.Popen(command, env=QUIET, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -198,13 +198,13 @@ def test_what_ends_a_certification_leaves_it_to_go_on(by: signal.Signals, code: 
         (
             ["attack", "RUN", "--precision", "fp32", "--out", "OUT", "--set", "steps=500"],
             "attack.json",
-            "Every finished shard is saved.",
+            "Every image that is done is saved.",
         ),
-        (["audit", "RUN", "--out", "OUT"], "attack.json", "Every finished shard is saved."),
+        (["audit", "RUN", "--out", "OUT"], "attack.json", "Every image that is done is saved."),
         (
             ["ladder", "RUN", "--precision", "fp32", "--epsilon", 1, "--out", "OUT"],
             "*/attack.json",
-            "Every finished shard is saved.",
+            "Every image that is done is saved.",
         ),
         (["demo", "--out", "OUT"], "stability/training.jsonl", "What was saved last is kept."),
         (

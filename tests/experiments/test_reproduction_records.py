@@ -114,8 +114,9 @@ def test_of_an_attack_the_votes_are_collected_and_its_points_are_not(
         table = AttackTable(
             np.array(record.shard_indices(shard)), np.zeros(2, dtype=np.int64), np.tile([0.0, 1.0], (2, 1)),
             np.array([[[5, 0], [3, 2]], [[4, 1], [shard, 5 - shard]]]), np.tile([0.0, 0.5], (2, 1)),
+            np.zeros((2, 2, 1, 2, 2), dtype=np.float32),
         )  # fmt: skip
-        record.write_shard(shard, table, np.zeros((2, 2, 1, 2, 2), dtype=np.float32), {"seconds": 2.0})
+        record.write_shard(shard, table, {"seconds": 2.0})
     for _ in range(2):  # again: the same
         collect.collect(tmp_path / "runs")
         copy = AttackRecord.open(tmp_path / "records" / "net" / "pgd-l2")

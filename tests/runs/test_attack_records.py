@@ -29,9 +29,10 @@ from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.evaluation.robust_accuracy import verdicts
 from noiseproof.runs import AttackImages
 from noiseproof.runs.attack_records import FORMAT, AttackRecord, AttackSettings, AttackTable
-from noiseproof.runs.job import Rows, Shard, ShardWriter, _fill
+from noiseproof.runs.job import _fill
 from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
+from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.storage.stopwatch import Stopwatch
 from processes import QUIET
 
@@ -74,7 +75,7 @@ def audit() -> AttackSettings:
     return settings(sizes=[0.0, 1.0], limits=limits)
 
 
-def found(record: AttackRecord, shard: int) -> tuple[AttackTable, Points]:
+def found(record: AttackRecord, shard: int) -> AttackTable:
     """What an attack would find: a function of the settings and the image."""
     planned, indices = record.settings, np.asarray(record.shard_indices(shard))
     count = len(planned.sizes)
@@ -86,7 +87,7 @@ def found(record: AttackRecord, shard: int) -> tuple[AttackTable, Points]:
     points = np.stack([draw.random((count, *SHAPE), dtype=np.float32) for draw in draws])
     chances = np.full(planned.num_classes, 1.0 / planned.num_classes)
     votes = np.stack([draw.multinomial(planned.samples, chances, count) for draw in draws])
-    return AttackTable(indices, label, sizes, votes, 0.5 * sizes.clip(min=0.0)), points
+    return AttackTable(indices, label, sizes, votes, 0.5 * sizes.clip(min=0.0), points)
 
 
 def attack(
@@ -105,7 +106,7 @@ def attack(
 class Imagined(AttackImages):
     """An attack that finds what `found` says."""
 
-    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, AttackTable]]:
         for shard in writer.shards():
             yield shard, found(writer.record, shard.number)
 
@@ -145,10 +146,9 @@ def test_what_is_written_is_read(planned: AttackSettings, tmp_path: Path) -> Non
     assert table.votes.shape == (IMAGES, len(planned.sizes), planned.num_classes)
     assert len(table) == IMAGES
     for shard in record.shards:
-        truth, points = found(record, shard)
-        part = slice(shard * planned.shard_size, (shard + 1) * planned.shard_size)
-        assert same(AttackTable(*(getattr(table, name)[part] for name in COLUMNS)), truth)
-        assert np.array_equal(record.read_points(shard), points)
+        truth = found(record, shard)
+        assert same(table[shard * planned.shard_size : (shard + 1) * planned.shard_size], truth)
+        assert np.array_equal(record.read_points(shard), truth.points)
         assert record.read_points(shard).dtype == np.float32
         about = record.shard_about(shard)
         assert about["seconds"] >= 0.0
@@ -170,11 +170,9 @@ def test_points_are_judged_again_with_more_votes(whole: AttackRecord, tmp_path: 
     again = AttackRecord.create(tmp_path, planned, {"points": str(whole.path)})
     table = whole.read()
     for shard in whole.shards:
-        part = slice(shard * SHARD, (shard + 1) * SHARD)
-        rows = dataclasses.replace(
-            AttackTable(*(getattr(table, name)[part] for name in COLUMNS)), votes=3 * table.votes[part]
-        )
-        again.write_shard(shard, rows, whole.read_points(shard))
+        rows = table[shard * SHARD : (shard + 1) * SHARD]
+        points = whole.read_points(shard)
+        again.write_shard(shard, dataclasses.replace(rows, votes=3 * rows.votes, points=points))
     assert again.missing() == ([], [])
     assert (again.read().votes.sum(-1) == 3 * SAMPLES).all()
     assert np.array_equal(again.read_points(1), whole.read_points(1))
@@ -544,8 +542,9 @@ def wrong(table: AttackTable, name: str) -> AttackTable:
 )
 def test_numbers_that_contradict_the_settings_are_not_read(name: str, tmp_path: Path) -> None:
     record = AttackRecord.create(tmp_path, settings(), {})
-    table, points = found(record, 0)
-    record.write_shard(0, wrong(table, name), points)
+    table, points = wrong(truth := found(record, 0), name), truth.points
+    assert points is not None
+    record.write_shard(0, dataclasses.replace(table, points=points[:, : table.sizes.shape[1]]))
     with pytest.raises(RunError, match="must be a whole shard of this record"):
         record.read()
     assert record.missing()[0] == list(record.shards)
@@ -553,7 +552,7 @@ def test_numbers_that_contradict_the_settings_are_not_read(name: str, tmp_path: 
 
 def test_other_images_are_not_read(tmp_path: Path) -> None:
     record = AttackRecord.create(tmp_path, settings(), {})
-    record.write_shard(0, *found(record, 1))
+    record.write_shard(0, found(record, 1))
     with pytest.raises(RunError, match="images other than those of this shard"):
         record.read()
 

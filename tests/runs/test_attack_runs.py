@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -135,10 +135,10 @@ def test_a_judgement_goes_on_where_it_was_stopped_and_tells_how_far(tmp_path: Pa
     record = judged_again(tmp_path / "again", found)
     record.shard_path(0).unlink()
     judged_again(record.path, found, told)
-    assert told == [4, 4, 4]
+    assert sum(told) == 4 * 3, "the images of one shard, at three sizes"
     np.testing.assert_array_equal(record.read().votes, whole.read().votes)
     judged_again(record.path, found, told)
-    assert told == [4, 4, 4], "nothing was left to do"
+    assert sum(told) == 4 * 3, "nothing was left to do"
 
 
 def test_what_is_judged_again_is_what_the_record_says(tmp_path: Path) -> None:
@@ -187,7 +187,9 @@ def test_points_are_written_before_the_votes_that_mark_a_shard(tmp_path: Path, m
     written: list[str] = []
     real = AttackRecord._write
 
-    def killed(self: AttackRecord, *arguments: object, **more: object) -> None:
+    def killed(self: AttackRecord, path: Path, columns: Mapping[str, Any], **more: str) -> None:
+        if path.suffix != ".parquet":
+            return real(self, path, columns, **more)
         written.extend(path.name for path in (tmp_path / "points").iterdir())
         raise KeyboardInterrupt
 

@@ -22,7 +22,7 @@ from noiseproof.certificates import NeymanPearson, Renyi
 from noiseproof.errors import ClassifierError, InvalidInputError, OutOfMemoryError, RunError
 from noiseproof.noises import Gaussian
 from noiseproof.runs import CountVotes, Engine, Selection, Subject, execute
-from noiseproof.runs import job as running_jobs
+from noiseproof.runs import shards as running_shards
 from noiseproof.runs.records import FORMAT, Record, VoteTable, default_shard_size
 from noiseproof.runs.running import Running
 from noiseproof.storage.files import write_atomically
@@ -113,8 +113,8 @@ def test_a_kill_costs_at_most_what_was_drawn_since_the_votes_were_kept(
     whole: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However large the shard: the votes so far are on the disk every half minute, here always, of every job of votes."""
-    assert running_jobs._KEEP_EVERY <= 60.0
-    monkeypatch.setattr(running_jobs, "_KEEP_EVERY", 0.0)
+    assert running_shards.KEEP_EVERY <= 60.0
+    monkeypatch.setattr(running_shards, "KEEP_EVERY", 0.0)
     one = job(shard_size=IMAGES)  # one shard: nothing is whole before the end
     read, write = os.pipe()
     child = os.fork()

@@ -41,8 +41,8 @@ from noiseproof.errors import ClassifierError, InvalidInputError, RunError
 from noiseproof.models import build, model_digest
 from noiseproof.noises import Gaussian
 from noiseproof.runs import Selection, SequentialVotes, Subject
-from noiseproof.runs import job as running_jobs
 from noiseproof.runs import sequential as deciding
+from noiseproof.runs import shards as running_shards
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.store import ShardedRecord
@@ -95,7 +95,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
 
 
 def keep_at_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_jobs, "_KEEP_EVERY", 0.0)
+    monkeypatch.setattr(running_shards, "KEEP_EVERY", 0.0)
 
 
 # What is decided
@@ -254,7 +254,7 @@ def test_the_disk_at_any_moment_leads_to_the_same_votes(
 @contextmanager
 def interrupted_at_line(number: int) -> Iterator[list[int]]:
     """Raise KeyboardInterrupt before the number-th line that runs in the modules that decide, as Ctrl-C may anywhere."""
-    lines, places = [0], {running_jobs.__file__, deciding.__file__, scheduling.__file__}
+    lines, places = [0], {running_shards.__file__, deciding.__file__, scheduling.__file__}
 
     def on_line(frame: FrameType, event: str, _: object) -> Any:
         if frame.f_code.co_filename not in places:

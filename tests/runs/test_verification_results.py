@@ -106,7 +106,7 @@ def test_a_verification_goes_on_where_it_was_stopped(whole: VerificationRecord, 
     assert made == [2, 4], "one is left to the process that holds it"
     told: list[int] = []
     assert same(verified(tmp_path, progress=told.append), whole)
-    assert told == [16]
+    assert sum(told) == 16
     assert same(verified(tmp_path / "at once", job(shard_size=100)), whole)
 
 

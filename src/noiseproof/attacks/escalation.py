@@ -18,13 +18,24 @@ from noiseproof.evaluation.robust_accuracy import Verdict, verdicts, worst_so_fa
 from noiseproof.noises import Noise
 from noiseproof.perturbations.norms import NormLike
 
-__all__ = ["ROUNDING", "AttackResult", "default_epsilons", "escalate", "images_together", "require_epsilons"]
+__all__ = [
+    "ROUNDING",
+    "AttackResult",
+    "default_epsilons",
+    "escalate",
+    "images_together",
+    "require_epsilons",
+    "searched_together",
+]
 
 ROUNDING = 1e-12
 """Part of its epsilon by which a point may lie further away: the rounding of float64."""
 
 _TOGETHER = 256
-"""Images in a batch at most: in a record a kill loses minutes."""
+"""Images in a batch at most."""
+
+_PIXELS_TOGETHER, _ROWS_TOGETHER = 2**16, 128
+"""On a processor: from 16 rows of 28 x 28 pixels on, gradients of a network take no less time a row for more of them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,6 +134,17 @@ def escalate(
 def images_together(image_shape: Sequence[int], rows_per_image: int) -> int:
     """Return how many images are attacked together, 256 at most: their copies fill a batch, and nothing is computed twice."""
     return max(1, min(_TOGETHER, default_batch_size(image_shape) // rows_per_image))
+
+
+def searched_together(image_shape: Sequence[int], rows_per_image: int, device: torch.device) -> int:
+    """Return how many images of a record are searched for at once: few on a processor, so that a kill costs little.
+
+    It depends on nothing else: points depend on the images beside them by the rounding of a network.
+    """
+    if device.type == "cuda":
+        return max(1, min(_TOGETHER, default_batch_size(image_shape, device) // rows_per_image))
+    rows = min(_ROWS_TOGETHER, _PIXELS_TOGETHER // max(1, int(np.prod(image_shape))))
+    return max(1, rows // rows_per_image)
 
 
 def default_epsilons(norm: NormLike, noise: Noise | None) -> tuple[float, ...]:

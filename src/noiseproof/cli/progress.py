@@ -6,8 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from noiseproof.cli.console import TOLD_EVERY, messages, say
 from noiseproof.cli.engine import speed_table
@@ -43,7 +42,7 @@ class Shown(Listener):
         self._kept, self._title, self._unit = kept, title, unit
         self._watched, self._judge = watched, judge
         self._images = self._each = 0
-        self._done = self._decided = self._used = 0
+        self._before = self._done = self._decided = self._used = 0
         self._judged = self._right = 0
         self._begun = self._told = time.perf_counter()
         self._bar: Progress | None = None
@@ -59,8 +58,6 @@ class Shown(Listener):
             self._bar.stop()
         if isinstance(error, KeyboardInterrupt):
             error.add_note(self._kept + (" Confidence is stated when all images are counted." if self._watched else ""))
-        if kind is None and self._images and self._unit:
-            say(f"Counted {self} in {self._seconds:.0f} s.")
 
     def say(self, text: str, heading: str = "") -> None:
         """Print a message."""
@@ -79,13 +76,17 @@ class Shown(Listener):
             columns: tuple[ProgressColumn, ...] = (
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
-                _State(self),
+                TextColumn("{task.fields[state]}", markup=False),
                 TextColumn("left"),
                 TimeRemainingColumn(elapsed_when_finished=True),
             )
             self._bar = Progress(*columns, console=messages)
-            self._task = self._bar.add_task(self._title, total=1.0)
+            self._task = self._bar.add_task(self._title, total=1.0, state=self)
             self._bar.start()
+
+    def kept(self, count: int) -> None:
+        """Take note of what an earlier run left."""
+        self._before += count
 
     def progress(self, count: int) -> None:
         """Take note of votes, or of images attacked at one size."""
@@ -108,12 +109,18 @@ class Shown(Listener):
         self._judged += len(table)
         self._right += self._judge(table)
 
+    def end(self, now: int, images: int, of: int) -> None:
+        """Print how many images were counted."""
+        if self._unit:
+            held = f": {now} images now, the record holds {images} of {of}" if now < images else ""
+            say(f"Counted {self} in {self._seconds:.0f} s{held}.")
+
     @property
     def _part(self) -> float:
         """How much is done, 0 to 1; of a sequential certification how many images are, and the hardest come last."""
         if not self._each:
             return self._decided / max(self._images, 1)
-        return self._done / max(self._each * self._images, 1)
+        return (self._before + self._done) / max(self._each * self._images, 1)
 
     @property
     def _seconds(self) -> float:
@@ -121,7 +128,7 @@ class Shown(Listener):
 
     def __str__(self) -> str:
         """Images, speed, votes an image where they differ, and running certified accuracy."""
-        images = self._done // self._each if self._each else self._decided
+        images = (self._before + self._done) // self._each if self._each else self._decided
         text = f"{images}/{self._images} images"
         if self._unit:
             speed = self._done / max(self._seconds, 1e-9)
@@ -133,12 +140,3 @@ class Shown(Listener):
         so_far = " so far" if self._judged < self._images else ""
         share = percent_down(self._right / self._judged) if self._judged else ""
         return text + (f", {share} {self._watched}{so_far}" if share and self._watched else "")
-
-
-class _State(ProgressColumn):
-    def __init__(self, shown: Shown) -> None:
-        super().__init__()
-        self._shown = shown
-
-    def render(self, task: Task) -> Text:  # noqa: ARG002 - the interface of a column
-        return Text(str(self._shown))

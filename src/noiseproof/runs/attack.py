@@ -10,17 +10,19 @@ from jaxtyping import Float, Int
 
 from noiseproof.attacks import Attack, Batch, Defence
 from noiseproof.attacks.base import require_verdicts
-from noiseproof.attacks.escalation import escalate, images_together, require_epsilons
+from noiseproof.attacks.escalation import escalate, images_together, require_epsilons, searched_together
 from noiseproof.attacks.expectation import differentiable
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.randomness import require_seed
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings, AttackTable
 from noiseproof.runs.identity import require_unchanged
-from noiseproof.runs.job import EVERY_IMAGE, Job, Rows, Selection, Shard, ShardWriter
+from noiseproof.runs.job import EVERY_IMAGE, Job, Selection
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
+from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
+from noiseproof.runs.tables import Table
 
 __all__ = ["AttackImages", "Limits"]
 
@@ -58,7 +60,7 @@ class AttackImages(Job[AttackRecord]):
         alpha: level of the verdicts.
         seed: key of all randomness.
         selection: which images.
-        shard_size: images that are attacked together; None fills a batch with their copies.
+        shard_size: images per file; None fills a batch with their copies.
         limits: each image's own size and class, for an audit.
         beside: a certification beside which accuracy is shown: where it is of this classifier by name and digest, so it
             must be by its fingerprint.
@@ -113,8 +115,7 @@ class AttackImages(Job[AttackRecord]):
             samples=1 if noise is None else self.samples,
             alpha=self.alpha,
             seed=int(self.seed),
-            shard_size=self.shard_size
-            or images_together(dataset.image_shape, 1 if noise is None else self.attack.eot_samples),
+            shard_size=self.shard_size or images_together(dataset.image_shape, self._copies(subject)),
             engine={},
             gradients="",
             noise=None if noise is None else noise.spec(),
@@ -152,43 +153,41 @@ class AttackImages(Job[AttackRecord]):
         if self.beside is not None:
             require_unchanged(self.beside, running)
 
-    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
-        """Attack shard after shard."""
-        defence = running.defence(self.attack)
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
+        """Attack shard after shard, always the same images together: a network's rounding depends on them."""
+        defence, shape = running.defence(self.attack), running.subject.dataset.image_shape
+        together = searched_together(shape, self._copies(running.subject), defence.device)
         for shard in writer.shards():
-            settings: AttackSettings = writer.record.settings
-            yield shard, _attacked(settings, shard, self.attack, defence, self.limits, writer.progress)
+            for part in shard.parts(together):
+                yield shard, self._attacked(writer.record.settings, shard, part, defence, writer.progress)
 
+    def _attacked(
+        self, settings: AttackSettings, shard: Shard, part: slice, defence: Defence, progress: Callable[[int], None]
+    ) -> AttackTable:
+        """Attack some images of a shard; one that is not attacked has the votes on itself at each size."""
+        images, indices = torch.as_tensor(shard.images[part]).to(defence.device), shard.indices[part]
+        label, largest = shard.labels[part].astype(np.int64), np.ones(len(images))
+        if self.limits is not None:
+            first = shard.number * settings.shard_size + part.start
+            label, largest = (each[first : first + len(images)] for each in (self.limits.label, self.limits.size))
+        sizes = np.where(largest[:, None] > 0.0, largest[:, None] * np.asarray(settings.sizes), -1.0)
+        classes = torch.as_tensor(label).clamp(min=0)  # ABSTAIN: such an image is not attacked
+        batch = Batch(images, classes.to(images.device), indices, settings.seed)
+        norm = Norm(settings.norm)
+        found = escalate(
+            self.attack.begin(defence, batch, norm),
+            defence,
+            batch,
+            sizes.T,
+            norm,
+            samples=settings.samples,
+            alpha=settings.alpha,
+            labels=label,
+            progress=progress,
+        )
+        votes, points = found.votes.transpose(1, 0, 2), found.points.transpose(0, 1).cpu().numpy()
+        return AttackTable(np.asarray(indices), label, sizes, votes, found.distances.T, points)
 
-def _attacked(
-    settings: AttackSettings,
-    shard: Shard,
-    attack: Attack,
-    defence: Defence,
-    limits: Limits | None,
-    progress: Callable[[int], None],
-) -> tuple[AttackTable, Float[np.ndarray, "images sizes *shape"]]:
-    """Attack the images of a shard; one that is not attacked has the votes on itself at each size."""
-    images = torch.as_tensor(shard.images).to(defence.device)
-    label, largest = shard.labels.astype(np.int64), np.ones(len(images))
-    if limits is not None:
-        first = shard.number * settings.shard_size
-        label, largest = (part[first : first + len(images)] for part in (limits.label, limits.size))
-    sizes = np.where(largest[:, None] > 0.0, largest[:, None] * np.asarray(settings.sizes), -1.0)
-    classes = torch.as_tensor(label).clamp(min=0)  # ABSTAIN: such an image is not attacked
-    batch = Batch(images, classes.to(images.device), shard.indices, settings.seed)
-    norm = Norm(settings.norm)
-    found = escalate(
-        attack.begin(defence, batch, norm),
-        defence,
-        batch,
-        sizes.T,
-        norm,
-        samples=settings.samples,
-        alpha=settings.alpha,
-        labels=label,
-        progress=progress,
-    )
-    votes = found.votes.transpose(1, 0, 2)
-    table = AttackTable(np.asarray(shard.indices), label, sizes, votes, found.distances.T)
-    return table, found.points.transpose(0, 1).cpu().numpy()
+    def _copies(self, subject: Subject) -> int:
+        """How many rows an image has in one pass through the network."""
+        return 1 if subject.noise is None else self.attack.eot_samples

@@ -29,7 +29,9 @@ from noiseproof.certified import ABSTAIN, require_enough_samples
 from noiseproof.errors import DamagedRecordError, InvalidInputError, RunError, require_count
 from noiseproof.evaluation.robust_accuracy import verdicts
 from noiseproof.randomness import require_seed
-from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
+from noiseproof.runs.settings import ShardSettings
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.tables import Table, as_column, as_rows, require_sums
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
 __all__ = ["FORMAT", "AttackRecord", "AttackSettings", "AttackTable", "AttackVerdicts"]
@@ -38,44 +40,29 @@ FORMAT = 1
 """Version of this layout; a record of a newer one is refused."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttackSettings(ShardSettings):
     """What decides the points and the votes.
 
     Attributes:
-        data: name, split and digest of the data set.
-        model: name and digest of the classifier.
-        num_classes: k.
         attack: `Attack.spec()`.
         norm: in which sizes are measured.
         sizes: of the attack, rising from 0; for an audit (0, 1), in shares of what `limits` says.
         samples: votes on each point; 1 without noise.
         alpha: level of the verdicts by which an attack goes on or has succeeded.
         seed: key of all randomness.
-        start: index of the first image.
-        stop: index after the last.
-        step: every how many images one is taken.
-        shard_size: images that are attacked together.
-        engine: how the classifier ran that judges.
         gradients: in which precision the attack followed gradients.
         noise: `Noise.spec()`, or None for a classifier without noise.
         limits: where each image's own size comes from, for an audit; None: all have the same.
         points: digest and seed of the record whose points these votes judge again; None: found under these settings.
     """
 
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
-    num_classes: int
     attack: Mapping[str, Any]
     norm: str
     sizes: Sequence[float]
     samples: int
     alpha: float
     seed: int
-    start: int
-    stop: int
-    step: int
-    shard_size: int
     engine: Mapping[str, Any]
     gradients: str
     noise: Mapping[str, Any] | None = None
@@ -136,8 +123,8 @@ class AttackSettings(ShardSettings):
 
 
 @dataclass(frozen=True)
-class AttackTable:
-    """The rows of an attack, in the order of the data set.
+class AttackTable(Table):
+    """The rows of an attack.
 
     Attributes:
         index: (images,) index in the data set.
@@ -145,16 +132,22 @@ class AttackTable:
         sizes: (images, sizes) how far the attack might go; -1 where an image is not attacked.
         votes: (images, sizes, classes) on the point found at each size.
         distances: (images, sizes) how far each point is from its image, in the norm; 0 where the attack did nothing.
+        points: (images, sizes, *shape) float32, what the votes are on: to be written; None where rows were read.
     """
 
-    index: Int[np.ndarray, " images"]
-    label: Int[np.ndarray, " images"]
     sizes: Float[np.ndarray, "images sizes"]
     votes: Int[np.ndarray, "images sizes classes"]
     distances: Float[np.ndarray, "images sizes"]
+    points: Float[np.ndarray, "images sizes *shape"] | None = None
 
-    def __len__(self) -> int:
-        return len(self.index)
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the rows as columns of a file, without the points."""
+        votes = as_column(self.votes.reshape(len(self), -1))
+        return super().columns() | {
+            "sizes": as_column(self.sizes),
+            "votes": votes,
+            "distances": as_column(self.distances),
+        }
 
 
 @dataclass(frozen=True)
@@ -192,50 +185,16 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
         """The file with the points of a shard."""
         return self.path / "points" / f"{shard:05d}.safetensors"
 
-    def write_shard(
-        self,
-        shard: int,
-        table: AttackTable,
-        points: Float[np.ndarray, "images sizes *shape"],
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write a shard: first its points, then its votes, which mark it as done.
-
-        Args:
-            shard: its number.
-            table: its rows.
-            points: float32, what the votes are on.
-            about: how they were found; decides nothing.
-
-        Raises:
-            RunError: the disk is full or not writable; shards written before are untouched.
-        """
-        content = save({"points": np.ascontiguousarray(points)})
+    def _write_beside(self, shard: int, table: AttackTable) -> dict[str, str]:
+        """Write the points of a shard; its votes, which mark it as done, come after them."""
+        content = _saved(table.points)
         remove_leftovers(self.points_path(shard))
         write_atomically(self.points_path(shard), content)
-        images, sizes, classes = table.votes.shape
-        columns = {
-            "index": pa.array(table.index, pa.int64()),
-            "label": pa.array(table.label, pa.int64()),
-            "sizes": _reals(table.sizes),
-            "votes": as_matrix(table.votes.reshape(images, sizes * classes)),
-            "distances": _reals(table.distances),
-        }
-        self._write(shard, columns, about or {}, points=hashlib.sha256(content).hexdigest())
+        return {"points": hashlib.sha256(content).hexdigest()}
 
-    def read(self) -> AttackTable:
-        """Read all votes that are there; an interrupted attack gives the images attacked so far.
-
-        Raises:
-            RunError: there are none, or a shard is damaged or of another record.
-        """
-        tables = self._present()
-        return AttackTable(
-            *(
-                np.concatenate([getattr(table, name) for table in tables])
-                for name in ("index", "label", "sizes", "votes", "distances")
-            )
-        )
+    def _all_columns(self, table: AttackTable) -> dict[str, pa.Array]:
+        each = [] if table.points is None else [_saved(points) for points in table.points]
+        return table.columns() | {"points": pa.array(each, pa.binary())}
 
     def read_shard(self, shard: int) -> AttackTable:
         """Read the rows of a shard.
@@ -305,15 +264,11 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
         if self.points_path(shard).exists():
             self.read_points(shard)
 
-    def _table(self, shard: int, rows: pa.Table) -> AttackTable:
-        settings = self.settings
-        count, sizes = len(self.shard_indices(shard)), len(settings.sizes)
-        votes = as_counts(rows["votes"], sizes * settings.num_classes).reshape(count, sizes, settings.num_classes)
+    def _table(self, rows: pa.Table) -> AttackTable:
+        settings, sizes = self.settings, len(self.settings.sizes)
+        votes = as_rows(rows["votes"], sizes * settings.num_classes).reshape(-1, sizes, settings.num_classes)
         require_sums(votes, settings.samples)
-        measured, distances = (
-            rows[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(count, sizes)
-            for name in ("sizes", "distances")
-        )
+        measured, distances = (as_rows(rows[name], sizes) for name in ("sizes", "distances"))
         label = rows["label"].to_numpy()
         least = 0 if settings.limits is None else ABSTAIN  # an image without a certificate is not attacked
         if not ((label >= least) & (label < settings.num_classes)).all():
@@ -324,8 +279,13 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
             raise ValueError("sizes that are no numbers")
         if (distances > measured.clip(min=0.0) * (1.0 + ROUNDING)).any():
             raise ValueError("points beyond their sizes")
-        return AttackTable(rows["index"].to_numpy(), label, measured, votes, distances)
+        points = None
+        if "points" in rows.column_names:  # of a shard that is not whole yet
+            points = np.stack([load(content)["points"] for content in rows["points"].to_pylist()])
+        return AttackTable(rows["index"].to_numpy(), label, measured, votes, distances, points)
 
 
-def _reals(values: Float[np.ndarray, "images sizes"]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), pa.float64()), values.shape[1])
+def _saved(points: Float[np.ndarray, "*shape"] | None) -> bytes:
+    if points is None:
+        raise ValueError("rows without the points that their votes are on")
+    return save({"points": np.ascontiguousarray(points)})

@@ -19,11 +19,13 @@ from noiseproof.evaluation.robust_accuracy import voted_class
 from noiseproof.runs.attack import AttackImages, Limits
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.identity import require_subject
-from noiseproof.runs.job import EVERY_IMAGE, Job, Rows, Selection, Shard, ShardWriter
+from noiseproof.runs.job import EVERY_IMAGE, Job, Selection
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
+from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
+from noiseproof.runs.tables import Table
 
 __all__ = ["Audit", "judge_record", "strongest"]
 
@@ -153,7 +155,7 @@ class Audit(Job[AttackRecord]):
         self.certificate.require_noise(self.certified.noise)
         self.attack.require_norm(self._attack.norm)
 
-    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Attack shard after shard."""
         return self._attack.run(running, writer)
 

@@ -15,7 +15,7 @@ from noiseproof.errors import require_count
 from noiseproof.numerics.decimals import round_down
 from noiseproof.randomness import Phase, Seed, as_seed
 from noiseproof.runs.identity import require_fingerprint
-from noiseproof.runs.job import EVERY_IMAGE, Job, RecordT, Rows, Selection, Shard, ShardWriter
+from noiseproof.runs.job import EVERY_IMAGE, Job, RecordT, Selection
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import (
     DATA_IMAGES,
@@ -27,7 +27,9 @@ from noiseproof.runs.records import (
     default_shard_size,
 )
 from noiseproof.runs.running import Running
+from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject, require_noise
+from noiseproof.runs.tables import Table
 from noiseproof.sampling.counts import Tally
 
 __all__ = ["CountVotes", "VoteJob", "Watched"]
@@ -196,7 +198,7 @@ class CountVotes(VoteJob[Record]):
         procedure = {"alpha": made_for.alpha, "bound": BOUNDS.spec(made_for.bound), "certificate": certificate}
         return super().about(running) | {PROCEDURE: procedure}
 
-    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Count shard after shard."""
         selected = {Phase.SELECT: self.selection_samples} if self.selection_samples else {}
         for shard in writer.shards():
@@ -214,4 +216,4 @@ class CountVotes(VoteJob[Record]):
             with writer.watch.stage("writing"):
                 both = votes[Phase.CERTIFY], votes.get(Phase.SELECT)
                 table = VoteTable.of(shard.indices, shard.labels, *both, shard.images, shard.files)
-            yield shard, (table,)
+            yield shard, table

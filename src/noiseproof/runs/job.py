@@ -7,43 +7,33 @@ A job can be stopped at any moment and run again: it goes on where it was, and e
 without the interruption. Several processes may run it on one folder: each takes the shards that no other holds.
 """
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from functools import cached_property
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, final
 
-import numpy as np
-from jaxtyping import Float, Int
 from torch import nn
 
-from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, RunError, require_count
 from noiseproof.randomness import SecretKey, public_seed
-from noiseproof.runs.identity import fingerprints, require_digest, same_engine
+from noiseproof.runs.identity import require_digest, same_engine
 from noiseproof.runs.keys import reveal_key
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.origin import KEPT
 from noiseproof.runs.records import DATA_IMAGES
 from noiseproof.runs.running import Engine, Running, device_named, run_subject
-from noiseproof.runs.store import CLASS_NAMES, CLASSIFIER, ShardedRecord
+from noiseproof.runs.shards import Shard, ShardWriter
+from noiseproof.runs.store import CLASS_NAMES, ShardedRecord
 from noiseproof.runs.subject import Subject
-from noiseproof.storage.provenance import device_name, provenance
+from noiseproof.runs.tables import Table
+from noiseproof.storage.provenance import provenance
 from noiseproof.storage.stopwatch import Stopwatch
 
-__all__ = ["EVERY_IMAGE", "Job", "Selection", "Shard", "ShardWriter", "execute"]
-
-_KEEP_EVERY = 30.0
-"""Seconds after which the votes so far are written: what a kill can cost."""
+__all__ = ["EVERY_IMAGE", "Job", "Selection", "execute"]
 
 RecordT = TypeVar("RecordT", bound=ShardedRecord[Any, Any])
-Rows = tuple[Any, ...]
-"""What `write_shard` of a record writes: the table, and the points of an attack."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +85,7 @@ class Job(ABC, Generic[RecordT]):
     record: ClassVar[type[Any]]
     """The kind of record that it fills."""
 
-    kept: ClassVar[str] = "Every finished shard is saved."
+    kept: ClassVar[str] = "Every image that is done is saved."
     """What an interruption leaves."""
 
     selection: Selection
@@ -110,8 +100,8 @@ class Job(ABC, Generic[RecordT]):
         """
 
     @abstractmethod
-    def run(self, running: Running, writer: "ShardWriter") -> "Iterator[tuple[Shard, Rows]]":
-        """Yield shards of `writer.shards()` with their rows, each as soon as they are complete, in any order."""
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
+        """Yield shards of `writer.shards()`, in any order, with all of their rows or with the next ones: `Shard.parts`."""
 
     @property
     @abstractmethod
@@ -140,113 +130,6 @@ class Job(ABC, Generic[RecordT]):
         """Return the settings that say which images."""
         chosen = self.selection.indices(len(subject.dataset))
         return {"start": chosen.start, "stop": chosen.stop, "step": chosen.step}
-
-
-@dataclass(eq=False)
-class Shard:
-    """A shard while it is made.
-
-    Attributes:
-        number: of the shard.
-        indices: its images in the data set.
-        votes: what was counted so far, by index; a sequential certification goes on with them.
-        begun: when it was claimed.
-    """
-
-    number: int
-    indices: range
-    votes: dict[int, Int[np.ndarray, " classes"]]
-    dataset: Dataset
-    watch: Stopwatch
-    claim: ExitStack
-    begun: float = field(default_factory=time.perf_counter)
-
-    @cached_property
-    def images(self) -> Float[np.ndarray, "images *shape"]:
-        """Its images, read when they are needed."""
-        with self.watch.stage("reading"):
-            return self.dataset.read(self.indices)
-
-    @property
-    def labels(self) -> Int[np.ndarray, " images"]:
-        """Their classes."""
-        labels: Int[np.ndarray, " images"] = self.dataset.labels[np.asarray(self.indices)]
-        return labels
-
-    @property
-    def files(self) -> list[str] | None:
-        """The names of its images' files, where they have some."""
-        names = self.dataset.file_names
-        return None if names is None else [names[index] for index in self.indices]
-
-
-class ShardWriter:
-    """Opens shards as a job needs them, and writes each with its last row.
-
-    Attributes:
-        record: where they go.
-        listener: is told of every step.
-        watch: charged with the stages reading and writing.
-        busy: shards that other processes hold.
-        open: shards that are being made, by number.
-        so_far: the votes so far of images that are being sampled, by index; set by a job that goes on with them.
-    """
-
-    def __init__(
-        self, record: Any, dataset: Dataset, shards: list[int], claims: ExitStack, listener: Listener, watch: Stopwatch
-    ) -> None:
-        self.record, self.listener, self.watch = record, listener, watch
-        self.busy: list[int] = []
-        self.so_far: Callable[[], Mapping[int, Int[np.ndarray, " classes"]]] = dict
-        self._dataset, self._left, self._claims = dataset, shards, claims
-        self.open: dict[int, Shard] = {}
-        self._kept = time.perf_counter()
-
-    def shards(self) -> Iterator[Shard]:
-        """Claim and yield shard after shard, but for those that others hold or have made since we looked."""
-        for number in self._left:
-            claim = self._claims.enter_context(ExitStack())
-            if not claim.enter_context(self.record.claim(number)):
-                self.busy.append(number)
-            elif self.record.holds(number):
-                claim.close()
-            else:
-                indices, kept = self.record.shard_indices(number), self.record.kept(number)
-                self.open[number] = Shard(number, indices, kept, self._dataset, self.watch, claim)
-                yield self.open[number]
-
-    def progress(self, count: int) -> None:
-        """Take note of votes; keeps those so far every half minute."""
-        self.listener.progress(count)
-        if time.perf_counter() - self._kept >= _KEEP_EVERY:
-            self.keep()
-            self._kept = time.perf_counter()
-
-    def keep(self) -> None:
-        """Write the votes so far of all open shards: of images that are being sampled, and of those that are done."""
-        with self.watch.stage("writing"):
-            sampled = self.so_far()
-            for number, shard in self.open.items():
-                votes = shard.votes | {index: sampled[index] for index in shard.indices if index in sampled}
-                if votes:
-                    self.record.keep(number, votes)
-
-    def write(self, shard: Shard, rows: Rows, running: Running) -> None:
-        """Write a shard and let go of it."""
-        with self.watch.stage("writing"):
-            about = {
-                "batch_size": running.batch_size_for(self._dataset.image_shape),
-                "seconds": round(time.perf_counter() - shard.begun, 3),
-                "written": datetime.now(UTC).isoformat(timespec="seconds"),
-                "device": device_name(running.device),
-                "versions": {name: version(name) for name in ("noiseproof", "torch", "numpy")},
-            }
-            if (carried := next(iter(fingerprints(self.record.path)), None)) is not None:
-                about[CLASSIFIER] = carried
-            self.record.write_shard(shard.number, *rows, about=about)
-        del self.open[shard.number]
-        shard.claim.close()
-        self.listener.shard(shard.number, rows[0])
 
 
 def execute(
@@ -332,16 +215,18 @@ def _fill(
     """The loop: whatever ends it, what a job goes on with is kept."""
     watch.restart()
     with ExitStack() as claims:
-        writer = ShardWriter(record, running.subject.dataset, shards, claims, listener, watch)
+        writer = ShardWriter(record, running, shards, claims, listener, watch, job.work[1])
         try:
             for shard, rows in job.run(running, writer):
-                writer.write(shard, rows, running)
+                writer.take(shard, rows)
         except BaseException as failure:
             try:
                 writer.keep()
             except RunError as another:  # what failed first is what is told
                 failure.add_note(f"The votes so far were not kept: {another}")
             raise
+    there = [shard for shard in record.shards if record.shard_path(shard).exists()]
+    listener.end(writer.made, sum(len(record.shard_indices(shard)) for shard in there), len(record.settings.indices))
     return writer.busy
 
 

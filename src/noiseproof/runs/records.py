@@ -9,7 +9,7 @@ Votes are the truth; probabilities and radii are computed from them, under any b
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,9 @@ from noiseproof.certified import Certified, FixedSamples, certify_votes
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
 from noiseproof.randomness import Seed
-from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts, as_matrix, require_sums
+from noiseproof.runs.settings import ShardSettings
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.tables import Table, as_column, as_rows, require_sums
 
 __all__ = [
     "DATA_IMAGES",
@@ -63,43 +65,26 @@ def default_shard_size(samples: int, image_shape: Sequence[int]) -> int:
     return int(np.clip(votes // samples, 1, 256))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordSettings(ShardSettings):
     """What decides the votes. Two records with equal settings hold equal votes.
 
     Attributes:
-        data: name, split, digest, image shape of the data set.
-        model: name and digest of the classifier.
         noise: `Noise.spec()`.
-        num_classes: k.
         samples: n, votes per image.
         selection_samples: votes per image of the selection phase; 0 for none.
         seed: key of the noise: a number, or a secret key, of which the file has the commitment.
-        start: index of the first image.
-        stop: index after the last.
-        step: every how many images one is taken.
-        shard_size: images per file.
-        engine: how the classifier ran and noise was drawn, `VoteCounter.settings()`; None in records of format 1,
-            which can be read and not continued.
     """
 
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
     noise: Mapping[str, Any]
-    num_classes: int
     samples: int
     selection_samples: int
     seed: Seed
-    start: int
-    stop: int
-    step: int
-    shard_size: int
-    engine: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
-class VoteTable:
-    """The rows of a record, in the order of the data set.
+class VoteTable(Table):
+    """The rows of a record of votes.
 
     Attributes:
         index: (images,) index in the data set.
@@ -110,8 +95,6 @@ class VoteTable:
         files: the name of every image's file, empty where it is not recorded; None where no image has one.
     """
 
-    index: Int[np.ndarray, " images"]
-    label: Int[np.ndarray, " images"]
     votes: Int[np.ndarray, "images classes"]
     selection_votes: Int[np.ndarray, "images classes"] | None
     thumbnails: list[bytes]
@@ -146,34 +129,19 @@ class VoteTable:
             files=rows["file"].to_pylist() if "file" in rows.column_names else None,
         )
 
-    @staticmethod
-    def joined(tables: Sequence["VoteTable"]) -> "VoteTable":
-        """Return the rows of one table after those of another; at least one."""
-        selected = [table.selection_votes for table in tables if table.selection_votes is not None]
-        named = any(table.files is not None for table in tables)
-        return VoteTable(
-            index=np.concatenate([table.index for table in tables]),
-            label=np.concatenate([table.label for table in tables]),
-            votes=np.concatenate([table.votes for table in tables]),
-            selection_votes=np.concatenate(selected) if selected else None,
-            thumbnails=[picture for table in tables for picture in table.thumbnails],
-            files=[name for table in tables for name in table.files or [""] * len(table)] if named else None,
-        )
+    @classmethod
+    def joined(cls, tables: "Sequence[VoteTable]") -> "VoteTable":
+        """Return the rows of one table after those of another; earlier shards name no files."""
+        if any(table.files is not None for table in tables):
+            tables = [replace(table, files=list(table.files or [""] * len(table))) for table in tables]
+        return super().joined(tables)
 
     def columns(self) -> dict[str, pa.Array]:
         """Return the rows as columns of a file."""
-        columns = {
-            "index": pa.array(self.index, pa.int64()),
-            "label": pa.array(self.label, pa.int64()),
-            "votes": as_matrix(self.votes),
-            "thumbnail": pa.array(self.thumbnails, pa.binary()),
-        }
+        columns = {"votes": as_column(self.votes), "thumbnail": pa.array(self.thumbnails, pa.binary())}
         columns |= {} if self.files is None else {"file": pa.array(self.files, pa.string())}
         selected = self.selection_votes
-        return columns if selected is None else columns | {"selection_votes": as_matrix(selected)}
-
-    def __len__(self) -> int:
-        return len(self.index)
+        return super().columns() | columns | ({} if selected is None else {"selection_votes": as_column(selected)})
 
 
 @dataclass(frozen=True)
@@ -203,27 +171,6 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
         bound, certificate = BOUNDS.from_spec(said.get("bound")), CERTIFICATES.from_spec(said.get("certificate"))
         return FixedSamples(samples, alpha=said.get("alpha", 0.0), bound=bound, certificate=certificate)
 
-    def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
-        """Write the votes of one shard: whole, checksummed, or not at all.
-
-        Args:
-            shard: its number.
-            table: its rows.
-            about: how they were counted; decides nothing.
-
-        Raises:
-            RunError: the disk is full or not writable; shards written before are untouched.
-        """
-        self._write(shard, table.columns(), about or {})
-
-    def read(self) -> VoteTable:
-        """Read all votes that are there; an interrupted record gives the images counted so far.
-
-        Raises:
-            RunError: there are none, or a shard is damaged or of another record.
-        """
-        return VoteTable.joined(self._present())
-
     def certify(
         self,
         *,
@@ -250,16 +197,14 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
             selection_votes=rows.selection_votes,
         )
 
-    def _table(self, shard: int, rows: pa.Table) -> VoteTable:  # noqa: ARG002 - every shard is checked alike
+    def _table(self, rows: pa.Table) -> VoteTable:
         settings = self.settings
-        classes, selecting = settings.num_classes, settings.selection_samples
-        selected = as_counts(rows["selection_votes"], classes) if selecting else None
-        table = VoteTable.read(rows, as_counts(rows["votes"], classes), selected)
-        pairs = ((table.votes, settings.samples), (table.selection_votes, settings.selection_samples))
-        for votes, samples in pairs:
-            if votes is not None:
-                require_sums(votes, samples)
-        return table
+        votes = as_rows(rows["votes"], settings.num_classes)
+        selected = as_rows(rows["selection_votes"], settings.num_classes) if settings.selection_samples else None
+        require_sums(votes, settings.samples)
+        if selected is not None:
+            require_sums(selected, settings.selection_samples)
+        return VoteTable.read(rows, votes, selected)
 
 
 def _thumbnail(image: Float[np.ndarray, "channels height width"]) -> bytes:

@@ -11,11 +11,13 @@ import torch
 from noiseproof.errors import IncompleteError
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.identity import require_subject
-from noiseproof.runs.job import EVERY_IMAGE, Job, Rows, Shard, ShardWriter
+from noiseproof.runs.job import EVERY_IMAGE, Job
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import Record
 from noiseproof.runs.running import Running
+from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
+from noiseproof.runs.tables import Table
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["Rejudge", "run_above"]
@@ -87,21 +89,27 @@ class Rejudge(Job[AttackRecord]):
         defence = running.defence()
         defence.try_out(torch.as_tensor(running.subject.dataset.read(range(1))).to(defence.device))
 
-    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Judge shard after shard; a point that was kept has the votes it has."""
         defence, settings = running.defence(), self.settings
         for shard in writer.shards():
-            points, table = self.found.read_points(shard.number), self.found.read_shard(shard.number)
-            votes, rows = np.zeros_like(table.votes), np.arange(len(table))
-            for number in range(votes.shape[1]):
-                if number:
-                    votes[:, number] = votes[:, number - 1]
-                    rows = (points[:, number] != points[:, number - 1]).reshape(len(table), -1).any(1).nonzero()[0]
-                if len(rows):
-                    these, keys = torch.as_tensor(points[rows, number]).to(defence.device), table.index[rows].tolist()
-                    votes[rows, number] = defence.votes(these, keys, samples=self.samples, seed=settings.seed)
-                writer.progress(len(votes))
-            yield shard, (replace(table, votes=votes), points)
+            all_points, whole = self.found.read_points(shard.number), self.found.read_shard(shard.number)
+            for part in shard.parts():
+                points, table = all_points[part], whole[part]
+                votes, rows = np.zeros_like(table.votes), np.arange(len(table))
+                for number in range(votes.shape[1]):
+                    if number:
+                        votes[:, number] = votes[:, number - 1]
+                        moved = points[:, number] != points[:, number - 1]
+                        rows = moved.reshape(len(table), -1).any(1).nonzero()[0]
+                    if len(rows):
+                        these, keys = (
+                            torch.as_tensor(points[rows, number]).to(defence.device),
+                            table.index[rows].tolist(),
+                        )
+                        votes[rows, number] = defence.votes(these, keys, samples=self.samples, seed=settings.seed)
+                    writer.progress(len(votes))
+                yield shard, replace(table, votes=votes, points=points)
 
 
 def run_above(attacked: Path) -> Path:

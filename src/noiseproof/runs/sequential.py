@@ -10,11 +10,13 @@ from noiseproof.classifiers.inputs import as_pixels
 from noiseproof.numerics.decimals import round_down
 from noiseproof.randomness import Seed, as_seed
 from noiseproof.runs.counts import VoteJob, Watched
-from noiseproof.runs.job import EVERY_IMAGE, Rows, Selection, Shard, ShardWriter
+from noiseproof.runs.job import EVERY_IMAGE, Selection
 from noiseproof.runs.records import VoteTable, default_shard_size
 from noiseproof.runs.running import Running
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
+from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject, require_noise
+from noiseproof.runs.tables import Table
 from noiseproof.sampling.scheduler import QueuedImage
 from noiseproof.sequential import StoppingRule
 
@@ -86,7 +88,7 @@ class SequentialVotes(VoteJob[SequentialRecord]):
         watched = f"certified at {round_down(own[0], None)}" if own else "certified"
         return watched, lambda table: int((test.certify(table.votes).prediction == table.label).sum())
 
-    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Sample the images of shard after shard; a shard is complete when its last image is decided."""
         settings: SequentialSettings = writer.record.settings
         of: dict[int, int] = {}
@@ -117,4 +119,4 @@ class SequentialVotes(VoteJob[SequentialRecord]):
                 with writer.watch.stage("writing"):
                     votes = np.stack([shard.votes[index] for index in shard.indices])
                     table = VoteTable.of(shard.indices, shard.labels, votes, None, shard.images, shard.files)
-                yield shard, (table,)
+                yield shard, table

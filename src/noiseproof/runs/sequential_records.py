@@ -26,42 +26,28 @@ from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
 from noiseproof.randomness import Seed
 from noiseproof.runs.records import VoteTable
-from noiseproof.runs.store import ShardedRecord, ShardSettings, as_counts
+from noiseproof.runs.settings import ShardSettings
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.tables import as_rows
 from noiseproof.sequential import SequentialTest, StoppingRule, rule_from
 from noiseproof.storage.files import write_atomically
 
 __all__ = ["SequentialRecord", "SequentialSettings"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SequentialSettings(ShardSettings):
     """What decides the votes. Two records with equal settings hold equal votes.
 
     Attributes:
-        data: name, split, digest, image shape of the data set.
-        model: name and digest of the classifier.
         noise: `Noise.spec()`.
-        num_classes: k.
         procedure: `StoppingRule.spec()`: radii or a precision, alpha, beta, cap, certificate.
         seed: key of the noise: a number, or a secret key, of which the file has the commitment.
-        start: index of the first image.
-        stop: index after the last.
-        step: every how many images one is taken.
-        shard_size: images per file.
-        engine: how the classifier ran and noise was drawn, `VoteCounter.settings()`.
     """
 
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
     noise: Mapping[str, Any]
-    num_classes: int
     procedure: Mapping[str, Any]
     seed: Seed
-    start: int
-    stop: int
-    step: int
-    shard_size: int
-    engine: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -116,25 +102,9 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         """The rule under the noise of the record."""
         return self.rule.under(self.noise)
 
-    def read(self) -> VoteTable:
-        """Read all votes that are there; an interrupted record gives the shards that are whole.
-
-        Raises:
-            RunError: there are none, or a shard is damaged or of another record.
-        """
-        return VoteTable.joined(self._present())
-
     def certify(self, table: VoteTable | None = None) -> Certified:
         """Return what the votes prove, of some rows or of all that are there, at the alpha they were counted for."""
         return self.test.certify((self.read() if table is None else table).votes)
-
-    def write_shard(self, shard: int, table: VoteTable, about: Mapping[str, Any] | None = None) -> None:
-        """Write the votes of one shard, whole or not at all.
-
-        Raises:
-            RunError: the disk is full or not writable; shards written before are untouched.
-        """
-        self._write(shard, table.columns(), about or {})
 
     def raise_cap(self, settings: SequentialSettings, about: Mapping[str, Any]) -> "SequentialRecord":
         """Keep all votes for a record under a higher cap, and put it in the place of this one.
@@ -168,8 +138,8 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         table = self._read_shard(shard)
         return dict(zip(table.index.tolist(), table.votes, strict=True))
 
-    def _table(self, shard: int, rows: pa.Table) -> VoteTable:  # noqa: ARG002 - every shard is checked alike
-        votes = as_counts(rows["votes"], self.settings.num_classes)
+    def _table(self, rows: pa.Table) -> VoteTable:
+        votes = as_rows(rows["votes"], self.settings.num_classes)
         if (votes < 0).any() or (votes.sum(-1) > self.test.criterion.max_samples).any() or (votes.sum(-1) == 0).any():
             raise ValueError("votes that are no counts, or more than the cap")
         if not self.test.criterion.ended(votes).all():

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -20,10 +20,12 @@ from jaxtyping import Int
 from noiseproof.errors import DamagedRecordError, IncompleteError, RunError
 from noiseproof.randomness import SecretKey
 from noiseproof.runs.identity import fingerprints, require_one_classifier, require_recorded
-from noiseproof.runs.keys import keep_key, plain_seed, seed_in
+from noiseproof.runs.keys import keep_key, seed_in
+from noiseproof.runs.settings import ShardSettings
+from noiseproof.runs.tables import Table
 from noiseproof.storage.files import remove_leftovers, write_atomically
 
-__all__ = ["CLASSIFIER", "CLASS_NAMES", "ShardSettings", "ShardedRecord", "as_counts", "as_matrix", "require_sums"]
+__all__ = ["CLASSIFIER", "CLASS_NAMES", "ShardedRecord"]
 
 CLASS_NAMES = "class_names"
 """Where `ShardedRecord.about` has the names of the classes, by their numbers, where the data have names."""
@@ -37,34 +39,8 @@ _KINDS = ("record.json", "sequential.json", "attack.json", "verification.json")
 """The configurations of all kinds of records: their shards have the same names, so a folder holds one kind."""
 
 
-SettingsT = TypeVar("SettingsT", bound="ShardSettings")
-
-
-class ShardSettings(ABC):
-    """What decides the results of a record: a frozen dataclass of plain data. Equal settings, equal results."""
-
-    num_classes: int
-    start: int
-    stop: int
-    step: int
-    shard_size: int
-
-    @property
-    def indices(self) -> range:
-        """The images of the record, by their index in the data set."""
-        return range(self.start, self.stop, self.step)
-
-    def under(self: SettingsT, engine: Mapping[str, Any]) -> SettingsT:  # noqa: PYI019 - beartype knows no Self
-        """Return the settings for a classifier that runs like that: `Running.engine`."""
-        return replace(self, engine=dict(engine))  # type: ignore[type-var]
-
-    def plain(self) -> dict[str, Any]:
-        """Return the settings as JSON-compatible data."""
-        found = {name: value for name, value in asdict(self).items() if value is not None}  # type: ignore[call-overload]
-        return found | ({"seed": plain_seed(found["seed"])} if "seed" in found else {})
-
-
-TableT = TypeVar("TableT")
+SettingsT = TypeVar("SettingsT", bound=ShardSettings)
+TableT = TypeVar("TableT", bound=Table)
 RecordT = TypeVar("RecordT", bound="ShardedRecord[Any, Any]")
 
 
@@ -96,8 +72,8 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
     """The command that makes it, for messages."""
 
     @abstractmethod
-    def _table(self, shard: int, rows: pa.Table) -> TableT:
-        """Return the rows of a shard; ValueError or KeyError where they contradict the settings."""
+    def _table(self, rows: pa.Table) -> TableT:
+        """Return rows of a shard; ValueError or KeyError where they contradict the settings."""
 
     @classmethod
     def create(  # noqa: PYI019 - the shape checks of the tests know no Self
@@ -219,6 +195,21 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
+    def keep_rows(self, shard: int, table: TableT) -> None:
+        """Keep the first rows of a shard that is not whole."""
+        self._write(self._partial(shard), self._all_columns(table))
+
+    def kept_rows(self, shard: int) -> TableT | None:
+        """Return those; None where there are none, or damaged ones: they are made again, the same."""
+        try:
+            return self._read_file(self._partial(shard), self.shard_indices(shard), whole=False)
+        except (OSError, ValueError, KeyError, pa.ArrowException):
+            return None
+
+    def _all_columns(self, table: TableT) -> dict[str, pa.Array]:
+        """Return the rows as columns, with what lies beside them once the shard is whole."""
+        return table.columns()
+
     @property
     def class_names(self) -> Sequence[str] | None:
         """The names of the classes, by their numbers; None where the data have none, or the record is older than they."""
@@ -294,16 +285,40 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         found = pq.read_schema(self.shard_path(shard)).metadata or {}
         return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
 
-    def _write(self, shard: int, columns: Mapping[str, pa.Array], about: Mapping[str, Any], **more: str) -> None:
-        """Write a shard: whole, checksummed, or not at all; what was kept of it goes. `more` is kept in its metadata."""
-        arrow = pa.table(dict(columns)).replace_schema_metadata(
-            {"noiseproof": self._fingerprint, "about": json.dumps(dict(about))} | more
-        )
-        buffer = io.BytesIO()
-        pq.write_table(arrow, buffer, compression="zstd", write_page_checksum=True)
-        write_atomically(self.shard_path(shard), buffer.getvalue())
+    def write_shard(self, shard: int, table: TableT, about: Mapping[str, Any] | None = None) -> None:
+        """Write the rows of one shard: whole, checksummed, or not at all. What was kept of it goes.
+
+        Args:
+            shard: its number.
+            table: its rows.
+            about: how they were made; decides nothing.
+
+        Raises:
+            RunError: the disk is full or not writable; shards written before are untouched.
+        """
+        beside = self._write_beside(shard, table)
+        self._write(self.shard_path(shard), table.columns(), about=json.dumps(dict(about or {})), **beside)
         remove_leftovers(self._partial(shard))
         self._partial(shard).unlink(missing_ok=True)
+
+    def _write_beside(self, shard: int, table: TableT) -> dict[str, str]:  # noqa: ARG002 - only attacks have points
+        """Write what lies beside the rows of a shard, before them; return what is said of it in their metadata."""
+        return {}
+
+    def read(self) -> TableT:
+        """Read all rows that are there; an interrupted record gives the shards that are whole.
+
+        Raises:
+            RunError: there are none, or a shard is damaged or of another record.
+        """
+        tables = list(self.tables())
+        return type(tables[0]).joined(tables)
+
+    def _write(self, path: Path, columns: Mapping[str, pa.Array], **metadata: str) -> None:
+        arrow = pa.table(dict(columns)).replace_schema_metadata({"noiseproof": self._fingerprint} | metadata)
+        buffer = io.BytesIO()
+        pq.write_table(arrow, buffer, compression="zstd", write_page_checksum=True)
+        write_atomically(path, buffer.getvalue())
 
     def _partial(self, shard: int) -> Path:
         return self.shard_path(shard).with_suffix(".partial")
@@ -311,15 +326,19 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
     def _sum(self, content: str) -> str:
         return hashlib.sha256((self._fingerprint + content).encode()).hexdigest()
 
+    def _read_file(self, path: Path, indices: range, *, whole: bool = True) -> TableT:
+        """Read the rows of these images, or of the first of them; raises what says why that cannot be."""
+        rows = pq.ParquetFile(path, page_checksum_verification=True).read()
+        if (rows.schema.metadata or {}).get(b"noiseproof", b"").decode() != self._fingerprint:
+            raise ValueError("votes of a record with other settings")
+        if rows["index"].to_pylist() != list(indices if whole else indices[: len(rows)]):
+            raise ValueError("images other than those of this shard")
+        return self._table(rows)
+
     def _read_shard(self, shard: int) -> TableT:
         path = self.shard_path(shard)
         try:
-            rows = pq.ParquetFile(path, page_checksum_verification=True).read()
-            if (rows.schema.metadata or {}).get(b"noiseproof", b"").decode() != self._fingerprint:
-                raise ValueError("votes of a record with other settings")  # noqa: TRY301 - one message for all damage
-            if rows["index"].to_pylist() != list(self.shard_indices(shard)):
-                raise ValueError("images other than those of this shard")  # noqa: TRY301
-            return self._table(shard, rows)
+            return self._read_file(path, self.shard_indices(shard))
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise DamagedRecordError(
                 str(path),
@@ -365,28 +384,6 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
             return None  # reading it says what is wrong
         return digest if isinstance(digest, str) else None
 
-    def _present(self) -> list[TableT]:
-        """Read the shards that are there, one at least, or raise RunError."""
-        return list(self.tables())
-
     @cached_property
     def _fingerprint(self) -> str:
         return json.dumps(self.settings.plain(), sort_keys=True)
-
-
-def as_matrix(counts: Int[np.ndarray, "images columns"]) -> pa.Array:
-    """Return rows of integers as an Arrow column of fixed-size lists."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(counts.ravel(), pa.int64()), counts.shape[1])
-
-
-def as_counts(column: pa.ChunkedArray, columns: int) -> Int[np.ndarray, "images columns"]:
-    """Return such a column as an array."""
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    counts: Int[np.ndarray, "images columns"] = flat.reshape(-1, columns)
-    return counts
-
-
-def require_sums(votes: Int[np.ndarray, "*rows classes"], samples: int) -> None:
-    """Raise ValueError unless the votes of every row are counts that add up: certificates rest on them."""
-    if (votes < 0).any() or (votes.sum(-1) != samples).any():
-        raise ValueError(f"votes that do not add up to {samples} per image")

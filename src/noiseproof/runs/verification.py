@@ -17,17 +17,18 @@ from noiseproof.models import build, load_checkpoint, model_digest, names
 from noiseproof.models.checkpoint import load_state
 from noiseproof.models.weights import read_weights
 from noiseproof.perturbations.norms import NormLike
-from noiseproof.runs.job import EVERY_IMAGE, Job, Rows, Selection, Shard, ShardWriter
+from noiseproof.runs.job import EVERY_IMAGE, Job, Selection
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.running import Running
+from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
+from noiseproof.runs.tables import Table
 from noiseproof.runs.verification_records import VerificationRecord, VerificationSettings, VerificationTable
 from noiseproof.verification import Cascade
 
 __all__ = ["Stages", "Verify", "load_stage"]
 
-_TOGETHER = 64
-"""Images that are verified together: a kill loses seconds."""
+_PER_FILE = 64
 
 
 class Stages(Runner):
@@ -62,13 +63,13 @@ class Verify(Job[VerificationRecord]):
         radius: of the perturbation, pixels in [0, 1].
         norm: in which it is measured.
         selection: which images.
-        shard_size: images that are verified together.
+        shard_size: images per file.
     """
 
     radius: float
     norm: NormLike = "l2"
     selection: Selection = EVERY_IMAGE
-    shard_size: int = _TOGETHER
+    shard_size: int = _PER_FILE
     record = VerificationRecord
 
     @staticmethod
@@ -114,16 +115,15 @@ class Verify(Job[VerificationRecord]):
         images = torch.as_tensor(running.subject.dataset.read(range(1)))
         self._cascade(running)(images.to(running.device))
 
-    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Rows]]:
+    def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Verify shard after shard."""
         cascade = self._cascade(running)
         for shard in writer.shards():
-            found = cascade(torch.as_tensor(shard.images).to(running.device))
-            prediction, certified, stage = (
-                part.cpu().numpy() for part in (found.labels, found.certified, found.stages)
-            )
-            writer.progress(len(shard.indices))
-            yield shard, (VerificationTable(np.asarray(shard.indices), shard.labels, prediction, certified, stage),)
+            for part in shard.parts():
+                found = cascade(torch.as_tensor(shard.images[part]).to(running.device))
+                columns = (each.cpu().numpy() for each in (found.labels, found.certified, found.stages))
+                writer.progress(len(found.labels))
+                yield shard, VerificationTable(np.asarray(shard.indices[part]), shard.labels[part], *columns)
 
     def _cascade(self, running: Running) -> Cascade:
         return Cascade(running.classifier.networks, self.norm, self.radius)

@@ -17,7 +17,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Int
 
 from noiseproof.errors import RunError
-from noiseproof.runs.store import ShardedRecord, ShardSettings
+from noiseproof.runs.settings import ShardSettings
+from noiseproof.runs.store import ShardedRecord
+from noiseproof.runs.tables import Table
 from noiseproof.storage.files import write_atomically
 
 __all__ = ["VerificationRecord", "VerificationSettings", "VerificationTable", "Verified"]
@@ -102,39 +104,23 @@ class Verified:
             raise ValueError("stages that did not answer every image once")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VerificationSettings(ShardSettings):
     """What decisions follow from. Two records with equal settings hold equal decisions.
 
     Attributes:
-        data: name, split, digest, image shape of the data set.
-        model: the digest of every stage.
-        num_classes: k.
         norm: of the perturbation.
         radius: in that norm, pixels in [0, 1].
-        start: index of the first image.
-        stop: index after the last.
-        step: every how many images one is taken.
-        shard_size: images that are verified together.
-        engine: how the networks ran.
     """
 
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
-    num_classes: int
     norm: str
     radius: float
-    start: int
-    stop: int
-    step: int
-    shard_size: int
-    engine: Mapping[str, Any]
     seed: ClassVar[int] = 0
     """Nothing is drawn."""
 
 
 @dataclass(frozen=True)
-class VerificationTable:
+class VerificationTable(Table):
     """The rows of a verification, in the order of the data set.
 
     Attributes:
@@ -145,14 +131,14 @@ class VerificationTable:
         stage: (images,) which one that is, from 0.
     """
 
-    index: Int[np.ndarray, " images"]
-    label: Int[np.ndarray, " images"]
     prediction: Int[np.ndarray, " images"]
     certified: Bool[np.ndarray, " images"]
     stage: Int[np.ndarray, " images"]
 
-    def __len__(self) -> int:
-        return len(self.index)
+    def columns(self) -> dict[str, pa.Array]:
+        """Return the rows as columns of a file."""
+        whole = {name: pa.array(getattr(self, name), pa.int64()) for name in ("prediction", "stage")}
+        return super().columns() | whole | {"certified": pa.array(self.certified, pa.bool_())}
 
 
 @dataclass(frozen=True)
@@ -163,25 +149,6 @@ class VerificationRecord(ShardedRecord[VerificationSettings, VerificationTable])
     version = 1
     settings_type = VerificationSettings
     command = "verify"
-
-    def write_shard(self, shard: int, table: VerificationTable, about: Mapping[str, Any] | None = None) -> None:
-        """Write the decisions of one shard: whole, checksummed, or not at all.
-
-        Raises:
-            RunError: the disk is full or not writable; shards written before are untouched.
-        """
-        whole = {name: pa.array(getattr(table, name), pa.int64()) for name in ("index", "label", "prediction", "stage")}
-        self._write(shard, whole | {"certified": pa.array(table.certified, pa.bool_())}, about or {})
-
-    def read(self) -> VerificationTable:
-        """Read all decisions that are there.
-
-        Raises:
-            RunError: there are none, or a shard is damaged or of another record.
-        """
-        tables = self._present()
-        names = ("index", "label", "prediction", "certified", "stage")
-        return VerificationTable(*(np.concatenate([getattr(table, name) for table in tables]) for name in names))
 
     def result(self) -> Verified:
         """Sum the decisions up.
@@ -217,7 +184,7 @@ class VerificationRecord(ShardedRecord[VerificationSettings, VerificationTable])
             | {"seconds": round(sum(self.shard_about(shard)["seconds"] for shard in self.shards), 3)},
         )
 
-    def _table(self, shard: int, rows: pa.Table) -> VerificationTable:  # noqa: ARG002 - every shard is checked alike
+    def _table(self, rows: pa.Table) -> VerificationTable:
         index, label, prediction, stage = (rows[name].to_numpy() for name in ("index", "label", "prediction", "stage"))
         certified = rows["certified"].to_numpy()
         stages, classes = len(self.settings.model["digests"]), self.settings.num_classes
