@@ -232,6 +232,23 @@ def test_coverage_is_exact(bound: Bound, n: int, k: int, alpha: float) -> None:
         assert worst > 0.6 * alpha, "far more careful than alpha asks: power is being given away"
 
 
+@pytest.mark.parametrize("alpha", [0.001, 0.05, 0.2])
+def test_votes_of_unequal_probabilities_bound_their_mean(alpha: float) -> None:
+    """Hoeffding (1956): where every place of a batch has a probability of its own, the bound holds for their mean."""
+    n, worst = 24, 0.0
+    lower = clopper_pearson_lower(np.arange(n + 1), np.full(n + 1, n), alpha)
+    for p in np.linspace(0.5, 0.98, 25):
+        for spread in (0.0, 0.002, 0.02, min(p, 1.0 - p)):
+            law = np.ones(1)
+            for place in range(n):  # the law of a sum of independent votes
+                q = p + (spread if place % 2 else -spread)
+                law = np.convolve(law, [1.0 - q, q])
+            wrong = law[lower > p * (1 + 1e-12)].sum()
+            assert wrong <= alpha * (1 + 1e-9)
+            worst = max(worst, wrong)
+    assert worst > 0.3 * alpha
+
+
 def test_bonferroni_is_not_needlessly_careful() -> None:
     """Just below its own endpoint one of its 2k bounds fails with nearly alpha / 2k; two of them at k = 2."""
     alpha, n, k = 0.3, 30, 2

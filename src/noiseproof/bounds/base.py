@@ -108,7 +108,8 @@ def clopper_pearson_lower(
     """One-sided lower bound: lo(N; n, alpha) = BetaInv(alpha; N, n - N + 1), and 0 for N = 0, rounded down.
 
     P(p < lo(N)) <= alpha for N ~ Binomial(n, p), whatever p (Clopper and Pearson, 1934): P(Bin(n, lo(N)) >= N) <= alpha
-    holds for the number that is returned (`_verified`).
+    holds for the number that is returned (`_verified`). Where trials are independent with probabilities p_1, ..., p_n that
+    differ, a bound of at least 1/2 holds likewise for their mean (Hoeffding 1956, theorem 4).
     """
     positive = successes > 0
     a = np.where(positive, successes, 1)

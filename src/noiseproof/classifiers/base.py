@@ -1,6 +1,7 @@
 """Any classifier as one function: from a batch of images to one label a row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from noiseproof.classifiers.runners import FunctionRunner, Kind, ModuleRunner, Runner, memory_named
 from noiseproof.errors import ClassifierError, InvalidInputError, OutOfMemoryError, require_count
 
-__all__ = ["INVALID", "BaseClassifier"]
+__all__ = ["INVALID", "BaseClassifier", "RowsCheck"]
 
 INVALID = -1
 """The label of a row whose output is NaN or names no class. It is counted apart, never as a vote."""
@@ -19,6 +20,35 @@ INVALID = -1
 _SAME = 1e-3
 """Two scores are the same if they differ by less than this part of their size and of the usual size. Rounding moves one
 by 1e-6 in float32; batch normalisation in training mode or a scale taken from the batch, by 1e-2 and more."""
+
+
+@dataclass(frozen=True)
+class RowsCheck:
+    """Whether the output for an image stayed the same, to the last bit, in another place of its batch and among others.
+
+    Attributes:
+        rows: how many rows were compared.
+        changed: how many of them got another output.
+        largest: the largest change of a score; 0 for labels.
+        labels: how many got another label.
+    """
+
+    rows: int
+    changed: int
+    largest: float
+    labels: int
+
+    @staticmethod
+    def of(pairs: Sequence[tuple[Tensor, Tensor]]) -> "RowsCheck":
+        """Compare outputs, row by row: NaN equals NaN."""
+        one, other = (torch.cat(side) for side in zip(*pairs, strict=True))
+        if not one.is_floating_point():
+            flips = int((one != other).sum())
+            return RowsCheck(len(one), flips, 0.0, flips)
+        differs = ((one != other) & ~(one.isnan() & other.isnan())).any(1)
+        change = (one.double() - other.double()).abs().nan_to_num(0.0, 0.0)  # inf - inf
+        labels = int((one.argmax(1) != other.argmax(1)).sum())
+        return RowsCheck(len(one), int(differs.sum()), float(change.max()), labels)
 
 
 class BaseClassifier:
@@ -76,7 +106,7 @@ class BaseClassifier:
         images: Float[Tensor, "images *shape"],
         batch_size: int,
         noise: Callable[[Tensor], Tensor] = torch.zeros_like,
-    ) -> None:
+    ) -> RowsCheck:
         """Classify a few images several times, so that a wrong classifier fails before time is spent.
 
         A batch of the size that will be used, the same batch again, and a batch in which half of the images stand in
@@ -88,6 +118,10 @@ class BaseClassifier:
             images: at least one, clean, on the device of the classifier.
             batch_size: rows.
             noise: returns noise for images like these; that of the votes.
+
+        Returns:
+            Whether outputs in other places are the same to the last bit. They may differ by rounding alone, as compiled
+            code and some libraries do.
 
         Raises:
             ClassifierError: the classifier raised, its output is not scores or labels of num_classes classes, or an
@@ -131,6 +165,7 @@ class BaseClassifier:
                 remedy="Is batch normalisation in training mode, or a scale taken from the batch (dynamic quantisation)? "
                 "Call eval() on the network before wrapping or exporting it.",
             )
+        return RowsCheck.of(pairs)
 
     def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Int[Tensor, " batch"]:
         """Label every row; rows without a valid output get `INVALID`. Scores tie towards the smaller class."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, final
 
 from noiseproof.bounds import Bound
@@ -20,6 +20,7 @@ from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import (
     DATA_IMAGES,
     PROCEDURE,
+    ROWS,
     Record,
     RecordSettings,
     VoteTable,
@@ -50,8 +51,10 @@ class VoteJob(Job[RecordT]):
     """A job whose record holds votes on the images of a data set."""
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return how the network was trained, and the number of images of the whole data set."""
-        return super().about(running) | {DATA_IMAGES: len(running.subject.dataset)}
+        """Return how the network was trained, the number of images of the whole data set, and what was found of rows."""
+        rows = running.counter.rows
+        found = {} if rows is None else {ROWS: asdict(rows)}
+        return super().about(running) | {DATA_IMAGES: len(running.subject.dataset)} | found
 
     @abstractmethod
     def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:

@@ -14,7 +14,7 @@ from noiseproof.randomness import SecretKey
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.begun import rule_settings
 from noiseproof.runs.keys import key_state
-from noiseproof.runs.records import PROCEDURE, Record
+from noiseproof.runs.records import PROCEDURE, ROWS, Record
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.verification_records import VerificationRecord
@@ -125,6 +125,8 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "time", f"{counted['seconds']:.0f} s, {speed:,.0f} votes/s, {sizes} images a batch"
         yield "on", ", ".join(counted["devices"])
     yield "begun", f"{about.get('created', 'unknown')}" + (f", last shard {counted['last']}" if counted["last"] else "")
+    if ROWS in about:
+        yield "rows", _rows(about[ROWS])
     yield "command", " ".join(about.get("command", []))
     yield "versions", in_words(about.get("versions", {}))
 
@@ -151,6 +153,16 @@ def _question(settings: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator
             yield "made for", in_words({"alpha": made_for["alpha"]} | shown)
     else:
         yield "perturbation", f"{round_down(settings['radius'], None)} in {settings['norm']}"
+
+
+def _rows(found: Mapping[str, Any]) -> str:
+    """Return in words whether outputs depend on the place in the batch."""
+    if not found["changed"]:
+        return f"the same to the last bit in other places of a batch ({found['rows']} tried)"
+    change = (
+        f"{found['changed']} of {found['rows']} changed in other places of a batch, by {found['largest']:.0e} at most"
+    )
+    return f"{change}; labels: {found['labels']}"
 
 
 def _votes(record: AnyRecord, images: int) -> int:

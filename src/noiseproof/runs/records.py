@@ -32,6 +32,7 @@ __all__ = [
     "DATA_IMAGES",
     "FORMAT",
     "PROCEDURE",
+    "ROWS",
     "Record",
     "RecordSettings",
     "VoteTable",
@@ -44,6 +45,9 @@ DATA_IMAGES = "data_images"
 
 PROCEDURE = "procedure"
 """Where `Record.about` has the bound, certificate and alpha that the votes were counted for."""
+
+ROWS = "rows"
+"""Where `Record.about` has what trying the classifier found of its rows: `classifiers.base.RowsCheck`."""
 
 FORMAT = 2
 """Version of this layout; a record of a newer one is refused. Format 1 had no engine among its settings."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
-from noiseproof.classifiers.base import BaseClassifier
+from noiseproof.classifiers.base import BaseClassifier, RowsCheck
 from noiseproof.classifiers.batching import BatchSize, default_batch_size
 from noiseproof.classifiers.inputs import Images, as_indices, as_pixels
 from noiseproof.errors import OutOfMemoryError, require_count
@@ -60,6 +60,8 @@ class VoteCounter:
         self.classifier, self.noise, self.batch_size, self.sampler = classifier, noise, batch_size, sampler
         sampler_for(classifier.device, noise, kind=sampler)  # refuses what it cannot do
         self._one_shape = one_shape or classifier.runner.one_shape
+        self.rows: RowsCheck | None = None
+        """What trying the classifier found of its rows; None before."""
         self._tried_on: set[tuple[object, ...]] = set()
 
     def settings(self, seed: Seed = 0) -> dict[str, Any]:
@@ -212,7 +214,7 @@ class VoteCounter:
         )
         while (kind, *shape) not in self._tried_on:
             try:
-                classifier.probe(images[:_TRIED], batch.holding(rows), self._noise_of_no_vote)
+                self.rows = classifier.probe(images[:_TRIED], batch.holding(rows), self._noise_of_no_vote)
             except OutOfMemoryError as error:
                 batch.halve(error)
             else:
