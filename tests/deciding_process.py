@@ -95,8 +95,25 @@ def stops(settings: SequentialSettings) -> dict[int, int]:
 
 @cache
 def _stops(indices: range, procedure: str) -> dict[int, int]:
-    criterion = _remembered(json.dumps(NOISE.spec()), procedure).criterion
-    return {index: 1 + int(criterion.ended(one_by_one(index)[1:]).argmax()) for index in indices}
+    criterion, found = _remembered(json.dumps(NOISE.spec()), procedure).criterion, {}
+    for index in indices:
+        votes = one_by_one(index)[1:]
+        reached = np.maximum.accumulate(criterion.reached(votes)) if criterion.lasting else None
+        found[index] = 1 + int(criterion.ended(votes, reached).argmax())
+    return found
+
+
+def standing(index: int, n: int, stop: StoppingRule | None = None) -> Int[np.ndarray, "*moments classes"]:
+    """What is kept of an image after n votes: these, and where certificates last those that certified most so far."""
+    return _standing(index, n, json.dumps((stop or rule()).spec()))
+
+
+@cache
+def _standing(index: int, n: int, procedure: str) -> Int[np.ndarray, "*moments classes"]:
+    criterion, votes = _remembered(json.dumps(NOISE.spec()), procedure).criterion, one_by_one(index)[: n + 1]
+    if not criterion.lasting:
+        return votes[n]
+    return np.stack([votes[n], votes[criterion.reached(votes).argmax()]])
 
 
 def require_true(record: SequentialRecord) -> dict[int, int]:
@@ -107,20 +124,24 @@ def require_true(record: SequentialRecord) -> dict[int, int]:
     for shard in record.shards:
         if shard in missing:
             for index, votes in record.kept(shard).items():
-                n = kept[index] = int(votes.sum())
+                n = kept[index] = int(np.atleast_2d(votes)[0].sum())
                 assert index in record.shard_indices(shard)
-                assert np.array_equal(votes, one_by_one(index)[n]), "votes that are not the first ones"
+                assert np.array_equal(votes, standing(index, n, record.rule)), "votes that are not the first ones"
                 assert n <= stop[index], "votes beyond the stop"
     if len(missing) < len(record.shards):
         table = record.read()
         assert table.votes.sum(1).tolist() == [stop[index] for index in table.index.tolist()]
-        for index, votes in zip(table.index.tolist(), table.votes, strict=True):
-            assert np.array_equal(votes, one_by_one(index)[stop[index]])
+        for row, index in enumerate(table.index.tolist()):
+            expected = np.atleast_2d(standing(index, stop[index], record.rule))
+            assert np.array_equal(table.votes[row], expected[0])
+            assert table.certifying is None or np.array_equal(table.certifying[row], expected[1])
+        assert (table.certifying is None) != record.test.criterion.lasting
     return kept
 
 
 def same(left: VoteTable, right: VoteTable) -> bool:
-    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in ("index", "label", "votes"))
+    names = ("index", "label", "votes", "certifying")
+    return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
 
 
 def in_a_child(work: Callable[[], object]) -> int:

@@ -218,7 +218,7 @@ class SmoothedClassifier:
             test = rule.under(self.noise)
             turns = partial(rule.turns, test.criterion)
             found = test.certify(
-                self.counter.count_until(
+                *self.counter.count_until(
                     images, test.criterion, seed=seed, indices=indices, progress=progress, turns=turns
                 )
             )

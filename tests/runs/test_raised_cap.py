@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from torch import Tensor
 
@@ -118,7 +119,8 @@ def test_a_record_that_is_not_whole_goes_on_too(
     table = low.read()
     lower.shard_path(1).unlink()
     lower.shard_path(3).unlink()
-    lower.keep(1, {int(table.index[4]): table.votes[4]})
+    assert table.certifying is not None
+    lower.keep(1, {int(table.index[4]): np.stack([table.votes[4], table.certifying[4]])})
     raised = SequentialRecord.create(lower.path, settings(radii(CAP)), {})
     assert set(raised.kept(1)) == {table.index[4]}
     assert raised.kept(3) == {}

@@ -19,16 +19,28 @@ from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase
 from noiseproof.sampling import HostSampler, Rows, Span
 from noiseproof.sampling.scheduler import QueuedImage, Scheduler
-from noiseproof.sequential import CertifyRadii, Criterion, Exceeds, Level, RelativeError, SharedBudget, TopClass
+from noiseproof.sequential import (
+    AheadOfAll,
+    CertifyRadii,
+    Criterion,
+    Exceeds,
+    Level,
+    RelativeError,
+    SharedBudget,
+    TopClass,
+)
 
 CPU, NOISE, SEED, CLASSES, CAP = torch.device("cpu"), Gaussian(0.5), 11, 3, 200
 IMAGES = torch.from_numpy(np.random.default_rng(0).random((14, CLASSES), dtype=np.float32))
 IMAGES[:3] = torch.tensor([[0.9, 0.0, 0.0], [0.0, 1.0, 0.1], [0.5, 0.5, 0.0]])
 INDICES = [7 * i + 3 for i in range(len(IMAGES))]
 ONE, SEVERAL = (Level(0.6, 0.4),), (Level(0.5, 0.5), Level(0.6, 0.4), Level(0.75, 0.25))
+NEAR = (Level(0.5, 0.5), Level(0.55, 0.45), Level(0.6, 0.4))
 CRITERIA: dict[str, Criterion] = {
     "radius": Exceeds(ONE, 0.05, 0.05, CAP),
     "radii": Exceeds(SEVERAL, 0.3, 0.1, CAP),
+    "lasting": Exceeds(NEAR, 0.3, 0.1, CAP, lasting=True),
+    "lasting, runner-up": AheadOfAll((0.05, 0.2, 0.4), 0.3, 0.1, CAP, lasting=True),
     "winner": TopClass(0.05, CAP),
     "relative error": RelativeError(0.85, 0.3, 0.3, 90, partial(NeymanPearson().radius, NOISE)),
 }
@@ -63,9 +75,23 @@ def single_votes(image: int) -> np.ndarray:
 @cache
 def vote_by_vote(name: str) -> Votes:
     """One image after the other, one vote after the other, until its goal has ended."""
-    ended = CRITERIA[name].ended(np.concatenate([single_votes(image) for image in range(len(IMAGES))]))
+    criterion = CRITERIA[name]
+    if criterion.lasting:
+        return {index: until_it_ends(criterion, single_votes(image)) for image, index in enumerate(INDICES)}
+    ended = criterion.ended(np.concatenate([single_votes(image) for image in range(len(IMAGES))]))
     stops = ended.reshape(len(IMAGES), CAP + 1).argmax(1)
     return {index: single_votes(image)[stop] for image, (index, stop) in enumerate(zip(INDICES, stops, strict=True))}
+
+
+def until_it_ends(criterion: Criterion, every: np.ndarray) -> np.ndarray:
+    """A loop over the votes of one image: those at the end, and those of the first look that certified most levels."""
+    certifying, most = np.zeros_like(every[0]), 0
+    for votes in every:
+        if (now := int(criterion.reached(votes[None])[0])) > most:
+            certifying, most = votes, now
+        if criterion.ended(votes[None], np.array([most]))[0]:
+            return np.stack([votes, certifying])
+    raise AssertionError("it never ended")
 
 
 @dataclass
@@ -101,11 +127,11 @@ def queue(images: Sequence[int] = range(len(IMAGES)), votes: Votes | None = None
     for image in images:
         index = INDICES[image]
         before = (votes or {}).get(index, np.zeros(CLASSES, dtype=np.int64))
-        yield QueuedImage(index, IMAGES[image], before)
+        yield QueuedImage(index, IMAGES[image], *np.atleast_2d(before))
 
 
 def collected(runner: Scheduler, images: Sequence[int] = range(len(IMAGES)), votes: Votes | None = None) -> Votes:
-    return {retired.index: retired.votes for retired in runner.run(queue(images, votes))}
+    return {retired.index: retired.kept for retired in runner.run(queue(images, votes))}
 
 
 def assert_same(found: Votes, expected: Votes) -> None:
@@ -120,20 +146,28 @@ def assert_same(found: Votes, expected: Votes) -> None:
 def test_images_stop_at_different_moments() -> None:
     """What the tests below compare with."""
     for name, criterion in CRITERIA.items():
-        votes = np.stack(list(vote_by_vote(name).values()))
-        assert criterion.ended(votes).all()
+        kept = np.stack([np.atleast_2d(each) for each in vote_by_vote(name).values()])
+        votes = kept[:, 0]
+        assert criterion.ended(votes, criterion.reached(kept[:, 1]) if criterion.lasting else None).all()
         assert len(np.unique(votes.sum(-1))) > 4
-        assert votes.sum(-1).min() < 80 or name == "radii"
+        assert votes.sum(-1).min() < 80 or name in {"radii", "lasting"}
         one = np.zeros((1, CLASSES), dtype=np.int64)
         while not criterion.ended(one)[0]:
             one[0, int(answers(drawn_alone(1, int(one.sum()))))] += 1
-        np.testing.assert_array_equal(one[0], vote_by_vote(name)[INDICES[1]])
+        np.testing.assert_array_equal(one[0], np.atleast_2d(vote_by_vote(name)[INDICES[1]])[0])
     assert (np.stack(list(vote_by_vote("winner").values())).sum(-1) == CAP).any()
 
 
 @pytest.mark.parametrize(
     ("name", "batch_size"),
-    [*(("radius", size) for size in (7, 37, 256, 10_000)), ("radii", 10_000), ("winner", 37), ("relative error", 256)],
+    [
+        *((name, size) for name in ("radius", "lasting") for size in (7, 37, 256, 10_000)),
+        ("radii", 10_000),
+        ("winner", 37),
+        ("relative error", 256),
+        ("lasting, runner-up", 37),
+        ("lasting, runner-up", 10_000),
+    ],
 )
 def test_votes_do_not_depend_on_the_batch_size(name: str, batch_size: int) -> None:
     assert_same(collected(scheduler(CRITERIA[name], batch_size)), vote_by_vote(name))
@@ -156,7 +190,16 @@ def test_votes_do_not_depend_on_order_or_company(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"), [("radius", 1), ("radius", 3), ("radii", 3), ("winner", 1), ("relative error", 1)]
+    ("name", "depth"),
+    [
+        ("radius", 1),
+        ("radius", 3),
+        ("radii", 3),
+        ("winner", 1),
+        ("relative error", 1),
+        ("lasting", 1),
+        ("lasting, runner-up", 3),
+    ],
 )
 def test_votes_do_not_depend_on_batches_under_way(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU an image's next votes are drawn before those of its last batch are looked at."""
@@ -176,7 +219,17 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("name", "depth"), [("radius", 0), ("radius", 2), ("radii", 2), ("winner", 0), ("relative error", 0)]
+    ("name", "depth"),
+    [
+        ("radius", 0),
+        ("radius", 2),
+        ("radii", 2),
+        ("winner", 0),
+        ("relative error", 0),
+        ("lasting", 0),
+        ("lasting", 2),
+        ("lasting, runner-up", 2),
+    ],
 )
 def test_votes_do_not_depend_on_kills(name: str, depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after 1, 2, 4, .. batches of another size, and begun again with the votes that were kept."""
@@ -196,7 +249,7 @@ def test_votes_do_not_depend_on_kills(name: str, depth: int, monkeypatch: pytest
         done: Votes = {}
         try:
             for retired in runner.run(queue(votes=kept)):
-                done[retired.index] = retired.votes
+                done[retired.index] = retired.kept
         except KilledError:
             kills += 1
             kept |= runner.snapshot() | done
@@ -220,6 +273,54 @@ def test_snapshots_are_votes_on_the_way() -> None:
             if index in each:
                 n = each[index].sum()
                 np.testing.assert_array_equal(each[index], single_votes(image)[n])
+
+
+# ---- certificates that last ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lasting", "lasting, runner-up"])
+def test_what_was_certified_at_some_moment_stays_certified(name: str) -> None:
+    """Of the votes at which sampling ends alone, some of it would be lost; and sampling goes on for the others alone."""
+    criterion, kept = CRITERIA[name], np.stack(list(vote_by_vote(name).values()))
+    last, earlier = criterion.reached(kept[:, 0]), criterion.reached(kept[:, 1])
+    for image, (votes, _) in enumerate(kept):
+        on_the_way = single_votes(image)[: votes.sum() + 1]
+        assert earlier[image] == criterion.reached(on_the_way).max()
+    assert (earlier >= last).all()
+    assert (earlier > last).any(), "none that could be lost"
+    if name == "lasting":
+        every = np.stack([single_votes(image) for image in range(len(IMAGES))])
+        ended = Exceeds(NEAR, 0.3, 0.1, CAP).ended(every.reshape(-1, CLASSES)).reshape(every.shape[:2]).argmax(1)
+        assert (kept[:, 0].sum(-1) <= ended).all()
+        assert (kept[:, 0].sum(-1) < ended).any()
+
+
+@pytest.mark.parametrize("name", ["lasting", "lasting, runner-up"])
+def test_a_budget_pauses_and_forgets_nothing(name: str) -> None:
+    whole = vote_by_vote(name)
+    needed = sum(int(kept[0].sum()) for kept in whole.values())
+    for budget in (needed, 10**6):
+        assert_same(spent(name, budget), whole)
+    short = spent(name, needed - 1, 256)
+    assert sum(int(kept[0].sum()) for kept in short.values()) == needed - 1
+    assert_same(spent(name, needed - 1, 11), short)
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new"),
+    [
+        ("_keep_most", "reached.searchsorted(reached[-1])", "-1"),
+        ("_keep_most", "reached[-1] > self._reached[place]", "reached[-1] >= self._reached[place]"),
+        ("_running_reached", "np.maximum.accumulate(reached + apart) - apart", "reached"),
+        ("_running_reached", "reached + apart) - apart", "reached)"),
+        ("_enter", "image.votes, 0, 0", "image.votes, 0, 3"),
+        ("_enter", "self._certifying[place] = image.certifying", "pass"),
+    ],
+)
+def test_faults_of_what_lasts_are_caught(function: str, old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scheduler, function, mutated(getattr(Scheduler, function), old, new))
+    with pytest.raises((AssertionError, ValueError)):
+        test_votes_do_not_depend_on_kills("lasting", 0, monkeypatch)
 
 
 # ---- what is drawn ---------------------------------------------------------------------------------------------------
@@ -334,7 +435,7 @@ def test_memory_of_the_device() -> None:
         return answers(batch)
 
     smoothed = npf.SmoothedClassifier(classify, NOISE, CLASSES, batch_size=64)
-    votes = smoothed.counter.count_until(IMAGES, CRITERIA["radius"], seed=SEED, indices=INDICES)
+    votes, _ = smoothed.counter.count_until(IMAGES, CRITERIA["radius"], seed=SEED, indices=INDICES)
     assert_same(dict(zip(INDICES, votes, strict=True)), vote_by_vote("radius"))
     assert smoothed.batch_size == 32
     assert set(sizes[:9]) == {64}
@@ -367,8 +468,10 @@ def spent(name: str, budget: int | None, batch_size: int = 37, order: Sequence[i
     indices = [INDICES[image] for image in order]
     criterion = CRITERIA[name]
     ways = {} if budget is None else {"turns": partial(SharedBudget(CertifyRadii(0.0), budget).turns, criterion)}
-    votes = scheduler(criterion, batch_size).count(IMAGES[list(order)], indices, **ways)
-    return dict(zip(indices, votes, strict=True))
+    tables = scheduler(criterion, batch_size).count(IMAGES[list(order)], indices, **ways)
+    assert (tables[1] is None) != criterion.lasting
+    kept = tables[0] if tables[1] is None else np.stack(tables, axis=1)  # type: ignore[arg-type]
+    return dict(zip(indices, kept, strict=True))
 
 
 @pytest.mark.parametrize("name", ["radius", "winner"])
@@ -420,8 +523,8 @@ def test_a_class_chosen_by_votes_to_come_is_caught(monkeypatch: pytest.MonkeyPat
     """It stops where the leader of the whole span would have been decided."""
     ahead = mutated(
         Scheduler._look,
-        "np.where(self._ended(votes, until),",
-        "np.where(self._ended(votes, until) & (votes.argmax(1) == np.repeat(votes[batch.last].argmax(1), batch.counts)),",
+        "np.where(self._ended(votes, reached, until),",
+        "np.where(self._ended(votes, reached, until) & (votes.argmax(1) == votes[batch.last].argmax(1).repeat(batch.counts)),",
     )
     monkeypatch.setattr(Scheduler, "_look", ahead)
     assert any(fails(test_votes_do_not_depend_on_the_batch_size, name, 10_000) for name in CRITERIA)

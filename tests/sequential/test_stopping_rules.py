@@ -455,7 +455,8 @@ def test_rules_are_read_back(noise: Noise, certificate: Certificate) -> None:
 def test_the_keys_of_records() -> None:
     """Records on disk have these."""
     common = {"alpha": 0.01, "beta": 0.001, "cap": 100_000, "certificate": {"name": "NeymanPearson"}}
-    assert CertifyRadii([0.3, 0.1], alpha=0.01).spec() == common | {"radii": [0.1, 0.3]}
+    assert CertifyRadii([0.3, 0.1], alpha=0.01).spec() == common | {"radii": [0.1, 0.3], "lasting": True}
+    assert CertifyRadii([0.3, 0.1], alpha=0.01, lasting=False).spec() == common | {"radii": [0.1, 0.3]}
     assert EstimateRadius(0.2, alpha=0.01).spec() == common | {"precision": 0.2}
     with pytest.raises(InvalidInputError, match="stop must be without a shared budget, for a record"):
         SharedBudget(CertifyRadii(0.1), 100).spec()

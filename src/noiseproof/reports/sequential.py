@@ -18,7 +18,7 @@ from noiseproof.reports.naming import Analysed, caption, entries
 from noiseproof.reports.page import ReportFiles, tile, write_page
 from noiseproof.runs.records import VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.sequential import CERTIFIED, FUTILE, UNDECIDED, Exceeds, RadiiTest
+from noiseproof.sequential import CERTIFIED, FUTILE, LASTING, UNDECIDED, Exceeds, RadiiTest
 
 __all__ = [
     "FIXED",
@@ -119,7 +119,8 @@ class SequentialAnalysis(Analysed[SequentialRecord]):
         shown |= {"certificate": own["certificate"]["name"]} | (
             {"prior": "fitted on other images"} if "prior" in own else {}
         )
-        return {"Until": shown}
+        early = len(own.get("radii", [])) > 1 and LASTING not in own
+        return {"Until": shown | ({"read at": "the last votes"} if early else {})}
 
     @property
     def average_radius(self) -> float:
@@ -218,7 +219,7 @@ def _rows(
 ) -> tuple[Decided, ...]:
     test, outcome = record.test, certified.outcome
     assert outcome is not None  # noqa: S101 - every sequential test gives it
-    right = votes.votes.argmax(-1) == votes.label
+    right = certified.prediction == votes.label
     if isinstance(test, RadiiTest):
         shown, columns = test.radii, outcome
     else:  # at every radius: the votes stopped for all of them
@@ -248,8 +249,9 @@ def _usage(record: SequentialRecord, table: VoteTable, certified: Certified) -> 
         over = float(used[sure].sum() / limits[sure].sum()) if sure.any() else None
         some = certified.prediction != ABSTAIN
         if some.any() and isinstance(test.criterion, Exceeds):
-            top = table.votes[some].max(-1)
-            fixed = int(_votes_to_certify(top, used[some], certified.p1_lower[some], test.criterion.alpha).max())
+            proof = (table.votes if table.certifying is None else table.certifying)[some]
+            top, n, p0 = proof.max(-1), proof.sum(-1), certified.p1_lower[some]
+            fixed = int(_votes_to_certify(top, n, p0, test.criterion.alpha).max())
     return Usage(
         total=int(used.sum()),
         mean=float(used.mean()),

@@ -97,12 +97,15 @@ class VoteTable(Table):
         selection_votes: (images, classes) counts of the selection phase, or None.
         thumbnails: a PNG for every image, empty where none was kept.
         files: the name of every image's file, empty where it is not recorded; None where no image has one.
+        certifying: (images, classes) of a sequential certification whose certificates last, the counts at the look at
+            which most radii were certified; None for others.
     """
 
     votes: Int[np.ndarray, "images classes"]
     selection_votes: Int[np.ndarray, "images classes"] | None
     thumbnails: list[bytes]
     files: Sequence[str] | None = None
+    certifying: Int[np.ndarray, "images classes"] | None = None
 
     @staticmethod
     def of(
@@ -144,8 +147,9 @@ class VoteTable(Table):
         """Return the rows as columns of a file."""
         columns = {"votes": as_column(self.votes), "thumbnail": pa.array(self.thumbnails, pa.binary())}
         columns |= {} if self.files is None else {"file": pa.array(self.files, pa.string())}
-        selected = self.selection_votes
-        return super().columns() | columns | ({} if selected is None else {"selection_votes": as_column(selected)})
+        more = {"selection_votes": self.selection_votes, "certifying_votes": self.certifying}
+        columns |= {name: as_column(counts) for name, counts in more.items() if counts is not None}
+        return super().columns() | columns
 
 
 @dataclass(frozen=True)

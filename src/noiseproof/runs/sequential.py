@@ -1,7 +1,7 @@
 """Certify a data set sequentially: images of many shards share every batch, and leave as they are decided."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class SequentialVotes(VoteJob[SequentialRecord]):
         """Watch the images certified, at the first radius of the rule where it has radii."""
         test, own = self.rule.under(require_noise(subject)), self.rule.spec().get("radii")
         watched = f"certified at {round_down(own[0], None)}" if own else "certified"
-        return watched, lambda table: int((test.certify(table.votes).prediction == table.label).sum())
+        return watched, lambda table: int((test.certify(table.votes, table.certifying).prediction == table.label).sum())
 
     def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Sample the images of shard after shard; a shard is complete when its last image is decided."""
@@ -95,12 +95,13 @@ class SequentialVotes(VoteJob[SequentialRecord]):
         left: dict[int, int] = {}
 
         def queue() -> Iterator[QueuedImage]:
-            none = np.zeros(settings.num_classes, dtype=np.int64)
+            none = np.zeros((1, settings.num_classes), dtype=np.int64)
             for shard in writer.shards():
                 left[shard.number] = len(shard.indices)
                 of.update(dict.fromkeys(shard.indices, shard.number))
                 for index, pixels in zip(shard.indices, as_pixels(shard.images), strict=True):
-                    yield QueuedImage(index, pixels.to(scheduler.device), shard.votes.get(index, none))
+                    so_far = np.atleast_2d(shard.votes.get(index, none))
+                    yield QueuedImage(index, pixels.to(scheduler.device), *so_far)
 
         scheduler = running.counter.scheduler(
             running.subject.dataset.read(settings.indices[:1]),
@@ -112,11 +113,12 @@ class SequentialVotes(VoteJob[SequentialRecord]):
         writer.so_far = scheduler.snapshot
         for retired in scheduler.run(queue()):
             shard = writer.open[of[retired.index]]
-            shard.votes[retired.index] = retired.votes
+            shard.votes[retired.index] = retired.kept
             left[shard.number] -= 1
             writer.listener.image(int(retired.votes.sum()))
             if not left[shard.number]:
                 with writer.watch.stage("writing"):
-                    votes = np.stack([shard.votes[index] for index in shard.indices])
+                    kept = [np.atleast_2d(shard.votes[index]) for index in shard.indices]
+                    votes, *certifying = np.stack(kept, axis=1)
                     table = VoteTable.of(shard.indices, shard.labels, votes, None, shard.images, shard.files)
-                yield shard, table
+                yield shard, replace(table, certifying=certifying[0]) if certifying else table

@@ -1,8 +1,9 @@
 """The on-disk format of a sequential certification: its stopping rule, and every image's votes at the stopping time.
 
     RUN/sequential.json       what is decided, and how
-    RUN/votes/00000.parquet   index, label, votes per class where they stopped, a small picture, its file's name
-    RUN/votes/00000.partial   the votes so far of a shard that is not whole yet
+    RUN/votes/00000.parquet   index, label, votes per class where they stopped, a small picture, its file's name; where
+                              certificates last, the votes at the look at which most radii were certified
+    RUN/votes/00000.partial   the votes so far of a shard that is not whole yet, both kinds of each image
 
 A format of its own: bounds for a number of votes fixed beforehand do not hold for these.
 """
@@ -29,7 +30,7 @@ from noiseproof.runs.records import VoteTable
 from noiseproof.runs.settings import ShardSettings
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.tables import as_rows
-from noiseproof.sequential import SequentialTest, StoppingRule, rule_from
+from noiseproof.sequential import LASTING, SequentialTest, StoppingRule, rule_from
 from noiseproof.storage.files import write_atomically
 
 __all__ = ["SequentialRecord", "SequentialSettings"]
@@ -73,15 +74,26 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         if (path / cls.configuration).exists():
             found = cls.open(path)
             if found.goes_on_under(settings):
-                return found.raise_cap(settings, about)
+                return found.raise_cap(found.as_begun(settings), about)
         return super().create(path, settings, about)
 
     def goes_on_under(self, settings: SequentialSettings) -> bool:
         """Whether these settings are the record's but for a higher cap."""
+        settings = self.as_begun(settings)
         before, now = self.settings.procedure, settings.procedure
         if not before.get("cap", math.inf) < now.get("cap", -math.inf):
             return False
         return replace(self.settings, procedure=now) == settings and {**before, "cap": None} == {**now, "cap": None}
+
+    def require_equal(self, settings: SequentialSettings) -> None:
+        """Raise RunError, with every difference, unless these are the record's settings, as it was begun."""
+        super().require_equal(self.as_begun(settings))
+
+    def as_begun(self, settings: SequentialSettings) -> SequentialSettings:
+        """Return the settings without certificates that last, where a record is older than they: it goes on as it began."""
+        if LASTING in self.settings.procedure:
+            return settings
+        return replace(settings, procedure={name: it for name, it in settings.procedure.items() if name != LASTING})
 
     @cached_property
     def noise(self) -> Noise:
@@ -104,7 +116,8 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
 
     def certify(self, table: VoteTable | None = None) -> Certified:
         """Return what the votes prove, of some rows or of all that are there, at the alpha they were counted for."""
-        return self.test.certify((self.read() if table is None else table).votes)
+        rows = self.read() if table is None else table
+        return self.test.certify(rows.votes, rows.certifying)
 
     def raise_cap(self, settings: SequentialSettings, about: Mapping[str, Any]) -> "SequentialRecord":
         """Keep all votes for a record under a higher cap, and put it in the place of this one.
@@ -131,17 +144,26 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
                 self.shard_path(shard).unlink(missing_ok=True)
         return raised
 
-    def _so_far(self, shard: int) -> dict[int, Int[np.ndarray, " classes"]]:
+    def _so_far(self, shard: int) -> dict[int, Int[np.ndarray, "*moments classes"]]:
         """The votes of a shard, whole or not."""
         if not self.holds(shard):
             return self.kept(shard)
         table = self._read_shard(shard)
-        return dict(zip(table.index.tolist(), table.votes, strict=True))
+        votes = table.votes if table.certifying is None else np.stack([table.votes, table.certifying], axis=1)
+        return dict(zip(table.index.tolist(), votes, strict=True))
 
     def _table(self, rows: pa.Table) -> VoteTable:
-        votes = as_rows(rows["votes"], self.settings.num_classes)
-        if (votes < 0).any() or (votes.sum(-1) > self.test.criterion.max_samples).any() or (votes.sum(-1) == 0).any():
+        votes, criterion = as_rows(rows["votes"], self.settings.num_classes), self.test.criterion
+        if (votes < 0).any() or (votes.sum(-1) > criterion.max_samples).any() or (votes.sum(-1) == 0).any():
             raise ValueError("votes that are no counts, or more than the cap")
-        if not self.test.criterion.ended(votes).all():
+        certifying, reached = None, None
+        if criterion.lasting:
+            certifying = as_rows(rows["certifying_votes"], self.settings.num_classes)
+            if (certifying < 0).any() or (certifying > votes).any():
+                raise ValueError("certifying votes that are not among the votes")
+            reached = criterion.reached(certifying)
+            if ((reached == 0) & certifying.any(-1)).any() or (reached < criterion.reached(votes)).any():
+                raise ValueError("certifying votes that do not certify, or less than the last ones")
+        if not criterion.ended(votes, reached).all():
             raise ValueError("votes that do not stop there")
-        return VoteTable.read(rows, votes)
+        return replace(VoteTable.read(rows, votes), certifying=certifying)

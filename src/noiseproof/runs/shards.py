@@ -59,7 +59,7 @@ class Shard:
 
     number: int
     indices: range
-    votes: dict[int, Int[np.ndarray, " classes"]]
+    votes: dict[int, Int[np.ndarray, "*moments classes"]]
     rows: Table | None
     dataset: Dataset
     watch: Stopwatch
@@ -131,7 +131,7 @@ class ShardWriter:
         self.record, self.listener, self.watch, self.each = record, listener, watch, each
         self.written = self.before = 0
         self.busy: list[int] = []
-        self.so_far: Callable[[], Mapping[int, Int[np.ndarray, " classes"]]] | None = None
+        self.so_far: Callable[[], Mapping[int, Int[np.ndarray, "*moments classes"]]] | None = None
         self._running, self._dataset = running, running.subject.dataset
         self._left, self._claims = shards, claims
         self.open: dict[int, Shard] = {}

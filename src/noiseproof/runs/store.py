@@ -179,12 +179,12 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """Whether `create` keeps the votes for settings that are not the record's."""
         return False
 
-    def keep(self, shard: int, votes: Mapping[int, Int[np.ndarray, " counts"]]) -> None:
+    def keep(self, shard: int, votes: Mapping[int, Int[np.ndarray, "*moments counts"]]) -> None:
         """Keep the votes so far of the images of a shard that is not whole, by index."""
         content = json.dumps({str(index): counts.tolist() for index, counts in votes.items()})
         write_atomically(self._partial(shard), json.dumps({"votes": content, "sum": self._sum(content)}).encode())
 
-    def kept(self, shard: int) -> dict[int, Int[np.ndarray, " counts"]]:
+    def kept(self, shard: int) -> dict[int, Int[np.ndarray, "*moments counts"]]:
         """Return what is kept; nothing where it is damaged or of another record: those votes are drawn again, the same."""
         try:
             found = json.loads(self._partial(shard).read_bytes())

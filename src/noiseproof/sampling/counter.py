@@ -145,8 +145,8 @@ class VoteCounter:
         indices: Sequence[int] | None = None,
         progress: Progress | None = None,
         turns: Turns | None = None,
-    ) -> Table:
-        """Count the votes of every image up to its stopping time; other arguments and errors as `count`.
+    ) -> tuple[Table, Table | None]:
+        """Count the votes of every image up to its stopping time (`Scheduler.count`); other arguments and errors as `count`.
 
         Args:
             images: as `count`.
@@ -160,7 +160,7 @@ class VoteCounter:
         keys = as_indices(indices, len(pixels))
         as_seed(seed)
         if len(pixels) == 0:
-            return np.zeros((0, self.classifier.num_classes), dtype=np.int64)
+            return np.zeros((0, self.classifier.num_classes), dtype=np.int64), None
         scheduler = self.scheduler(images, criterion, seed=seed, progress=progress)
         return scheduler.count(pixels.to(scheduler.device), keys, **({} if turns is None else {"turns": turns}))
 

@@ -29,7 +29,8 @@ _AHEAD = 16
 """An image of n votes requests at least n / 16 more: at most 6 % of its votes are drawn in vain, and an image that needs
 100 000 votes gets them in some 130 requests."""
 
-Turns = Callable[[Int[np.ndarray, "images classes"]], Iterator[tuple[Int[np.ndarray, " rows"], int | None]]]
+Table = Int[np.ndarray, "rows classes"]
+Turns = Callable[[Table, Table | None], Iterator[tuple[Int[np.ndarray, " rows"], int | None]]]
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,13 @@ class QueuedImage:
         index: key of its noise.
         pixels: the image, on the device of the classifier.
         votes: those counted before; its next sample is number votes.sum().
+        certifying: under a lasting criterion, those of the look at which most levels were certified; None for none.
     """
 
     index: int
     pixels: Float[Tensor, "*shape"]
     votes: Int[np.ndarray, " classes"]
+    certifying: Int[np.ndarray, " classes"] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,18 @@ class RetiredImage:
     Attributes:
         index: key of its noise.
         votes: at the moment of stopping; what was drawn beyond it is not among them.
+        certifying: under a lasting criterion, those of the first look at which most levels were certified, zeros where
+            there is none; None under another.
     """
 
     index: int
     votes: Int[np.ndarray, " classes"]
+    certifying: Int[np.ndarray, " classes"] | None = None
+
+    @property
+    def kept(self) -> Int[np.ndarray, "*moments classes"]:
+        """The votes, and below them the certifying ones where there are any: what it can go on with."""
+        return self.votes if self.certifying is None else np.stack([self.votes, self.certifying])
 
 
 @dataclass(eq=False)
@@ -99,7 +110,8 @@ class Scheduler:
 
     The votes of an image are examined in their order. Those returned are the votes at the first look at which the criterion
     ends sampling, whatever the batches were: a function of (seed, index, image) and the criterion alone. Votes drawn beyond
-    that look, because a batch had room or was under way, are discarded.
+    that look, because a batch had room or was under way, are discarded. Under a lasting criterion the votes of the first
+    look at which most levels were certified are kept as well.
 
     On a GPU a batch is under way while the one before is examined; images with rows under way are left out as long as
     others fill the batch.
@@ -138,7 +150,8 @@ class Scheduler:
         self._slots: list[_Slot] = []
         self._under_way: deque[_Batch] = deque()
         self._window: Float[Tensor, "places *shape"] | None = None
-        self._votes = np.zeros((0, num_classes), dtype=np.int64)
+        self._votes = self._certifying = np.zeros((0, num_classes), dtype=np.int64)
+        self._reached = np.zeros(0, dtype=np.int64)
         self._free: list[int] = []
         self._first_request = int(criterion.pending(np.zeros((1, num_classes), dtype=np.int64))[0])
 
@@ -168,38 +181,30 @@ class Scheduler:
         images: Float[Tensor, "images *shape"],
         indices: Sequence[int],
         *,
-        turns: Turns = lambda votes: iter([(np.arange(len(votes)), None)]),
-    ) -> Int[np.ndarray, "images classes"]:
-        """Sample images that are all at hand, and return their votes where they stopped.
+        turns: Turns = lambda votes, _: iter([(np.arange(len(votes)), None)]),
+    ) -> tuple[Table, Table | None]:
+        """Sample images that are all at hand, and return their votes where they stopped, and `RetiredImage.certifying`.
 
         Args:
             images: on the device of the classifier.
             indices: the key of each image's noise; all different.
-            turns: from the table of votes, which goes on being filled, to which rows are sampled next, and up to how many
-                votes each (`StoppingRule.turns`).
+            turns: from both tables, which go on being filled, to which rows are sampled next, and up to how many votes
+                each (`StoppingRule.turns`).
         """
         votes = np.zeros((len(images), self._classes), dtype=np.int64)
-        for rows, until in turns(votes):
-            self._sample(images, indices, votes, rows, until)
-        return votes
+        certifying = np.zeros_like(votes) if self.criterion.lasting else None
+        tables = [votes] if certifying is None else [votes, certifying]
+        for rows, until in turns(votes, certifying):
+            row_of = {int(indices[row]): row for row in rows}
+            queue = (QueuedImage(index, images[row], *(each[row] for each in tables)) for index, row in row_of.items())
+            for retired in self.run(queue, until=until):
+                for table, counts in zip(tables, np.atleast_2d(retired.kept), strict=True):
+                    table[row_of[retired.index]] = counts
+        return votes, certifying
 
-    def _sample(
-        self,
-        images: Float[Tensor, "images *shape"],
-        indices: Sequence[int],
-        votes: Int[np.ndarray, "images classes"],
-        rows: Int[np.ndarray, " rows"],
-        until: int | None,
-    ) -> None:
-        """Sample some of the images up to `until` votes and write them into the table."""
-        row_of = {int(indices[row]): row for row in rows}
-        queue = (QueuedImage(int(indices[row]), images[row], votes[row]) for row in rows.tolist())
-        for retired in self.run(queue, until=until):
-            votes[row_of[retired.index]] = retired.votes
-
-    def snapshot(self) -> dict[int, Int[np.ndarray, " classes"]]:
-        """Return the votes so far of the images on hand, by index: with them each can go on another time."""
-        return {slot.index: self._votes[slot.place].copy() for slot in self._slots}
+    def snapshot(self) -> dict[int, Int[np.ndarray, "*moments classes"]]:
+        """Return `RetiredImage.kept` of the images on hand, by index: with it each can go on another time."""
+        return {slot.index: self._standing(slot).kept for slot in self._slots}
 
     @property
     def _depth(self) -> int:
@@ -213,7 +218,8 @@ class Scheduler:
             entered = [self._enter(image) for image in islice(queue, -((requested - wanted) // self._first_request))]
             if not entered:
                 return
-            ended = self._ended(self._votes[[slot.place for slot in entered]], until)
+            places = [slot.place for slot in entered]
+            ended = self._ended(self._votes[places], self._earlier(places), until)
             self._request([slot for slot, out in zip(entered, ended, strict=True) if not out], until)
             for slot, out in zip(entered, ended, strict=True):
                 if out:
@@ -225,7 +231,10 @@ class Scheduler:
         place = self._free.pop()
         assert self._window is not None  # noqa: S101 - grown when the first image came
         self._window[place] = image.pixels
-        self._votes[place] = image.votes
+        self._votes[place], self._certifying[place], self._reached[place] = image.votes, 0, 0
+        if image.certifying is not None and image.certifying.any():
+            self._certifying[place] = image.certifying
+            self._reached[place] = self.criterion.reached(image.certifying[None])[0]
         slot = _Slot(image.index, place, int(image.votes.sum()))
         self._slots.append(slot)
         return slot
@@ -238,25 +247,38 @@ class Scheduler:
         if self._window is not None:
             window[:places] = self._window
         self._window = window
-        self._votes = np.concatenate([self._votes, np.zeros((more, self._classes), dtype=np.int64)])
+        new = np.zeros((more, self._classes), dtype=np.int64)
+        self._votes, self._certifying = np.concatenate([self._votes, new]), np.concatenate([self._certifying, new])
+        self._reached = np.concatenate([self._reached, new[:, 0]])
         self._free.extend(range(places + more - 1, places - 1, -1))
 
     def _retire(self, slot: _Slot) -> RetiredImage:
         self._slots.remove(slot)
         self._free.append(slot.place)
-        return RetiredImage(slot.index, self._votes[slot.place].copy())
+        return self._standing(slot)
 
-    def _ended(self, votes: Int[np.ndarray, "rows classes"], until: int | None) -> Bool[np.ndarray, " rows"]:
-        ended = self.criterion.ended(votes)
+    def _standing(self, slot: _Slot) -> RetiredImage:
+        certifying = self._certifying[slot.place].copy() if self.criterion.lasting else None
+        return RetiredImage(slot.index, self._votes[slot.place].copy(), certifying)
+
+    def _earlier(self, places: list[int]) -> Int[np.ndarray, " places"] | None:
+        """How many levels were certified so far, under a lasting criterion."""
+        return self._reached[places] if self.criterion.lasting else None
+
+    def _ended(
+        self, votes: Table, reached: Int[np.ndarray, " rows"] | None, until: int | None
+    ) -> Bool[np.ndarray, " rows"]:
+        ended = self.criterion.ended(votes, reached)
         return ended if until is None else np.asarray(ended | (votes.sum(-1) >= until))
 
     def _request(self, slots: list[_Slot], until: int | None) -> None:
         """Set how many samples each slot requests next."""
         if not slots:
             return
-        votes = self._votes[[slot.place for slot in slots]]
+        places = [slot.place for slot in slots]
+        votes = self._votes[places]
         n = votes.sum(-1)
-        requested = np.maximum(self.criterion.pending(votes), n // _AHEAD)
+        requested = np.maximum(self.criterion.pending(votes, self._earlier(places)), n // _AHEAD)
         for slot, count in zip(slots, np.minimum(requested, self._most(until) - n).tolist(), strict=True):
             slot.requested = count
 
@@ -311,22 +333,26 @@ class Scheduler:
         with self._watch.stage("counting"):
             labels = batch.labels.cpu().numpy()
             votes = self._running_votes(batch, labels)
-            ended = np.where(self._ended(votes, until), np.arange(len(labels)), len(labels))
+            reached = self._running_reached(batch, votes)
+            ended = np.where(self._ended(votes, reached, until), np.arange(len(labels)), len(labels))
             stop = np.minimum.reduceat(ended, batch.first)  # the first look that ends it, or beyond the span
             here = set(self._slots).intersection(batch.slots)  # the others were retired by the batch before
             counted = np.repeat(np.where([slot in here for slot in batch.slots], stop, -1), batch.counts)
             self._require_valid(batch, labels, np.arange(len(labels)) <= counted)
             out: list[_Slot] = []
             stay: list[_Slot] = []
-            for slot, at, last in zip(batch.slots, stop, batch.last, strict=True):
+            for slot, first, at, last in zip(batch.slots, batch.first, stop, batch.last, strict=True):
                 if slot in here:
                     self._votes[slot.place] = votes[min(at, last)]
                     (out if at <= last else stay).append(slot)
+                    if reached is not None:
+                        span = slice(first, min(at, last) + 1)
+                        self._keep_most(slot.place, votes[span], reached[span])
             self._request(stay, until)
         for slot in out:
             yield self._retire(slot)
 
-    def _running_votes(self, batch: _Batch, labels: Int[np.ndarray, " rows"]) -> Int[np.ndarray, "rows classes"]:
+    def _running_votes(self, batch: _Batch, labels: Int[np.ndarray, " rows"]) -> Table:
         """Return, for every row, the votes of its image up to it."""
         valid = labels != INVALID
         votes = np.zeros((len(labels), self._classes), dtype=np.int64)
@@ -336,6 +362,22 @@ class Scheduler:
         places = np.array([slot.place for slot in batch.slots])
         votes += np.repeat(self._votes[places] - before, batch.counts, axis=0)
         return votes
+
+    def _running_reached(self, batch: _Batch, votes: Table) -> Int[np.ndarray, " rows"] | None:
+        """Return, for every row, how many levels of its image were certified at it or before, if that lasts."""
+        earlier = self._earlier([slot.place for slot in batch.slots])
+        if earlier is None:
+            return None
+        reached = self.criterion.reached(votes)
+        reached[batch.first] = np.maximum(reached[batch.first], earlier)
+        apart = np.repeat(np.arange(len(earlier)) * (1 + reached.max()), batch.counts)  # one maximum for all images
+        return np.asarray(np.maximum.accumulate(reached + apart) - apart)
+
+    def _keep_most(self, place: int, votes: Table, reached: Int[np.ndarray, " rows"]) -> None:
+        """Keep the votes of the first look at which most levels were certified, of votes that follow each other."""
+        if reached[-1] > self._reached[place]:
+            self._certifying[place] = votes[reached.searchsorted(reached[-1])]
+            self._reached[place] = reached[-1]
 
     def _require_valid(
         self, batch: _Batch, labels: Int[np.ndarray, " rows"], counted: Bool[np.ndarray, " rows"]

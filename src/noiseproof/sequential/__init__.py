@@ -3,7 +3,7 @@
 from noiseproof.sequential.base import CERTIFIED, FUTILE, UNDECIDED, Criterion, SequentialTest, StoppingRule
 from noiseproof.sequential.boundary import Boundary, first_reaching, log_threshold, most_failures
 from noiseproof.sequential.budget import SharedBudget
-from noiseproof.sequential.certify_radii import CertifyRadii, RadiiTest, level
+from noiseproof.sequential.certify_radii import LASTING, CertifyRadii, RadiiTest, level
 from noiseproof.sequential.confidence_sequence import AnytimeSinglePhase, lower_bound, rest_bound
 from noiseproof.sequential.e_process import log_evidence
 from noiseproof.sequential.estimate_radius import EstimateRadius, RadiusTest
@@ -18,6 +18,7 @@ from noiseproof.sequential.top_class import IdentifyTopClass, TopClass, top_clas
 __all__ = [
     "CERTIFIED",
     "FUTILE",
+    "LASTING",
     "UNDECIDED",
     "AheadOfAll",
     "AnytimeSinglePhase",

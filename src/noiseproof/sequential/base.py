@@ -14,6 +14,7 @@ from noiseproof.bounds.base import require_alpha
 from noiseproof.certified import Certified
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.noises import Noise
+from noiseproof.sequential.looks import looked_at
 
 __all__ = [
     "CERTIFIED",
@@ -23,6 +24,7 @@ __all__ = [
     "Criterion",
     "SequentialTest",
     "StoppingRule",
+    "certified_levels",
     "leader_and_rest",
     "require_beta",
     "require_max_samples",
@@ -45,22 +47,60 @@ class Criterion(ABC):
 
     A function of one image's votes, looked at after numbers of votes that do not depend on anything else. So the stopping
     time, and with it every outcome, is the same under any batching, order, sharding or resume.
+
+    Where it is `lasting`, a level that was certified at a look is decided, whatever the votes are later. Whoever samples
+    keeps the votes of the look at which most levels were certified, the first of such looks; `reached` says how many.
     """
 
     max_samples: int
     """Votes per image after which sampling ends in any case."""
+
+    lasting: bool = False
+    """Whether a level that was certified at some look stays certified."""
 
     @abstractmethod
     def outcomes(self, votes: Table) -> Int[np.ndarray, "rows levels"]:
         """Return CERTIFIED, FUTILE or UNDECIDED, one column for each statement that is tested."""
 
     @abstractmethod
-    def ended(self, votes: Table) -> Flags:
-        """Whether sampling ends at these votes; False between looks."""
+    def pending(self, votes: Table, reached: Counts | None = None) -> Counts:
+        """Return a number of further votes, at least 1, before which sampling cannot end; `reached` as in `ended`."""
 
     @abstractmethod
-    def pending(self, votes: Table) -> Counts:
-        """Return a number of further votes, at least 1, before which sampling cannot end."""
+    def _open(self, votes: Table) -> Bool[np.ndarray, "rows levels"]:
+        """Which statements, by these votes alone, are undecided and could still be decided before the cap."""
+
+    def looks_at(self, n: Counts) -> Flags:
+        """After which numbers of votes they are looked at."""
+        return looked_at(n)
+
+    @final
+    def ended(self, votes: Table, reached: Counts | None = None) -> Flags:
+        """Whether sampling ends at these votes: at a look where nothing is open, or at the cap.
+
+        Args:
+            votes: of each image.
+            reached: how many levels of each were certified at this look or before; None looks at these votes alone.
+        """
+        n = votes.sum(-1)
+        looked = self.looks_at(n)
+        found, at = looked.copy(), slice(None) if looked.all() else looked  # a slice copies no votes
+        found[at] = ~self._left(votes[at], None if reached is None else reached[at]).any(-1)
+        return np.asarray(found | (n >= self.max_samples))
+
+    @final
+    def reached(self, votes: Table) -> Counts:
+        """Return how many levels are certified at these votes, each with all lower ones; 0 between looks."""
+        found = np.zeros(len(votes), dtype=np.int64)
+        looked = self.looks_at(votes.sum(-1))
+        found[looked] = certified_levels(self.outcomes(votes[looked]))
+        return found
+
+    @final
+    def _left(self, votes: Table, reached: Counts | None) -> Bool[np.ndarray, "rows levels"]:
+        """Which statements are open and were not certified before."""
+        open_ = self._open(votes)
+        return open_ if reached is None else open_ & (np.arange(open_.shape[1]) >= reached[:, None])
 
     @abstractmethod
     def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
@@ -87,8 +127,14 @@ class SequentialTest(ABC):
     """When to stop: all that a scheduler needs."""
 
     @abstractmethod
-    def certify(self, votes: Table) -> Certified:
-        """Return what votes at their stopping time prove, with probability >= 1 - alpha per image."""
+    def certify(self, votes: Table, certifying: Table | None = None) -> Certified:
+        """Return what votes prove, with probability >= 1 - alpha per image.
+
+        Args:
+            votes: at their stopping time.
+            certifying: under a lasting criterion those of the look at which most levels were certified, zeros where there
+                is none; None reads everything off `votes`.
+        """
 
     @final
     def votes_needed(self, num_classes: int) -> int:
@@ -127,9 +173,19 @@ class StoppingRule(ABC):
     def spec(self) -> dict[str, Any]:
         """Return the rule as plain data, for records; `rule_from` reads it."""
 
-    def turns(self, criterion: Criterion, votes: Table) -> Iterator[Turn]:  # noqa: ARG002 - a budget looks at them
+    def turns(
+        self,
+        criterion: Criterion,  # noqa: ARG002 - a budget asks it
+        votes: Table,
+        certifying: Table | None,  # noqa: ARG002 - a budget looks at them
+    ) -> Iterator[Turn]:
         """Yield which rows to sample next and up to how many votes each (None: to the end), given all votes so far."""
         yield np.arange(len(votes)), None
+
+
+def certified_levels(outcomes: Int[np.ndarray, "rows levels"]) -> Counts:
+    """Return how many levels are certified together with all lower ones."""
+    return np.asarray(np.cumprod(outcomes == CERTIFIED, axis=-1).sum(-1))
 
 
 def leader_and_rest(votes: Table) -> tuple[Counts, Counts]:

@@ -60,11 +60,12 @@ class SharedBudget(StoppingRule):
             "stop", required="without a shared budget, for a record", got=repr(self), remedy="Pass its rule."
         )
 
-    def turns(self, criterion: Criterion, votes: Table) -> Iterator[Turn]:
+    def turns(self, criterion: Criterion, votes: Table, certifying: Table | None) -> Iterator[Turn]:
         """Yield turn after turn until the budget is spent or no image is left."""
         until, budget = _FIRST_TURN, self.samples
         while budget > 0:
-            left = np.flatnonzero(~criterion.ended(votes) & (votes.sum(-1) < until))
+            reached = None if certifying is None else criterion.reached(certifying)
+            left = np.flatnonzero(~criterion.ended(votes, reached) & (votes.sum(-1) < until))
             if not len(left):
                 if until >= criterion.max_samples:
                     return

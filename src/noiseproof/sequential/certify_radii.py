@@ -14,15 +14,18 @@ from noiseproof.certified import ABSTAIN, DEFAULT_CERTIFICATE, Certified
 from noiseproof.errors import InvalidInputError
 from noiseproof.noises import Gaussian, Noise
 from noiseproof.numerics.decimals import round_down
-from noiseproof.sequential.base import CERTIFIED, SequentialTest, StoppingRule, require_beta
+from noiseproof.sequential.base import CERTIFIED, SequentialTest, StoppingRule, certified_levels, require_beta
 from noiseproof.sequential.exceeds import Exceeds, Level
 from noiseproof.sequential.pairwise import AheadOfAll
 from noiseproof.sequential.prior import FittedPrior
 
-__all__ = ["CertifyRadii", "RadiiTest", "level", "required_radii"]
+__all__ = ["LASTING", "CertifyRadii", "RadiiTest", "level", "required_radii"]
 
 _SMALLEST_REST = 2.0**-40
 """Of 1 - p0, 7 sigma of Gaussian noise: more would take over 1e12 votes, and counts beyond 2^53 are no integers."""
+
+LASTING = "lasting"
+"""In `CertifyRadii.spec`: a radius that was certified at some moment stays certified; earlier records lack it."""
 
 Table = Int[np.ndarray, "images classes"]
 
@@ -32,9 +35,8 @@ class CertifyRadii(StoppingRule):
     """Stop when it is decided, for each of some radii, whether it is certified; several share one alpha.
 
     A radius r is certified where p1 > p0(r) is (`level`, `Exceeds`). `Certified.radius` is the largest radius certified
-    together with all smaller ones, and `Certified.p1_lower` its level p0. All are read at the votes with which sampling
-    ends: near its boundary a small radius may be lost while a larger one is still open, which costs certificates and never
-    validity. Where that matters, ask for it alone.
+    together with all smaller ones, and `Certified.p1_lower` its level p0. The guarantee is for all radii and all times
+    together, so a radius that was certified at some moment stays certified, and sampling goes on for the others alone.
 
     With `runner_up`, every other class counts for itself: `AheadOfAll` at t = r / sigma. The statement is
     sigma/2 (Phi^-1(p1) - Phi^-1(p2)) > r, which follows from p1 > p0: images are certified whose p1 is below p0 too, and
@@ -52,6 +54,8 @@ class CertifyRadii(StoppingRule):
         certificate: which radii belong to which probabilities.
         runner_up: whether the runner-up is told from the rest; for Gaussian noise and the tight certificate, without prior.
         prior: weights learned from votes on other images (`fit_prior`), for one radius: fewer votes, the same guarantee.
+        lasting: whether a radius that was certified at some moment stays certified, for several radii; False reads all of
+            them at the last votes, as records of earlier versions do. Of one radius both are the same.
 
     Raises:
         InvalidInputError: an argument outside its domain, a prior with several radii, or `runner_up` with a prior or
@@ -68,10 +72,12 @@ class CertifyRadii(StoppingRule):
     certificate: Certificate = DEFAULT_CERTIFICATE
     runner_up: bool = False
     prior: FittedPrior | None = None
+    lasting: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "radii", required_radii(self.radii))
+        object.__setattr__(self, "lasting", self.lasting or len(self._radii) == 1)
         require_beta(self.beta)
         if self.prior is not None and len(self._radii) > 1:
             raise InvalidInputError(
@@ -95,19 +101,21 @@ class CertifyRadii(StoppingRule):
         """
         self.certificate.require_noise(noise)
         levels = tuple(level(noise, radius, self.certificate) for radius in self._radii)
+        lasting = self.lasting and len(levels) > 1
         if not self.runner_up:
-            criterion = Exceeds(levels, self.alpha, self.beta, self.max_samples, self.prior)
+            criterion = Exceeds(levels, self.alpha, self.beta, self.max_samples, self.prior, lasting)
             return RadiiTest(criterion, self._radii, levels)
         _require(isinstance(noise, Gaussian), "noise", "Gaussian noise, with runner_up=", noise)
         # q0 was rounded down by more than its quantile is
         shifts = tuple(-float(ndtri(each.q0)) for each in levels)
-        return RadiiTest(AheadOfAll(shifts, self.alpha, self.beta, self.max_samples), self._radii, levels)
+        return RadiiTest(AheadOfAll(shifts, self.alpha, self.beta, self.max_samples, lasting), self._radii, levels)
 
     def spec(self) -> dict[str, Any]:
         """Return all settings as plain data."""
         about: dict[str, Any] = {"radii": list(self._radii), "certificate": CERTIFICATES.spec(self.certificate)}
         about |= {"alpha": self.alpha, "beta": self.beta, "cap": self.max_samples}
         about |= {} if self.prior is None else {"prior": self.prior.plain()}
+        about |= {LASTING: True} if self.lasting and len(self._radii) > 1 else {}
         return about | ({"runner_up": True} if self.runner_up else {})
 
     @property
@@ -130,16 +138,21 @@ class RadiiTest(SequentialTest):
     radii: tuple[float, ...]
     levels: tuple[Level, ...]
 
-    def certify(self, votes: Table) -> Certified:
+    def certify(self, votes: Table, certifying: Table | None = None) -> Certified:
         """Return the largest radius certified, and the outcome at each."""
-        outcome = self.criterion.outcomes(votes)
-        count = np.cumprod(outcome == CERTIFIED, axis=-1).sum(-1)
+        outcome, leader = self.criterion.outcomes(votes), votes.argmax(-1)
+        count = certified_levels(outcome)
+        if certifying is not None:
+            earlier = self.criterion.reached(certifying)
+            leader = np.where(earlier >= count, certifying.argmax(-1), leader)
+            count = np.maximum(earlier, count)
+            outcome = np.where(np.arange(len(self.radii)) < count[:, None], CERTIFIED, outcome)
         some, of = count > 0, np.maximum(count - 1, 0)
         p0, q0 = (np.array([(each.p0, each.q0) for each in self.levels])[of]).T
         if isinstance(self.criterion, AheadOfAll):
             p0 = np.maximum(1.0 - (votes.shape[-1] - 1) * q0, 0.0)
         return Certified(
-            prediction=np.where(some, votes.argmax(-1), ABSTAIN),
+            prediction=np.where(some, leader, ABSTAIN),
             radius=np.where(some, np.array(self.radii)[of], 0.0),
             p1_lower=np.where(some, p0, 0.0),
             p2_upper=np.where(some, q0, 1.0),

@@ -51,8 +51,8 @@ class Exceeds(Criterion):
 
     Sampling ends when no level is undecided that the votes up to `max_samples` could still certify. With probability
     >= 1 - alpha no class is ever certified at a level that its probability does not exceed, at all levels and all times
-    together; several levels cost no more alpha than one. Proof: `exceeds.md`. Outcomes are those of the votes they are read
-    at: a level that was certified earlier, while others were open, may be undecided again at the end.
+    together; several levels cost no more alpha than one. Proof: `exceeds.md`. So a level that was certified at some moment
+    may stay certified while others are open, though its evidence falls: where `lasting`.
 
     Args:
         levels: ascending.
@@ -60,6 +60,7 @@ class Exceeds(Criterion):
         beta: probability, per image and level, of FUTILE although p >= p0; it never touches alpha.
         max_samples: votes per image at most.
         prior: weights of the alternatives, learned from other images; for a single level.
+        lasting: whether a level that was certified at some moment stays certified.
     """
 
     levels: tuple[Level, ...]
@@ -67,6 +68,7 @@ class Exceeds(Criterion):
     beta: float
     max_samples: int
     prior: FittedPrior | None = None
+    lasting: bool = False
 
     def __post_init__(self) -> None:
         require_alpha(self.alpha)
@@ -96,16 +98,16 @@ class Exceeds(Criterion):
             columns.append(np.where(failures <= sure.most(n), CERTIFIED, lost))
         return np.stack(columns, axis=-1)
 
-    def ended(self, votes: Table) -> Flags:
-        """Whether every level is decided, hopeless before the cap, or the cap is reached."""
-        return np.asarray(~self._open(votes).any(-1) | (votes.sum(-1) >= self.max_samples))
+    def looks_at(self, n: Counts) -> Flags:
+        """Every number of votes is looked at."""
+        return np.ones(n.shape, dtype=bool)
 
-    def pending(self, votes: Table) -> Counts:
+    def pending(self, votes: Table, reached: Counts | None = None) -> Counts:
         """Return the votes before which the levels that are open cannot all be decided or hopeless."""
         leader, failures = leader_and_rest(votes)
         n = leader + failures
         needed = np.ones_like(n)
-        for (sure, futile), last, open_ in zip(self._boundaries, self._last, self._open(votes).T, strict=True):
+        for (sure, futile), last, open_ in zip(self._boundaries, self._last, self._left(votes, reached).T, strict=True):
             A, f = leader[open_], failures[open_]
             left = np.minimum(np.minimum(sure.first(f), futile.first(A)) - n[open_], last + 1 - f)
             needed[open_] = np.maximum(needed[open_], left)

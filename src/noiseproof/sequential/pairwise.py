@@ -26,7 +26,7 @@ from noiseproof.sequential.base import (
 )
 from noiseproof.sequential.confidence_sequence import lower_bound
 from noiseproof.sequential.e_process import rounded_down
-from noiseproof.sequential.looks import looked_at, next_look
+from noiseproof.sequential.looks import next_look
 from noiseproof.sequential.top_class import top_class_certain
 
 __all__ = ["AheadOfAll", "PairEvidence"]
@@ -143,19 +143,21 @@ class AheadOfAll(Criterion):
     It ends when no t is undecided that the votes up to the cap could still certify. Looks are 2 % of the votes apart.
 
     With probability >= 1 - alpha nothing false is ever certified, at all t and all times together. Proof: `pairwise.md`, 4
-    and 5.
+    and 5. So a t that was certified at some look may stay certified: where `lasting`.
 
     Args:
         shifts: t = r / sigma, ascending.
         alpha: probability of a wrong certificate, per image.
         beta: probability, per image, of giving up although it could be certified; it never touches alpha.
         max_samples: votes per image at most.
+        lasting: whether a t that was certified at some look stays certified.
     """
 
     shifts: tuple[float, ...]
     alpha: float
     beta: float
     max_samples: int
+    lasting: bool = False
 
     def __post_init__(self) -> None:
         require_alpha(self.alpha)
@@ -193,16 +195,7 @@ class AheadOfAll(Criterion):
             )
         return found
 
-    def ended(self, votes: Table) -> Flags:
-        """Whether every t is decided, or hopeless before the cap, at a look; or the cap is reached."""
-        n = votes.sum(-1)
-        looked = looked_at(n)
-        found = looked.copy()
-        if looked.any():
-            found[looked] = ~self._open(votes[looked]).any(-1)
-        return np.asarray(found | (n >= self.max_samples))
-
-    def pending(self, votes: Table) -> Counts:
+    def pending(self, votes: Table, reached: Counts | None = None) -> Counts:  # noqa: ARG002 - a look comes in any case
         """Return the votes up to the next look."""
         n = votes.sum(-1)
         return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.max_samples - n, 1)))

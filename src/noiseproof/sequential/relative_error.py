@@ -18,7 +18,7 @@ from noiseproof.sequential.base import (
     require_max_samples,
 )
 from noiseproof.sequential.confidence_sequence import AnytimeSinglePhase, lower_bound
-from noiseproof.sequential.looks import looked_at, next_look
+from noiseproof.sequential.looks import next_look
 
 __all__ = ["RelativeError", "require_rtol"]
 
@@ -71,16 +71,7 @@ class RelativeError(Criterion):
         sure = self.statement(votes).p1_lower > 0.5
         return np.where(sure, CERTIFIED, np.where(hopeless, FUTILE, UNDECIDED))[:, None]
 
-    def ended(self, votes: Table) -> Flags:
-        """Whether the radius is known to that error, or will not be certified, at a look; or the cap is reached."""
-        n = votes.sum(-1)
-        looked = looked_at(n)
-        found = looked.copy()
-        if looked.any():
-            found[looked] = self._known(votes[looked])
-        return np.asarray(found | (n >= self.max_samples))
-
-    def pending(self, votes: Table) -> Counts:
+    def pending(self, votes: Table, reached: Counts | None = None) -> Counts:  # noqa: ARG002 - there is one statement
         """Return the votes up to the next look."""
         n = votes.sum(-1)
         return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.max_samples - n, 1)))
@@ -93,9 +84,10 @@ class RelativeError(Criterion):
         left = n * ((width / self.rtol) ** 2 - 1.0)
         return np.asarray(np.clip(left, 1.0, np.maximum(self.max_samples - n, 1)))
 
-    def _known(self, votes: Table) -> Flags:
+    def _open(self, votes: Table) -> Bool[np.ndarray, "rows 1"]:
+        """Whether the radius is not known to that error yet; where none can be certified, both are 0."""
         lower, upper = self._radii(votes)
-        return np.asarray(lower >= (1.0 - self.rtol) * upper)
+        return np.asarray(lower < (1.0 - self.rtol) * upper)[:, None]
 
     def _radii(self, votes: Table) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
         found = self.statement(votes)

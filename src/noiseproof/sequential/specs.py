@@ -7,7 +7,7 @@ from noiseproof.certificates import Certificate, Divergence, FDivergence
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.errors import InvalidInputError
 from noiseproof.sequential.base import StoppingRule
-from noiseproof.sequential.certify_radii import CertifyRadii
+from noiseproof.sequential.certify_radii import LASTING, CertifyRadii
 from noiseproof.sequential.estimate_radius import EstimateRadius
 from noiseproof.sequential.prior import FittedPrior
 
@@ -27,7 +27,8 @@ def rule_from(spec: Mapping[str, Any]) -> StoppingRule:
         if "precision" in spec:
             return EstimateRadius(spec["precision"], **common)
         prior = FittedPrior.from_plain(spec["prior"]) if "prior" in spec else None
-        return CertifyRadii(spec["radii"], prior=prior, runner_up=bool(spec.get("runner_up")), **common)
+        common |= {"runner_up": bool(spec.get("runner_up")), "lasting": bool(spec.get(LASTING))}
+        return CertifyRadii(spec["radii"], prior=prior, **common)
     except (AttributeError, KeyError, TypeError) as error:
         raise InvalidInputError(
             "procedure",

@@ -22,7 +22,7 @@ from noiseproof.sequential.base import (
 )
 from noiseproof.sequential.boundary import Boundary
 from noiseproof.sequential.e_process import rounded_down
-from noiseproof.sequential.looks import looked_at, next_look
+from noiseproof.sequential.looks import next_look
 
 __all__ = ["IdentifyTopClass", "TopClass", "TopClassTest", "top_class_certain"]
 
@@ -65,7 +65,7 @@ class TopClassTest(SequentialTest):
 
     criterion: "TopClass"
 
-    def certify(self, votes: Table) -> Certified:
+    def certify(self, votes: Table, certifying: Table | None = None) -> Certified:  # noqa: ARG002 - one statement
         """Return the class with most votes where it is certain, with radius 0; nothing is said of probabilities."""
         outcome = self.criterion.outcomes(votes)
         return Certified(
@@ -108,14 +108,7 @@ class TopClass(Criterion):
         """Return CERTIFIED where the class with most votes is certain, else UNDECIDED."""
         return np.where(self.certain(votes), CERTIFIED, UNDECIDED)[:, None]
 
-    def ended(self, votes: Table) -> Flags:
-        """Whether the winner is certain at a look, or the cap is reached."""
-        n = votes.sum(-1)
-        found = looked_at(n)
-        found[found] = self.certain(votes[found])
-        return np.asarray(found | (n >= self.max_samples))
-
-    def pending(self, votes: Table) -> Counts:
+    def pending(self, votes: Table, reached: Counts | None = None) -> Counts:  # noqa: ARG002 - there is one statement
         """Return the votes up to the next look at which the winner could be certain."""
         ordered = np.partition(votes, -2, axis=-1)
         pair = ordered[..., -1] + ordered[..., -2]
@@ -130,6 +123,10 @@ class TopClass(Criterion):
         gap = np.maximum(ordered[..., -1] - ordered[..., -2], 1e-6)
         left = -2.0 * math.log(self.alpha) * (ordered[..., -1] + ordered[..., -2]) / gap**2 - n
         return np.asarray(np.clip(left, 1.0, np.maximum(self.max_samples - n, 1)))
+
+    def _open(self, votes: Table) -> Bool[np.ndarray, "rows 1"]:
+        """Whether the winner is not certain yet."""
+        return ~self.certain(votes)[:, None]
 
     def _pair(self, votes: Table) -> Boundary:
         """The boundary of winner and runner-up alone."""
