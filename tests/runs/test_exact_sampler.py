@@ -1,5 +1,6 @@
 """Runs under the exact sampler: it is recorded, continued, audited and judged again as it was begun."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,21 @@ from noiseproof.attacks import PGD
 from noiseproof.data import ArrayDataset
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import model_digest
-from noiseproof.noises import Gaussian
+from noiseproof.noises import Gaussian, Laplace, Noise
 from noiseproof.perturbations.levels import off_levels
-from noiseproof.runs import AttackImages, Audit, CountVotes, Engine, Rejudge, Selection, Subject, execute
+from noiseproof.runs import (
+    AttackImages,
+    Audit,
+    CountVotes,
+    Engine,
+    Rejudge,
+    Selection,
+    SequentialVotes,
+    Subject,
+    execute,
+)
 from noiseproof.sampling import EXACT
+from noiseproof.sequential import CertifyRadii
 
 EXACTLY = Engine(sampler="exact")
 EXACT_NAME = f"philox4x64-{EXACT}"
@@ -73,3 +85,30 @@ def test_images_of_other_levels_are_refused_before_votes_are_counted(tmp_path: P
     with pytest.raises(InvalidInputError, match="multiples of 1/255"):
         execute(JOB, tmp_path, subject(levels=16), engine=EXACTLY)
     assert not list(tmp_path.iterdir()), "what is refused leaves no record behind"
+
+
+class Unknown(Laplace):
+    """A noise of one's own, without its distribution function."""
+
+    cumulative = Noise.cumulative
+
+
+def test_it_is_the_default_for_8_bit_images_on_a_cpu(tmp_path: Path) -> None:
+    given, cpu = subject(), torch.device("cpu")
+    levels = ArrayDataset(
+        "bright", "test", (given.dataset.read(range(12)) * 255).round().astype(np.uint8), np.ones(12, int), 2
+    )
+    stored = replace(given, dataset=levels)
+    assert (given.dataset.eight_bit, levels.eight_bit) == (False, True)
+    sequential = SequentialVotes(CertifyRadii(0.1), selection=Selection(limit=3))
+    for job in (replace(JOB, selection=Selection(limit=3)), sequential):
+        assert job.sampler(stored, cpu) == "exact"
+        assert job.sampler(given, cpu) == job.sampler(stored, torch.device("cuda")) == "float"
+        assert job.sampler(replace(stored, noise=Unknown(0.2)), cpu) == "float"
+        record, _ = execute(job, tmp_path / type(job).__name__, stored)
+        assert record.settings.engine["sampler"] == EXACT_NAME
+    in_floats, _ = execute(JOB, tmp_path / "floats", stored, engine=Engine(sampler="float"), shards=[0])
+    whole, _ = execute(JOB, in_floats.path, stored)
+    assert whole.settings.engine["sampler"] == "philox4x64-box-muller-cpu", "it goes on as it was begun"
+    attack, _ = execute(AttackImages(PGD(eot_samples=2, steps=1), [0.2], samples=100), tmp_path / "attack", stored)
+    assert attack.settings.engine["sampler"] == "philox4x64-box-muller-cpu"

@@ -300,8 +300,8 @@ class EngineOptions:
         precision: auto keeps a record's own; for a new run of over a minute it takes 16 bits where they are 1.5 x as fast.
         compiled: Make code for this network first, 5 to 60 s.
         batch_size: Images per call of the network.
-        sampler: float adds noise in floating point. exact adds it in integers, to 8-bit images: certificates then hold for
-            every 8-bit image within the radius, however f treats the last bits of its input.
+        sampler: exact, the default for 8-bit images on a CPU, adds noise in integers: certificates then hold for every 8-bit
+            image within the radius, however f treats the last bits of its input. float adds it in floating point.
         device: Where to compute.
     """
 
@@ -311,7 +311,7 @@ class EngineOptions:
         Parameter(name="--compile", negative="--no-compile", show_default="for runs over ten minutes"),
     ] = None
     batch_size: BatchSize = None
-    sampler: Annotated[Literal["float", "exact"] | None, Parameter(show_default="a record's own, or float")] = None
+    sampler: Annotated[Literal["float", "exact"] | None, Parameter(show_default="a record's own, or see above")] = None
     device: Device = "auto"
 
     def engine(self) -> "Engine":

@@ -61,6 +61,7 @@ class Dataset(ABC, Labelled):
         verified: whether its files are the published ones, by checksum; None where there is nothing to compare with.
         loader: reads a split from where this one came from, in the same way; None if it was made from arrays.
         part: how its images were chosen among those of another data set, as plain data; None where it is whole.
+        eight_bit: whether every pixel is some k / 255, as files of 8 bits have it.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Dataset(ABC, Labelled):
     verified: bool | None = None
     loader: "Callable[[Split], Dataset] | None" = None
     part: Mapping[str, Any] | None = None
+    eight_bit: bool = False
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
@@ -189,9 +191,9 @@ class ArrayDataset(Dataset):
                 got=len(labels),
                 remedy="Check the files.",
             )
-        eight_bit = images.dtype == np.uint8
+        self.eight_bit = images.dtype == np.uint8
         if images.size and not (
-            eight_bit or (np.isfinite(images).all() and images.min() >= 0.0 and images.max() <= 1.0)
+            self.eight_bit or (np.isfinite(images).all() and images.min() >= 0.0 and images.max() <= 1.0)
         ):
             raise InvalidInputError(
                 "images",
@@ -207,7 +209,7 @@ class ArrayDataset(Dataset):
                 remedy="Number the classes from 0.",
             )
         self.name, self.split, self.num_classes = name, split, num_classes
-        self.images = np.ascontiguousarray(images, dtype=np.uint8 if eight_bit else np.float32)
+        self.images = np.ascontiguousarray(images, dtype=np.uint8 if self.eight_bit else np.float32)
         self.labels = labels.astype(np.int64)
         self.image_shape = self.images.shape[1:]
 

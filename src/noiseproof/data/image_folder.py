@@ -53,6 +53,8 @@ class ImageFolder(Dataset):
         image_size: height and width of what is read, pixels.
     """
 
+    eight_bit = True
+
     def __init__(
         self,
         name: str,

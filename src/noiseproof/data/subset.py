@@ -44,7 +44,7 @@ class Subset(Dataset):
         self.location, self.source, self.class_names = whole.location, whole.source, whole.class_names
         named = whole.file_names
         self.file_names = None if named is None else tuple(named[index] for index in chosen)
-        self.verified, self.loader = whole.verified, whole.loader
+        self.verified, self.loader, self.eight_bit = whole.verified, whole.loader, whole.eight_bit
 
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
         """Return the images at these indices of the subset."""

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+import torch
 
 from noiseproof.attacks import Attack
 from noiseproof.attacks.registry import ATTACKS
@@ -26,6 +28,7 @@ from noiseproof.runs.running import Running
 from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
 from noiseproof.runs.tables import Table
+from noiseproof.sampling import sampler_of
 
 __all__ = ["Audit", "judge_record", "strongest"]
 
@@ -123,10 +126,9 @@ class Audit(Job[AttackRecord]):
         """Return the votes on an image's points, and the number of its sizes."""
         return self._attack.work
 
-    @property
-    def origin(self) -> Mapping[str, Any] | None:
-        """Return the engine of the certification."""
-        return self.certified.settings.engine
+    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - that of a record
+        """Return how the certification adds noise."""
+        return sampler_of(self.certified.settings.engine or {})
 
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record of the attack.

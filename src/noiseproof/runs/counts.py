@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
+import torch
+
 from noiseproof.bounds import Bound
 from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates import Certificate
@@ -12,6 +14,7 @@ from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.certified import DEFAULT_ALPHA, DEFAULT_CERTIFICATE, FixedSamples, require_enough_samples
 from noiseproof.classifiers.input_scale import require_input_scale
 from noiseproof.errors import require_count
+from noiseproof.noises import Noise
 from noiseproof.numerics.decimals import round_down
 from noiseproof.randomness import Phase, Seed, as_seed
 from noiseproof.runs.identity import require_fingerprint
@@ -55,6 +58,16 @@ class VoteJob(Job[RecordT]):
         rows = running.counter.rows
         found = {} if rows is None else {ROWS: asdict(rows)}
         return super().about(running) | {DATA_IMAGES: len(running.subject.dataset)} | found
+
+    @final
+    def sampler(self, subject: Subject, device: torch.device) -> str:
+        """Return "exact" for 8-bit images on a CPU, where it takes no longer: certificates then cover the arithmetic.
+
+        "float" elsewhere: for images with other pixels, for noise without `cumulative`, and on GPUs, where the exact
+        sampler has not been timed.
+        """
+        known = type(require_noise(subject)).cumulative is not Noise.cumulative
+        return "exact" if subject.dataset.eight_bit and known and device.type == "cpu" else "float"
 
     @abstractmethod
     def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:

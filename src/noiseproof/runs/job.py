@@ -8,12 +8,13 @@ without the interruption. Several processes may run it on one folder: each takes
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, final
 
+import torch
 from torch import nn
 
 from noiseproof.errors import InvalidInputError, RunError, require_count
@@ -28,6 +29,7 @@ from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.store import CLASS_NAMES, ShardedRecord
 from noiseproof.runs.subject import Subject
 from noiseproof.runs.tables import Table
+from noiseproof.sampling import sampler_of
 from noiseproof.storage.provenance import provenance
 from noiseproof.storage.stopwatch import Stopwatch
 
@@ -120,10 +122,9 @@ class Job(ABC, Generic[RecordT]):
     def require_unchanged(self, record: RecordT, running: Running) -> None:
         """Raise RunError where the classifier is another one than when the record was begun, whatever its name says."""
 
-    @property
-    def origin(self) -> Mapping[str, Any] | None:
-        """Return the engine of the record that it is about, whose sampler it keeps; None: about none."""
-        return None
+    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - others choose by them
+        """Return how noise is added in a new record, where that is not named: one of `sampling.SAMPLERS`."""
+        return "float"
 
     @final
     def indices(self, subject: Subject) -> dict[str, Any]:
@@ -254,7 +255,8 @@ def _running(
             remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
         )
     before, votes = None if recorded is None else recorded.settings.engine, len(settings.indices) * job.work[0]
-    engine = replace(engine, sampler=engine.sampler_after(before or job.origin))
+    usual = sampler_of(before) if before else job.sampler(subject, device_named(engine.device))
+    engine = replace(engine, sampler=engine.sampler or usual)
     return run_subject(subject, engine, before, votes=votes, seed=public_seed(settings.seed), listener=listener)
 
 

@@ -1,6 +1,6 @@
 """Judge the points of an attack anew: fresh votes, as many as you like; nothing is attacked again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from noiseproof.runs.running import Running
 from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
 from noiseproof.runs.tables import Table
+from noiseproof.sampling import sampler_of
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["Rejudge", "run_above"]
@@ -54,10 +55,9 @@ class Rejudge(Job[AttackRecord]):
         sizes = len(self.found.settings.sizes)
         return self.samples * sizes, sizes
 
-    @property
-    def origin(self) -> Mapping[str, Any] | None:
-        """Return the engine of the record of the attack."""
-        return self.found.settings.engine
+    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - that of a record
+        """Return how the votes of the attack add noise."""
+        return sampler_of(self.found.settings.engine or {})
 
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record.

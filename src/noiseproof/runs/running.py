@@ -36,7 +36,8 @@ class Engine:
             bits where they are 1.5 times as fast and keep 99 % of noisy labels.
         compiled: whether to compile the network first; None does for runs over ten minutes.
         batch_size: images per call of the network; None chooses by image size.
-        sampler: one of `sampling.SAMPLERS`; None keeps a record's own, and is "float" for a new run.
+        sampler: one of `sampling.SAMPLERS`; None keeps a record's own; a new run takes that of its
+            job (`Job.sampler`).
     """
 
     device: str = "auto"
@@ -44,10 +45,6 @@ class Engine:
     compiled: bool | None = None
     batch_size: int | None = None
     sampler: str | None = None
-
-    def sampler_after(self, recorded: Mapping[str, Any] | None) -> str:
-        """Return how noise is added: as asked, or as in a record, or in floating point."""
-        return self.sampler or sampler_of(recorded or {})
 
     def __post_init__(self) -> None:
         if self.batch_size is not None:
@@ -165,7 +162,11 @@ def run_subject(
         InvalidInputError: the device or precision is not there, or the classifier has its own.
         OutOfMemoryError: not even a batch of one image fits.
     """
-    told, where, sampler = listener or Listener(), device_named(engine.device), engine.sampler_after(recorded)
+    told, where, sampler = (
+        listener or Listener(),
+        device_named(engine.device),
+        engine.sampler or sampler_of(recorded or {}),
+    )
     keep_large_blocks()
     if not isinstance(subject.classifier, nn.Module):
         return replace(_as_given(subject, engine, where), sampler=sampler)
