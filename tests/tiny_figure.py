@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from noiseproof.experiments import attack_figures
-from noiseproof.experiments.figure import Figure, Result, Table
+from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.recipes import Facts, Reader, Recipe, Step
+from noiseproof.reports.tables import Table
 from noiseproof.runs.records import Record
 from noiseproof.training import CHECKPOINT
 

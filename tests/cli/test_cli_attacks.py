@@ -28,6 +28,7 @@ from noiseproof.experiments.networks import Network
 from noiseproof.experiments.recipes import Missing
 from noiseproof.noises import Noise
 from noiseproof.perturbations.norms import Norm
+from noiseproof.plugins import changes_of
 from noiseproof.reports import ladder
 from noiseproof.reports.attacked import certified_beside, other_engine, worst_case
 from noiseproof.reports.robustness import Panel
@@ -576,7 +577,7 @@ def test_missing_records_come_with_commands_that_parse() -> None:
     for figure in (attack_figures.FIGURE3, attack_figures.FIGURE4, attack_figures.FIGURE6):
         for data, norm in itertools.product(figure.planned, (Norm.L2, Norm.LINF)):
             for one in (one for _, recipes, _, _ in figure.planned[data](norm) for one in recipes):
-                attack = names.attack(one.name, one.changes)
+                attack = names.attack(one.name, changes_of(one.attack))
                 assert attack == one.attack
                 attack.require_norm(norm)
                 assert (one.norm, one.defence.data) == (norm, data)

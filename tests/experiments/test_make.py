@@ -17,11 +17,12 @@ from command_line import invoke
 from noiseproof.errors import RunError
 from noiseproof.experiments import attack_figures, make
 from noiseproof.experiments.attack_figures import TRADES
-from noiseproof.experiments.figure import Figure, Result, Table
+from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.make import Estimate, estimate, planned, run_step
 from noiseproof.experiments.networks import Network
 from noiseproof.experiments.recipes import Missing, Reader, Step
 from noiseproof.experiments.votes import FixedVotes, find_runs
+from noiseproof.reports.tables import Table
 from noiseproof.runs.records import Record
 from noiseproof.training import CHECKPOINT, LOG
 from processes import QUIET

@@ -22,7 +22,7 @@ def test_unlike_runs_are_not_compared(tmp_path: Path, quick: None) -> None:
     write_run(tmp_path / "mnist" / "stn-0.7", "stn", 0.7)
     write_run(tmp_path / "mnist" / "gaussian-0.7", "gaussian", 0.7, trained={"epochs": 6})
     told = {each["where"]: each["found"] for each in PAGE.compute(tmp_path).content.differences}
-    assert told["Figure 1: stability training against none"].endswith("gaussian-0.7 differ in training")
+    assert told["Figure 1: stability training against none"].endswith("gaussian-0.7 differ in training epochs")
 
 
 def test_any_seed_is_read_in_several_ways(tmp_path: Path, quick: None) -> None:

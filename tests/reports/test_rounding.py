@@ -238,10 +238,10 @@ def test_other_curves_of_lower_bounds_step_early_too() -> None:
     empirical = RobustCurve("pgd", radii, shares, shares, shares)
     hatched = draw_robustness([Panel("digits", "l2", [empirical], [area])]).axes[0].collections[0]
     assert heights(hatched.get_paths()[0].vertices, 0.4)[1] == pytest.approx(60.0)
-    spread = Spread(np.array([shares, shares - 0.05]))
-    assert spread.plain()["least"] == (shares - 0.05).tolist(), "JSON has all digits"
+    values = np.array([shares, shares - 0.05])
+    assert Spread(values).plain()["least"] == (shares - 0.05).tolist(), "JSON has all digits"
     assert RobustCurve("pgd", np.array([RADIUS]), *[np.array([2 / 3])] * 3).plain()["sizes"] == [RADIUS]
-    curve = BoundCurve("one", "mnist", (0, 1), 10, 100, radii, {"ours": spread, "papers": spread}, {}, 0, "-")
+    curve = BoundCurve("one", "mnist", (0, 1), 10, 100, radii, radii[:0], {"ours": values, "papers": values}, 0, "-")
     axes = draw_bounds([BoundPanel("MNIST", [curve], None, [])], {"ours": "ours", "papers": "papers"}).axes[0]
     assert heights(steps_of(axes.get_lines()[0]), 0.4)[1] == pytest.approx(57.5)
     assert heights(axes.collections[0].get_paths()[0].vertices, 0.4) == pytest.approx((55.0, 60.0))

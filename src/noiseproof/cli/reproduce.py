@@ -15,8 +15,8 @@ from noiseproof.experiments import FIGURES
 
 if TYPE_CHECKING:
     from noiseproof.experiments.figure import Figure
-    from noiseproof.experiments.figure import Table as PlainTable
     from noiseproof.experiments.recipes import Missing
+    from noiseproof.reports.tables import Table as PlainTable
 
 __all__ = ["reproduce"]
 
@@ -58,7 +58,7 @@ def reproduce(
             _show(table)
         _say_made(paths, found.missing)
     _say_kept(found.missing, records)
-    if not chosen.anything(found):
+    if chosen.numbers(found) is None:
         raise SystemExit(3)  # no record of it is there
     if not chosen.sound(found.content):
         raise SystemExit(1)

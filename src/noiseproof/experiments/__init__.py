@@ -1,4 +1,4 @@
-"""The paper's figures and tables, one small file each; recipes say of which records they are made."""
+"""The paper's figures and tables, one small file each. They are computed from records, which recipes describe."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ FIGURES = {
     "ladder": "ladder:LADDER",
     "all": "page:PAGE",
 }
-"""Where they are, by the names that the command line takes."""
+"""Where each figure is defined, "module:attribute", by the name that the command line accepts."""
 
 
 def load_figure(name: str) -> "Figure[Any]":

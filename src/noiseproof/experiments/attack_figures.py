@@ -1,12 +1,12 @@
-"""Figures 3, 4 and 6 of the paper: accuracy under attack, from records, with what is certified drawn beneath.
+"""Figures 3, 4 and 6 of the paper (section 6.2, appendix D): accuracy under attack, with certified accuracy beneath.
 
-Figure 3   defences against white-box attacks (lines) and attacks transferred from Madry's model (dashed); of CIFAR-10 the
-           network that the paper's authors released, white-box
-Figure 4   stability training at several sigma, 0 among them
-Figure 6   one defence against white-box, transferred and gradient-free attacks
+Figure 3   defences under white-box attacks (lines) and attacks transferred from Madry's model (dashed); on CIFAR-10 the
+           network released by the paper's authors, white-box
+Figure 4   stability training at several sigma, among them 0
+Figure 6   one defence under white-box, transfer and gradient-free attacks
 
-Every curve is the worst case of the records of one or several attacks, image by image. A missing or unfinished one is
-named with its command; the curve of the others says so ("1 of 2 attacks"): fewer attacks may leave too much.
+A curve is the accuracy under the strongest of its attacks on each image. Where records of some attacks are missing or
+incomplete, its legend says so ("1 of 2 attacks"): fewer attacks may overestimate the accuracy.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,21 +20,21 @@ from noiseproof import attacks
 from noiseproof.attacks import PGD, Attack
 from noiseproof.errors import NoiseproofError
 from noiseproof.experiments.attacked import Attacked, find_worst
-from noiseproof.experiments.figure import Figure, Result, Table, per_cent
+from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.networks import CIFAR_SIGMA, TITLES, Network
 from noiseproof.experiments.recipes import NOT_THERE, Missing, Reader
 from noiseproof.experiments.votes import FixedVotes
-from noiseproof.numerics.decimals import round_down
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import certified_beside, other_engine
 from noiseproof.reports.robustness import CertifiedCurve, Panel, RobustCurve, draw_robustness
+from noiseproof.reports.tables import Table
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record
 
 __all__ = ["FEW", "FIGURE3", "FIGURE4", "FIGURE6", "MADRY", "NATURAL", "STN_07", "TRADES", "Curve", "white_box"]
 
 FEW = 200
-"""Images apart, where an attack on one costs ten seconds to half a minute."""
+"""Every 200th image, for attacks that take ten to thirty seconds an image."""
 
 STN_07 = Network("mnist", "stn", 0.7)
 STN_05 = Network("mnist", "stn", 0.5)
@@ -44,18 +44,18 @@ NATURAL = Network("mnist", "natural")
 RELEASED = Network("cifar10", "released", CIFAR_SIGMA)
 
 Curve = tuple[str, tuple[Attacked, ...], int, bool]
-"""Title, records whose worst case it is, colour, dashed; drawn where one of the records is there."""
+"""Title, recipes of its attacks, colour, dashed; drawn where at least one of the records exists."""
 
 
 @dataclass(frozen=True)
 class _AttackFigure(Figure[list[Panel]]):
-    """A figure of accuracies under attack: the panels of which a curve is there.
+    """A figure of accuracy under attack: one panel per data set and norm in which there is a curve.
 
     Attributes:
-        name: of the figure.
-        title: of the figure.
-        planned: by data set, the curves of its panel in a norm.
-        certified: (defence, colour): whose certified accuracy is drawn beneath.
+        name: name of the figure.
+        title: heading of the figure.
+        planned: by data set, a function from the norm to the curves of the panel.
+        certified: (defence, colour) of the certified accuracies drawn beneath.
     """
 
     name: str
@@ -85,22 +85,14 @@ class _AttackFigure(Figure[list[Panel]]):
         return draw_robustness(content)
 
     def numbers(self, found: Result[list[Panel]]) -> list[dict[str, Any]] | None:
-        curves = [(panel, curve) for panel in found.content for curve in panel.curves]
-        return [{"panel": panel.title, "curve": curve.name, **curve.plain()} for panel, curve in curves] or None
+        return [curve for panel in found.content for curve in panel.plain()] or None
 
     def tables(self, content: list[Panel]) -> list[Table]:
-        return [
-            Table(
-                f"{self.name}: {panel.title}, still right",
-                ["attack (images)", *(round_down(size, None) for size in panel.curves[0].sizes)],
-                [[curve.name, *per_cent(curve.robust)] for curve in panel.curves],
-            )
-            for panel in content
-        ]
+        return [panel.table(self.name) for panel in content]
 
 
 def _certified(defence: Network, colour: int, attack: AttackRecord | None, reader: Reader) -> CertifiedCurve | None:
-    """Return what is certified of a defence for the images of an attack on it; None where nothing of it is drawn."""
+    """Return the certified accuracy of a defence on the images that are attacked; None where it is not drawn."""
     run, why = reader.folder / defence.folder(), NOT_THERE
     if attack is not None:
         sizes, why = np.linspace(0.0, max(attack.settings.sizes), 301), f"{NOT_THERE}, or not of what is attacked"
@@ -117,12 +109,12 @@ def _certified(defence: Network, colour: int, attack: AttackRecord | None, reade
 
 
 def white_box(defence: Network, norm: NormLike) -> tuple[Attacked, ...]:
-    """Return the attacks whose worst case is a white-box curve.
+    """Return the attacks of a white-box curve (section 6.2): accuracy is that under the strongest of them on each image.
 
-    Against noise PGD by two losses with 16 draws and 40 steps; half of both for the large network of CIFAR-10, on fewer
-    images. Without noise one attack is often misled (Schott et al. 2019; Tramèr et al. 2020), and far more costs less than
-    that: PGD by two losses, 100 steps and restarts, AutoAttack, and in l_2, where gradients of networks trained in l_inf
-    are known to mislead, more restarts and HopSkipJump. What is undefended needs no restarts.
+    Against a defence with noise: PGD on two losses, with 16 noise samples and 40 steps; half of both, on fewer images, for
+    the large network of CIFAR-10. Without noise a single attack often overestimates robustness (Schott et al. 2019; Tramèr
+    et al. 2020), and steps are cheap: PGD on two losses with 100 steps and restarts, AutoAttack, and in l_2, where
+    gradients of networks trained in l_inf mislead, more restarts and HopSkipJump. The undefended needs no restarts.
     """
     others: list[Attack] = []
     if defence.sigma:
@@ -136,7 +128,7 @@ def white_box(defence: Network, norm: NormLike) -> tuple[Attacked, ...]:
 
 
 def _transferred(defence: Network, source: Network, norm: NormLike) -> tuple[Attacked, ...]:
-    """Return the attack on another network whose points are given to this one."""
+    """Return the transfer attack: PGD on the source, evaluated on the defence."""
     return (Attacked(defence, PGD(loss="margin", steps=100), norm, source),)
 
 
@@ -145,10 +137,6 @@ def _figure3(norm: NormLike) -> list[Curve]:
     white = [(f"{one.title}, white-box", white_box(one, norm), colour, False) for colour, one in defences]
     black = [(one, _transferred(one, MADRY, norm), colour) for colour, one in defences if one != MADRY]
     return white + [(f"{one.title}, from Madry's", recipes, colour, True) for one, recipes, colour in black]
-
-
-def _released(norm: NormLike) -> list[Curve]:
-    return [(f"{RELEASED.title}, white-box", white_box(RELEASED, norm), 0, False)]
 
 
 def _figure4(norm: NormLike) -> list[Curve]:
@@ -178,7 +166,10 @@ def _figure6(norm: NormLike) -> list[Curve]:
 FIGURE3 = _AttackFigure(
     "figure3",
     "Figure 3: defences against white-box attacks and attacks transferred from Madry's model",
-    {"mnist": _figure3, "cifar10": _released},
+    {
+        "mnist": _figure3,
+        "cifar10": lambda norm: [(f"{RELEASED.title}, white-box", white_box(RELEASED, norm), 0, False)],
+    },
     [(STN_07, 0), (RELEASED, 0)],
 )
 FIGURE4 = _AttackFigure(

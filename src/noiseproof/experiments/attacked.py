@@ -1,4 +1,4 @@
-"""The recipe of an attack on a network, and the worst case of several attacks, image by image."""
+"""Section 6.2 of the paper: the recipe of an attack on a network, and the worst case over several attacks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,26 +29,24 @@ _EPSILONS = {
 }
 
 _SECONDS = {"carlini-wagner": 30.0, "boundary": 920.0, "hop-skip-jump": 160.0}
-"""Of an attack on an H100, where they are not `_USUAL`."""
-
-_USUAL = 60.0
+"""Measured duration of an attack on MNIST on an H100; 60 seconds for every other attack."""
 
 
 @dataclass(frozen=True)
 class Attacked(Recipe[AttackRecord]):
-    """A defence under an attack.
+    """The record of one attack on one defence.
 
     Attributes:
-        defence: the network that is attacked, of seed 0.
-        attack: with its settings.
-        norm: of the perturbation.
-        source: of a transfer, the network that is attacked in place of the defence.
-        every: every how many of the test images is attacked.
-        epsilons: sizes of the attack; none takes those of the data set and the norm.
-        samples: least number of votes that judge a point, where there is noise.
-        images: of the test split.
-        precision: as `--precision`; None takes that of the attacks on the defence.
-        beside: records of other attacks, whose classifier and data this one must share.
+        defence: the network under attack, the one of seed 0.
+        attack: the attack with its settings.
+        norm: norm of the perturbation.
+        source: for a transfer attack, the network on which the adversarial examples are found.
+        every: the attack runs on every so many-th image of the test split.
+        epsilons: attack sizes; empty for those of the data set and norm.
+        samples: least number of votes that judge a point, where the defence adds noise.
+        images: number of images in the test split.
+        precision: as `--precision`; None for the one in which the defence is attacked.
+        beside: records of other attacks, which must share classifier and data with this one.
     """
 
     defence: Network
@@ -65,45 +63,40 @@ class Attacked(Recipe[AttackRecord]):
 
     @property
     def name(self) -> str:
-        """As `--attack` takes it."""
+        """Name of the attack, as `--attack` accepts it."""
         return next(name for name in ATTACKS if ATTACKS[name] is type(self.attack))
 
     @property
     def folder(self) -> str:
-        """Below the folder of the defence, named by the attack."""
+        """A folder named after the attack, inside that of the defence."""
         transfer = "" if self.source is None else f"transfer-{self.source.name}-"
         loss = f"-{self.attack.loss}" if isinstance(self.attack, PGD) else ""
         return f"{self.defence.folder()}/{transfer}{self.name}{loss}-{self.norm}"
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """Its epsilons, by default those of the data set and the norm."""
+        """The attack sizes: `epsilons`, or those of the data set and norm."""
         return self.epsilons or _EPSILONS[self.defence.data, self.norm]
 
-    @property
-    def changes(self) -> list[str]:
-        """What differs from the attack's defaults, as `--set` takes it."""
-        return changes_of(self.attack)
-
     def steps(self, records: Path) -> list[Step]:
-        """Return the attack."""
-        folder, options = records / self.folder, self.defence.options(precision=self._precision)
+        """Return one step, the attack."""
+        folder, options = records / self.folder, self.defence.options(precision=self.precision or self.defence.attacked)
         options |= {"attack": self.name, "norm": self.norm, "every": self.every}
-        options |= {"epsilons": ",".join(map(exact, self.sizes)), "set": self.changes}
+        options |= {"epsilons": ",".join(map(exact, self.sizes)), "set": changes_of(self.attack)}
         options["source"] = None if self.source is None else self.source.model
-        cost = self.defence.cost(_SECONDS.get(self.name, _USUAL))
+        cost = self.defence.cost(_SECONDS.get(self.name, 60.0))
         return [Step.of(folder, "attack", records / self.defence.folder(), cost=cost, **options, out=folder)]
 
     def facts(self, record: AttackRecord) -> Facts:
-        """Compare the defence, the attack, and the images."""
+        """Compare defence, attack and images."""
         settings, defence, attack = record.settings, self.defence, record.settings.attack
         source = str(attack.get("source_name", "")).partition(" ")[0] if "attack" in attack else None  # of a transfer
         wanted, spec = self.attack.spec(), dict(attack.get("attack", attack))
         ran, digest = settings.engine.get("precision"), settings.model["digest"]
-        noise = Gaussian(defence.sigma).spec() if defence.sigma else None
+        precision, noise = self.precision or defence.attacked, Gaussian(defence.sigma).spec() if defence.sigma else None
         yield "model", defence.model, settings.model["name"]
         yield "weights", RELEASED_DIGEST if defence.released else digest, digest
-        yield "precision", ran if self._precision == "auto" else self._precision, ran
+        yield "precision", ran if precision == "auto" else precision, ran
         yield "norm", self.norm, settings.norm
         yield "sizes", [0.0, *self.sizes], list(settings.sizes)
         yield "every", self.every, settings.step
@@ -120,12 +113,8 @@ class Attacked(Recipe[AttackRecord]):
             theirs, ours = ([dict(each.settings.model), dict(each.settings.data)] for each in (other, record))
             yield f"the classifier and data of {other.path}", theirs, ours
 
-    @property
-    def _precision(self) -> str:
-        return self.precision or self.defence.attacked
-
 
 def find_worst(recipes: Sequence[Attacked], reader: Reader) -> tuple[RobustSummary | None, list[AttackRecord]]:
-    """Return the worst case over the records that are there and alike, image by image, and these records."""
+    """Return the accuracy under the strongest attack on each image, over the records found, and these records."""
     found = list(reader.find_alike({recipe.folder: recipe for recipe in recipes}).values())
     return (worst_case(found) if found else None), found

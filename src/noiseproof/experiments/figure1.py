@@ -1,13 +1,14 @@
-"""Figure 1 of the paper: accuracy lower bounds against the l2 radius, on MNIST and, where there are networks, CIFAR-10.
+"""Figure 1 of the paper (section 6.1): accuracy lower bounds against the l2 radius, on MNIST and CIFAR-10.
 
-STN at several sigma; without stability training (Gaussian augmentation); PixelDP, its certificate with the best (e, delta)
-for each image on the votes of STN; TRADES under PGD, which is empirical and so no lower bound. Twice on the same votes:
+STN at several sigma; Gaussian augmentation, which is STN without the stability term; PixelDP's certificate, with the best
+(e, delta) for each image, on the votes of STN; and TRADES under PGD, which is empirical and no lower bound. The same votes
+are evaluated by two procedures:
 
-    left    by the paper's procedure done right: Bonferroni, alpha .05, Rényi, what is certified times 95 %
-    right   ours: two-phase, alpha .001, tight, what is certified less what chance may have certified (95 % confidence)
+    left    the paper's done right: Bonferroni at alpha .05, Rényi (Lemma 1), certified accuracy times 95 %
+    right   ours: two-phase at alpha .001, Neyman-Pearson, certified accuracy minus `allowance` (95 % confidence)
 
-A line is the mean over the seeds of training, its band reaches from the least to the largest of them. The paper's own
-curves are pictures and are not copied: its printed numbers are drawn as crosses.
+A line is the mean over training seeds, its band reaches from the least to the largest. The paper's curves are pictures and
+are not copied: the numbers it prints are drawn as crosses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,32 +22,32 @@ from matplotlib.figure import Figure as Drawing
 from noiseproof.certificates import Certificate, PixelDP
 from noiseproof.experiments.attack_figures import TRADES, white_box
 from noiseproof.experiments.attacked import find_worst
-from noiseproof.experiments.figure import Figure, Result, Table
+from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.networks import CIFAR_SIGMA, TITLES, Network
 from noiseproof.experiments.readings import PAPERS_ALPHA, allowance, ours, papers
 from noiseproof.experiments.recipes import Reader
 from noiseproof.experiments.votes import ALPHA, Run, find_runs, known_seeds
-from noiseproof.numerics.decimals import round_down
 from noiseproof.reports.analysis import PAPER, TIGHT, largest_radius
-from noiseproof.reports.bands import BoundCurve, BoundPanel, Spread, draw_bounds
+from noiseproof.reports.bands import BoundCurve, BoundPanel, draw_bounds
 from noiseproof.reports.robustness import RobustCurve
+from noiseproof.reports.tables import Table
 
 __all__ = ["FIGURE1", "PRINTED", "PROCEDURES", "TABLE_RADII", "Panels"]
 
 TABLE_RADII = {"mnist": np.array([0.0, 0.5, 1.0, 1.4, 1.58]), "cifar10": np.array([0.0, 36 / 255, 0.25, 0.5, 1.0])}
-"""Where the curves are given as numbers."""
+"""Radii at which the curves are tabulated."""
 
 PRINTED = {
     "mnist": [(1.4, 0.51, "section 6.1, sigma 0.7"), (1.58, 0.69, "Table 1")],
     "cifar10": [(36 / 255, 0.656, "Table 1")],
 }
-"""(radius, share, where) of the lower bounds of STN that the paper prints as numbers."""
+"""(radius, share, place in the paper) of the lower bounds of STN that are printed as numbers."""
 
 PROCEDURES = {
     "papers": "the paper's procedure: Bonferroni, Rényi, α .05, × 95 %",
     "ours": "ours: two-phase, tight, α .001, lower bound at 95 %",
 }
-"""What the curves are computed by; for PixelDP with its certificate."""
+"""The two procedures; PixelDP's certificate takes the place of theirs where a curve says so."""
 
 _POINTS = 401
 _TRADES_COLOUR = 3
@@ -54,12 +55,12 @@ _TRADES_COLOUR = 3
 Grid = Float[np.ndarray, " points"]
 
 Panels = Mapping[str, BoundPanel]
-"""By data set, those of which anything is there."""
+"""By data set, the panels for which there is a record."""
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A curve of the figure: whose votes, how it looks, and a certificate in place of those of both procedures."""
+    """A curve: the network, colour and style, and a certificate in place of those of both procedures."""
 
     network: Network
     colour: int
@@ -67,18 +68,14 @@ class _Line:
     certificate: Certificate | None = None
 
     def curve(self, runs: Sequence[Run], radii: Grid) -> BoundCurve:
-        """Return its lower bounds by both procedures, with their spread over the seeds."""
+        """Return the lower bounds by both procedures, for every seed."""
         name, data, how = self.network.title, self.network.data, {}
         if self.certificate is not None:
             name, how = f"PixelDP's certificate, votes of {name}", {"certificate": self.certificate}
         images, votes, every = len(runs[0].votes), runs[0].record.settings.samples, np.append(radii, TABLE_RADII[data])
         mine = (ours(runs, every, **how) - allowance(images, len(runs))).clip(min=0.0)
-        found = {"papers": papers(runs, every, **how), "ours": mine}
-        bounds, table = (
-            {key: Spread(values[:, part]) for key, values in found.items()}
-            for part in (slice(len(radii)), slice(len(radii), None))
-        )
-        return BoundCurve(name, data, known_seeds(runs), images, votes, radii, bounds, table, self.colour, self.style)
+        values, at = {"papers": papers(runs, every, **how), "ours": mine}, TABLE_RADII[data]
+        return BoundCurve(name, data, known_seeds(runs), images, votes, radii, at, values, self.colour, self.style)
 
 
 _STN_07 = Network("mnist", "stn", 0.7, (0, 1, 2))
@@ -120,7 +117,7 @@ class _Figure1(Figure[Panels]):
     def numbers(self, found: Result[Panels]) -> dict[str, Any] | None:
         if not (panels := found.content):
             return None
-        curves = [curve.plain(TABLE_RADII[data]) for data, panel in panels.items() for curve in panel.curves]
+        curves = [curve.plain() for panel in panels.values() for curve in panel.curves]
         trades = panels[TRADES.data].attacked if TRADES.data in panels else None
         return {
             "curves": curves,
@@ -132,25 +129,14 @@ class _Figure1(Figure[Panels]):
         }
 
     def tables(self, content: Panels) -> list[Table]:
-        tables = []
-        for data, panel in content.items():
-            headings = ["radius", *(round_down(radius, None) for radius in TABLE_RADII[data])]
-            known = {radius: f"{100 * share:.1f}" for radius, share, _ in panel.printed}
-            printed = ["STN", *(known.get(radius, "") for radius in TABLE_RADII[data].tolist())]
-            rows = {title: [[c.title, *c.texts(key)] for c in panel.curves] for key, title in PROCEDURES.items()}
-            tables += [
-                Table(f"figure1, {data}, lower bounds (%); {title}", headings, lines)
-                for title, lines in (rows | {"as printed": [printed]}).items()
-                if panel.curves
-            ]
-        return tables
+        return [each for data in content for each in content[data].tables(f"figure1, {data}", PROCEDURES)]
 
 
 FIGURE1 = _Figure1()
 
 
 def _trades(reader: Reader) -> RobustCurve | None:
-    """Return what PGD by both losses leaves of TRADES; None unless both are there."""
+    """Return the accuracy of TRADES under PGD on both losses; None unless there are records of both."""
     recipes = [recipe for recipe in white_box(TRADES, "l2") if recipe.name == "pgd"]
     worst, found = find_worst(recipes, reader)
     if worst is None or len(found) < len(recipes):
@@ -160,7 +146,7 @@ def _trades(reader: Reader) -> RobustCurve | None:
 
 
 def _widest(runs: Sequence[Run]) -> float:
-    """Return a little more than the longest radius that unanimous votes give under either procedure."""
+    """Return slightly more than the largest radius of unanimous votes under either procedure."""
     procedures = ((PAPER, PAPERS_ALPHA), (TIGHT, ALPHA))
     longest = (largest_radius(run.record, way, alpha) for run in runs for way, alpha in procedures)
     return 1.02 * max(longest, default=0.0)

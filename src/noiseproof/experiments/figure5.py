@@ -1,81 +1,81 @@
-"""Figure 5 and appendix A of the paper: Rényi against PixelDP over the probability simplex, and what of it is true."""
+"""Figure 5 and appendix A of the paper: the Rényi bound against PixelDP over the probability simplex, and its claims."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure as Drawing
 
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
-from noiseproof.experiments.figure import Figure, Result, Table
+from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.recipes import Reader
-from noiseproof.noises import Gaussian
 from noiseproof.numerics.decimals import percent, round_down
-from noiseproof.reports.surfaces import LARGEST, draw_surfaces
+from noiseproof.reports.surfaces import Surfaces
+from noiseproof.reports.tables import Table
 
-__all__ = ["FIGURE5", "Claim", "Surfaces"]
+__all__ = ["FIGURE5", "Claim", "claims"]
 
+_RENYI = "Rényi (the paper)"
 _CERTIFICATES: dict[str, Certificate] = {
-    "Rényi (the paper)": Renyi(),
+    _RENYI: Renyi(),
     "PixelDP, e <= 1 (valid)": PixelDP(),
     "PixelDP, analytic mechanism": AnalyticPixelDP(),
     "tight (Cohen et al.)": NeymanPearson(),
 }
-_RIVALS = {"PixelDP, e <= 1 (valid)": "PixelDP with e <= 1"} | {
-    "PixelDP, analytic mechanism": "PixelDP with the analytic mechanism"
+_RIVALS = {
+    "PixelDP, e <= 1 (valid)": "PixelDP with e <= 1",
+    "PixelDP, analytic mechanism": "PixelDP with the analytic mechanism",
 }
 _CLAIMS = {"Rényi is strictly higher than": 1.0, "Rényi is more than twice as high as": 2.0}
-
-Points = Float[np.ndarray, " points"]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of appendix A, and where it holds.
+    """A claim of appendix A, and where it holds.
 
     Attributes:
-        claim: the sentence.
-        share: of the grid's points where it holds.
-        counterexample: (p1, p2, Rényi, other) where it fails most, or None.
+        claim: the claim in words.
+        share: share of the grid points at which it holds.
+        counterexample: (p1, p2, Rényi radius, other radius), in units of sigma, where the ratio is least; None if it
+            holds everywhere.
     """
 
     claim: str
     share: float
-    counterexample: tuple[float, float, float, float] | None
+    counterexample: tuple[float, ...] | None
 
     @property
     def fails_most_at(self) -> str:
-        """The counterexample in words, its radii rounded down."""
+        """The counterexample in words, radii rounded down."""
         if self.counterexample is None:
             return "nowhere"
         p1, p2, renyi, other = self.counterexample
         return f"p = ({p1:.3f}, {p2:.3f}): {round_down(renyi)} against {round_down(other)}"
 
 
-@dataclass(frozen=True)
-class Surfaces:
-    """All radii, in units of sigma, on a grid of the simplex p1 >= p2 >= 0, 0.2 <= p1 + p2 <= 1.
+def claims(surfaces: Surfaces) -> list[Claim]:
+    """Evaluate the two claims of appendix A at every grid point: "strictly higher" and "more than twice as high".
 
-    Attributes:
-        p1: grid points; NaN radii lie outside the simplex.
-        p2: likewise.
-        radii: one surface per certificate.
-        claims: the paper's two claims against both forms of PixelDP.
+    The paper makes them about PixelDP with e <= 1 (Lecuyer et al. 2019). Those about the analytic Gaussian mechanism
+    (Balle and Wang 2018) are ours: they show how much of the gain is owed to PixelDP's classical mechanism.
     """
-
-    p1: Float[np.ndarray, "steps steps"]
-    p2: Float[np.ndarray, "steps steps"]
-    radii: dict[str, Float[np.ndarray, "steps steps"]]
-    claims: list[Claim]
+    found = []
+    p1, p2, renyi = (each[surfaces.inside] for each in (surfaces.p1, surfaces.p2, surfaces.radii[_RENYI]))
+    for rival, words in _RIVALS.items():
+        other = surfaces.radii[rival][surfaces.inside]
+        for claim, factor in _CLAIMS.items():
+            true = renyi > factor * other
+            worst = tuple(float(each[np.argmin(renyi / other)]) for each in (p1, p2, renyi, other))
+            found.append(Claim(f"{claim} {words}", float(true.mean()), None if true.all() else worst))
+    return found
 
 
 @dataclass(frozen=True)
 class _Figure5(Figure[Surfaces]):
-    """The figure, which needs no records: the surfaces, as the paper draws them, and two slices that can be read.
+    """Surfaces as in the paper, and two slices. It is computed from the formulas and needs no records.
 
     Attributes:
-        steps: every certificate is evaluated on a grid of `steps` by `steps` points.
+        steps: the grid has `steps` by `steps` points.
     """
 
     steps: int = 100
@@ -85,45 +85,20 @@ class _Figure5(Figure[Surfaces]):
     indent = None
 
     def read(self, reader: Reader) -> Surfaces:  # noqa: ARG002 - it needs no records
-        p1, p2 = np.meshgrid(np.linspace(0.01, LARGEST, self.steps), np.linspace(0.0005, 0.5, self.steps))
-        inside = (p1 > p2) & (p1 + p2 <= 1.0) & (p1 + p2 >= 0.2)
-        radii = {}
-        for name, certificate in _CERTIFICATES.items():
-            radii[name] = np.full(p1.shape, np.nan)
-            radii[name][inside] = certificate.radius(Gaussian(sigma=1.0), p1[inside], p2[inside])
-        renyi = radii["Rényi (the paper)"][inside]
-        claims = [
-            _claim(f"{claim} {words}", factor, renyi, radii[rival][inside], (p1[inside], p2[inside]))
-            for rival, words in _RIVALS.items()
-            for claim, factor in _CLAIMS.items()
-        ]
-        return Surfaces(p1, p2, radii, claims)
+        return Surfaces.of(_CERTIFICATES, self.steps)
 
     def draw(self, content: Surfaces) -> Drawing:
-        return draw_surfaces(content.p1, content.p2, content.radii, _CERTIFICATES)
+        return content.draw()
 
     def numbers(self, found: Result[Surfaces]) -> dict[str, Any]:
-        p1, p2, surfaces = found.content.p1, found.content.p2, found.content.radii
-        radii = {name: np.round(np.nan_to_num(each, nan=-1.0), 9).tolist() for name, each in surfaces.items()}
-        grid = {"p1": p1[0].tolist(), "p2": p2[:, 0].tolist()}
-        return self.told(found.content) | {"grid": grid, "radii (-1: outside)": radii}
+        return self.told(found.content) | found.content.plain()
 
     def tables(self, content: Surfaces) -> list[Table]:
-        rows = [[each.claim, percent(each.share), each.fails_most_at] for each in content.claims]
+        rows = [[each.claim, percent(each.share), each.fails_most_at] for each in claims(content)]
         return [Table("figure5: the paper's claims", ("claim", "holds on", "fails most at"), rows)]
 
     def told(self, content: Surfaces) -> dict[str, Any]:
-        return {"claims": [asdict(each) for each in content.claims]}
+        return {"claims": [asdict(each) for each in claims(content)]}
 
 
 FIGURE5 = _Figure5()
-
-
-def _claim(text: str, factor: float, ours: Points, theirs: Points, points: tuple[Points, Points]) -> Claim:
-    """Return where ours is more than `factor` times theirs."""
-    true = ours > factor * theirs
-    if true.all():
-        return Claim(text, 1.0, None)
-    worst = np.argmin(ours / theirs)
-    example = (float(points[0][worst]), float(points[1][worst]), float(ours[worst]), float(theirs[worst]))
-    return Claim(text, float(true.mean()), example)

@@ -1,33 +1,34 @@
-"""The sanity ladder on MNIST, from records: do the attacks of figures 3, 4 and 6 find what there is to find?
+"""The sanity ladder on MNIST: have the attacks of Figures 3, 4 and 6 reached their plateau?
 
-`noiseproof ladder` makes the records and draws them; here they are read again, whoever made them. The rungs, all judged in
-one engine, and the attack without bound must be there. Of the attacks that must not be stronger, those that are missing
-are named. These and the attack without bound may have run in another engine: rounding hardly moves a verdict, and each
-record says what it ran in. The slow ones, Carlini-Wagner and the attacks on decisions, are those of figure 6, on some of
-the images.
+Sanity checks of an adversarial evaluation (Athalye et al. 2018; Carlini et al. 2019), computed from records that
+`noiseproof ladder` makes. All rungs, from one engine, and the unbounded attack are required; missing controls, which must
+not be stronger than the topmost rung, are named. Controls and the unbounded attack may come from another engine: rounding
+hardly changes a verdict, and each record names its engine. The slow controls, Carlini-Wagner and the decision-based
+attacks, are those of Figure 6, on some of the images.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure as Drawing
 
-from noiseproof.attacks import PGD, Attack
+from noiseproof.attacks import PGD
 from noiseproof.experiments.attack_figures import FEW, MADRY, NATURAL, STN_07
 from noiseproof.experiments.attacked import Attacked
-from noiseproof.experiments.figure import Figure, Result, Table
-from noiseproof.experiments.networks import Network
+from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.recipes import Facts, Reader, Step
 from noiseproof.numerics.decimals import exact, round_down
 from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
+from noiseproof.reports.tables import Table
 from noiseproof.runs.attack_records import AttackRecord
 
 __all__ = ["FOLDER", "IMAGES", "LADDER", "SIZE"]
 
 FOLDER = "mnist/stn-0.7/ladder-l2"
 SIZE = 2.0
-"""Of the attacks, in l2: a little more than half of the images withstand the white-box ones of figure 3."""
+"""Size of the attacks in l2, at which slightly more than half of the images withstand those of Figure 3."""
 
 IMAGES = range(0, 10_000, 100)
 _PIXELS = 28 * 28
@@ -36,10 +37,10 @@ _SOURCES = {f"transfer-{source.model.removeprefix('zoo:')}": source for source i
 
 @dataclass(frozen=True)
 class _Rung(Attacked):
-    """An attack of the ladder, in its folder under its own name.
+    """An attack of the ladder, whose record lies in the folder of the ladder.
 
     Attributes:
-        called: that name.
+        called: name of the attack there.
     """
 
     called: str = ""
@@ -49,7 +50,7 @@ class _Rung(Attacked):
         return f"{FOLDER}/{self.called}"
 
     def steps(self, records: Path) -> list[Step]:
-        """Attack; where nothing of the ladder is there, one command makes all of it but the slow attacks, in one engine."""
+        """Return the attack; where the ladder has no record yet, the one command that makes all but its slow attacks."""
         if (records / FOLDER).exists():
             return super().steps(records)
         folder, options = records / FOLDER, STN_07.options(precision=STN_07.attacked)
@@ -58,30 +59,29 @@ class _Rung(Attacked):
         return [Step.of(folder, "ladder", records / STN_07.folder(), cost=(137.0, "an H100"), **options)]
 
     def facts(self, record: AttackRecord) -> Facts:
-        """Compare the engine, too, unless any precision will do."""
+        """Compare the engine as well, unless any precision is accepted."""
         yield from super().facts(record)
         if self.precision is None and self.beside:
             yield "engine", dict(self.beside[0].settings.engine), dict(record.settings.engine)
 
 
-def _rung(called: str, attack: Attack, source: Network | None = None, size: float = SIZE) -> _Rung:
-    """Return an attack that may have run in another precision than that of the defence."""
-    return _Rung(STN_07, attack, "l2", source, IMAGES.step, (size,), precision="auto", called=called)
+_rung = partial(_Rung, STN_07, norm="l2", every=IMAGES.step, epsilons=(SIZE,), precision="auto")
+"""An attack of the ladder that may have run in any precision."""
 
 
 def _recipes() -> dict[str, Attacked]:
-    """Return the rungs; the other attacks in folders of the ladder, without bound or not stronger; and the slow ones."""
+    """Return the recipes by name: the rungs, the unbounded attack, the controls, and the slow controls of Figure 6."""
     boundless, largest = unbounded("l2", _PIXELS)
     fast, slow = controls("l2", decisions=False), controls("l2")
-    recipes: dict[str, Attacked] = {name: replace(_rung(name, each), precision=None) for name, each in grid().items()}
-    recipes["unbounded"] = _rung("unbounded", boundless, size=largest)
-    recipes |= {name: _rung(name, attack) for name, attack in fast.items()}
-    recipes |= {name: _rung(name, PGD(steps=100), source) for name, source in _SOURCES.items()}
+    recipes: dict[str, Attacked] = {name: _rung(each, precision=None, called=name) for name, each in grid().items()}
+    recipes["unbounded"] = _rung(boundless, epsilons=(largest,), called="unbounded")
+    recipes |= {name: _rung(attack, called=name) for name, attack in fast.items()}
+    recipes |= {name: _rung(PGD(steps=100), source=source, called=name) for name, source in _SOURCES.items()}
     return recipes | {name: Attacked(STN_07, slow[name], "l2", every=FEW) for name in slow if name not in fast}
 
 
 class _SanityLadder(Figure[Ladder | None]):
-    """The ladder; None without all its rungs."""
+    """The ladder; None unless all rungs and the unbounded attack are there."""
 
     name = "ladder"
     title = "The ladder: do these attacks find what there is to find?"
@@ -110,7 +110,7 @@ class _SanityLadder(Figure[Ladder | None]):
         if content is None:
             return []
         title = f"ladder: MNIST, {len(IMAGES)} images, {content.norm} {round_down(content.size, None)}"
-        return [Table(title, ["", "check", "found"], content.lines(), numeric=False)]
+        return [content.table(title)]
 
     def sound(self, content: Ladder | None) -> bool:
         return content is not None and all(check.passed for check in content.checks())

@@ -1,4 +1,4 @@
-"""Making what is missing of a figure: its steps in order, with the time of each beforehand; killed, it goes on."""
+"""`reproduce --make`: run the commands of all missing records, in order, with an estimate of the time. It resumes."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ from noiseproof.reports.sources import spent
 __all__ = ["RECORDED", "Estimate", "estimate", "kept", "make", "plan", "planned", "run_step"]
 
 RECORDED = Path("reproduction/records")
-"""Where the repository keeps records, whose times are known."""
+"""Folder of the committed records, whose durations are known."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a step is likely to take: seconds, None where nobody knows, and what that rests on."""
+    """Estimated duration of a step in seconds, None where it is unknown, and what the estimate is based on."""
 
     seconds: float | None
     basis: str
@@ -31,12 +31,12 @@ class Estimate:
 
 
 def planned(missing: Sequence[Missing]) -> list[Step]:
-    """Return the steps that make what is missing, each once, in order; what is blocked has none."""
+    """Return the steps of all missing records, each once, in order; blocked records have none."""
     return list(dict.fromkeys(step for each in missing if not each.blocked for step in each.steps))
 
 
 def plan(missing: Sequence[Missing], records: Path) -> list[str]:
-    """Return what `make` runs first, in words: a line for each step, with its time, and one for all together."""
+    """Return the plan in words: one line per step with its estimated duration, and one for the total."""
     steps = planned(missing)
     estimates = [estimate(step, records) for step in steps]
     known = [each.seconds for each in estimates if each.seconds is not None]
@@ -46,7 +46,7 @@ def plan(missing: Sequence[Missing], records: Path) -> list[str]:
 
 
 def kept(missing: Sequence[Missing], records: Path) -> str:
-    """Return how the repository's own records are read where they have what is missing from others; empty elsewhere."""
+    """Return a hint to `--records` where the committed records include some of the missing; else an empty text."""
     if records.resolve() == RECORDED.resolve():
         return ""
     places = {_recorded(each.steps[-1], records) for each in missing if each.steps}
@@ -55,12 +55,12 @@ def kept(missing: Sequence[Missing], records: Path) -> str:
 
 
 def make(figure: Figure[Any], records: Path, run: Callable[[Step], None]) -> None:
-    """Run what is missing of a figure, step by step; killed and called again, it goes on where it was.
+    """Run the steps of all missing records of a figure. Killed and called again, it resumes.
 
-    A step may bring others to light, which follow. None runs twice, whatever it leaves behind.
+    Further steps may be found missing once one has run; they follow. No step runs twice, whatever it leaves behind.
 
     Args:
-        figure: what is to be completed.
+        figure: the figure to complete.
         records: the folder of records.
         run: runs one step.
 
@@ -74,10 +74,10 @@ def make(figure: Figure[Any], records: Path, run: Callable[[Step], None]) -> Non
 
 
 def run_step(step: Step) -> None:
-    """Run the command of a step in a process of its own, whose output is seen.
+    """Run the command of a step as a subprocess that shares the terminal.
 
     Raises:
-        RunError: it failed.
+        RunError: the command failed.
     """
     program, *arguments = step.arguments
     interpreted = ["-m", "noiseproof", *arguments] if program == "noiseproof" else arguments
@@ -95,7 +95,7 @@ def run_step(step: Step) -> None:
 
 
 def estimate(step: Step, records: Path) -> Estimate:
-    """Return what a step is likely to take: by what it has done, by a record of the same recipe, or by what is stated."""
+    """Return the expected duration: from the part that is done, from the committed record, or as measured before."""
     options = step.arguments
     epochs = int(options[options.index("--epochs") + 1]) if options[1] == "train" else None
     begun = spent(step.folder, epochs)
@@ -112,7 +112,7 @@ def estimate(step: Step, records: Path) -> Estimate:
 
 
 def _recorded(step: Step, records: Path) -> Path | None:
-    """Return where the repository keeps what a step makes, if it does."""
+    """Return the folder of the committed record that corresponds to a step; None outside the folder of records."""
     return RECORDED / step.folder.relative_to(records) if step.folder.is_relative_to(records) else None
 
 

@@ -1,11 +1,11 @@
-"""The networks of the paper's tables and figures, and how each is trained, as data.
+"""The networks of the paper's tables and figures, and how each is trained.
 
 DIR/mnist/stn-0.7               sigma 0.7, seed 0
-DIR/mnist/stn-0.7-seed1         the same of seed 1, and so on
+DIR/mnist/stn-0.7-seed1         the same with seed 1, and so on
 DIR/mnist/smoothadv-long-0.6-at-0.55   trained at sigma 0.6, certified at 0.55
 DIR/cifar10/stn-0.392           sigma 100/255
-DIR/cifar10/stn-released        the network that the paper's authors released
-DIR/mnist/trades-linf           a network without noise, which figures 1, 3 and 4 attack
+DIR/cifar10/stn-released        the network released by the paper's authors
+DIR/mnist/trades-linf           a network without noise, attacked in Figures 1, 3 and 4
 """
 
 from collections.abc import Mapping
@@ -20,34 +20,33 @@ from noiseproof.training import CHECKPOINT
 __all__ = ["CIFAR_SIGMA", "RELEASED_DIGEST", "TITLES", "Network"]
 
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
-"""Of the data sets of the experiments, in their order."""
+"""Titles of the data sets, in the order of the figures."""
 
 CIFAR_SIGMA = 100 / 255
 
 RELEASED_DIGEST = "84486d01a1021329838e4b7048766249c363f7bd5721d68bc37785c5d356cc25"
-"""`model_digest` of the weights that the authors released, read into PaperCIFAR."""
+"""`model_digest` of the authors' released weights, loaded into PaperCIFAR."""
 
 _RELEASED_MODEL = "noiseproof.models:PaperCIFAR"
 
 _MEMBERS = 4
-"""Of an ensemble, of seeds 0, 1, 2 and 3."""
+"""Members of an ensemble, trained with seeds 0, 1, 2 and 3."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What the networks of one kind have in common.
+    """What all networks of one kind share.
 
     Attributes:
-        title: how figures call them.
-        objective: of each network, or of each member of an ensemble, as `--objective`; empty for those that are not
-            trained here.
-        recorded: what a record of such a training says of the objective, at least.
-        options: further ones of `noiseproof train`, by data set.
-        epochs: that a record must say; None takes any.
-        seconds: that a training takes on an H100, of MNIST.
-        ensemble: what the making of an ensemble records; None for a single network.
-        precision: of the votes, as `--precision`: records are compared in one.
-        attacked: precision of attacks; None takes that of the votes, since certificates speak of that function alone.
+        title: name in figures.
+        objective: `--objective` of the network, or of each member of an ensemble; empty for networks not trained here.
+        recorded: settings of the objective that a record of the training must contain.
+        options: further options of `noiseproof train`, by data set.
+        epochs: epochs that a record must state; None accepts any number.
+        seconds: duration of the training on MNIST on an H100.
+        ensemble: what `noiseproof ensemble` records; None for a single network.
+        precision: `--precision` of the votes, in which records are compared.
+        attacked: `--precision` of attacks; None for that of the votes, since a certificate holds for that function alone.
     """
 
     title: str
@@ -71,14 +70,8 @@ _SETTINGS = ["epsilon=1.0", "steps=2", "copies=2", "consistency=1"]
 _SHARED = {"model": "lenet", "set": _SETTINGS, "ramp_epochs": 3, "schedule": "cosine"}
 _SHORT = {"mnist": _SHARED | {"batch_size": 128, "epochs": 18, "average": 0.999}}
 _LONG = {"mnist": _SHARED | {"batch_size": 256, "learning_rate": 0.0015, "epochs": 50, "average": 0.998}}
-_SMOOTH_ADV = _Kind(
-    "SmoothAdv with consistency",
-    "smooth-adv",
-    {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0},
-    _SHORT,
-    epochs=18,
-    seconds=60.0,
-)
+_RECORDED = {"name": "SmoothAdv", "consistency": 1.0, "epsilon": 1.0}
+_SMOOTH_ADV = _Kind("SmoothAdv with consistency", "smooth-adv", _RECORDED, _SHORT, epochs=18, seconds=60.0)
 _LATER = replace(_SMOOTH_ADV, title=f"{_SMOOTH_ADV.title}, 50 epochs", options=_LONG, epochs=50, seconds=98.0)
 _ENSEMBLE = replace(_LATER, title=f"{_MEMBERS} networks of {_SMOOTH_ADV.title}", ensemble={"name": "Ensemble"})
 
@@ -105,15 +98,14 @@ class Network:
     """A network of the experiments.
 
     Attributes:
-        data: the data set.
-        kind: "stn" or "gaussian", by which it is trained here; "released" for the one that the authors released;
-            "smoothadv", which goes beyond the paper (Salman et al. 2019, with the terms of Jeong & Shin 2020);
-            "smoothadv-long", the same for 50 epochs; "ensemble", the mean of the logits of four of those;
-            "ensemble-early", the same with early exit; "natural", "trades-linf" and "madry-linf", which are attacked
-            without noise.
-        sigma: of the noise in certification; 0 for none.
-        seeds: of training; those that are wanted.
-        trained: sigma of the noise in training, where it is another.
+        data: name of the data set.
+        kind: "stn" (section 5.1) and "gaussian", trained here; "released", trained by the authors; beyond the paper
+            "smoothadv" (Salman et al. 2019, with the consistency term of Jeong and Shin 2020), "smoothadv-long" with 50
+            epochs, the mean of the logits of four of these, "ensemble", and with early exit "ensemble-early"; attacked
+            without noise "natural", "trades-linf" (Zhang et al. 2019) and "madry-linf" (Madry et al. 2018).
+        sigma: standard deviation of the noise in certification; 0 for none.
+        seeds: training seeds that the figures ask for.
+        trained: sigma in training, where it differs.
     """
 
     data: str
@@ -124,69 +116,65 @@ class Network:
 
     @property
     def title(self) -> str:
-        """How figures call it."""
+        """Name in figures."""
         sigma = "100/255" if self.sigma == CIFAR_SIGMA else f"{self.sigma:g}"
         trained = "" if self.trained is None else f", trained at {self.trained:g}"
         return _KINDS[self.kind].title + (f", sigma {sigma}{trained}" if self.sigma else "")
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         if self.released or not self.sigma:
             return "stn-released" if self.released else self.kind
         return f"{self.kind}-{self.trained_at:.3g}" + ("" if self.trained is None else f"-at-{self.sigma:.3g}")
 
     @property
     def released(self) -> bool:
-        """Whether it is the authors' own, whose seed is unpublished."""
+        """Whether it is the authors' released network, whose seed is unpublished."""
         return self.kind == "released"
 
     @property
     def has_seed(self) -> bool:
-        """Whether it has one known seed: the released one has none, and the members of an ensemble have their own."""
+        """Whether it has one known seed: the released network has none, an ensemble has one for each member."""
         return not self.released and _KINDS[self.kind].ensemble is None
 
     @property
     def trained_at(self) -> float:
-        """Sigma of the noise in training."""
+        """Standard deviation of the noise in training."""
         return self.sigma if self.trained is None else self.trained
 
     @property
-    def precision(self) -> str:
-        """Of its votes, as `--precision`: records are compared in one."""
-        return _KINDS[self.kind].precision
-
-    @property
     def attacked(self) -> str:
-        """Precision of the attacks on it, as `--precision`.
+        """`--precision` of attacks on it.
 
-        The released network is certified in int8, in which nothing can be attacked: attacks take and judge float32.
+        The released network is certified in int8, which has no gradients: it is attacked and judged in float32.
         """
-        return _KINDS[self.kind].attacked or self.precision
+        return _KINDS[self.kind].attacked or _KINDS[self.kind].precision
 
     @property
     def model(self) -> str | None:
-        """What `--model` takes for seed 0; None where neither the authors nor the zoo have it."""
+        """`--model` for seed 0: the authors' network or one of the zoo; None where there is neither."""
         place = f"{self.data}-{self.name}"
         return _RELEASED_MODEL if self.released else f"zoo:{place}" if place in shipped() else None
 
     def folder(self, seed: int = 0) -> str:
-        """Where what belongs to a seed lies, below the folder of records."""
+        """Folder of the network with this seed, relative to the folder of records."""
         return f"{self.data}/{self.name}" + (f"-seed{seed}" if seed else "")
 
-    def options(self, seed: int = 0, precision: str = "auto") -> dict[str, Any]:
-        """The options that name the network, its noise and its precision in a certification or an attack."""
+    def options(self, seed: int = 0, precision: str | None = None) -> dict[str, Any]:
+        """Return the options for the network, its noise and its precision, by default that of its votes."""
+        precision = precision or _KINDS[self.kind].precision
         options: dict[str, Any] = {"model": None if seed else self.model}
         options |= {"weights": "model_cifar10", "data": self.data} if self.released else {}
         options["sigma"] = self.sigma if self.released or self.trained is not None else None
         return options | {"precision": None if precision == "auto" else precision}
 
     def cost(self, seconds: float) -> Cost | None:
-        """What a step is stated to take on an H100: those of MNIST were measured."""
+        """Return the duration of a step as measured on an H100; None for CIFAR-10, which was not measured."""
         return (seconds, "an H100") if self.data == "mnist" else None
 
     def making(self, records: Path, seed: int) -> list[Step]:
-        """Return the commands that make the network in its folder: none where it is there, released or in the zoo."""
+        """Return the commands that train the network; none where it exists, is released or is in the zoo."""
         run, ensemble = records / self.folder(seed), _KINDS[self.kind].ensemble
         if (seed == 0 and self.model is not None) or (run / CHECKPOINT).exists():
             return []
@@ -204,7 +192,7 @@ class Network:
         return Step.of(out, "train", cost=self.cost(how.seconds), **own, **how.options[self.data], out=out)
 
     def trained_as_said(self, about: Mapping[str, Any], seed: int) -> Facts:
-        """Compare what a record says of its training with this network: (what, required, got)."""
+        """Compare the training that a record states with this network: objective, sigma, seed and epochs."""
         kind, networks = _KINDS[self.kind], [("", seed, about)]
         if kind.ensemble is not None:
             members = about.get("members", ())

@@ -1,7 +1,7 @@
-"""Every table and figure from records, in one folder, with a page that loads nothing.
+"""All tables and figures from records, in one folder, with a self-contained page.
 
-What the page says of commands, seeds, times and machines is what the records say of themselves. `differences.json` holds
-the sentences on why the print differs, each with the experiment that shows it; the numbers in them are computed here.
+Commands, seeds, durations and machines are those that the records state. `differences.json` explains why printed numbers
+differ, each with the experiment that shows it; what the experiments found is computed here.
 """
 
 import base64
@@ -16,24 +16,24 @@ from typing import Any
 import numpy as np
 
 from noiseproof.experiments import FIGURES, load_figure
-from noiseproof.experiments.figure import Figure, Result, Table, as_json, per_cent
+from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.figure1 import TABLE_RADII
+from noiseproof.experiments.figure5 import claims
 from noiseproof.experiments.networks import CIFAR_SIGMA
 from noiseproof.experiments.readings import CERTIFICATES, WAYS, crossed, ours
 from noiseproof.experiments.recipes import Missing, Reader
 from noiseproof.experiments.table1 import RADII, WRITTEN
-from noiseproof.experiments.votes import Run, unlike
+from noiseproof.experiments.votes import Run
 from noiseproof.numerics.decimals import percent, percent_down, round_down
 from noiseproof.reports.page import render
 from noiseproof.reports.sources import sources
+from noiseproof.reports.tables import Table, per_cent
+from noiseproof.runs.identity import differences
 
 __all__ = ["PAGE", "Page", "Reading"]
 
-_PRINTED_SIGMAS = (0.7, CIFAR_SIGMA)
-"""Of the networks whose certified accuracy the paper prints."""
-
 _REACHES = (WAYS[2], *WAYS[:2])
-"""By which it is told how far unanimous votes reach."""
+"""The procedures whose radius of unanimous votes is tabulated."""
 
 _NONE = "no experiment in this package yet"
 _NEVER = [
@@ -43,51 +43,59 @@ _NEVER = [
     Missing("Figure 4, CIFAR-10 panels", _NONE),
     Missing("Figure 7, CIFAR-10", _NONE),
 ]
-"""What the package has no experiment for."""
+"""Results of the paper for which the package has no experiment."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The votes of one network, read in several ways.
+    """The votes of one network, evaluated by several procedures.
 
     Attributes:
-        run: of the first of its seeds that is there.
-        certified: by each of `WAYS`, at `TABLE_RADII`.
-        crossed: every bound with every certificate at Table 1's radius.
+        run: the votes of its first seed that has a record.
     """
 
     run: Run
-    certified: list[np.ndarray]
-    crossed: list[tuple[str, list[float]]]
+
+    @cached_property
+    def certified(self) -> list[np.ndarray]:
+        """Certified accuracy by each of `WAYS` at `TABLE_RADII`."""
+        return [way.certified(self.run, TABLE_RADII[self.run.network.data]) for way in WAYS]
 
     def tables(self, name: str) -> Iterator[Table]:
-        """Yield both as tables, under the name of the network."""
+        """Yield the table of `certified`, and that of every bound with every certificate at the radius of Table 1."""
         run, data, settings = self.run, self.run.network.data, self.run.record.settings
         title = f"{name}, certified in per cent at radius, nothing multiplied and nothing subtracted"
         rows = [
-            [
-                way.title + ("" if way.bound else " (proves nothing)"),
-                str(way.samples(run)),
-                *per_cent(shares, percent_down),
-            ]
+            [way.title, str(way.samples(run)), *per_cent(shares, percent_down)]
             for way, shares in zip(WAYS, self.certified, strict=True)
         ]
         yield Table(title, ("", "votes", *(round_down(radius, None) for radius in TABLE_RADII[data])), rows)
         title = f"{name}, certified in per cent at {WRITTEN[data]}, α 0.001, {settings.samples} votes"
-        rows = [[bound, *per_cent(shares, percent_down)] for bound, shares in self.crossed]
+        rows = [[bound, *per_cent(shares, percent_down)] for bound, shares in crossed(run, RADII[data])]
         note = f"Record: {run.record.path}. Readings of fewer votes take those of the selection phase."
         yield Table(title, ("", *(type(each).__name__ for each in CERTIFICATES)), rows, [note])
+
+    def interval(self) -> str:
+        """Return in words the accuracies at the printed radii by the released code, as mended, and by the text."""
+        columns = zip(TABLE_RADII[self.run.network.data], *self.certified[:3], strict=True)
+        words = "at {} {} passed .95, {} passed .05, {} by the text"
+        parts = [
+            words.format(round_down(radius, None), *map(percent_down, shares))
+            for radius, *shares in columns
+            if radius in {1.4, 1.58, 36 / 255}
+        ]
+        return f"{WAYS[0].samples(self.run)} votes: " + ", ".join(parts)
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that the records give.
+    """Everything computed from a folder of records.
 
     Attributes:
-        records: their folder.
-        figures: all other figures and tables, by name.
-        results: of these.
-        readings: the same votes read several ways, by the network's name.
+        records: the folder.
+        figures: all figures and tables, by name.
+        results: what they computed, by name.
+        readings: the same votes evaluated by several procedures, by network.
     """
 
     records: Path
@@ -97,16 +105,16 @@ class Page:
 
     @cached_property
     def reaches(self) -> dict[int, list[float]]:
-        """How far unanimous votes reach, in sigma, for every number of votes.
+        """Radius of unanimous votes in units of sigma, for every number of votes in use.
 
-        By the paper's text and by the released code, its interval passed .95 and .05.
+        By the paper's text, and by the released code with .95 and .05 as the argument of its interval.
         """
         counts = {way.samples(reading.run) for reading in self.readings.values() for way in WAYS} | {100}
         return {samples: [way.reach(samples) for way in _REACHES] for samples in sorted(counts)}
 
     @cached_property
     def differences(self) -> list[dict[str, str]]:
-        """From the print: where, printed, why, experiment, and what it found."""
+        """Differences from the printed numbers: where, printed, why, experiment, and what it found."""
         file = files("noiseproof.experiments").joinpath("differences.json")
         entries: list[dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
         found = list(self._findings())
@@ -117,18 +125,18 @@ class Page:
         return entries
 
     def _findings(self) -> Iterator[tuple[str, str]]:
-        """Yield what the experiments found, in sentences, each after the `id` of the difference that it explains."""
+        """Yield what the experiments found, as pairs of the `id` of a difference and a sentence on it."""
         panels, runs = self.results["figure1"].content, self.results["figure1"].sources.values()
         for name, reading in self.readings.items():
-            if reading.run.network.sigma in _PRINTED_SIGMAS:
-                yield "interval", _interval(name, reading)
+            if reading.run.network.sigma in {0.7, CIFAR_SIGMA}:  # whose certified accuracy the paper prints
+                yield "interval", f"{name}, {reading.interval()}"
         for samples, (by_text, *_) in self.reaches.items():
             yield "samples", f"{samples} votes: {round_down(by_text)} sigma"
         for curve in (curve for panel in panels.values() for curve in panel.curves if curve.name == "STN, sigma 0.7"):
             at = dict(zip(TABLE_RADII["mnist"].tolist(), map(percent_down, curve.table["ours"].mean), strict=True))
             yield "two-numbers", f"ours falls from {at[1.4]} at 1.4 to {at[1.58]} at 1.58"
         yield from (("stability", text) for text in _gain([run for run in runs if isinstance(run, Run)]))
-        for claim in self.results["figure5"].content.claims:
+        for claim in claims(self.results["figure5"].content):
             yield "pixeldp", f"{claim.claim}: on {percent(claim.share)} of the grid"
         cells = [(row.model, *each) for row in self.results["table1"].content for each in row.cells.items()]
         for model, (data, kind), cell in cells:
@@ -156,14 +164,11 @@ class _Page(Figure[Page]):
         for run in reader.sources.values():
             if isinstance(run, Run) and run.network.kind in {"stn", "released"}:
                 first.setdefault(f"{run.network.title}, {run.network.data}", run)
-        return Page(reader.folder, figures, results, {name: _read(run) for name, run in first.items()})
+        return Page(reader.folder, figures, results, {name: Reading(run) for name, run in first.items()})
 
-    def numbers(self, found: Result[Page]) -> list[dict[str, str]]:
-        """Return what is missing: the other numbers lie beside the page, in the files of each figure."""
-        return [each.plain() for each in found.missing]
-
-    def anything(self, found: Result[Page]) -> bool:
-        return bool(found.sources)
+    def numbers(self, found: Result[Page]) -> list[dict[str, str]] | None:
+        """Return the missing records; the numbers are in the files of each figure. None where there is no record."""
+        return [each.plain() for each in found.missing] if found.sources else None
 
     def files(self, found: Result[Page]) -> dict[str, bytes]:
         figures, results = found.content.figures, found.content.results
@@ -180,7 +185,8 @@ class _Page(Figure[Page]):
             # In base64, so that names inside of the pictures cannot clash.
             pictures={name[:-4]: base64.b64encode(made[name]).decode() for name in made if name.endswith(".svg")},
         )
-        return {"reproduction.html": page.encode(), "missing.json": as_json(self.numbers(found)), **made}
+        missing = json.dumps([each.plain() for each in found.missing], indent=self.indent)
+        return {"reproduction.html": page.encode(), "missing.json": missing.encode(), **made}
 
     def tables(self, content: Page) -> list[Table]:
         tables = [table for name, reading in content.readings.items() for table in reading.tables(name)]
@@ -196,13 +202,8 @@ class _Page(Figure[Page]):
 PAGE = _Page()
 
 
-def _read(run: Run) -> Reading:
-    data = run.network.data
-    return Reading(run, [way.certified(run, TABLE_RADII[data]) for way in WAYS], crossed(run, RADII[data]))
-
-
 def _once(missing: list[Missing]) -> list[Missing]:
-    """Name what several figures miss once: by its command, with the names of all of them."""
+    """Merge records that several figures miss: one entry per command, with the names of all figures."""
     found: dict[tuple[str, str], Missing] = {}
     for each in missing:
         key = (each.command or each.what, "" if each.command else each.why)
@@ -213,18 +214,16 @@ def _once(missing: list[Missing]) -> list[Missing]:
 
 
 def _gain(runs: list[Run]) -> Iterator[str]:
-    """Yield what stability training gains at sigma 0.7, seed by seed, where nothing but the objective differs."""
+    """Yield the gain of stability training at sigma 0.7, paired by seed, if the records differ in nothing else."""
     of_mnist = [run for run in runs if run.network.data == "mnist" and run.network.sigma == 0.7]
     stn, other = ({run.seed: run for run in of_mnist if run.network.kind == kind} for kind in ("stn", "gaussian"))
     pairs = [(run, other[seed]) for seed, run in stn.items() if seed in other]
-    different = [
-        f"not comparable: {one.record.path} and {two.record.path} differ in {what}"
-        for one, two in pairs
-        if (what := unlike(one.record, two.record))
-    ]
-    if different or not pairs:
-        yield from different[:1]
+    if not pairs:
         return
+    for one, two in pairs:
+        if what := differences(one.record, two.record):
+            yield f"not comparable: {one.record.path} and {two.record.path} differ in {what}"
+            return
     radii = TABLE_RADII["mnist"]
     first, second = zip(*pairs, strict=True)
     seeds = f"{len(pairs)} seeds, each with the other of its seed" if len(pairs) > 1 else "1 seed"
@@ -232,15 +231,3 @@ def _gain(runs: list[Run]) -> Iterator[str]:
         f"{gain.mean():+.1f} [{gain.min():+.1f} to {gain.max():+.1f}] at {round_down(radius, None)}"
         for radius, gain in zip(radii, 100 * (ours(first, radii) - ours(second, radii)).T, strict=True)
     )
-
-
-def _interval(name: str, reading: Reading) -> str:
-    columns = zip(TABLE_RADII[reading.run.network.data], *reading.certified[:3], strict=True)
-    parts = [
-        "at {} {} passed .95, {} passed .05, {} by the text".format(
-            round_down(radius, None), *map(percent_down, shares)
-        )
-        for radius, *shares in columns
-        if radius in {1.4, 1.58, 36 / 255}
-    ]
-    return f"{name}, {WAYS[0].samples(reading.run)} votes: " + ", ".join(parts)

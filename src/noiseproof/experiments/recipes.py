@@ -1,7 +1,7 @@
-"""What figures are made of. A recipe says what a record is; its folder, its commands and its check follow from that.
+"""Recipes: a recipe declares a record that a figure reads; its folder, its commands and its check follow from that.
 
-A record counts by what it says of itself, not by the name of its folder: one that says something else is missing, and
-the reason is given.
+A record is accepted by its recorded settings, not by the name of its folder. One with other settings counts as missing,
+and the reason is given.
 """
 
 import shlex
@@ -20,10 +20,10 @@ __all__ = ["NOT_THERE", "Cost", "Facts", "Found", "Missing", "Reader", "Recipe",
 NOT_THERE = "not there"
 
 Cost = tuple[float, str]
-"""Seconds, and the machine."""
+"""Seconds, and the machine on which they were measured."""
 
 Facts = Iterator[tuple[str, object, object]]
-"""What a record must be, and what it says: (what, required, got) each."""
+"""Triples (what, required, got) that compare a record with its recipe."""
 
 Found = TypeVar("Found")
 Name = TypeVar("Name", str, int)
@@ -31,12 +31,12 @@ Name = TypeVar("Name", str, int)
 
 @dataclass(frozen=True)
 class Step:
-    """One command. Run again, it goes on where it was stopped.
+    """One command. Interrupted and run again, it resumes.
 
     Attributes:
-        arguments: of the command line, the program first.
-        folder: where what it makes lies.
-        cost: what it is stated to take; None where nobody measured it.
+        arguments: the command line, the program first.
+        folder: folder of the results.
+        cost: measured duration; None where it was not measured.
     """
 
     arguments: tuple[str, ...]
@@ -45,9 +45,9 @@ class Step:
 
     @staticmethod
     def of(folder: Path, *words: object, cost: Cost | None = None, **options: object) -> "Step":
-        """Return a command of noiseproof, its name and arguments, with options.
+        """Return a command of noiseproof: its name and arguments, then its options.
 
-        A list gives its option once for each of its values, True is a switch, None leaves the option out.
+        A list repeats its option for every value, True is a flag without value, None leaves the option out.
         """
         parts: list[object] = []
         for name, value in options.items():
@@ -61,13 +61,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Missing:
-    """What is not there, why, and the commands that make it, in order.
+    """A missing record, why it is missing, and the commands that make it.
 
     Attributes:
-        what: in words.
-        why: in words.
-        steps: the commands; none for what the package has no experiment for.
-        blocked: whether another record lies in its place, which has to be moved away first.
+        what: the record, in words.
+        why: the reason, in words.
+        steps: the commands in order; empty where the package has no experiment for it.
+        blocked: whether another record lies in its folder and must be moved away first.
     """
 
     what: str
@@ -77,53 +77,53 @@ class Missing:
 
     @property
     def command(self) -> str:
-        """The commands in one line."""
+        """The commands, joined by &&."""
         return " && ".join(map(str, self.steps))
 
     def plain(self) -> dict[str, str]:
-        """Return it as plain data."""
+        """Return what, why and the command as plain data."""
         return {"what": self.what, "why": self.why, "command": self.command}
 
 
 @dataclass(frozen=True)
 class Recipe(ABC, Generic[Found]):
-    """A record of an experiment: a frozen dataclass of what it is made from. Paths are below any folder of records.
+    """A record of an experiment, declared as a frozen dataclass. Its folder is relative to any folder of records.
 
     Attributes:
-        beside: records with which it is put together, and which it has to fit.
+        beside: records it is evaluated together with, and which it must fit.
     """
 
     record: ClassVar[Any]
-    """The class of its record: a folder has one where its file `configuration` is, and `open` reads it."""
+    """Class of the record: `configuration` is the file by which a folder is recognised, `open` reads it."""
 
     beside: tuple[Any, ...] = field(default=(), kw_only=True)
 
     @property
     def title(self) -> str:
-        """What is made, in words; the folder, unless it has a name of its own."""
+        """The record in words; by default its folder."""
         return self.folder
 
     @property
     @abstractmethod
     def folder(self) -> str:
-        """Where its record lies."""
+        """Folder of the record, relative to the folder of records."""
 
     @abstractmethod
     def steps(self, records: Path) -> list[Step]:
-        """Return the commands that make it, in order, without those whose networks are there."""
+        """Return the commands that make the record, in order; networks that exist are not trained again."""
 
     @abstractmethod
     def facts(self, record: Found) -> Facts:
-        """Compare a record with this recipe."""
+        """Yield what the recipe requires of a record, and what the record says."""
 
     @final
     def exists(self, records: Path) -> bool:
-        """Whether there is a record in its place, whatever it says."""
+        """Whether its folder holds a record, with whatever settings."""
         return records.joinpath(self.folder, self.record.configuration).exists()
 
     @final
     def find(self, records: Path) -> "Found | Missing":
-        """Return its record, or what is missing of it: nothing is raised for one that is damaged or another."""
+        """Return the record, or why it is missing. A damaged or different record raises nothing: it is missing."""
         path = records / self.folder
         if not self.exists(records):
             return Missing(self.title, NOT_THERE, tuple(self.steps(records)))
@@ -145,11 +145,11 @@ class Recipe(ABC, Generic[Found]):
 
 
 class Reader:
-    """Finds records by their recipes, and keeps what it read and what is missing.
+    """Finds records by their recipes, and keeps account of those read and those missing.
 
     Attributes:
-        folder: of the records.
-        sources: what was read, by folder.
+        folder: the folder of records.
+        sources: the records read, by folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -159,11 +159,11 @@ class Reader:
 
     @property
     def missing(self) -> list[Missing]:
-        """What was not found, in order, each once."""
+        """The missing records, each once, in the order in which they were looked for."""
         return list(self._missing.values())
 
     def find(self, recipe: Recipe[Found]) -> Found | None:
-        """Return the record of a recipe; None where it is missing."""
+        """Return the record of a recipe; None where it is missing, which is noted."""
         found = recipe.find(self.folder)
         if isinstance(found, Missing):
             self.miss(found)
@@ -172,7 +172,7 @@ class Reader:
         return found
 
     def find_alike(self, recipes: Mapping[Name, Recipe[Found]]) -> dict[Name, Found]:
-        """Return the records that are there, by the names of their recipes, each beside those that stand before it."""
+        """Return the records found, by name; each must fit those found before it (`Recipe.beside`)."""
         found: dict[Name, Found] = {}
         for name, recipe in recipes.items():
             if (record := self.find(replace(recipe, beside=tuple(found.values())))) is not None:
@@ -180,5 +180,5 @@ class Reader:
         return found
 
     def miss(self, missing: Missing) -> None:
-        """Name what is missing."""
+        """Note a missing record."""
         self._missing[missing.what, missing.command] = missing

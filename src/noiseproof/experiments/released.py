@@ -1,6 +1,6 @@
-"""What the paper's released code computed where the text has Clopper-Pearson and Lemma 1: it proves nothing.
+"""What the paper's released code (bound.py) computes in place of Clopper-Pearson and Lemma 1: it proves nothing.
 
-Kept to show what of the printed numbers it explains. No bound of the package: nothing can be certified with it.
+It is kept to show which printed numbers it explains. It is no bound of the package: nothing can be certified with it.
 """
 
 import numpy as np
@@ -14,21 +14,21 @@ __all__ = ["released_radius", "sison_glaz"]
 Images = Float[np.ndarray, " images"]
 
 _ORDERS = np.linspace(1.01, 2.0, 100)
-"""Of the Rényi divergence, those that the released code tries."""
+"""Orders of the Rényi divergence over which the released code maximises."""
 
 
 def released_radius(votes: Table, passed: float) -> Images:
-    """Return the radius in sigma of the released code; 0 where its intervals overlap.
+    """Return the radius of the released code in units of sigma; 0 where its intervals overlap.
 
         sqrt(2 max_a -ln(1 - p1 - p2 + 2 M_{1-a}(p1, p2)) / a),   a = 1.01, 1.02, ..., 2
 
-    over Sison-Glaz intervals as they are: p2 may exceed 1 - p1. Where it exceeds p1 itself the formula gives numbers that
-    mean nothing, up to infinity for p1 = 0 and p2 = 1, which is what 99 of 100 votes come to at .05 here; whether its
-    library returned such intervals is not known, so none of them counts as robust.
+    This is Lemma 1 with the Sison-Glaz intervals as they are: p2 may exceed 1 - p1. Where p2 exceeds p1, the formula is
+    meaningless, up to infinity for p1 = 0 and p2 = 1, which is what 99 of 100 votes give at .05 here. It is not known
+    whether its library returned such intervals, so none of them counts as robust.
 
     Args:
         votes: (images, k) of one phase.
-        passed: what its interval is passed for alpha: .95 in the released code, .05 after it was mended.
+        passed: the argument of its interval in place of alpha: .95 in the released code, .05 in a later commit.
     """
     found = sison_glaz(votes, alpha=passed)
     p1, p2 = found.p1_lower[:, None], found.p2_upper[:, None]
@@ -41,15 +41,14 @@ def released_radius(votes: Table, passed: float) -> Images:
 def sison_glaz(votes: Table, *, alpha: float) -> Interval:
     """Return the simultaneous intervals for multinomial proportions by Sison and Glaz (1995), which are not exact.
 
-    For counts N_j a c is sought for which a multinomial with the *observed* frequencies stays within c of all counts
-    with probability 1 - alpha; the interval for p_j is [N_j - c, N_j + c + 2 d] / n, with d < 1 an interpolation.
-    The probability is approximated (Levin's truncated Poisson form with an Edgeworth expansion), and the observed
-    frequencies stand for the true ones, which fails where they are extreme: 100 of 100 votes give p1_lower = 1, and
-    with it an infinite radius.
+    They are [N_j - c, N_j + c + 2 d] / n for counts N_j, where c is such that a multinomial with the *observed*
+    frequencies stays within c of all counts with probability 1 - alpha, and d < 1 interpolates. That probability is
+    approximated (Levin's truncated Poisson form with an Edgeworth expansion), and the observed frequencies stand in for
+    the true ones. This fails where they are extreme: 100 of 100 votes give p1_lower = 1, and so an infinite radius.
 
     Args:
         votes: (images, k) of one phase.
-        alpha: what the intervals are to miss at most, and do not hold.
+        alpha: nominal probability that an interval misses, which is not guaranteed.
     """
     n, (runner_up, winner) = votes.sum(-1), np.sort(votes)[:, -2:].T
     different, place = np.unique(np.sort(votes), axis=0, return_inverse=True)

@@ -86,6 +86,10 @@ class Row:
         for key in ("printed", "verified") if self.deterministic else ("printed", "paper", "ours"):
             yield key, [_text(self.cells.get(column), key, column, radii) for column in columns]
 
+    def table(self, columns: Sequence[Column], radii: Mapping[str, str]) -> list[list[str]]:
+        """Return its rows of a `Table`: the model, and below it each line after the key of its value."""
+        return [[self.model], *([key, *texts] for key, texts in self.lines(columns, radii))]
+
     def plain(self, columns: Sequence[Column], radii: Mapping[str, float]) -> list[dict[str, Any]]:
         """Return its cells as plain data."""
         return [

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from noiseproof.numerics.decimals import percent_down
+from noiseproof.numerics.decimals import percent, percent_down, round_down
 from noiseproof.reports.figures import COLOURS, new_figure, tidy
 from noiseproof.reports.robustness import RobustCurve
+from noiseproof.reports.tables import Table, per_cent
 
 __all__ = ["BoundCurve", "BoundPanel", "Printed", "Spread", "draw_bounds"]
 
@@ -62,8 +63,8 @@ class BoundCurve:
         images: N.
         votes: n per image.
         radii: of the curve.
-        bounds: by procedure, at `radii`; never below 0.
-        table: by procedure, at the radii of a table.
+        at: radii of a table.
+        values: by procedure, for each seed at `radii` and then at `at`; never below 0.
         colour: one for each sigma.
         style: of the line.
     """
@@ -74,10 +75,20 @@ class BoundCurve:
     images: int
     votes: int
     radii: Radii
-    bounds: dict[str, Spread]
-    table: dict[str, Spread]
+    at: Float[np.ndarray, " table"]
+    values: Mapping[str, Float[np.ndarray, "seeds points"]]
     colour: int
     style: str
+
+    @property
+    def bounds(self) -> dict[str, Spread]:
+        """By procedure, at the radii of the curve."""
+        return {key: Spread(values[:, : len(self.radii)]) for key, values in self.values.items()}
+
+    @property
+    def table(self) -> dict[str, Spread]:
+        """By procedure, at the radii of the table."""
+        return {key: Spread(values[:, len(self.radii) :]) for key, values in self.values.items()}
 
     @property
     def title(self) -> str:
@@ -87,14 +98,14 @@ class BoundCurve:
     def texts(self, procedure: str) -> list[str]:
         """Return its text at each radius of the table, in per cent: the mean, of several seeds with least and largest."""
         spread = self.table[procedure]
-        columns = [[percent_down(share, "") for share in each] for each in (spread.mean, spread.least, spread.most)]
+        columns = [per_cent(each, percent_down) for each in (spread.mean, spread.least, spread.most)]
         band = " [{} to {}]" if len(self.seeds) > 1 else ""
         return [mean + band.format(least, most) for mean, least, most in zip(*columns, strict=True)]
 
-    def plain(self, radii: Radii) -> dict[str, Any]:
-        """Return the numbers of the table, which is at these radii, as plain data."""
+    def plain(self) -> dict[str, Any]:
+        """Return the numbers of the table as plain data."""
         about = {"curve": self.name, "data": self.data, "seeds": self.seeds, "images": self.images, "votes": self.votes}
-        return about | {"radii": radii.tolist()} | {key: spread.plain() for key, spread in self.table.items()}
+        return about | {"radii": self.at.tolist()} | {key: spread.plain() for key, spread in self.table.items()}
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,21 @@ class BoundPanel:
     curves: Sequence[BoundCurve]
     attacked: RobustCurve | None
     printed: Printed
+
+    def tables(self, name: str, procedures: Mapping[str, str]) -> list[Table]:
+        """Return the lower bounds by each procedure at the radii of the curves' tables, in per cent, and what was printed.
+
+        Args:
+            name: of the figure and the data set.
+            procedures: by key, with their titles.
+        """
+        if not self.curves:
+            return []
+        known = {radius: percent(share).removesuffix(" %") for radius, share, _ in self.printed}
+        rows = {title: [[curve.title, *curve.texts(key)] for curve in self.curves] for key, title in procedures.items()}
+        rows["as printed"] = [["STN", *(known.get(radius, "") for radius in self.curves[0].at.tolist())]]
+        headings = ["radius", *(round_down(radius, None) for radius in self.curves[0].at)]
+        return [Table(f"{name}, lower bounds (%); {title}", headings, lines) for title, lines in rows.items()]
 
 
 def draw_bounds(panels: Sequence[BoundPanel], procedures: Mapping[str, str]) -> Figure:

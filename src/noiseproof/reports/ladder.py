@@ -30,6 +30,7 @@ from noiseproof.numerics.decimals import percent, percent_up, round_down
 from noiseproof.perturbations.norms import Norm, NormLike
 from noiseproof.reports.attacked import found_verdicts
 from noiseproof.reports.figures import COLOURS, figure_png, figure_svg, legend_under, new_figure, tidy
+from noiseproof.reports.tables import Table
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.storage.files import write_atomically
 
@@ -213,6 +214,10 @@ class Ladder:
         text = "accuracy under more {} settles"
         rungs = [("falls" if r.falling else "settled", text.format(r.what), str(r)) for r in self.plateau()]
         return checks + rungs
+
+    def table(self, title: str) -> Table:
+        """Return the lines as a table."""
+        return Table(title, ["", "check", "found"], self.lines(), numeric=False)
 
     def plain(self) -> dict[str, Any]:
         """Return the accuracy under each attack, and the checks, as plain data."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -9,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from noiseproof.evaluation.robust_accuracy import RobustSummary
+from noiseproof.numerics.decimals import round_down
 from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.figures import COLOURS, legend_under, new_figure, tidy
+from noiseproof.reports.tables import Table, per_cent
 
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
 
@@ -72,6 +75,16 @@ class Panel:
     norm: str
     curves: Sequence[RobustCurve]
     certified: Sequence[CertifiedCurve] = ()
+
+    def plain(self) -> list[dict[str, Any]]:
+        """Return its curves as plain data."""
+        return [{"panel": self.title, "curve": curve.name, **curve.plain()} for curve in self.curves]
+
+    def table(self, name: str) -> Table:
+        """Return the accuracy of every curve at every size, in per cent; `name` is that of the figure."""
+        headings = ["attack (images)", *(round_down(size, None) for size in self.curves[0].sizes)]
+        rows = [[curve.name, *per_cent(curve.robust)] for curve in self.curves]
+        return Table(f"{name}: {self.title}, still right", headings, rows)
 
 
 def draw_robustness(panels: Sequence[Panel]) -> Figure:

@@ -25,11 +25,13 @@ from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.storage.provenance import same_model
 
 if TYPE_CHECKING:
+    from noiseproof.runs.records import Record
     from noiseproof.runs.running import Engine, Running
     from noiseproof.runs.subject import Subject
 
 __all__ = [
     "FINGERPRINTED",
+    "differences",
     "fingerprints",
     "require_digest",
     "require_fingerprint",
@@ -150,6 +152,24 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
             yield from _changes(old, new, f"{prefix}{key} ")
         elif old != new:
             yield f"{prefix}{_TOLD.get(key, key)}", old, new
+
+
+def differences(one: "Record", other: "Record") -> str:
+    """Return in what two records of votes differ but seed and objective of training, in words; empty if in nothing."""
+    return ", ".join(name for name, _, _ in _changes(_compared(one), _compared(other)))
+
+
+def _compared(record: "Record") -> dict[str, Any]:
+    """Return what votes that are compared with each other must have in common."""
+    settings, about = record.settings, record.about.get("training", {})
+    training = {"start": about.get("start")} | about.get("settings", {})
+    return {
+        "images": settings.indices,
+        "data": settings.data,
+        "votes": (settings.samples, settings.selection_samples),
+        "precision": (settings.engine or {}).get("precision"),
+        "training": {key: value for key, value in training.items() if key not in {"seed", "objective"}},
+    }
 
 
 def require_fingerprint(record: Any, running: "Running") -> None:
