@@ -7,6 +7,7 @@ import numpy as np
 
 from noiseproof.experiments.attack_figures import FIGURE3
 from noiseproof.experiments.attack_figures import RELEASED as RELEASED_STN
+from noiseproof.reports.robustness import Panel, RobustCurve
 from synthetic_records import RELEASED, write_attack, write_trades
 
 
@@ -29,3 +30,11 @@ def test_the_released_network_under_attack_is_a_panel_of_its_own(tmp_path: Path)
     missing = FIGURE3.compute(tmp_path).missing
     (wrong,) = (each for each in missing if each.what == "cifar10/stn-released/pgd-margin-l2")
     assert f"with weights {RELEASED}" in wrong.why
+
+
+def test_accuracy_under_attack_is_rounded_up() -> None:
+    """It is an upper bound of the robust accuracy: 1 of 3 images is no more than 33.4 %."""
+    shares = np.array([1.0, 1 / 3])
+    curve = RobustCurve("PGD", np.array([0.0, 0.5]), shares, shares, shares)
+    table = Panel("digits (ℓ2)", "l2", [curve]).table("figure3")
+    assert (table.headings, table.rows) == (["attack (images)", "0", "0.5"], [["PGD", "100.0", "33.4"]])

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from noiseproof.evaluation.robust_accuracy import RobustSummary
-from noiseproof.numerics.decimals import round_down
+from noiseproof.numerics.decimals import percent_up, round_down
 from noiseproof.perturbations.norms import Norm
 from noiseproof.reports.figures import COLOURS, legend_under, new_figure, tidy
 from noiseproof.reports.tables import Table, per_cent
@@ -81,9 +81,9 @@ class Panel:
         return [{"panel": self.title, "curve": curve.name, **curve.plain()} for curve in self.curves]
 
     def table(self, name: str) -> Table:
-        """Return the accuracy of every curve at every size, in per cent; `name` is that of the figure."""
+        """Return the accuracy of every curve at every size, in per cent, rounded up; `name` is that of the figure."""
         headings = ["attack (images)", *(round_down(size, None) for size in self.curves[0].sizes)]
-        rows = [[curve.name, *per_cent(curve.robust)] for curve in self.curves]
+        rows = [[curve.name, *per_cent(curve.robust, percent_up)] for curve in self.curves]
         return Table(f"{name}: {self.title}, still right", headings, rows)
 
 

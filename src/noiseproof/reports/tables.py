@@ -28,5 +28,5 @@ class Table:
 
 
 def per_cent(shares: Iterable[float], rounded: Callable[[float], str] = percent) -> list[str]:
-    """Return shares as numbers of per cent: observed ones to the nearest tenth, certified ones by `percent_down`."""
+    """Return shares in per cent, without the unit: lower bounds by `percent_down`, upper ones by `percent_up`."""
     return [rounded(share).removesuffix(" %") for share in shares]
