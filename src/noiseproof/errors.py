@@ -2,7 +2,8 @@
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar, SupportsIndex
 
 __all__ = [
@@ -38,6 +39,19 @@ class NoiseproofError(Exception):
     def __init__(self, what: str, *, required: str, got: object, remedy: str) -> None:
         super().__init__(f"{what} must be {required}; got {got}. {remedy}")
         self.what, self.required, self.got, self.remedy = what, required, got, remedy
+
+    @classmethod
+    @contextmanager
+    def instead_of(
+        cls, causes: type[Exception] | tuple[type[Exception], ...], what: str, *, required: str, remedy: str
+    ) -> Iterator[None]:
+        """Raise this error in place of foreign exceptions inside, which it names; errors of noiseproof itself pass."""
+        try:
+            yield
+        except NoiseproofError:
+            raise
+        except causes as error:
+            raise cls(what, required=required, got=f"{type(error).__name__}: {error}", remedy=remedy) from error
 
     def in_options(self, what: str, options: Mapping[str, str]) -> str:
         """Return the message with what is wrong named so, and with options of a command line for parameters.

@@ -188,16 +188,10 @@ def _classes(voter: Runner, image: Float[Tensor, "1 *shape"]) -> int:
     fed = image.to(voter.device)
     if voter.batch_size is not None:
         fed = fed.expand(voter.batch_size, *image.shape[1:])
-    try:
-        with torch.no_grad():
-            output = voter(fed.numpy() if voter.kind == "numpy" else fed.clone())
-    except Exception as error:
-        raise ClassifierError(
-            "the classifier",
-            required=f"able to take a float32 {voter.kind} batch of shape {tuple(fed.shape)}",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Is it the classifier of these images?",
-        ) from error
+    able = f"able to take a float32 {voter.kind} batch of shape {tuple(fed.shape)}"
+    remedy = "Is it the classifier of these images?"
+    with ClassifierError.instead_of(Exception, "the classifier", required=able, remedy=remedy), torch.no_grad():
+        output = voter(fed.numpy() if voter.kind == "numpy" else fed.clone())
     shape: tuple[int, ...] = tuple(getattr(output, "shape", ()))
     if len(shape) != 2:
         raise ClassifierError(

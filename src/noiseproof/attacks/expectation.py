@@ -14,7 +14,7 @@ from noiseproof.attacks.registry import gradient_free
 from noiseproof.classifiers import accelerate
 from noiseproof.classifiers.batching import BatchSize, default_batch_size
 from noiseproof.classifiers.runners import Runner, memory_named
-from noiseproof.errors import ClassifierError, InvalidInputError, NoiseproofError, OutOfMemoryError
+from noiseproof.errors import ClassifierError, InvalidInputError, OutOfMemoryError
 from noiseproof.noises import Noise
 
 __all__ = ["AttackLoss", "Expectation", "View", "attack_loss", "differentiable", "margin"]
@@ -167,21 +167,16 @@ class Expectation(nn.Module):
 
     def _part(self, noisy: Float[Tensor, "rows *shape"], *, again: bool) -> Float[Tensor, "rows classes"]:
         """Run the network; `again` has it run once more on the way back, instead of keeping what that needs."""
-        try:
-            with memory_named(f"a batch of {len(noisy)} images of shape {tuple(noisy.shape[1:])}"):
-                if again and noisy.requires_grad and torch.is_grad_enabled():
-                    output = checkpoint(lambda part: self.runner(_laid(part)), noisy, use_reentrant=False)
-                else:
-                    output = self.runner(_laid(noisy))
-        except NoiseproofError:
-            raise
-        except Exception as error:
-            raise ClassifierError(
-                "the network",
-                required=f"able to take a float32 batch of shape {tuple(noisy.shape)}",
-                got=f"{type(error).__name__}: {error}",
-                remedy="Is it the network of these images?",
-            ) from error
+        able, remedy = (
+            f"able to take a float32 batch of shape {tuple(noisy.shape)}",
+            "Is it the network of these images?",
+        )
+        batch = f"a batch of {len(noisy)} images of shape {tuple(noisy.shape[1:])}"
+        with ClassifierError.instead_of(Exception, "the network", required=able, remedy=remedy), memory_named(batch):
+            if again and noisy.requires_grad and torch.is_grad_enabled():
+                output = checkpoint(lambda part: self.runner(_laid(part)), noisy, use_reentrant=False)
+            else:
+                output = self.runner(_laid(noisy))
         return _checked(output, noisy)
 
 

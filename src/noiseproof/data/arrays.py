@@ -47,19 +47,13 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
     keys = ("images", "labels") if split == "test" else ("train_images", "train_labels")
     if not path.is_file():
         raise RunError(str(path), required="a file", got="nothing there", remedy="Check the path.")
-    try:
+    required, remedy = "a whole .npz file of plain arrays", "Write it by numpy.savez(path, images=..., labels=...)."
+    with RunError.instead_of(_DAMAGE, str(path), required=required, remedy=remedy):
         with zipfile.ZipFile(path):
             pass  # np.load reads other kinds of files as arrays
         with np.load(path, allow_pickle=False) as file:
             found = list(file)
             arrays = [_as_array(file[key]) for key in keys if key in file]
-    except _DAMAGE as error:
-        raise RunError(
-            str(path),
-            required="a whole .npz file of plain arrays",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Write it by numpy.savez(path, images=..., labels=...).",
-        ) from error
     if len(arrays) < 2:
         raise InvalidInputError(
             str(path),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noiseproof.errors import InvalidInputError, MissingExtraError, NoiseproofError, RunError
+from noiseproof.errors import InvalidInputError, MissingExtraError, RunError
 
 __all__ = ["is_hdf5", "read_keras_weights"]
 
@@ -83,20 +83,12 @@ def read_keras_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
         import h5py
     except ImportError as error:
         raise MissingExtraError("h5py", extra="keras", needed_for=str(path)) from error
-    try:
-        with h5py.File(path, "r") as file:
-            found = _find(file, path)
-            _require_same(found, layers, path)
-            return _state(found, layers, reorder=not _is_flat_as_in_torch(file))
-    except NoiseproofError:
-        raise
-    except Exception as error:  # h5py raises errors of many kinds
-        raise RunError(
-            str(path),
-            required="a whole HDF5 file of Keras 2",
-            got=f"{type(error).__name__}: {error}",
-            remedy="It is truncated, damaged or of another program: save it again with model.save('net.h5').",
-        ) from error
+    required = "a whole HDF5 file of Keras 2"
+    remedy = "It is truncated, damaged or of another program: save it again with model.save('net.h5')."
+    with RunError.instead_of(Exception, str(path), required=required, remedy=remedy), h5py.File(path, "r") as file:
+        found = _find(file, path)  # h5py raises errors of many kinds
+        _require_same(found, layers, path)
+        return _state(found, layers, reorder=not _is_flat_as_in_torch(file))
 
 
 def _layers(network: nn.Module) -> list[_Layer]:

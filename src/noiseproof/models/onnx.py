@@ -36,17 +36,11 @@ class OnnxRunner(Runner):
             raise MissingExtraError("onnxruntime", extra="onnx", needed_for=str(path)) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        try:
+        remedy = "Export it again; a newer onnxruntime may know more operators."
+        with RunError.instead_of(Exception, str(path), required="a whole ONNX file", remedy=remedy):
             self._session: Any = onnxruntime.InferenceSession(
                 str(path), sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
-            raise RunError(
-                str(path),
-                required="a whole ONNX file",
-                got=f"{type(error).__name__}: {error}",
-                remedy="Export it again; a newer onnxruntime may know more operators.",
-            ) from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)":
             raise InvalidInputError(

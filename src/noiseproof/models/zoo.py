@@ -85,13 +85,8 @@ def _address() -> str:
 
 
 def _download(address: str, name: str) -> Path:
-    try:
-        return download(address, downloads() / "zoo" / f"{name}.safetensors", f"sha256:{shipped()[name]}")
-    except (OSError, ValueError) as error:  # of requests and of pooch: a wrong checksum
-        raise RunError(
-            address,
-            required=f"the weights of zoo:{name}",
-            got=f"{type(error).__name__}: {error}",
-            remedy=f"Try again: a download goes on where it stopped. Or set {_VARIABLE} to a folder that holds "
-            f"{name}.safetensors.",
-        ) from error
+    required, place = f"the weights of zoo:{name}", f"{name}.safetensors"
+    remedy = f"Try again: a download goes on where it stopped. Or set {_VARIABLE} to a folder that holds {place}."
+    # of requests and of pooch: a wrong checksum
+    with RunError.instead_of((OSError, ValueError), address, required=required, remedy=remedy):
+        return download(address, downloads() / "zoo" / place, f"sha256:{shipped()[name]}")

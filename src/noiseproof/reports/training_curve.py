@@ -48,16 +48,11 @@ def write_training_curve(log: Path, picture: Path) -> Path:
 
 
 def _read(log: Path) -> list[dict[str, float]]:
-    try:
+    required, damage = "a training log, a line of JSON per epoch", (OSError, ValueError, KeyError, TypeError)
+    remedy = "Training writes it; restore it, or train again into another folder."
+    with RunError.instead_of(damage, str(log), required=required, remedy=remedy):
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         epochs = [{key: float(line[key]) for key in ("epoch", "loss", "accuracy")} for line in lines]
         if not epochs:
-            raise ValueError("no line in it")  # noqa: TRY301 - as damaged as any other
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            str(log),
-            required="a training log, a line of JSON per epoch",
-            got=f"{type(error).__name__}: {error}",
-            remedy="Training writes it; restore it, or train again into another folder.",
-        ) from error
+            raise ValueError("no line in it")
     return epochs

@@ -151,21 +151,19 @@ def _read(path: Path, requested: dict[str, Any]) -> tuple[int, list[int]]:
     """Return how many images are verified according to the file, and which of them are left."""
     if not path.exists():
         return 0, []
-    try:
+    required, remedy = (
+        "the images that a cascade leaves",
+        "It is damaged or foreign; remove it to verify the images again.",
+    )
+    damage = (OSError, ValueError, KeyError, TypeError, AttributeError)
+    with RunError.instead_of(damage, str(path), required=required, remedy=remedy):
         found = json.loads(path.read_bytes())
         if found.pop("format") != _FORMAT:
-            raise ValueError("another version of noiseproof wrote it")  # noqa: TRY301 - one message for all
+            raise ValueError("another version of noiseproof wrote it")
         judged, left = found.pop("judged"), found.pop("left")
         ascending = all(type(index) is int for index in left) and left == sorted(set(left))
         if not (ascending and 0 <= judged <= found["images"] and all(0 <= index < judged for index in left)):
-            raise ValueError(f"{len(left)} images left of {judged} judged of {found['images']}")  # noqa: TRY301
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            str(path),
-            required="the images that a cascade leaves",
-            got=f"{type(error).__name__}: {error}",
-            remedy="It is damaged or foreign; remove it to verify the images again.",
-        ) from error
+            raise ValueError(f"{len(left)} images left of {judged} judged of {found['images']}")
     if found != requested:
         changed = [key for key in requested if found.get(key) != requested[key]]
         raise RunError(
