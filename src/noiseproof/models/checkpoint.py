@@ -127,21 +127,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             got="nothing there",
             remedy=f"Train first: {made}. Or name a network that is there: a run folder, a checkpoint, zoo:NAME.",
         )
+    damage = (safetensors.SafetensorError, KeyError, ValueError, RecursionError)
+    whole = "a whole safetensors file written by noiseproof"
+    remedy = "It is truncated, damaged or not ours; restore it or train again into another folder."
     try:
         path.open("rb").close()
-        with safetensors.safe_open(path, framework="pt") as file:
+        with (
+            RunError.instead_of(damage, str(path), required=whole, remedy=remedy),
+            safetensors.safe_open(path, framework="pt") as file,
+        ):
             about = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except OSError as error:
         raise RunError(
             str(path), required="readable", got=error.strerror or error, remedy="Check its permissions."
-        ) from error
-    except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
-        raise RunError(
-            str(path),
-            required="a whole safetensors file written by noiseproof",
-            got=f"{type(error).__name__}: {error}",
-            remedy="It is truncated, damaged or not ours; restore it or train again into another folder.",
         ) from error
     if not isinstance(about, dict):
         raise RunError(

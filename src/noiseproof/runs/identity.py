@@ -265,19 +265,14 @@ def _kept(path: Path, least: int) -> dict[str, Any]:
     Raises:
         RunError: it is damaged.
     """
-    try:
+    required, damage = "the fingerprint the record was begun with", (OSError, ValueError, KeyError, TypeError)
+    remedy = "It is damaged: remove it if you are sure that the classifier is the same."
+    with DamagedRecordError.instead_of(damage, str(path), required=required, remedy=remedy):
         kept = json.loads(path.read_text())
         labels, scores = np.asarray(kept["labels"]), np.asarray(kept["scores"], dtype=np.float64)
         if labels.ndim != 1 or len(labels) != len(scores) or len(labels) < least:
-            raise ValueError(f"{labels.shape} labels and {scores.shape} scores of {least} images")  # noqa: TRY301
+            raise ValueError(f"{labels.shape} labels and {scores.shape} scores of {least} images")
         return {"labels": labels, "scores": scores} | ({"weights": kept["weights"]} if "weights" in kept else {})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedRecordError(
-            str(path),
-            required="the fingerprint the record was begun with",
-            got=f"{type(error).__name__}: {error}",
-            remedy="It is damaged: remove it if you are sure that the classifier is the same.",
-        ) from error
 
 
 def _difference(here: Mapping[str, Any], kept: Mapping[str, Any], tolerance: float) -> str:

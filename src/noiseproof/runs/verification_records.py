@@ -77,19 +77,14 @@ class Verified:
             RunError: there is none, it is damaged, of a newer version, or its figures contradict each other.
         """
         path = folder / Verified.configuration
-        try:
+        damage = (OSError, ValueError, KeyError, TypeError, AttributeError)
+        required, remedy = "the result of a verification", "Verify again: noiseproof verify --help"
+        with RunError.instead_of(damage, str(path), required=required, remedy=remedy):
             content = json.loads(path.read_bytes())
             if content.pop("format") > _FORMAT:
-                raise ValueError("a newer noiseproof wrote it")  # noqa: TRY301 - one message for all
+                raise ValueError("a newer noiseproof wrote it")
             found = Verified(**content)
             found._require_possible()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(
-                str(path),
-                required="the result of a verification",
-                got=f"{type(error).__name__}: {error}",
-                remedy="Verify again: noiseproof verify --help",
-            ) from error
         return found
 
     def _require_possible(self) -> None:
