@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,6 +105,16 @@ def test_what_cannot_be_a_stream_is_refused_by_name(smoothed: npf.SmoothedClassi
         smoothed.certify(iter([part._replace(indices=torch.tensor(3))]), samples=30)
 
 
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray])
+@pytest.mark.parametrize("question", ["certify", "predict", "count"])
+def test_one_image_without_a_batch_is_refused_with_the_remedy(kind: Any, question: str, test_set: Dataset) -> None:
+    network = npf.SmoothedClassifier(npf.models.build("digits-cnn"), npf.Gaussian(sigma=0.25), num_classes=10)
+    image = kind(test_set.read([0])[0])
+    with pytest.raises(npf.ClassifierError, match=r"of one pass x\[None\], or x\[:1\] of several"):
+        getattr(network, question)(image, samples=30)
+    getattr(network, question)(image[None], samples=30)
+
+
 def test_a_bar_shows_progress(
     smoothed: npf.SmoothedClassifier, test_set: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,7 +127,13 @@ def test_a_bar_shows_progress(
     assert "390/390 votes" in " ".join(err.split()), "100 that select and 30 that count, of three images"
     assert (shown.votes == quiet.votes).all()
     assert smoothed.certify(test_set.batches(10), samples=30, progress=True).votes.shape == (23, 10)
-    assert "2990/? votes" in " ".join(capsys.readouterr().err.split())
+    counted = " ".join(capsys.readouterr().err.split())
+    assert " 2990 votes" in counted, "how many batches come nobody knows"
+    assert "?" not in counted
+    smoothed.certify(test_set, samples=30, progress=True)
+    assert "2990/2990 votes" in " ".join(capsys.readouterr().err.split()), "a data set knows its length"
+    smoothed.predict(images, samples=30, progress=True)
+    assert "?" not in capsys.readouterr().err
     smoothed.count(images, samples=10, progress=True)
     assert "30/30 votes" in " ".join(capsys.readouterr().err.split())
     told: list[int] = []

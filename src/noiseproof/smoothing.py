@@ -13,6 +13,7 @@ from torch import Tensor
 from noiseproof.certified import DEFAULT_SAMPLES, Certified, FixedSamples, require_enough_samples
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.classifiers.inputs import Images, as_indices
+from noiseproof.data import Dataset
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
@@ -187,9 +188,9 @@ class SmoothedClassifier:
         self._require_decidable(rule)
         if is_stream(images):
             _require_parts(rule, indices)
-            with told(progress, None) as each:
-                return Certified.concatenate([self._certify(*part, rule, seed, each) for part in numbered(images)])
         with told(progress, _total(images, rule.phases.values() if isinstance(rule, FixedSamples) else ())) as each:
+            if is_stream(images):
+                return Certified.concatenate([self._certify(*part, rule, seed, each) for part in numbered(images)])
             return self._certify(images, indices, rule, seed, each)
 
     def _require_decidable(self, rule: FixedSamples | StoppingRule) -> None:
@@ -310,9 +311,9 @@ def _require_parts(rule: FixedSamples | StoppingRule, indices: Sequence[int] | N
 
 
 def _total(images: object, samples: Iterable[int]) -> int | None:
-    """Return how many votes there will be; None where that depends on the votes."""
-    each = sum(samples)
-    return len(images) * each if each and isinstance(images, Tensor | np.ndarray) and images.ndim else None
+    """Return how many votes there will be; None where that depends on the votes, or on batches that are still to come."""
+    each, known = sum(samples), getattr(images, "ndim", 1) > 0
+    return len(images) * each if each and known and isinstance(images, Tensor | np.ndarray | Dataset) else None
 
 
 def _named(function: Callable[[Any], Any]) -> str:

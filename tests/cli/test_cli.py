@@ -587,6 +587,7 @@ def test_inspect_tells_what_a_run_is(run: Path, tmp_path: Path) -> None:
     assert not set("{}[]'") & set(shown), "settings in words, no Python"
     assert "name Stability, weight" in shown
     assert "made for alpha 0.001, bound two-phase (selection_samples 100), certificate neyman-pearson" in shown
+    assert "images 0 to 599, every 10, of 1 x 8 x 8" in shown
     assert "noise (name gaussian, sigma 0.25)" in shown
     for word in ("digits-cnn", "sigma 0.25", "seed 1", "precision fp32", "philox4x64", "60 of 60 images", "torch 2."):
         assert word in shown

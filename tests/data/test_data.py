@@ -152,6 +152,24 @@ def test_npz_that_does_not_fit(arrays: dict[str, np.ndarray], said: str, tmp_pat
         data.load(str(tmp_path / "mine.npz"), "test")
 
 
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 30, 3), (8, 9, 4)])
+def test_npz_with_channels_last_is_refused_with_the_remedy(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    last = np.zeros((2, *shape), np.uint8)
+    np.savez(tmp_path / "mine.npz", images=last, labels=np.array([0, 1]))
+    with pytest.raises(
+        InvalidInputError, match=r"in which the channels come last. Save images.transpose\(0, 3, 1, 2\)"
+    ):
+        data.load(str(tmp_path / "mine.npz"), "test")
+    np.savez(tmp_path / "mine.npz", images=last.transpose(0, 3, 1, 2), labels=np.array([0, 1]))
+    assert data.load(str(tmp_path / "mine.npz"), "test").image_shape == (shape[2], *shape[:2])
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 1), (13, 9, 9), (3, 5, 4), (1, 5, 3), (7, 4, 4), (4, 4, 4), (3, 9, 9)])
+def test_npz_whose_channels_may_come_first_is_taken(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", images=np.zeros((2, *shape), np.uint8), labels=np.array([0, 1]))
+    assert data.load(str(tmp_path / "mine.npz"), "test").image_shape == shape
+
+
 def test_npz_that_is_damaged_or_missing(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nothing there"):
         data.load(str(tmp_path / "mine.npz"), "test")

@@ -14,6 +14,9 @@ from noiseproof.errors import ClassifierError, InvalidInputError, OutOfMemoryErr
 
 __all__ = ["INVALID", "BaseClassifier", "RowsCheck"]
 
+_KINDS = "Torch modules get torch tensors; other callables get the kind of array that the images are."
+_BATCH = f"Images are (images, channels, height, width): of one pass x[None], or x[:1] of several. {_KINDS}"
+
 INVALID = -1
 """The label of a row whose output is NaN or names no class. It is counted apart, never as a vote."""
 
@@ -203,7 +206,7 @@ class BaseClassifier:
                 "the classifier",
                 required=f"able to take a float32 {self.runner.kind} batch of shape {tuple(batch.shape)}",
                 got=f"{type(error).__name__}: {error}",
-                remedy="Torch modules get torch tensors; other callables get the kind of array that the images are.",
+                remedy=_BATCH if batch.ndim < 4 else _KINDS,
             ) from error
 
     def _labels(self, output: Tensor, rows: int) -> Int[Tensor, " batch"]:

@@ -71,6 +71,7 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
             got=f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}",
             remedy="Reshape or convert them before saving.",
         )
+    _require_channels_first(path, images.shape)
     if images.dtype.kind == "u" and images.dtype != np.uint8:
         raise InvalidInputError(
             str(path), required="8-bit integers or floats", got=str(images.dtype), remedy="Scale to [0, 1] first."
@@ -81,6 +82,17 @@ def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayD
     dataset.location = str(path)
     dataset.loader = partial(load_npz, path, num_classes=num_classes)
     return dataset
+
+
+def _require_channels_first(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise InvalidInputError where the last axis looks like colours, and the second like a side of an image."""
+    if shape[3] in {1, 3, 4} and min(shape[1:3]) > max(shape[3], 4):
+        raise InvalidInputError(
+            str(path),
+            required="images (images, channels, height, width)",
+            got=f"{shape}, in which the channels come last",
+            remedy="Save images.transpose(0, 3, 1, 2).",
+        )
 
 
 def _as_array(member: object) -> np.ndarray:

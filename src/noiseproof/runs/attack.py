@@ -123,10 +123,6 @@ class AttackImages(Job[AttackRecord]):
             **self.indices(subject),
         )
 
-    def about(self, running: Running) -> dict[str, Any]:
-        """Return how the network was trained, and the shape of an image."""
-        return super().about(running) | {"image_shape": list(running.subject.dataset.image_shape)}
-
     def try_out(self, running: Running, listener: Listener) -> None:
         """Begin the attack on one image, so that what cannot be attacked leaves no record behind."""
         self._require_beside(running)

@@ -112,7 +112,8 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if training:
         yield "trained", in_words(training.get("settings", {}))
         yield "trained on", in_words(training.get("data", {}))
-    yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}"
+    shape = f", of {in_words(about['image_shape'])}" if "image_shape" in about else ""
+    yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}{shape}"
     yield from _question(settings, about)
     yield "seed", in_words(settings.get("seed", "none"))
     if "key" in found:

@@ -111,9 +111,10 @@ class Job(ABC, Generic[RecordT]):
         """Return how many votes an image is expected to take, and how many `progress` is told of; 0 if that is open."""
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return what the record says beside provenance: how the network was trained, and what the classes are called."""
+        """Return what the record says beside provenance: of the training, the shape of an image, the names of classes."""
         training, names = running.subject.training, running.subject.dataset.class_names
-        about = {"training": dict(training)} if training else {}
+        about: dict[str, Any] = {"image_shape": list(running.subject.dataset.image_shape)}
+        about |= {"training": dict(training)} if training else {}
         return about | ({} if names is None else {CLASS_NAMES: list(names)})
 
     def try_out(self, running: Running, listener: Listener) -> None:

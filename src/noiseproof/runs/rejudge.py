@@ -80,9 +80,8 @@ class Rejudge(Job[AttackRecord]):
         return settings
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return how the network was trained, the shape of an image, and where the points are from."""
-        shape = list(running.subject.dataset.image_shape)
-        return super().about(running) | {"image_shape": shape, "points": str(self.found.path)}
+        """Return what every record says, and where the points are from."""
+        return super().about(running) | {"points": str(self.found.path)}
 
     def try_out(self, running: Running, listener: Listener) -> None:  # noqa: ARG002 - there is nothing to tell
         """Try the classifier on one image."""

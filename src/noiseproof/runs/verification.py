@@ -107,8 +107,8 @@ class Verify(Job[VerificationRecord]):
         )
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return the names of the stages."""
-        return {"stages": running.subject.model["stages"]}
+        """Return what every record says, and the names of the stages."""
+        return super().about(running) | {"stages": running.subject.model["stages"]}
 
     def try_out(self, running: Running, listener: Listener) -> None:  # noqa: ARG002 - there is nothing to tell
         """Verify one image, so that what cannot be verified leaves no record behind."""

@@ -29,7 +29,8 @@ def told(progress: ProgressLike, total: int | None) -> Iterator[Progress | None]
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("votes"), TimeElapsedColumn(), TimeRemainingColumn())
+    counted = TextColumn("{task.completed:.0f}") if total is None else MofNCompleteColumn()
+    columns = (BarColumn(), counted, TextColumn("votes"), TimeElapsedColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("votes", total=total)
         yield lambda votes: bar.advance(task, votes)
