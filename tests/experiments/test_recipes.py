@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from noiseproof.experiments.networks import Network
-from noiseproof.experiments.recipes import Missing, Reader
+from noiseproof.experiments.recipes import Missing, Reader, Step
 from noiseproof.experiments.votes import FixedVotes, Run, find_runs
 from noiseproof.models import PaperCIFAR, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
@@ -35,6 +35,16 @@ def test_the_command_of_an_ensemble_of_other_habits_takes_the_members_that_are_s
     assert len(trainings) == 4
     assert all("--sigma 0.65 " in training for training in trainings)
     assert " --early-exit 1.5 --out " in combined
+
+
+def test_a_command_is_written_from_its_options() -> None:
+    step = Step.of(
+        Path("out"), "attack", Path("runs"), sigma=0.7, every=20, set=["steps=2", "copies=2"], no_decisions=True
+    )
+    assert str(step) == "noiseproof attack runs --sigma 0.7 --every 20 --set steps=2 --set copies=2 --no-decisions"
+    assert str(Step.of(Path("out"), "train", model=None, after=[])) == "noiseproof train", (
+        "what is not there is left out"
+    )
 
 
 STN = Network("mnist", "stn", 0.7, (0, 1))

@@ -19,7 +19,7 @@ from noiseproof.models.registry import MODELS
 from noiseproof.noises import Gaussian, Noise
 from noiseproof.noises.registry import NOISES
 from noiseproof.objectives.registry import OBJECTIVES
-from noiseproof.plugins import Registry, changed, recorded_as, spec_of
+from noiseproof.plugins import Registry, changed, changes_of, recorded_as, spec_of
 
 REGISTRIES: list[Registry[Any]] = [ATTACKS, BOUNDS, CERTIFICATES, DATASETS, MODELS, NOISES, OBJECTIVES]
 
@@ -130,6 +130,24 @@ def test_settings_are_read_by_the_types_of_their_fields() -> None:
     assert changed(found, ["width=none", "loud=false"]) == changed(expected, ["loud=false", "width=none"])
     assert changed(found, ["width=none"]).width is None
     assert changed(found, []) == found
+
+
+def test_the_changes_of_a_plug_in_make_it_again() -> None:
+    made = Machine(7, 2.0, 0.001, True, "x=y", "flat", Colour.BLUE, 9)
+    texts = changes_of(made)
+    assert texts == [
+        "turns=7",
+        "speed=2.0",
+        "width=0.001",
+        "loud=true",
+        "title=x=y",
+        "form=flat",
+        "colour=blue",
+        "copies=9",
+    ]
+    assert changed(Machine(), texts) == made
+    assert changes_of(Machine()) == []
+    assert changes_of(Machine(width=None, loud=False, turns=4)) == ["turns=4"]
 
 
 @pytest.mark.parametrize(

@@ -83,16 +83,14 @@ def locate(
             return root, found
     folder = cache() / name
     for source in sources:
-        try:
+        required = f"in data_dir, in the folder that {ENVIRONMENT} names or in {folder}, or published at {source.url}"
+        remedy = (
+            f"Put {', '.join(s.file for s in sources)} (from {', '.join(s.url for s in sources)}) into a folder and name it: "
+            f"data_dir=FOLDER, or {ENVIRONMENT}=FOLDER. Or try again: a download goes on where it stopped."
+        )
+        # of requests and of pooch: a wrong checksum
+        with RunError.instead_of((OSError, ValueError), name, required=required, remedy=remedy):
             download(source.url, folder / source.file, f"md5:{source.md5}")
-        except (OSError, ValueError) as error:  # of requests and of pooch: a wrong checksum
-            raise RunError(
-                name,
-                required=f"in data_dir, in the folder that {ENVIRONMENT} names or in {folder}, or published at {source.url}",
-                got=f"{type(error).__name__}: {error}",
-                remedy=f"Put {', '.join(s.file for s in sources)} (from {', '.join(s.url for s in sources)}) into a folder "
-                f"and name it: data_dir=FOLDER, or {ENVIRONMENT}=FOLDER. Or try again: a download goes on where it stopped.",
-            ) from error
     found = look(cache())
     if found is None:
         raise AssertionError(f"{name} was downloaded but is not found")
