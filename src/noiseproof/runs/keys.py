@@ -6,6 +6,7 @@
 Both hold the key in hexadecimal. The record has its commitment, the SHA-256 digest of the key, from the beginning.
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,6 @@ def key_state(record: Path) -> str:
 def reveal_key(record: Path) -> None:
     """Make the key of a record readable for all, once every vote is counted."""
     file = record / SECRET
-    if file.is_file():
+    with contextlib.suppress(FileNotFoundError):  # done before, or by another process in this moment
         file.chmod(0o644)
         file.rename(record / REVEALED)
