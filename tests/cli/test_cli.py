@@ -470,6 +470,9 @@ def test_of_a_file_only_all_of_its_images_speak(run: Path, tmp_path: Path) -> No
     assert images_of_file(record, 60) is None
     assert images_of_file(whole, 60) == 60
     assert images_of_file(whole, 59) is None, "not all of them yet"
+    for others in (59, 61, 120):
+        of_another = dataclasses.replace(record, about={"data_images": others})
+        assert images_of_file(of_another, 60) is None, "a part of the file, or more than it has"
     assert images_of_file(dataclasses.replace(record, about={}), 60) is None, "of an earlier version"
 
 

@@ -127,6 +127,8 @@ def test_npz_of_your_own(tmp_path: Path) -> None:
     assert data.load(str(tmp_path / "mine.npz"), "test", 10).num_classes == 10
     np.savez(tmp_path / "gray.npz", images=rng.random((2, 4, 4)), labels=labels[:2])
     assert data.load(str(tmp_path / "gray.npz"), "test").image_shape == (1, 4, 4)
+    np.savez(tmp_path / "gaps.npz", images=bytes_, labels=[0, 7, 2, 0, 7, 2])
+    assert data.load(str(tmp_path / "gaps.npz"), "test").num_classes == 8, "the highest label says it, not their number"
 
 
 @pytest.mark.parametrize(

@@ -498,6 +498,25 @@ def test_votes_are_never_recorded_as_something_they_are_not(other: Subject, said
     assert not (tmp_path / "votes").exists()
 
 
+@pytest.mark.parametrize("phase", ["votes", "selection_votes"])
+@pytest.mark.parametrize("change", [(0, 1), (0, -1), (-500, 500)])
+def test_counts_that_are_none_are_refused_however_well_they_are_written(
+    phase: str, change: tuple[int, int], tmp_path: Path
+) -> None:
+    """A shard with right checksums whose votes do not add up, or have counts below 0, would certify anything."""
+    record = count(tmp_path)
+    table = record._read_shard(0)
+    votes = getattr(table, phase).copy()
+    votes[2, :2] += change
+    record.write_shard(0, dataclasses.replace(table, **{phase: votes}), record.shard_about(0))
+    for reading in (record.read, record.certify):
+        with pytest.raises(
+            RunError, match=r"00000\.parquet must be a whole shard .*votes that do not add up to \d+ per"
+        ):
+            reading()
+    assert record.missing()[0] == [0]
+
+
 def test_votes_in_one_precision_are_not_continued_in_another(tmp_path: Path) -> None:
     network = models.build("digits-cnn")
     other = subject(network, digest=models.model_digest(network))

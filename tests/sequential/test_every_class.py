@@ -227,6 +227,25 @@ def test_winner_against_the_wrong_rival_is_caught() -> None:
     assert ever_wrong(careless, TIES, 60).max() > alpha
 
 
+@pytest.mark.parametrize(
+    "votes",
+    [[12, 3], [60, 40], [9, 0, 0], [40, 3, 2], [70, 40, 30], [60, 25, 20, 20], [50, 12] + [1] * 8, [20] + [2] * 98],
+)
+def test_a_winner_is_certain_from_the_level_of_the_formula_on(votes: list[int]) -> None:
+    """Two-sided: by the mean over pairs or by the majority, each at alpha / 2; of two classes by the one pair at alpha."""
+
+    def evidence(winner: int, other: int) -> float:
+        return math.exp(float(log_evidence(np.array(winner), np.array(other), 0.5)))
+
+    *others, runner_up, winner = sorted(votes)
+    pairs = np.mean([evidence(rival, runner_up) for rival in [*others, winner]])
+    majority = evidence(winner, sum(votes) - winner)
+    level = 1.0 / pairs if len(votes) == 2 else 2.0 / max(pairs, majority)
+    assert 0.0 < level < 0.9
+    assert top_class_certain(np.array(votes), level * (1.0 + 1e-6))
+    assert not top_class_certain(np.array(votes), level * (1.0 - 1e-6))
+
+
 def test_clear_winners_are_named_soon() -> None:
     assert TopClass(0.001, 100).votes_needed(2) == 12
     for k in (3, 10, 1000):

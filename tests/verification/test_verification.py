@@ -477,6 +477,20 @@ def test_rounding_is_allowed_for(network: nn.Sequential, shape: tuple[int, ...])
 
 
 @torch.no_grad()
+def test_margins_are_widened_by_8_roundings_of_every_number_of_both_classes() -> None:
+    """Two-sided, in float32: 8 u N (S_y + S_j), N = 40 pixels and 10 classes, S = |W| (|x| + epsilon) + |b|."""
+    torch.manual_seed(0)
+    network, x, y = nn.Sequential(nn.Linear(40, 10)), torch.rand(6, 40), torch.arange(6)
+    network[0].weight.mul_(torch.logspace(-1, 1, 10)[:, None])  # classes of different sizes
+    plain, widened = (dual_margins(network, x, y, "l2", 0.1, rounding=rounding) for rounding in (False, True))
+    weight, bias = network[0].weight.double(), network[0].bias.double()
+    size = (x.double() + 0.1) @ weight.abs().T + bias.abs()
+    expected = 8 * 2.0**-24 * 50 * (size + size.gather(1, y[:, None]))
+    off = y[:, None] != torch.arange(10)
+    torch.testing.assert_close((plain - widened).double()[off], expected[off], rtol=0.05, atol=0.0)
+
+
+@torch.no_grad()
 def test_the_bounds_of_every_layer_allow_for_rounding() -> None:
     """In float32, against float64: not the margins alone are widened, but what they rest on."""
     network, shape = mlp(SIZES[-1]), SIZES[-1][:1]
