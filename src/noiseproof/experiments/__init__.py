@@ -1,4 +1,4 @@
-"""The paper's figures and tables, one small file each. They are computed from records, which recipes describe."""
+"""The paper's figures and tables, one small file each, computed from records that recipes describe."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
