@@ -5,15 +5,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from counting import IMAGES, ink, job, run, subject
+from counting import IMAGES, NOISE, ink, job, run, subject
+from noiseproof.attacks import RandomSearch
 from noiseproof.errors import RunError
-from noiseproof.runs import Record, Selection, SequentialRecord, SequentialVotes
+from noiseproof.noises import Gaussian
+from noiseproof.runs import AttackImages, AttackRecord, Record, Rejudge, Selection, SequentialRecord, SequentialVotes
 from noiseproof.runs.identity import fingerprints, require_fingerprint
 from noiseproof.runs.running import Running
 from noiseproof.sequential import CertifyRadii
@@ -49,11 +52,11 @@ def part(number: int, parts: int, path: Path, classifier: Classifier) -> Record:
     return record
 
 
-def merged(one: Record, other: Record, *, fingerprints: bool) -> Record:
+def merged(one: Any, other: Any, *, fingerprints: bool) -> Any:
     for pattern in ("*.parquet", "answers-*.json") if fingerprints else ("*.parquet",):
         for file in (other.path / "votes").glob(pattern):
             shutil.copy(file, one.path / "votes" / file.name)
-    return Record.open(one.path)
+    return type(one).open(one.path)
 
 
 @pytest.mark.parametrize("share", [0.03, 0.02])
@@ -180,3 +183,54 @@ def test_records_of_earlier_versions_are_read_and_gone_on_with(tmp_path: Path) -
     run(job(), tmp_path, subject(scores))
     assert record.missing() == ([], [])
     assert len(record.read()) == IMAGES
+
+
+def attacked(number: int, path: Path, classifier: Classifier, noise: Gaussian | None = NOISE) -> AttackRecord:
+    """One of two parts of an attack; the classifier has no digest."""
+    by, chosen = RandomSearch(tries=2, eot_samples=4), Selection(3, 20, part=(number, 2))
+    what = AttackImages(by, [0.2], samples=60, alpha=0.1, selection=chosen, shard_size=5)
+    record: AttackRecord = run(what, path, subject(classifier, noise))[0]
+    return record
+
+
+@pytest.mark.parametrize("noise", [NOISE, None])
+def test_shards_of_attacks_carry_their_classifier_and_mixtures_are_refused(
+    noise: Gaussian | None, tmp_path: Path
+) -> None:
+    one, other = attacked(1, tmp_path / "one", ink, noise), attacked(2, tmp_path / "two", darker, noise)
+    for file in (other.path / "points").iterdir():
+        shutil.copy(file, one.path / "points")
+    mixed = merged(one, other, fingerprints=True)
+    readers = [mixed.read, mixed.read_verdicts, mixed.present]
+    if noise is not None:
+        readers.append(lambda: run(Rejudge(mixed, 100, alpha=0.1), tmp_path / "again", subject(ink)))
+    for reader in readers:
+        with pytest.raises(
+            RunError, match=r"shards of one classifier; got another one's in 00001\.parquet, 00003\.parquet"
+        ):
+            reader()
+    with pytest.raises(RunError, match="the one that the record was begun with"):
+        attacked(1, mixed.path, ink, noise)
+    for file in mixed.path.glob("votes/answers-*.json"):
+        if file.name not in {kept.name for kept in (tmp_path / "two" / "votes").iterdir()}:
+            file.unlink()
+    assert mixed.missing()[0] == [0, 2], "those of the classifier whose fingerprint is not there"
+
+
+def test_another_classifier_does_not_go_on_with_an_attack(tmp_path: Path) -> None:
+    attacked(1, tmp_path, ink)
+    with pytest.raises(RunError, match="the one that the record was begun with"):
+        attacked(2, tmp_path, darker)
+    assert len(attacked(2, tmp_path, ink).read()) == 20
+
+
+def test_earlier_attacks_carry_nothing_and_are_read_and_gone_on_with(tmp_path: Path) -> None:
+    record = attacked(1, tmp_path, ink)
+    for shard in (0, 2):
+        table, about = record.read_shard(shard), record.shard_about(shard)
+        assert about.pop("classifier")
+        record.write_shard(shard, dataclasses.replace(table, points=record.read_points(shard)), about)
+    for file in tmp_path.glob("votes/answers-*.json"):
+        file.unlink()
+    assert len(AttackRecord.open(tmp_path).read()) == 10
+    assert len(attacked(2, tmp_path, ink).read()) == 20

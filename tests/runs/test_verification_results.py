@@ -75,7 +75,7 @@ def test_verification_counts_as_the_cascade_does(whole: VerificationRecord) -> N
     assert [stage["answered"] for stage in found.stages] == [int((answer.stages == number).sum()) for number in (0, 1)]
     assert [stage["name"] for stage in found.stages] == ["stage0", "stage1"]
     assert [stage["digest"] for stage in found.stages] == [model_digest(network) for _, network in stages]
-    assert set(found.about) == set(provenance("cpu")) | {"seconds"}
+    assert set(found.about) == set(provenance("cpu")) | {"seconds", "image_shape"}
     assert found.about["seconds"] >= 0.0
     assert whole.read().index.tolist() == chosen
     with pytest.raises(InvalidInputError, match="stages"):

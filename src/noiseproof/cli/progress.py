@@ -84,9 +84,9 @@ class Shown(Listener):
             self._task = self._bar.add_task(self._title, total=1.0, state=self)
             self._bar.start()
 
-    def kept(self, count: int) -> None:
-        """Take note of what an earlier run left."""
-        self._before += count
+    def kept(self, votes: int, images: int) -> None:
+        """Take note of what an earlier run left of a shard."""
+        self._before += (votes + images * self._each) if self._each else 0
 
     def progress(self, count: int) -> None:
         """Take note of votes, or of images attacked at one size."""
@@ -109,9 +109,10 @@ class Shown(Listener):
         self._judged += len(table)
         self._right += self._judge(table)
 
-    def end(self, now: int, images: int, of: int) -> None:
-        """Print how many images were counted."""
+    def end(self, images: int, of: int) -> None:
+        """Print how many images were counted, now and in all."""
         if self._unit:
+            now = self._judged - self._before // max(self._each, 1)
             held = f": {now} images now, the record holds {images} of {of}" if now < images else ""
             say(f"Counted {self} in {self._seconds:.0f} s{held}.")
 

@@ -106,9 +106,6 @@ class AttackImages(Job[AttackRecord]):
         dataset, noise = subject.dataset, subject.noise
         require_verdicts(self.samples, self.alpha, noisy=noise is not None)
         return AttackSettings(
-            data=dataset.about(),
-            model=dict(subject.model),
-            num_classes=dataset.num_classes,
             attack=self.attack.spec(),
             norm=str(self.norm),
             sizes=self._sizes,
@@ -116,11 +113,10 @@ class AttackImages(Job[AttackRecord]):
             alpha=self.alpha,
             seed=int(self.seed),
             shard_size=self.shard_size or images_together(dataset.image_shape, self._copies(subject)),
-            engine={},
             gradients="",
             noise=None if noise is None else noise.spec(),
             limits=None if self.limits is None else dict(self.limits.origin),
-            **self.indices(subject),
+            **self.common(subject),
         )
 
     def try_out(self, running: Running, listener: Listener) -> None:
@@ -141,9 +137,10 @@ class AttackImages(Job[AttackRecord]):
                     "Probabilities?",
                 )
 
-    def require_unchanged(self, record: AttackRecord, running: Running) -> None:  # noqa: ARG002 - it has no fingerprint
-        """Raise RunError where the classifier is another one than that of the certification beside."""
+    def require_unchanged(self, record: AttackRecord, running: Running) -> None:
+        """Raise RunError where the classifier's fingerprint is not the record's, or that of the certification beside."""
         self._require_beside(running)
+        super().require_unchanged(record, running)
 
     def _require_beside(self, running: Running) -> None:
         if self.beside is not None:

@@ -260,7 +260,7 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
         return points
 
     def _verify(self, shard: int) -> None:
-        self._read_shard(shard)
+        super()._verify(shard)
         if self.points_path(shard).exists():
             self.read_points(shard)
 

@@ -15,7 +15,6 @@ from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
 from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified
-from noiseproof.errors import IncompleteError
 from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
 from noiseproof.evaluation.robust_accuracy import voted_class
 from noiseproof.runs.attack import AttackImages, Limits
@@ -69,14 +68,7 @@ class Audit(Job[AttackRecord]):
     @cached_property
     def _certificates(self) -> Certified:
         """The certificates of the whole record."""
-        table, path = self.certified.read(), self.certified.path
-        if len(table) < len(self.certified.settings.indices):
-            raise IncompleteError(
-                str(path),
-                required="complete, to be audited",
-                got=f"{len(table)} of {len(self.certified.settings.indices)} images",
-                remedy="Run certify again: it goes on.",
-            )
+        table = self.certified.read_whole("to be audited", "Run certify again: it goes on.")
         return self.certified.certify(alpha=self.alpha, bound=self.bound, certificate=self.certificate, table=table)
 
     @property
@@ -190,14 +182,7 @@ def judge_record(made: AttackRecord, *, majority: bool | None = None) -> AuditRe
         RunError: it is not whole, or damaged.
         InvalidInputError: no image has a certificate: nothing was audited.
     """
-    table, settings = made.read(), made.settings
-    if len(table) < len(settings.indices):
-        raise IncompleteError(
-            str(made.path),
-            required="complete, to be judged",
-            got=f"{len(table)} of {len(settings.indices)} images attacked",
-            remedy="Run the same command again when the other process has ended.",
-        )
+    table, settings = made.read_whole("to be judged"), made.settings
     limits = dict(settings.limits or {})
     if majority is None:
         majority = bool(made.about.get(_MAJORITY, limits["bound"] in _MAJORITY_BOUNDS))

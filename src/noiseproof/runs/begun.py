@@ -125,9 +125,8 @@ def _rule(before: "StoppingRule | None", named: Mapping[str, Any]) -> "StoppingR
     settings = _some(named, "alpha", "certificate", "beta", "runner_up", "rtol")
     settings |= {} if "radius" not in named else {"radii": named["radius"]}
     settings |= {} if "samples" not in named else {"max_samples": named["samples"]}
-    if before is not None and isinstance(before, EstimateRadius if "rtol" in named else CertifyRadii):
-        return replace(before, **settings)
-    if before is not None and "radius" not in named and "rtol" not in named:
+    same_kind = isinstance(before, EstimateRadius if "rtol" in named else CertifyRadii)
+    if before is not None and (same_kind or not named.keys() & {"radius", "rtol"}):
         return replace(before, **settings)
     return EstimateRadius(**settings) if "rtol" in named else CertifyRadii(**settings)
 

@@ -17,7 +17,6 @@ from noiseproof.errors import require_count
 from noiseproof.noises import Noise
 from noiseproof.numerics.decimals import round_down
 from noiseproof.randomness import Phase, Seed, as_seed
-from noiseproof.runs.identity import require_fingerprint
 from noiseproof.runs.job import EVERY_IMAGE, Job, RecordT, Selection
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import (
@@ -94,11 +93,6 @@ class VoteJob(Job[RecordT]):
                 "Check weights, normalisation and the order of the classes.",
                 "Is this the right classifier?",
             )
-
-    @final
-    def require_unchanged(self, record: RecordT, running: Running) -> None:
-        """Raise RunError where the classifier's fingerprint is not the record's."""
-        require_fingerprint(record, running)
 
 
 @dataclass(frozen=True)
@@ -185,15 +179,12 @@ class CountVotes(VoteJob[Record]):
         made_for.certificate.require_noise(require_noise(subject))
         require_enough_samples(self.samples, made_for.votes_needed(dataset.num_classes), self.alpha)
         return RecordSettings(
-            data=dataset.about(),
-            model=dict(subject.model),
             noise=require_noise(subject).spec(),
-            num_classes=dataset.num_classes,
             samples=self.samples,
             selection_samples=self.selection_samples,
             seed=as_seed(self.seed),
             shard_size=self.shard_size or default_shard_size(self.samples, dataset.image_shape),
-            **self.indices(subject),
+            **self.common(subject),
         )
 
     def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:

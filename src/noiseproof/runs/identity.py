@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from noiseproof.classifiers.base import BaseClassifier
 from noiseproof.errors import DamagedRecordError, InvalidInputError, RunError
 from noiseproof.models import model_digest
+from noiseproof.noises import Gaussian
 from noiseproof.plugins import in_words
 from noiseproof.sampling import sampler_of
 from noiseproof.storage.files import remove_leftovers, write_atomically
@@ -47,6 +48,9 @@ FINGERPRINTED = 64
 
 _COPIES, _COPIES_OF_LABELS = 4, 16
 """Noisy copies of each image; more for a classifier that gives labels alone, which say little each."""
+
+_UNSMOOTHED = Gaussian(0.1)
+"""What is added to images for a classifier without noise."""
 
 _STEPS = 8
 """Of the bisection between two noisy images that leads to the decision boundary."""
@@ -292,14 +296,21 @@ class _Outputs:
     """The outputs of a classifier on noisy copies of some images, and at its decision boundary."""
 
     def __init__(self, running: "Running", images: Float[np.ndarray, "images *shape"]) -> None:
-        counter = running.counter
-        self._size, self._classifier = counter.try_out(images), counter.classifier.reading("numpy")
         pixels, generator = torch.as_tensor(images), np.random.default_rng(0xA45)
-        self._copies = [pixels + counter.noise.sample(pixels, generator)]
+        noise, self._classifier = running.subject.noise, running.base.reading("numpy")
+        self._size = FINGERPRINTED if noise is None else running.counter.try_out(images)
+        self._size = self._classifier.runner.batch_size or self._size
+
+        def copies() -> torch.Tensor:
+            if noise is None:  # such a classifier is shown nothing outside of [0, 1]
+                return (pixels + _UNSMOOTHED.sample(pixels, generator)).clamp(0.0, 1.0)
+            return pixels + noise.sample(pixels, generator)
+
+        self._copies = [copies()]
         self._output = [self._on(self._copies[0])]
         self.scored = self._output[0].is_floating_point()
         for _ in range((_COPIES if self.scored else _COPIES_OF_LABELS) - 1):
-            self._copies.append(pixels + counter.noise.sample(pixels, generator))
+            self._copies.append(copies())
             self._output.append(self._on(self._copies[-1]))
 
     def _on(self, rows: torch.Tensor) -> torch.Tensor:

@@ -90,6 +90,7 @@ def inspect_record(record: AnyRecord) -> dict[str, Any]:
             "votes": _votes(record, images),
             "shards": len(whole),
             "of_shards": len(record.shards),
+            "kept": record.kept_in_words(),
             "damaged": [fault.what for fault in faults],
             "seconds": round(sum(shard.get("seconds", 0.0) for shard in shards), 3),
             "batch_sizes": sorted({shard["batch_size"] for shard in shards if "batch_size" in shard}),
@@ -119,6 +120,8 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "key" in found:
         yield "key", found["key"]
     state = f"{counted['images']} of {counted['of']} images, {counted['shards']} of {counted['of_shards']} shards"
+    if counted["kept"]:
+        yield "kept", counted["kept"]
     yield "counted", state + (f", {len(counted['damaged'])} damaged" if counted["damaged"] else "")
     if counted["seconds"]:
         speed = counted["votes"] / counted["seconds"]

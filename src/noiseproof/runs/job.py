@@ -19,7 +19,7 @@ from torch import nn
 
 from noiseproof.errors import InvalidInputError, RunError, require_count
 from noiseproof.randomness import SecretKey, public_seed
-from noiseproof.runs.identity import require_digest, same_engine
+from noiseproof.runs.identity import require_digest, require_fingerprint, same_engine
 from noiseproof.runs.keys import reveal_key
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.origin import KEPT
@@ -121,17 +121,19 @@ class Job(ABC, Generic[RecordT]):
         """Try the classifier before anything is written; raises where it cannot be used."""
 
     def require_unchanged(self, record: RecordT, running: Running) -> None:
-        """Raise RunError where the classifier is another one than when the record was begun, whatever its name says."""
+        """Raise RunError where the classifier's fingerprint is not the one that the record was begun with."""
+        require_fingerprint(record, running)
 
     def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - others choose by them
         """Return how noise is added in a new record, where that is not named: one of `sampling.SAMPLERS`."""
         return "float"
 
     @final
-    def indices(self, subject: Subject) -> dict[str, Any]:
-        """Return the settings that say which images."""
-        chosen = self.selection.indices(len(subject.dataset))
-        return {"start": chosen.start, "stop": chosen.stop, "step": chosen.step}
+    def common(self, subject: Subject) -> dict[str, Any]:
+        """Return the settings that all records have: of which classifier, and which images."""
+        dataset, chosen = subject.dataset, self.selection.indices(len(subject.dataset))
+        of = {"data": dataset.about(), "model": dict(subject.model), "num_classes": dataset.num_classes, "engine": {}}
+        return of | {"start": chosen.start, "stop": chosen.stop, "step": chosen.step}
 
 
 def execute(
@@ -217,7 +219,7 @@ def _fill(
     """The loop: whatever ends it, what a job goes on with is kept."""
     watch.restart()
     with ExitStack() as claims:
-        writer = ShardWriter(record, running, shards, claims, listener, watch, job.work[1])
+        writer = ShardWriter(record, running, shards, claims, listener, watch)
         try:
             for shard, rows in job.run(running, writer):
                 writer.take(shard, rows)
@@ -228,7 +230,7 @@ def _fill(
                 failure.add_note(f"The votes so far were not kept: {another}")
             raise
     there = [shard for shard in record.shards if record.shard_path(shard).exists()]
-    listener.end(writer.made, sum(len(record.shard_indices(shard)) for shard in there), len(record.settings.indices))
+    listener.end(sum(len(record.shard_indices(shard)) for shard in there), len(record.settings.indices))
     return writer.busy
 
 

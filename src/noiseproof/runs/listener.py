@@ -24,8 +24,8 @@ class Listener:
     def begin(self, images: int, each: int) -> None:
         """The loop begins on so many images; `each` is what `progress` is told of each in sum, or 0 if that is open."""
 
-    def kept(self, count: int) -> None:
-        """So much of what `progress` is told of was kept by an earlier run, of a shard that is opened now."""
+    def kept(self, votes: int, images: int) -> None:
+        """A shard was opened, of which an earlier run has kept so many votes, or the rows of so many images."""
 
     def progress(self, count: int) -> None:
         """So many votes were counted, or images attacked at one size, since the last call."""
@@ -36,5 +36,5 @@ class Listener:
     def shard(self, number: int, table: Any) -> None:
         """A shard is written, with these rows."""
 
-    def end(self, now: int, images: int, of: int) -> None:
-        """The loop has ended: so many images were done now, and the record holds so many of so many."""
+    def end(self, images: int, of: int) -> None:
+        """The loop has ended: the record holds so many images of so many."""

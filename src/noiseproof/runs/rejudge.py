@@ -76,6 +76,7 @@ class Rejudge(Job[AttackRecord]):
                 got=f"{len(missing)} of {len(self.found.shards)} shards missing",
                 remedy="Run the command that made it again: it goes on.",
             )
+        self.found.present()  # of one classifier
         require_subject(self.found.path, settings, subject)
         return settings
 

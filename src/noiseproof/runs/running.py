@@ -70,11 +70,15 @@ class Running:
     sampler: str = "float"
 
     @cached_property
+    def base(self) -> BaseClassifier:
+        """The base classifier."""
+        return BaseClassifier(self.classifier, num_classes=self.subject.dataset.num_classes, device=self.device)
+
+    @cached_property
     def counter(self) -> VoteCounter:
         """What counts its votes, or InvalidInputError where there is no noise."""
-        noise, classes = require_noise(self.subject), self.subject.dataset.num_classes
-        classifier = BaseClassifier(self.classifier, num_classes=classes, device=self.device)
-        return VoteCounter(classifier, noise, self.batch_size, sampler=self.sampler)
+        noise = require_noise(self.subject)
+        return VoteCounter(self.base, noise, self.batch_size, sampler=self.sampler)
 
     @staticmethod
     def simply(subject: Subject, recorded: Mapping[str, Any] | None, device: torch.device) -> "Running":

@@ -71,15 +71,11 @@ class SequentialVotes(VoteJob[SequentialRecord]):
         needed = rule.under(noise).votes_needed(dataset.num_classes)
         require_enough_samples(cap, needed, rule.alpha, name="max_samples")
         return SequentialSettings(
-            data=dataset.about(),
-            model=dict(subject.model),
             noise=noise.spec(),
-            num_classes=dataset.num_classes,
             procedure=rule.spec(),
             seed=as_seed(self.seed),
-            engine={},
             shard_size=self.shard_size or max(_LEAST, default_shard_size(min(cap, _TYPICAL), dataset.image_shape)),
-            **self.indices(subject),
+            **self.common(subject),
         )
 
     def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:  # noqa: ARG002 - the rule has its own

@@ -113,23 +113,12 @@ class ShardWriter:
         busy: shards that other processes hold.
         open: shards that are being made, by number.
         so_far: the votes so far of images that are being sampled, by index; set by a job that goes on with them.
-        each: what `progress` is told of an image; 0 if that is open.
-        written: how many images the shards have that were written.
-        before: how much of what `progress` is told of them was kept by earlier runs.
     """
 
     def __init__(
-        self,
-        record: Any,
-        running: Running,
-        shards: list[int],
-        claims: ExitStack,
-        listener: Listener,
-        watch: Stopwatch,
-        each: int,
+        self, record: Any, running: Running, shards: list[int], claims: ExitStack, listener: Listener, watch: Stopwatch
     ) -> None:
-        self.record, self.listener, self.watch, self.each = record, listener, watch, each
-        self.written = self.before = 0
+        self.record, self.listener, self.watch = record, listener, watch
         self.busy: list[int] = []
         self.so_far: Callable[[], Mapping[int, Int[np.ndarray, "*moments classes"]]] | None = None
         self._running, self._dataset = running, running.subject.dataset
@@ -157,19 +146,11 @@ class ShardWriter:
                     self._pace,
                     claim,
                 )
-                if self.each:
-                    kept = sum(int(votes.sum()) for votes in shard.votes.values()) + shard.done * self.each
-                    self.before += kept
-                    self.listener.kept(kept)
+                self.listener.kept(sum(int(votes.sum()) for votes in shard.votes.values()), shard.done)
                 if shard.rows is not None and shard.done == len(shard.indices):  # a kill came before they were written
                     self._write(shard, shard.rows)
                 else:
                     yield shard
-
-    @property
-    def made(self) -> int:
-        """How many images were done now, in the shards that were written."""
-        return self.written - (self.before // self.each if self.each else 0)
 
     def progress(self, count: int) -> None:
         """Take note of votes; keeps those so far every half minute."""
@@ -216,5 +197,4 @@ class ShardWriter:
             self.record.write_shard(shard.number, rows, about=about)
         del self.open[shard.number]
         shard.claim.close()
-        self.written += len(rows)
         self.listener.shard(shard.number, rows)

@@ -1,11 +1,10 @@
 """Run folders that hold results image by image, in shards: resumable, shared by processes, whole or absent."""
 
-import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +13,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from jaxtyping import Int
 
 from noiseproof.errors import DamagedRecordError, IncompleteError, RunError
 from noiseproof.randomness import SecretKey
 from noiseproof.runs.identity import fingerprints, require_one_classifier, require_recorded
 from noiseproof.runs.keys import keep_key, seed_in
+from noiseproof.runs.partial import keep_votes, kept_votes
 from noiseproof.runs.settings import ShardSettings
 from noiseproof.runs.tables import Table
-from noiseproof.storage.files import remove_leftovers, write_atomically
+from noiseproof.storage.files import claimed, remove_leftovers, write_atomically
 
 __all__ = ["CLASSIFIER", "CLASS_NAMES", "ShardedRecord"]
 
@@ -181,19 +180,11 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
 
     def keep(self, shard: int, votes: Mapping[int, Int[np.ndarray, "*moments counts"]]) -> None:
         """Keep the votes so far of the images of a shard that is not whole, by index."""
-        content = json.dumps({str(index): counts.tolist() for index, counts in votes.items()})
-        write_atomically(self._partial(shard), json.dumps({"votes": content, "sum": self._sum(content)}).encode())
+        keep_votes(self._partial(shard), votes, self._fingerprint)
 
     def kept(self, shard: int) -> dict[int, Int[np.ndarray, "*moments counts"]]:
         """Return what is kept; nothing where it is damaged or of another record: those votes are drawn again, the same."""
-        try:
-            found = json.loads(self._partial(shard).read_bytes())
-            content = str(found["votes"])
-            if found["sum"] != self._sum(content):
-                return {}
-            return {int(index): np.asarray(counts, dtype=np.int64) for index, counts in json.loads(content).items()}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
+        return kept_votes(self._partial(shard), self._fingerprint)
 
     def keep_rows(self, shard: int, table: TableT) -> None:
         """Keep the first rows of a shard that is not whole."""
@@ -252,26 +243,12 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """Whether the shard is there, whole and of this record."""
         return not self.missing([shard])[0]
 
-    @contextmanager
-    def claim(self, shard: int) -> Iterator[bool]:
-        """Hold a shard against other processes of this machine; yields False where another one holds it.
+    def claim(self, shard: int) -> AbstractContextManager[bool]:
+        """Hold a shard against other processes of this machine; gives False where another one holds it.
 
-        The system lets go of the lock when its process ends, however it ends. Two processes on machines that share no
-        locks would do the same work twice and write the same votes.
+        Two processes on machines that share no locks would do the same work twice and write the same votes.
         """
-        path = self.shard_path(shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.stem}.lock"), blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        try:
-            remove_leftovers(path)
-            yield True
-        finally:
-            lock.release()
+        return claimed(self.shard_path(shard))
 
     def shard_about(self, shard: int) -> dict[str, Any]:
         """Return how a shard was made: batch size, seconds, time, device; empty for one that is not there."""
@@ -323,9 +300,6 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
     def _partial(self, shard: int) -> Path:
         return self.shard_path(shard).with_suffix(".partial")
 
-    def _sum(self, content: str) -> str:
-        return hashlib.sha256((self._fingerprint + content).encode()).hexdigest()
-
     def _read_file(self, path: Path, indices: range, *, whole: bool = True) -> TableT:
         """Read the rows of these images, or of the first of them; raises what says why that cannot be."""
         rows = pq.ParquetFile(path, page_checksum_verification=True).read()
@@ -361,20 +335,53 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         Raises:
             RunError: there is none, or one is damaged or of another record.
         """
+        yield from map(self._read_shard, self.present())
+
+    def present(self) -> list[int]:
+        """Return the shards that are there, of one classifier all.
+
+        Raises:
+            RunError: there is none, or they are of several classifiers.
+        """
         present = [shard for shard in self.shards if self.shard_path(shard).exists()]
         if not present:
+            again = f"Run {self.command} to count votes."
             raise IncompleteError(
-                str(self.path / _VOTES),
-                required="at least one shard",
-                got="none",
-                remedy=f"Run {self.command} to count votes.",
+                str(self.path / _VOTES), required="at least one shard", got="none", remedy=self.kept_in_words() or again
             )
         made: dict[str, list[int]] = {}
         for shard in present:
             if (digest := self._carried(shard)) is not None:
                 made.setdefault(digest, []).append(shard)
         require_one_classifier(self, made)
-        yield from map(self._read_shard, present)
+        return present
+
+    def read_whole(self, purpose: str, remedy: str = "Run the command that made it again: it goes on.") -> TableT:
+        """Read all rows.
+
+        Args:
+            purpose: what for: "to be judged".
+            remedy: what to do if some are missing.
+
+        Raises:
+            IncompleteError: some are missing.
+            RunError: as `read`.
+        """
+        table, images = self.read(), len(self.settings.indices)
+        if len(table) < images:
+            raise IncompleteError(
+                str(self.path), required=f"complete, {purpose}", got=f"{len(table)} of {images} images", remedy=remedy
+            )
+        return table
+
+    def kept_in_words(self) -> str:
+        """Say what is kept of shards that are not whole, and what goes on with it; empty for nothing."""
+        begun = [
+            shard for shard in self.shards if self._partial(shard).exists() and not self.shard_path(shard).exists()
+        ]
+        images = sum(len(self.kept(shard) or self.kept_rows(shard) or ()) for shard in begun)
+        goes_on = f"noiseproof certify {self.path}" if self.command == "certify" else "the command that made it"
+        return f"Votes of {images} images are kept, and {goes_on} goes on." if images else ""
 
     def _carried(self, shard: int) -> str | None:
         """The digest of the classifier's fingerprint that a shard carries; None for earlier ones, and for damaged ones."""

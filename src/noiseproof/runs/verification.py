@@ -94,16 +94,9 @@ class Verify(Job[VerificationRecord]):
 
     def plan(self, subject: Subject) -> VerificationSettings:
         """Return the settings of the record; a stage is told by its digest, wherever its file lies."""
-        dataset = subject.dataset
+        common = self.common(subject) | {"model": {"digests": subject.model["digests"]}}
         return VerificationSettings(
-            data=dataset.about(),
-            model={"digests": subject.model["digests"]},
-            num_classes=dataset.num_classes,
-            norm=str(self.norm),
-            radius=float(self.radius),
-            shard_size=self.shard_size,
-            engine={},
-            **self.indices(subject),
+            norm=str(self.norm), radius=float(self.radius), shard_size=self.shard_size, **common
         )
 
     def about(self, running: Running) -> dict[str, Any]:
@@ -114,6 +107,9 @@ class Verify(Job[VerificationRecord]):
         """Verify one image, so that what cannot be verified leaves no record behind."""
         images = torch.as_tensor(running.subject.dataset.read(range(1)))
         self._cascade(running)(images.to(running.device))
+
+    def require_unchanged(self, record: VerificationRecord, running: Running) -> None:
+        """Leave it at the digests: what is verified is made of known layers."""
 
     def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Verify shard after shard."""

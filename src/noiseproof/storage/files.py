@@ -4,12 +4,15 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from noiseproof.errors import RunError
 
-__all__ = ["remove_leftovers", "require_writable", "write_atomically"]
+__all__ = ["claimed", "remove_leftovers", "require_writable", "write_atomically"]
 
 
 def require_writable(folder: Path) -> None:
@@ -88,3 +91,23 @@ def remove_leftovers(path: Path) -> None:
     for part in path.parent.glob(f".{path.name}.*.part"):
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold a file against other processes of this machine; yields False where another one holds it.
+
+    The system lets go of the lock when its process ends, however it ends. What a killed one left of the file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.stem}.lock"), blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        remove_leftovers(path)
+        yield True
+    finally:
+        lock.release()
