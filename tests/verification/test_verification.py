@@ -518,6 +518,11 @@ def test_a_margin_of_rounding_alone_is_no_certificate(bias: bool) -> None:
     assert certified_robust(network, x, y, "l2", radii * (1 - 1e-9)).all()
     assert not certified_robust(network, x, 1 - y, "l2", 0.0).any()
     assert certified_robust(network.float(), x.float(), y, "l2", float(radii.min()) * 0.99).all()
+    for parameter in network.parameters():
+        parameter.zero_()
+    assert not certified_robust(network, x, y, "l2", 0.1).any(), (
+        "a margin of 0 is a tie: the class is not above the others"
+    )
 
 
 @torch.no_grad()
