@@ -82,10 +82,7 @@ BatchSize = Annotated[
     int | None, Parameter(help="Images per call of the network.", show_default="found", group=_ENGINE)
 ]
 Every = Annotated[
-    int,
-    Parameter(
-        metavar="N", help="Take images 0, N, 2N and so on, to save time. This is no random sample.", group=_IMAGES
-    ),
+    int, Parameter(metavar="N", help="Take images 0, N, 2N and so on, to save time: no random sample.", group=_IMAGES)
 ]
 Shard = Annotated[
     tuple[int, int] | None,
@@ -155,16 +152,20 @@ class ImageOptions:
     Attributes:
         every: Take images 0, N, 2N and so on, to save time. This is no random sample.
         limit: Take at most so many images.
+        subset: Draw so many images at random: the only part that gives a bound for the whole file.
+        subset_seed: Seed of the drawing.
     """
 
     every: Annotated[Every | None, Parameter(show_default="1")] = None
     limit: Annotated[int | None, Parameter(show_default="all")] = None
+    subset: Annotated[int | None, Parameter(metavar="N", show_default="none")] = None
+    subset_seed: Annotated[int | None, Parameter(show_default="0")] = None
 
     def selection(self) -> "Selection":
         """Return the images that are named."""
         from noiseproof.runs import Selection
 
-        return Selection(1 if self.every is None else self.every, self.limit)
+        return Selection(**{name: value for name, value in vars(self).items() if value is not None})
 
 
 @Parameter(name="*", group=_PROCEDURE)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from noiseproof.data.image_folder import load_image_folder as load_image_folder
     from noiseproof.data.mnist import load_mnist as load_mnist
     from noiseproof.data.subset import Subset as Subset
+    from noiseproof.data.subset import random_subset as random_subset
 
 __all__ = list(DATASETS.exports)
 

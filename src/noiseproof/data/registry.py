@@ -30,5 +30,6 @@ DATASETS: "Registry[Dataset]" = Registry(
         "image_folder:ImageFolder",
         "image_folder:load_image_folder",
         "subset:Subset",
+        "subset:random_subset",
     ),
 )

@@ -1,7 +1,8 @@
-"""Some images of a data set."""
+"""Some images of a data set, and random choices of them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int64
 from noiseproof.data.base import Dataset
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["Subset"]
+__all__ = ["Subset", "random_subset"]
 
 
 class Subset(Dataset):
@@ -53,3 +54,29 @@ class Subset(Dataset):
     def digest(self) -> str:
         """Return the SHA-256 of the digest of the data set and of the indices."""
         return hashlib.sha256(self.whole.digest().encode() + self.indices.astype("<i8").tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def random_subset(of: int, images: int, seed: int) -> tuple[int, ...]:
+    """Draw indices of images without replacement, all subsets of that size being equally likely; ascending.
+
+    Those i of 0 .. M - 1 with the smallest SHA-256 of the text "subset SEED of M: i". This needs no generator, whose
+    versions could differ, and anyone can repeat it in any language. A subset of fewer images is part of a larger one of
+    the same seed. The seed has nothing to do with noise, and must be chosen before the images are looked at.
+
+    Args:
+        of: M, images of the data set.
+        images: how many to draw.
+        seed: of the drawing.
+
+    Raises:
+        InvalidInputError: more images than there are, or less than one.
+
+    Example:
+        >>> random_subset(10, 3, seed=0)
+        (0, 1, 2)
+    """
+    if not 1 <= images <= of:
+        raise InvalidInputError("images", required=f"from 1 to {of}", got=images, remedy="Draw fewer images.")
+    keys = (hashlib.sha256(f"subset {seed} of {of}: {index}".encode()).digest() for index in range(of))
+    return tuple(sorted(index for _, index in sorted(zip(keys, range(of), strict=True))[:images]))

@@ -218,10 +218,12 @@ def _curve(
 
 
 def images_of_file(record: Record, counted: int) -> int | None:
-    """Return how many images the file has of which a record holds all; None where it says nothing of other images.
+    """Return how many images the file has of which a record holds all, or a random subset; else None.
 
     The first images of a folder are ordered by class, and every n-th may be of one class as well.
     """
+    if record.settings.subset is not None:
+        return record.settings.drawn_from if counted == len(record.settings.indices) else None
     total = record.about.get(DATA_IMAGES)
     return total if isinstance(total, int) and counted == len(record.settings.indices) == total else None
 

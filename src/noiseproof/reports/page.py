@@ -24,6 +24,7 @@ from noiseproof.reports.figures import figure_png, figure_svg
 from noiseproof.reports.naming import Analysed, apart, class_label, incomplete
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
+from noiseproof.runs.settings import how_chosen
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.storage.files import write_atomically
 
@@ -196,7 +197,7 @@ def about_run(record: ShardedRecord[Any, Any], counted: int, more: Mapping[str, 
     details = {
         "Run folder": str(record.path),
         "Images": f"{counted} of {len(settings.indices)} counted: "
-        f"{settings.start} to {settings.stop - 1}, every {settings.step}",
+        f"{settings.start} to {settings.stop - 1}, {how_chosen(settings.step, settings.subset)}",
         **{name: in_words(value) if isinstance(value, Mapping) else str(value) for name, value in more.items()},
         "Seed": str(settings.seed),
         "Noise": in_words(settings.noise or {"": "none"}),

@@ -14,6 +14,7 @@ from noiseproof.plugins import in_words
 from noiseproof.runs.attack_records import AttackRecord, AttackSettings
 from noiseproof.runs.records import Record
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
+from noiseproof.runs.settings import how_chosen
 from noiseproof.runs.verification_records import Verified
 from noiseproof.training import LOG
 
@@ -80,7 +81,7 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
     return Source(
         str(record.path),
         kinds[type(record)],
-        f"{len(settings.indices)} of {settings.data['name']}, every {settings.step}",
+        f"{len(settings.indices)} of {settings.data['name']}, {how_chosen(settings.step, settings.subset)}",
         votes,
         f"noise {settings.seed}" + ("" if trained is None else f", training {trained}"),
         _machine(about, [str(shard["device"]) for shard in shards if "device" in shard]),
@@ -140,7 +141,7 @@ def _of_verification(path: str, found: Verified) -> Source:
     return Source(
         path,
         "verification",
-        f"{found.images} of {found.data['name']}, every {found.step}",
+        f"{found.images} of {found.data['name']}, {how_chosen(found.step, found.subset)}",
         "none",
         "none",
         _machine(found.about, []),

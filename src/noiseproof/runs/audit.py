@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds import Bound
 from noiseproof.certificates import Certificate
 from noiseproof.certified import DEFAULT_BOUND, DEFAULT_CERTIFICATE, Certified
+from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.audit import VERDICT_ALPHA, AuditResult, judge_audit, sizes_within
 from noiseproof.evaluation.robust_accuracy import voted_class
 from noiseproof.runs.attack import AttackImages, Limits
@@ -83,7 +84,15 @@ class Audit(Job[AttackRecord]):
 
         Raises:
             RunError: the record is not whole, or damaged.
+            InvalidInputError: a random subset of a record, or every n-th image of a record of one.
         """
+        if self.selection.subset is not None:
+            raise InvalidInputError(
+                "subset",
+                required="left out: an audit takes images of its record",
+                got=self.selection.subset,
+                remedy="A record of a random subset comes from certify.",
+            )
         found = self._certificates
         chosen = Selection(self._stride, self.selection.limit).indices(len(found.radius))
         label, size = found.prediction[list(chosen)], sizes_within(found.radius)[list(chosen)]
@@ -108,7 +117,9 @@ class Audit(Job[AttackRecord]):
             samples=self.samples,
             alpha=VERDICT_ALPHA,
             seed=self.seed,
-            selection=Selection(settings.step * self._stride, len(self.limits.size)),
+            selection=replace(
+                Selection.of(self.certified), every=settings.step * self._stride, limit=len(self.limits.size)
+            ),
             limits=self.limits,
             beside=self.certified,
         )

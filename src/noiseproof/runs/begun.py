@@ -69,7 +69,7 @@ def certification(begun: "Certification | None", named: Mapping[str, Any]) -> "C
 
     Args:
         begun: that one.
-        named: settings of a job or a stopping rule by name, and `every`, `limit` and `part` of a selection. `radius` or
+        named: settings of a job or a stopping rule by name, and the fields of a selection. `radius` or
             `rtol` make it sequential; `samples` is then the most that an image gets. `radii` are those of the printed
             table, which only some rules have.
 
@@ -82,8 +82,10 @@ def certification(begun: "Certification | None", named: Mapping[str, Any]) -> "C
 
     _require_of_one_rule(begun, named)
     job = begun or CountVotes()
-    before: dict[str, Any] = {} if "every" in named else vars(job.selection)
-    common: dict[str, Any] = {"selection": Selection(**before | _some(named, "every", "limit", "part"))}
+    before: dict[str, Any] = {} if {"every", "subset"} & named.keys() else vars(job.selection)
+    common: dict[str, Any] = {
+        "selection": Selection(**before | _some(named, "every", "limit", "part", "subset", "subset_seed"))
+    }
     common |= _some(named, "seed")
     if isinstance(job, SequentialVotes):
         return replace(job, rule=_rule(job.rule, named), **common)
@@ -155,7 +157,9 @@ def what_is_taken(begun: "Certification", named: Collection[str]) -> str:
         said |= {"bound": BOUNDS.name_of(made_for.bound), "certificate": CERTIFICATES.name_of(made_for.certificate)}
     else:
         said = rule_settings(begun.rule.spec())
-    said |= {"every": begun.selection.every, "limit": begun.selection.limit, "seed": plain_seed(begun.seed)}
+    said |= {name: getattr(begun.selection, name) for name in ("every", "limit", "subset")} | {
+        "seed": plain_seed(begun.seed)
+    }
     left = {name: value for name, value in said.items() if name not in named and value is not False}
     return in_words({name.replace("_", "-"): value for name, value in left.items()})
 

@@ -4,11 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds.registry import BOUNDS
 from noiseproof.certificates.registry import CERTIFICATES
 from noiseproof.errors import InvalidInputError, RunError
-from noiseproof.numerics.decimals import round_down
+from noiseproof.evaluation import file_lower_bound
+from noiseproof.numerics.decimals import exact, percent_down, round_down
 from noiseproof.plugins import Registry, in_words
 from noiseproof.randomness import SecretKey
 from noiseproof.runs.attack_records import AttackRecord
@@ -16,6 +19,7 @@ from noiseproof.runs.begun import rule_settings
 from noiseproof.runs.keys import key_state
 from noiseproof.runs.records import PROCEDURE, ROWS, Record
 from noiseproof.runs.sequential_records import SequentialRecord
+from noiseproof.runs.settings import how_chosen
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.verification_records import VerificationRecord
 
@@ -81,24 +85,29 @@ def inspect_record(record: AnyRecord) -> dict[str, Any]:
     whole = [shard for shard in record.shards if shard not in set(missing)]
     shards = [record.shard_about(shard) for shard in whole]
     images = sum(len(record.shard_indices(shard)) for shard in whole)
-    return {
-        "run": str(record.path),
-        "settings": settings.plain(),
-        "counted": {
-            "images": images,
-            "of": len(settings.indices),
-            "votes": _votes(record, images),
-            "shards": len(whole),
-            "of_shards": len(record.shards),
-            "kept": record.kept_in_words(),
-            "damaged": [fault.what for fault in faults],
-            "seconds": round(sum(shard.get("seconds", 0.0) for shard in shards), 3),
-            "batch_sizes": sorted({shard["batch_size"] for shard in shards if "batch_size" in shard}),
-            "devices": sorted({shard["device"] for shard in shards if "device" in shard}),
-            "last": max((shard["written"] for shard in shards if "written" in shard), default=None),
-        },
-        "about": dict(record.about),
-    } | ({"key": key_state(record.path)} if isinstance(getattr(settings, "seed", 0), SecretKey) else {})
+    key = {"key": key_state(record.path)} if isinstance(getattr(settings, "seed", 0), SecretKey) else {}
+    return (
+        {
+            "run": str(record.path),
+            "settings": settings.plain(),
+            "counted": {
+                "images": images,
+                "of": len(settings.indices),
+                "votes": _votes(record, images),
+                "shards": len(whole),
+                "of_shards": len(record.shards),
+                "kept": record.kept_in_words(),
+                "damaged": [fault.what for fault in faults],
+                "seconds": round(sum(shard.get("seconds", 0.0) for shard in shards), 3),
+                "batch_sizes": sorted({shard["batch_size"] for shard in shards if "batch_size" in shard}),
+                "devices": sorted({shard["device"] for shard in shards if "device" in shard}),
+                "last": max((shard["written"] for shard in shards if "written" in shard), default=None),
+            },
+            "about": dict(record.about),
+        }
+        | _of_file(record, missing)
+        | key
+    )
 
 
 def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -114,7 +123,12 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained", in_words(training.get("settings", {}))
         yield "trained on", in_words(training.get("data", {}))
     shape = f", of {in_words(about['image_shape'])}" if "image_shape" in about else ""
-    yield "images", f"{settings['start']} to {settings['stop'] - 1}, every {settings['step']}{shape}"
+    chosen = how_chosen(settings["step"], settings.get("subset"))
+    yield "images", f"{settings['start']} to {settings['stop'] - 1}, {chosen}{shape}"
+    if said := found.get("file"):
+        bounds = ", ".join(f"{percent_down(bound)} at {radius}" for radius, bound in said["lower_bound"].items())
+        text = f"at least {bounds} of its {said['images']} images right and certified, each with 95 % confidence"
+        yield "whole file", text
     yield from _question(settings, about)
     yield "seed", in_words(settings.get("seed", "none"))
     if "key" in found:
@@ -167,6 +181,19 @@ def _rows(found: Mapping[str, Any]) -> str:
         f"{found['changed']} of {found['rows']} changed in other places of a batch, by {found['largest']:.0e} at most"
     )
     return f"{change}; labels: {found['labels']}"
+
+
+def _of_file(record: AnyRecord, missing: Sequence[int]) -> dict[str, Any]:
+    """Return what a whole random subset says of all images of its file, at radius 0 and at the scale of the noise."""
+    total = record.settings.drawn_from
+    if total is None or missing or not isinstance(record, Record):
+        return {}
+    table, radii = record.read(), np.array([0.0, record.noise.scale])
+    found = record.certify(table=table)
+    right = (found.prediction == table.label)[:, None] & (found.radius[:, None] >= radii)
+    bounds = file_lower_bound(right.sum(0), len(table), total, record.procedure.alpha)
+    named = {exact(radius): float(bound) for radius, bound in zip(radii.tolist(), bounds, strict=True)}
+    return {"file": {"images": total, "confidence": 0.95, "lower_bound": named}}
 
 
 def _votes(record: AnyRecord, images: int) -> int:

@@ -8,7 +8,7 @@ without the interruption. Several processes may run it on one folder: each takes
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +18,14 @@ import torch
 from torch import nn
 
 from noiseproof.errors import InvalidInputError, RunError, require_count
-from noiseproof.randomness import SecretKey, public_seed
+from noiseproof.randomness import SecretKey, public_seed, require_seed
 from noiseproof.runs.identity import require_digest, require_fingerprint, same_engine
 from noiseproof.runs.keys import reveal_key
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.origin import KEPT
 from noiseproof.runs.records import DATA_IMAGES
 from noiseproof.runs.running import Engine, Running, device_named, run_subject
+from noiseproof.runs.settings import chosen_indices
 from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.store import CLASS_NAMES, ShardedRecord
 from noiseproof.runs.subject import Subject
@@ -42,37 +43,76 @@ RecordT = TypeVar("RecordT", bound=ShardedRecord[Any, Any])
 class Selection:
     """Which images of a data set, and which part of their shards.
 
+    Only all images, or a random subset of them, say something of the whole data set: `evaluation.file_lower_bound`.
+
     Attributes:
         every: every how many images one is taken, spread over the data set.
         limit: at most so many; None takes all.
         part: (part, parts), from 1: every parts-th shard only. Parts merge by putting the files of their `votes` into one folder.
+        subset: so many, drawn without replacement (`data.random_subset`), in the order of the data set; None draws none.
+        subset_seed: of the drawing; it has nothing to do with the noise.
 
     Raises:
-        InvalidInputError: a count below 1, or a part that is none of the parts.
+        InvalidInputError: a count below 1, a part that is none of the parts, or every n-th of a random subset.
     """
 
     every: int = 1
     limit: int | None = None
     part: tuple[int, int] | None = None
+    subset: int | None = None
+    subset_seed: int = 0
 
     def __post_init__(self) -> None:
         require_count("every", self.every, 1, "1 takes every image.")
         require_count("limit", 1 if self.limit is None else self.limit, 1, "Leave it out to take all.")
+        require_count("subset", 1 if self.subset is None else self.subset, 1, "Leave it out to take all.")
+        require_seed(self.subset_seed)
         if self.part is not None and not 1 <= self.part[0] <= self.part[1]:
             raise InvalidInputError(
                 "part", required="I of N with I from 1 to N", got=self.part, remedy="Example: (3, 16)."
             )
+        alone = self.subset is None
+        name, given, usual = ("subset_seed", self.subset_seed, 0) if alone else ("every", self.every, 1)
+        if given != usual:
+            raise InvalidInputError(
+                name,
+                required=f"left out {'without' if alone else 'with'} subset=",
+                got=given,
+                remedy="subset= draws so many images at random.",
+            )
 
-    def indices(self, images: int) -> range:
+    def settings(self, images: int) -> dict[str, Any]:
+        """Return the settings of a record that say which of so many images it holds.
+
+        Raises:
+            InvalidInputError: a subset of more images than there are.
+        """
+        if self.subset is not None and self.subset > images:
+            raise InvalidInputError(
+                "subset",
+                required=f"at most {images}, those of the data",
+                got=self.subset,
+                remedy="Leave it out to take all.",
+            )
+        chosen = range(0, images if self.subset is None else self.subset, self.every)[: self.limit]
+        found: dict[str, Any] = {"start": chosen.start, "stop": chosen.stop, "step": chosen.step}
+        drawn = {"images": self.subset, "of": images, "seed": self.subset_seed}
+        return found if self.subset is None else found | {"subset": drawn}
+
+    def indices(self, images: int) -> Sequence[int]:
         """Return the indices that are taken of so many images."""
-        return range(0, images, self.every)[: self.limit]
+        return chosen_indices(self.settings(images))
 
     @staticmethod
     def of(record: ShardedRecord[Any, Any]) -> "Selection":
         """Return the images of a record; a limit is one only where it leaves images of the data set out."""
         settings = record.settings
-        whole = len(range(0, record.about.get(DATA_IMAGES, 0), settings.step)) == len(settings.indices)
-        return Selection(settings.step, None if whole else len(settings.indices))
+        drawn = settings.subset
+        images = record.about.get(DATA_IMAGES, 0) if drawn is None else drawn["images"]
+        whole = len(range(0, images, settings.step)) == len(settings.indices)
+        limit = None if whole else len(settings.indices)
+        more = {} if drawn is None else {"subset": drawn["images"], "subset_seed": drawn["seed"]}
+        return Selection(settings.step, limit, **more)
 
 
 EVERY_IMAGE = Selection()
@@ -131,9 +171,9 @@ class Job(ABC, Generic[RecordT]):
     @final
     def common(self, subject: Subject) -> dict[str, Any]:
         """Return the settings that all records have: of which classifier, and which images."""
-        dataset, chosen = subject.dataset, self.selection.indices(len(subject.dataset))
+        dataset = subject.dataset
         of = {"data": dataset.about(), "model": dict(subject.model), "num_classes": dataset.num_classes, "engine": {}}
-        return of | {"start": chosen.start, "stop": chosen.stop, "step": chosen.step}
+        return of | self.selection.settings(len(dataset))
 
 
 def execute(

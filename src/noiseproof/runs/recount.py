@@ -97,6 +97,5 @@ def recount(
 
 
 def _counts(table: VoteTable) -> Int[np.ndarray, "images counts"]:
-    """Return the votes of both phases, side by side."""
-    selected = table.selection_votes
-    return table.votes if selected is None else np.hstack([table.votes, selected])
+    """Return all kinds of votes, side by side."""
+    return np.hstack([each for each in (table.votes, table.selection_votes, table.certifying) if each is not None])

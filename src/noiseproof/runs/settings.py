@@ -1,12 +1,14 @@
 """What decides the results of a record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
+from noiseproof.data import random_subset
 from noiseproof.runs.keys import plain_seed
 
-__all__ = ["ShardSettings"]
+__all__ = ["ShardSettings", "chosen_indices", "how_chosen"]
 
 SettingsT = TypeVar("SettingsT", bound="ShardSettings")
 
@@ -25,6 +27,8 @@ class ShardSettings:
         shard_size: images per file.
         engine: how the classifier ran and noise was drawn, `VoteCounter.settings()`; None in records of votes of format 1,
             which can be read and not continued.
+        subset: how many images were drawn at random, of how many and by which seed: start, stop and step then count these.
+            None: none were drawn.
     """
 
     data: Mapping[str, Any]
@@ -35,11 +39,18 @@ class ShardSettings:
     step: int
     shard_size: int
     engine: Mapping[str, Any] | None = None
+    subset: Mapping[str, Any] | None = None
+
+    @cached_property
+    def indices(self) -> Sequence[int]:
+        """The images of the record, by their index in the data set."""
+        return chosen_indices(vars(self))
 
     @property
-    def indices(self) -> range:
-        """The images of the record, by their index in the data set."""
-        return range(self.start, self.stop, self.step)
+    def drawn_from(self) -> int | None:
+        """The number of images of the data set where these are a random subset of it, whole; else None."""
+        drawn = self.subset
+        return int(drawn["of"]) if drawn is not None and len(self.indices) == drawn["images"] else None
 
     def under(self: SettingsT, engine: Mapping[str, Any]) -> SettingsT:  # noqa: PYI019 - beartype knows no Self
         """Return the settings for a classifier that runs like that: `Running.engine`."""
@@ -49,3 +60,17 @@ class ShardSettings:
         """Return the settings as JSON-compatible data."""
         found = {name: value for name, value in asdict(self).items() if value is not None}
         return found | ({"seed": plain_seed(found["seed"])} if "seed" in found else {})
+
+
+def chosen_indices(settings: Mapping[str, Any]) -> Sequence[int]:
+    """Return the indices of images in their data set, by the settings start, stop, step and subset."""
+    positions, drawn = range(settings["start"], settings["stop"], settings["step"]), settings.get("subset")
+    if drawn is None:
+        return positions
+    found = random_subset(drawn["of"], drawn["images"], drawn["seed"])
+    return tuple(found[position] for position in positions)
+
+
+def how_chosen(step: int, subset: Mapping[str, Any] | None) -> str:
+    """Say how the images of a record were chosen, by its settings."""
+    return f"every {step}" if subset is None else f"drawn at random from {subset['of']} by seed {subset['seed']}"

@@ -1,7 +1,7 @@
 """Shards while they are made: claimed lazily, computed part by part, kept every half minute, written with their last row."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,7 +58,7 @@ class Shard:
     """
 
     number: int
-    indices: range
+    indices: Sequence[int]
     votes: dict[int, Int[np.ndarray, "*moments classes"]]
     rows: Table | None
     dataset: Dataset
@@ -146,7 +146,7 @@ class ShardWriter:
                     self._pace,
                     claim,
                 )
-                self.listener.kept(sum(int(votes.sum()) for votes in shard.votes.values()), shard.done)
+                self.listener.kept(sum(int(np.atleast_2d(each)[0].sum()) for each in shard.votes.values()), shard.done)
                 if shard.rows is not None and shard.done == len(shard.indices):  # a kill came before they were written
                     self._write(shard, shard.rows)
                 else:

@@ -140,6 +140,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                 said = dict(content["settings"])
                 said |= {"seed": seed_in(path, said["seed"])} if "seed" in said else {}
                 settings: Any = cls.settings_type(**said)
+                _ = settings.indices  # a subset that cannot be drawn is told now
                 return cls(path, settings, content["about"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedRecordError(
@@ -216,7 +217,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """The file of a shard."""
         return self.path / _VOTES / f"{shard:05d}.parquet"
 
-    def shard_indices(self, shard: int) -> range:
+    def shard_indices(self, shard: int) -> Sequence[int]:
         """The images of a shard, by their index in the data set."""
         size = self.settings.shard_size
         return self.settings.indices[shard * size : (shard + 1) * size]
@@ -300,7 +301,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
     def _partial(self, shard: int) -> Path:
         return self.shard_path(shard).with_suffix(".partial")
 
-    def _read_file(self, path: Path, indices: range, *, whole: bool = True) -> TableT:
+    def _read_file(self, path: Path, indices: Sequence[int], *, whole: bool = True) -> TableT:
         """Read the rows of these images, or of the first of them; raises what says why that cannot be."""
         rows = pq.ParquetFile(path, page_checksum_verification=True).read()
         if (rows.schema.metadata or {}).get(b"noiseproof", b"").decode() != self._fingerprint:

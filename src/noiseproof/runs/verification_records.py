@@ -43,6 +43,7 @@ class Verified:
         certified_error: share of those that are classified wrongly or not certified.
         stages: name and digest of each network, and how many images it answered.
         about: what decides nothing: seconds, time, command, device, versions.
+        subset: how many images were drawn at random, of how many and by which seed; None: none were.
     """
 
     data: Mapping[str, Any]
@@ -56,6 +57,7 @@ class Verified:
     certified_error: float
     stages: Sequence[Mapping[str, Any]]
     about: Mapping[str, Any]
+    subset: Mapping[str, Any] | None = None
 
     configuration: ClassVar[str] = "verified.json"
 
@@ -66,7 +68,8 @@ class Verified:
             RunError: the folder cannot be written.
         """
         path = folder / self.configuration
-        write_atomically(path, json.dumps({"format": _FORMAT} | asdict(self), indent=2).encode())
+        plain = {name: value for name, value in asdict(self).items() if value is not None}
+        write_atomically(path, json.dumps({"format": _FORMAT} | plain, indent=2).encode())
         return path
 
     @staticmethod
@@ -160,6 +163,7 @@ class VerificationRecord(ShardedRecord[VerificationSettings, VerificationTable])
             start=settings.start,
             stop=settings.stop,
             step=settings.step,
+            subset=settings.subset,
             norm=settings.norm,
             radius=settings.radius,
             clean_error=float((~right).sum()) / len(table),
