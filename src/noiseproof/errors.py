@@ -19,8 +19,9 @@ __all__ = [
     "require_count",
 ]
 
-_PARAMETER = re.compile(r'(?<!\w\()\b([a-z]\w*)=(?:"([^"]*)"|(\w[\w.]*\b))?')
-"""A parameter in a message: `data=`, `data="digits"`, `allow_unverified=True`; not that of `Gaussian(sigma=1)`."""
+_PARAMETER = re.compile(r'(?<!\w\()\b([a-z]\w*)=(?:"([^"]*)"|\[([^]]*)\]|(\w[\w.]*\b))?')
+"""A parameter in a message: `data=`, `data="digits"`, `epsilons=[0.5, 1.0]`, `allow_unverified=True`; not that of a call such
+as `Gaussian(sigma=1)`."""
 
 
 class NoiseproofError(Exception):
@@ -62,7 +63,7 @@ class NoiseproofError(Exception):
         """
 
         def option(found: re.Match[str]) -> str:
-            name, value = options.get(found[1], found[0]), found[2] or found[3]
+            name, value = options.get(found[1], found[0]), found[2] or (found[3] or "").replace(" ", "") or found[4]
             return name if found[1] not in options or value in {None, "True"} else f"{name} {value}"
 
         named, required, remedy = (_PARAMETER.sub(option, text) for text in (what, self.required, self.remedy))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from noiseproof import cli, data
 from noiseproof.classifiers import multiplies_bfloat16
 from noiseproof.cli.app import EXIT_CODES
 from noiseproof.cli.wording import RENAMED
+from noiseproof.models import build
+from noiseproof.reports import ladder
 from noiseproof.reports.analysis import images_of_file
 from noiseproof.runs.records import Record
 
@@ -248,6 +251,39 @@ def test_what_another_process_works_on_is_incomplete(run: Path, tmp_path: Path) 
     Record.open(half).shard_path(0).unlink()
     refused = one_line(invoke("audit", half, code=3).stderr)
     assert "must be at least one shard" in refused
+
+
+@pytest.mark.parametrize("command", ["ladder", "verify", "demo"])
+def test_a_command_of_several_records_ends_with_3_while_another_process_holds_one(
+    command: str, trained: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of a ladder, the only one of a verification, and the second of the demo, whose networks are there."""
+    out, locked = tmp_path / "out", tmp_path / "out" / "votes"
+    if command == "ladder":
+        for name in ("DRAWS", "STEPS", "_MIDDLE"):
+            monkeypatch.setattr(ladder, name, (1, 2))
+        typed = ["ladder", run, "--epsilon", 0.4, "--limit", 3, "--no-decisions", "--samples", 20, "--out", out]
+        locked = out / next(iter(ladder.grid())) / "votes"
+    elif command == "verify":
+        torch.save(build("kw-mnist-small").state_dict(), tmp_path / "stage.pth")
+        np.savez(tmp_path / "black.npz", images=np.zeros((2, 1, 28, 28), np.uint8), labels=np.array([0, 9]))
+        stage = f"kw-mnist-small={tmp_path / 'stage.pth'}"
+        typed = ["verify", out, "--stage", stage, "--radius", 1e-4, "--data", tmp_path / "black.npz"]
+    else:
+        made = partial(shutil.copytree, trained, dirs_exist_ok=True)
+        monkeypatch.setattr(
+            "noiseproof.cli.demo.run_training", lambda _settings, _dataset, folder, _device: made(folder)
+        )
+        typed = ["demo", "--out", out, "--samples", 30, "--every", 100]
+        locked = out / "gaussian" / "votes"
+    locked.mkdir(parents=True)
+    with FileLock(locked / ".00000.lock"):
+        told = invoke(*typed, code=3)
+    assert "Left to another process" in told.stderr
+    assert told.stdout == "", "no result before all of it is there"
+    invoke(
+        *typed, code=1 if command == "ladder" else 0
+    )  # two steps do not make every image wrong, a check of the ladder
 
 
 def test_exit_codes_are_those_of_the_guide() -> None:

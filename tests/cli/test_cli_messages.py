@@ -1,7 +1,9 @@
 """What is said when a command cannot be run: of every option of every command, and that what messages name is there."""
 
 import ast
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 from cyclopts import Argument
 
 import noiseproof as npf
-from command_line import invoke
+from command_line import PROGRAM, invoke
 from noiseproof import cli
 from noiseproof.cli.wording import RENAMED
 from noiseproof.experiments import FIGURES
@@ -113,43 +115,128 @@ def test_a_list_that_is_given_twice_is_refused_so(command: str, option: str) -> 
     assert "got also 1." in refused(command, "somewhere", option, "0.5", "1") or command == "report"
 
 
-DOMAINS = {
+DOMAINS: dict[str, dict[str, list[object]]] = {
     "certify": {
-        "--samples": 0,
-        "--every": 0,
-        "--limit": 0,
-        "--alpha": 1.5,
-        "--sigma": -1,
-        "--scale": -1,
-        "--rtol": 2,
-        "--seed": -1,
-        "--batch-size": 0,
-        "--device": "abacus",
-        "--weights": "w.pt",
-        "--noise": "laplace",
+        "--samples": [0],
+        "--every": [0],
+        "--limit": [0],
+        "--alpha": [1.5],
+        "--sigma": [-1],
+        "--scale": [-1],
+        "--rtol": [2],
+        "--beta": [0],
+        "--selection-samples": [-1],
+        "--seed": [-1],
+        "--batch-size": [0],
+        "--device": ["abacus"],
+        "--weights": ["w.pt"],
+        "--noise": ["laplace"],
     },
-    "attack": {"--samples": 0, "--every": 0, "--limit": 0, "--alpha": 0, "--seed": -1, "--batch-size": 0},
-    "audit": {"--samples": 0, "--alpha": 2, "--seed": -1, "--device": "abacus"},
-    "ladder": {"--samples": 0, "--limit": 0, "--seed": -1, "--batch-size": 0, "--device": "abacus"},
-    "measure": {"--seed": -1, "--batch-size": 0, "--device": "abacus"},
-    "recertify": {"--alpha": 0},
-    "report": {"--alpha": 1},
+    "train": {
+        "--epochs": [0],
+        "--batch-size": [0],
+        "--learning-rate": [0, "inf"],
+        "--sigma": [0],
+        "--scale": [0],
+        "--warmup-epochs": [-1, 100],
+        "--ramp-epochs": [-1, 100],
+        "--average": [0, 1],
+        "--clip": [0],
+        "--momentum": [1, 0.5],
+        "--weight-decay": [-1],
+        "--seed": [-1],
+        "--device": ["abacus"],
+        "--data-dir": ["nowhere"],
+    },
+    "demo": {"--samples": [0, 3], "--epochs": [0], "--every": [0], "--seed": [-1], "--device": ["abacus"]},
+    "ensemble": {"--early-exit": [-1, 0], "--sigma": [-1], "--scale": [0]},
+    "attack": {
+        "--samples": [0],
+        "--every": [0],
+        "--limit": [0],
+        "--alpha": [0],
+        "--seed": [-1],
+        "--batch-size": [0],
+        "--sigma": [-1],
+        "--scale": [-1],
+    },
+    "rejudge": {"--samples": [0], "--alpha": [2], "--seed": [-1, 0], "--device": ["abacus"]},
+    "audit": {"--samples": [0], "--every": [0], "--limit": [0], "--alpha": [2], "--seed": [-1], "--device": ["abacus"]},
+    "ladder": {
+        "--samples": [0],
+        "--limit": [0],
+        "--epsilon": [0, -1, "inf"],
+        "--seed": [-1],
+        "--batch-size": [0],
+        "--device": ["abacus"],
+    },
+    "measure": {"--seed": [-1], "--batch-size": [0], "--device": ["abacus"], "--sigma": [-1], "--scale": [-1]},
+    "recertify": {"--alpha": [0]},
+    "report": {"--alpha": [1]},
+    "verify": {"--radius": [-1, "inf"], "--every": [0], "--limit": [0], "--device": ["abacus"]},
+    "radius": {"--p1": [2], "--p2": [-1], "--scale": [0], "--sigma": [0]},
 }
 """Values outside of an option's domain, which the library refuses: it names parameters, the command line options."""
 
+for _command in ("certify", "train", "attack", "rejudge", "audit", "ladder", "measure", "verify"):
+    DOMAINS[_command] |= {"--image-size": [8], "--classes": [10]}  # of digits, which have their own
+
+USUAL = {
+    "train": "--out OUT",
+    "demo": "--out OUT",
+    "ensemble": "RUN PLAIN --out OUT",
+    "rejudge": "ATTACK --out OUT",
+    "ladder": "RUN --epsilon 1 --out OUT",
+    "measure": "RUN",
+    "recertify": "RUN",
+    "verify": "OUT --stage STAGE --radius 0.1 --data digits",
+    "radius": "--p1 0.9",
+}
+"""What a command needs besides; of the others a run and where the result goes."""
+
+
+@pytest.fixture(scope="module")
+def places(run: Path, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What commands read: a run, a network without noise, the record of an attack, a network that can be verified."""
+    folder = tmp_path_factory.mktemp("read")
+    few = ["--limit", 3, "--epsilons", 0.2, "--set", "steps=1", "--samples", 20]
+    invoke("attack", run, "--out", folder / "attack", *few)
+    network = npf.models.build("kw-mnist-small")
+    torch.save(network.state_dict(), folder / "stage.pth")
+    return {"RUN": run, "PLAIN": plain, "ATTACK": folder / "attack", "STAGE": folder / "stage.pth"}
+
 
 @pytest.mark.parametrize(
-    ("command", "option", "value"), [(command, *each) for command, found in DOMAINS.items() for each in found.items()]
+    ("command", "option", "value"),
+    [
+        (command, name, value)
+        for command, found in DOMAINS.items()
+        for name, values in found.items()
+        for value in values
+    ],
 )
 def test_what_the_library_refuses_is_named_as_it_was_typed(
-    command: str, option: str, value: object, run: Path, tmp_path: Path
+    command: str, option: str, value: object, places: dict[str, Path], tmp_path: Path
 ) -> None:
-    away = [] if command in {"recertify", "measure"} else ["--out", tmp_path / "out.html"]
-    needed = ["--epsilon", 1] if command == "ladder" else []
-    message = invoke(command, run, *needed, *away, option, value, code=2).stderr.splitlines()[-1]
+    words = USUAL.get(command, "RUN --out OUT").split()
+    if option in words:
+        del words[words.index(option) : words.index(option) + 2]
+    named = {name: str(path) for name, path in places.items()} | {"OUT": str(tmp_path / "out.html")}
+    named["STAGE"] = f"kw-mnist-small={places['STAGE']}"
+    message = invoke(command, *(named.get(word, word) for word in words), option, value, code=2).stderr.splitlines()[-1]
     assert re.match(rf"Error: {option}( {value})? must be ", message)
     assert f"got {value}" in message or f"got {value!r}" in message or "got no model" in message
     assert not list(tmp_path.iterdir()), "nothing is written before the input is known to be good"
+
+
+def test_every_command_that_takes_numbers_has_a_table_of_domains() -> None:
+    for command in COMMANDS:
+        numbers = {
+            name
+            for name, argument in options(command).items()
+            if {int, float} & set(kinds(argument)) and not argument.parameter.choices
+        }
+        assert numbers <= set(DOMAINS.get(command, ())), command
 
 
 @pytest.mark.parametrize(
@@ -266,6 +353,34 @@ def test_what_a_factory_fails_to_import_is_named(tmp_path: Path, monkeypatch: py
     message = refused("certify", "out", "--model", "lacking:network", "--data", "digits", "--sigma", "1")
     assert "No module named 'no_such_package'" in message
     assert "without arguments" not in message
+
+
+ANSI = re.compile(r"\x1b\[|\x9b|\r")
+"""How a terminal's codes begin, and what moves to the beginning of a line."""
+
+
+COLOURFUL = {key: value for key, value in os.environ.items() if "COLOR" not in key and key != "TTY_COMPATIBLE"}
+COLOURFUL |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_what_is_piped_has_no_codes_of_a_terminal(command: str) -> None:
+    """Help and an error of every command, in a process whose output is a pipe, and whose environment asks for nothing."""
+    for typed, code in (([command, "--help"], 0), ([command or "certfy", "--no-such-option"], 2)):
+        program = [*PROGRAM, *filter(None, typed)]
+        done = subprocess.run(program, check=False, capture_output=True, text=True, env=COLOURFUL, timeout=120)
+        assert done.returncode == code
+        assert (done.stdout if code == 0 else done.stderr).strip()
+        assert not ANSI.search(done.stdout + done.stderr)
+
+
+def test_a_result_that_is_piped_has_no_codes_of_a_terminal(run: Path, tmp_path: Path) -> None:
+    """A certification with its progress, table and next step, and an attack with its picture."""
+    typed = ["certify", str(run), "--samples", "60", "--limit", "30", "--verbose", "--out", str(tmp_path / "votes")]
+    done = subprocess.run([*PROGRAM, *typed], check=True, capture_output=True, text=True, env=COLOURFUL, timeout=120)
+    assert "natural accuracy" in done.stdout
+    assert "Counted 30/30 images" in done.stderr
+    assert not ANSI.search(done.stdout + done.stderr)
 
 
 def texts() -> Iterator[tuple[Path, str]]:

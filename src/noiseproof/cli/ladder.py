@@ -69,15 +69,13 @@ def ladder(
     More eot_samples, steps and restarts must never weaken the attack; without bound nothing may withstand it; attacks that
     know less, and random search, must not be stronger. Ends with exit code 1 if one of these fails beyond chance.
     """
-    from noiseproof.attacks.escalation import require_epsilons
     from noiseproof.errors import require_count
     from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
     from noiseproof.runs import AttackImages, Selection, execute
 
-    require_epsilons([epsilon])
     require_count("limit", limit, 1, "100 images show differences of ten per cent.")
-    if epsilon <= 0.0:
-        raise InvalidInputError("--epsilon", required="> 0", got=epsilon, remedy="Example: --epsilon 1.5")
+    if not 0.0 < epsilon < math.inf:
+        raise InvalidInputError("--epsilon", required="finite and > 0", got=epsilon, remedy="Example: --epsilon 1.5")
     transfers = _transfers(sources, data, engine.device)
     subject = classifier.load(run, data)
     where = out or run / f"ladder-{norm}"

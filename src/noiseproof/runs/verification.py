@@ -1,5 +1,6 @@
 """Verify a data set without noise, as reference [17] of the paper does: no votes, no failure probability."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,12 @@ class Verify(Job[VerificationRecord]):
     selection: Selection = EVERY_IMAGE
     shard_size: int = _PER_FILE
     record = VerificationRecord
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.radius < math.inf:
+            raise InvalidInputError(
+                "radius", required="finite and >= 0", got=self.radius, remedy="It is in units of a pixel in [0, 1]."
+            )
 
     @staticmethod
     def subject(stages: Sequence[tuple[str, nn.Module]], dataset: Dataset) -> Subject:

@@ -114,7 +114,12 @@ class TrainingSettings:
         self._require("average", lambda value: 0 < value < 1, "between 0 and 1", "0.999 is usual.")
         self._require("clip", lambda value: value > 0, "finite and > 0", "Leave it out for no limit.")
         for name in ("warmup_epochs", "ramp_epochs"):
-            self._require(name, lambda value: 0 <= value <= self.epochs, f"from 0 to {self.epochs}", "Lower it.")
+            self._require(
+                name,
+                lambda value: 0 <= value <= self.epochs,
+                f"from 0 to {self.epochs}, the epochs",
+                "0 leaves it out.",
+            )
         if self.ramp_epochs:
             self.objective.ramped(0.0)
 
