@@ -40,7 +40,7 @@ def other_record(
     made = Record.create(path, replace(record.settings, **changes), about or {})
     first = 0
     for shard in record.shards:
-        table = record._read_shard(shard)
+        table = record.read_shard(shard)
         own = None if files is None else files[first : first + len(table)]
         made.write_shard(shard, replace(table, files=own))
         first += len(table)

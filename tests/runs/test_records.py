@@ -505,7 +505,7 @@ def test_counts_that_are_none_are_refused_however_well_they_are_written(
 ) -> None:
     """A shard with right checksums whose votes do not add up, or have counts below 0, would certify anything."""
     record = count(tmp_path)
-    table = record._read_shard(0)
+    table = record.read_shard(0)
     votes = getattr(table, phase).copy()
     votes[2, :2] += change
     record.write_shard(0, dataclasses.replace(table, **{phase: votes}), record.shard_about(0))

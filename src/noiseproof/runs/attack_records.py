@@ -151,25 +151,21 @@ class AttackTable(Table):
 
 
 @dataclass(frozen=True)
-class AttackVerdicts:
+class AttackVerdicts(Table):
     """What the votes of an attack say, without the votes; the other columns are those of `AttackTable`.
 
     Attributes:
-        index: (images,).
-        label: (images,).
-        sizes: (images, sizes).
-        distances: (images, sizes).
-        verdicts: (sizes, images), the `Verdict` on each point at the record's alpha.
+        each: (images, sizes), the `Verdict` on each point at the record's alpha.
     """
 
-    index: Int[np.ndarray, " images"]
-    label: Int[np.ndarray, " images"]
     sizes: Float[np.ndarray, "images sizes"]
     distances: Float[np.ndarray, "images sizes"]
-    verdicts: Int[np.ndarray, "sizes images"]
+    each: Int[np.ndarray, "images sizes"]
 
-    def __len__(self) -> int:
-        return len(self.index)
+    @property
+    def verdicts(self) -> Int[np.ndarray, "sizes images"]:
+        """The verdicts by size, as `evaluation` takes them."""
+        return self.each.T
 
 
 @dataclass(frozen=True)
@@ -196,14 +192,6 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
         each = [] if table.points is None else [_saved(points) for points in table.points]
         return table.columns() | {"points": pa.array(each, pa.binary())}
 
-    def read_shard(self, shard: int) -> AttackTable:
-        """Read the rows of a shard.
-
-        Raises:
-            RunError: it is not there, damaged or of another record.
-        """
-        return self._read_shard(shard)
-
     def read_verdicts(self) -> AttackVerdicts:
         """Read what the votes that are there say, shard by shard: votes of all images are never in memory together.
 
@@ -211,19 +199,12 @@ class AttackRecord(ShardedRecord[AttackSettings, AttackTable]):
             RunError: as `read`.
         """
         alpha, noisy = self.settings.alpha, self.settings.noise is not None
-        parts = [
-            AttackVerdicts(
-                table.index,
-                table.label,
-                table.sizes,
-                table.distances,
-                verdicts(table.votes.transpose(1, 0, 2), table.label, alpha, noisy=noisy),
-            )
-            for table in self.tables()
-        ]
-        rows = ("index", "label", "sizes", "distances")
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in rows}
-        return AttackVerdicts(**columns, verdicts=np.concatenate([part.verdicts for part in parts], axis=1))
+
+        def judged(table: AttackTable) -> AttackVerdicts:
+            found = verdicts(table.votes.transpose(1, 0, 2), table.label, alpha, noisy=noisy)
+            return AttackVerdicts(table.index, table.label, table.sizes, table.distances, found.T)
+
+        return AttackVerdicts.joined(list(map(judged, self.tables())))
 
     def image_shape(self) -> tuple[int, ...] | None:
         """Return the shape of an image: as written beside the settings, or of its points; None where neither is there.

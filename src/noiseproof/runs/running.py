@@ -210,31 +210,19 @@ def run_subject(
 def _as_given(subject: Subject, engine: Engine, where: torch.device) -> Running:
     """A classifier that is no torch module runs as it is."""
     fixed = subject.classifier.batch_size if isinstance(subject.classifier, Runner) else None
-    precise = f"{engine.precision} for {subject.model['name']}"
-    for name, agrees, required, got, remedy in (
-        (
-            "precision= and compiled=",
-            engine.precision in {"auto", "fp32"} and not engine.compiled,
-            "left out for what is no torch module",
-            precise,
-            "It runs in the precision it has.",
-        ),
-        (
-            "device",
-            engine.device in {"auto", "cpu"},
-            "auto or cpu for what is no torch module",
-            engine.device,
-            "Leave it out.",
-        ),
+    mine, own = "for what is no torch module", f"{engine.precision} for {subject.model['name']}"
+    agreed = engine.precision in {"auto", "fp32"} and not engine.compiled
+    for name, agrees, required, got in (
+        ("precision= and compiled=", agreed, f"left out {mine}", own),
+        ("device", engine.device in {"auto", "cpu"}, f"auto or cpu {mine}", engine.device),
         (
             "batch_size",
-            fixed is None or engine.batch_size in {None, fixed},
-            f"{fixed}, as in the model's file",
+            engine.batch_size in {None, fixed or engine.batch_size},
+            f"{fixed}, as in its file",
             engine.batch_size,
-            "Leave it out.",
         ),
     ):
         if not agrees:
-            raise InvalidInputError(name, required=required, got=got, remedy=remedy)
+            raise InvalidInputError(name, required=required, got=got, remedy="Leave it out: it runs as it is.")
     at = subject.classifier.device if isinstance(subject.classifier, Runner) else where
     return Running(subject, subject.classifier, engine.batch_size, at)

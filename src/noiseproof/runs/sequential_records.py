@@ -148,7 +148,7 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         """The votes of a shard, whole or not."""
         if not self.holds(shard):
             return self.kept(shard)
-        table = self._read_shard(shard)
+        table = self.read_shard(shard)
         votes = table.votes if table.certifying is None else np.stack([table.votes, table.certifying], axis=1)
         return dict(zip(table.index.tolist(), votes, strict=True))
 

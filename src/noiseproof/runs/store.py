@@ -310,7 +310,8 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
             raise ValueError("images other than those of this shard")
         return self._table(rows)
 
-    def _read_shard(self, shard: int) -> TableT:
+    def read_shard(self, shard: int) -> TableT:
+        """Read the rows of a shard, or raise RunError: it is not there, damaged or of another record."""
         path = self.shard_path(shard)
         try:
             return self._read_file(path, self.shard_indices(shard))
@@ -325,7 +326,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
 
     def _verify(self, shard: int) -> None:
         """Raise RunError unless a shard is whole; a kind that keeps more than rows looks at that too."""
-        self._read_shard(shard)
+        self.read_shard(shard)
         carried = self._carried(shard)
         if carried is not None and carried not in fingerprints(self.path):
             require_one_classifier(self, {carried: [shard]})
@@ -336,7 +337,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         Raises:
             RunError: there is none, or one is damaged or of another record.
         """
-        yield from map(self._read_shard, self.present())
+        yield from map(self.read_shard, self.present())
 
     def present(self) -> list[int]:
         """Return the shards that are there, of one classifier all.
