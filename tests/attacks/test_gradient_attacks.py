@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta, binomtest, kstest
 from torch import Tensor, nn
 
 from noiseproof import data
@@ -21,7 +22,7 @@ from noiseproof.attacks.defence import Defence
 from noiseproof.attacks.expectation import Expectation, attack_loss, margin
 from noiseproof.attacks.incumbents import Best, Problem
 from noiseproof.attacks.pgd import PGD
-from noiseproof.attacks.random_search import RandomSearch
+from noiseproof.attacks.random_search import RandomSearch, _on_surface
 from noiseproof.attacks.votes import Votes
 from noiseproof.classifiers.runners import FunctionRunner
 from noiseproof.errors import ClassifierError, InvalidInputError
@@ -29,6 +30,7 @@ from noiseproof.models import DigitsCNN
 from noiseproof.noises import Gaussian
 from noiseproof.perturbations.balls import distance
 from noiseproof.perturbations.norms import Norm
+from noiseproof.randomness import as_source
 
 NORMS = [Norm.LINF, Norm.L2, Norm.L1]
 DUAL: dict[Norm, float] = {"linf": 1, "l2": 2, "l1": np.inf}
@@ -367,6 +369,19 @@ def test_random_search_returns_the_best_of_points_on_the_surface(norm: Norm, mon
     votes = Votes(network, Gaussian(0.3), 4, eot_samples=25, fixed=True, indices=range(4))
     best = torch.stack([margin(votes(candidates), labels) for candidates in tried]).amax(0)
     torch.testing.assert_close(margin(votes(points), labels), torch.maximum(best, margin(votes(images), labels)))
+
+
+@pytest.mark.parametrize(("norm", "law"), [(Norm.L2, beta(0.5, 5.5)), (Norm.L1, beta(1.0, 11.0))])
+def test_random_points_are_uniform_on_the_surface(norm: Norm, law: Any) -> None:
+    """Of 12 pixels on the unit sphere of l_2 a squared one is Beta(1/2, 11/2); of l_1 one is Beta(1, 11) in size."""
+    images = torch.full((4000, *SHAPE), 0.5)
+    source = as_source(torch.Generator().manual_seed(7))
+    points = _on_surface(images, norm, torch.full((4000,), 0.3, dtype=torch.float64), source)
+    offsets = ((points - images) / 0.3).flatten(1).double().numpy()
+    for pixel in (0, 5, 11):
+        sizes = np.abs(offsets[:, pixel]) ** (2 if norm == "l2" else 1)
+        assert kstest(sizes, law.cdf).pvalue > 1e-4
+        assert binomtest(int((offsets[:, pixel] > 0).sum()), 4000).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("steps", [1, 7, 20, 50, 100, 1000])

@@ -1,12 +1,13 @@
 """The training loop: it learns, resumes exactly, and refuses what does not fit."""
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import load_checkpoint, model_digest, save_checkpoint
 from noiseproof.noises import Gaussian
 from noiseproof.objectives import GaussianAugmentation, Natural, Objective, Stability
-from noiseproof.training import CHECKPOINT, LOG, BatchReport, EpochReport, TrainingSettings, train
+from noiseproof.training import CHECKPOINT, LOG, BatchReport, EpochReport, TrainingSettings, loop, train
 
 
 class StopHereError(Exception):
@@ -118,6 +119,29 @@ def test_every_epoch_reads_every_image_once_in_an_order_of_its_own(
             assert sorted(orders[-1]) == list(range(100))
     for one, other in combinations([list(range(100)), *orders], 2):
         assert np.mean(np.equal(one, other)) < 0.1, "an order in common"
+
+
+def test_every_step_has_noise_and_a_learning_rate_of_its_own(
+    digits: data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: set[tuple[float, ...]] = set()
+    rates: list[float] = []
+    source_of, step = loop.step_source, torch.optim.Adam.step
+
+    def watched_source(*arguments: Any) -> Any:
+        drawn.add(tuple(source_of(*arguments).normal(torch.zeros(50, 1)).flatten().tolist()))
+        return source_of(*arguments)
+
+    def watched_step(self: Any, *arguments: Any, **more: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **more)
+
+    monkeypatch.setattr(loop, "step_source", watched_source)
+    monkeypatch.setattr(torch.optim.Adam, "step", watched_step)
+    few = data.ArrayDataset("few", "train", digits.read(range(200)), digits.labels[:200], 10)
+    train(replace(settings(3, GaussianAugmentation()), batch_size=50, schedule="cosine"), few, tmp_path)
+    assert len(drawn) == 3 * 4
+    assert rates == pytest.approx([1e-3 * (1.0 + math.cos(math.pi * number / 12)) / 2 for number in range(12)])
 
 
 def test_two_trainings_do_not_share_a_folder(digits: data.Dataset, tmp_path: Path) -> None:
