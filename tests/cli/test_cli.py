@@ -71,7 +71,7 @@ def test_in_a_log_a_message_is_one_line() -> None:
 def test_other_settings_are_refused_by_name(run: Path, tmp_path: Path) -> None:
     refused = one_line(invoke("certify", run, "--samples", 400, "--every", 10, "--seed", 1, code=2).stderr)
     assert "samples 400" in refused
-    assert "got samples 300" in refused
+    assert "got samples 300, as recorded." in refused, "which of the two is the record's"
     invoke("certify", run, "--samples", 100, "--limit", 5, "--out", tmp_path / "other", "--sigma", 0.1)
     assert Record.open(tmp_path / "other").settings.noise == {"name": "gaussian", "sigma": 0.1}
 
@@ -740,6 +740,12 @@ def test_help_wraps_at_words(command: str, width: int, monkeypatch: pytest.Monke
         assert columns > width or max(map(len, page.splitlines())) <= width
         words[columns] = set(re.sub("[│╭╮╰╯─]", " ", page).split())
     assert words[width] == words[1000]
+
+
+def test_the_help_of_an_audit_says_which_images_it_takes() -> None:
+    page = one_line(invoke("audit", "--help").stdout)
+    assert "Of the run's images, --every N takes those whose index in the data set is a multiple of N" in page
+    assert "│ --every N Take images 0, N, 2N and so on, to save time. This is no random │ │ sample." in page
 
 
 @pytest.mark.parametrize("command", COMMANDS)
