@@ -13,13 +13,13 @@ from noiseproof.storage.files import write_atomically
 __all__ = ["keep_votes", "kept_votes"]
 
 
-def keep_votes(path: Path, votes: Mapping[int, Int[np.ndarray, " counts"]], settings: str) -> None:
+def keep_votes(path: Path, votes: Mapping[int, Int[np.ndarray, "*moments counts"]], settings: str) -> None:
     """Write votes, by index of their images, that were counted under these settings."""
     content = json.dumps({str(index): counts.tolist() for index, counts in votes.items()})
     write_atomically(path, json.dumps({"votes": content, "sum": _sum(content, settings)}).encode())
 
 
-def kept_votes(path: Path, settings: str) -> dict[int, Int[np.ndarray, " counts"]]:
+def kept_votes(path: Path, settings: str) -> dict[int, Int[np.ndarray, "*moments counts"]]:
     """Read them; none where there are none, or damaged ones, or those of other settings."""
     try:
         found = json.loads(path.read_bytes())
