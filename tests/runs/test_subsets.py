@@ -180,13 +180,19 @@ def test_the_report_and_inspect_bound_the_whole_file(whole: Record, tmp_path: Pa
     }
     rows = dict(inspection_rows(seen))
     assert f"of its {len(DIGITS)} images" in rows["whole file"]
-    assert rows["images"].startswith(f"0 to 11, drawn at random from {len(DIGITS)} by seed 3")
+    assert rows["whole file"].endswith("for one radius and a seed of the subset that were chosen beforehand")
+    drawn = f"drawn at random from {len(DIGITS)} by seed 3"
+    assert rows["images"].startswith(f"12, {drawn}, of")
     summary = analyse([whole], alpha=whole.procedure.alpha, radii=[0.0, 0.5])[0].curves[0].summary
     assert summary.population is not None
     np.testing.assert_array_equal(summary.population, bounds)
     first = count(tmp_path, job(Selection(subset=12, subset_seed=3, limit=6)))
     assert images_of_file(first, 6) is None, "the first of those that were drawn are not at random"
     assert "file" not in inspect_record(first)
+    said = dict(inspection_rows(inspect_record(first)))["images"]
+    assert said.startswith(f"6, the first 6 of 12 {drawn}: no random sample")
+    with pytest.raises(InvalidInputError, match="subset_seed must be an integer from 0"):
+        Selection(subset=12, subset_seed=-1)
     assert analyse([first], alpha=0.001, radii=[0.0])[0].curves[0].summary.population is None
 
 

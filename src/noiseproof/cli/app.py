@@ -38,7 +38,7 @@ _COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "a check failed: an audit, a ladder, a claim of the paper, or a file of a record that is damaged",
+    1: "a check failed: an audit or a ladder, or a file of a record is damaged",
     2: "the command cannot do what was asked; the message says what to do",
     3: "incomplete: another process works on the rest, or records are not there or not whole yet",
     130: "ended by Ctrl-C; the same command goes on",

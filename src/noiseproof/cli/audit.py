@@ -43,7 +43,7 @@ def audit(
     classifier: ClassifierOptions = ClassifierOptions(),
     data: DataOptions = DataOptions(),
     device: Device = "auto",
-    out: Annotated[Path | None, Parameter(help="Where the attack goes.", show_default="RUN/audit")] = None,
+    out: Annotated[Path | None, Parameter(help="Where the audit goes.", show_default="RUN/audit")] = None,
     seed: Seed = 1,
     json: Json = False,
 ) -> None:

@@ -239,7 +239,7 @@ class NoiseOptions:
 
     Attributes:
         sigma: Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.
-        noise: Noise for --model.
+        noise: Which noise, for a model that names none.
     """
 
     sigma: Annotated[_Scale, Parameter(show_default="as in training")] = None

@@ -101,9 +101,9 @@ def parse(kind: Any, tokens: Sequence[Token]) -> Any:
     try:
         return number(tokens[0].value)
     except ValueError as error:
-        option, whole = tokens[0].keyword, number is int
+        option, whole = str(tokens[0].keyword).split()[-1], number is int
         raise InvalidInputError(
-            str(option),
+            option,
             required="a whole number" if whole else "a number",
             got=repr(tokens[0].value),
             remedy=f"Example: {option} {10 if whole else 0.5}",

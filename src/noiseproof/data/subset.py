@@ -73,8 +73,8 @@ def random_subset(of: int, images: int, seed: int) -> tuple[int, ...]:
         InvalidInputError: more images than there are, or less than one.
 
     Example:
-        >>> random_subset(10, 3, seed=0)
-        (0, 1, 2)
+        >>> random_subset(10, 3, seed=1)
+        (3, 5, 8)
     """
     if not 1 <= images <= of:
         raise InvalidInputError("images", required=f"from 1 to {of}", got=images, remedy="Draw fewer images.")

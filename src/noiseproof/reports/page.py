@@ -24,7 +24,7 @@ from noiseproof.reports.figures import figure_png, figure_svg
 from noiseproof.reports.naming import Analysed, apart, class_label, incomplete
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.runs.settings import how_chosen
+from noiseproof.runs.settings import which_images
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.storage.files import write_atomically
 
@@ -196,8 +196,7 @@ def about_run(record: ShardedRecord[Any, Any], counted: int, more: Mapping[str, 
     training: dict[str, Any] = about.get("training", {})
     details = {
         "Run folder": str(record.path),
-        "Images": f"{counted} of {len(settings.indices)} counted: "
-        f"{settings.start} to {settings.stop - 1}, {how_chosen(settings.step, settings.subset)}",
+        "Images": f"{counted} of {len(settings.indices)} counted: {which_images(vars(settings))}",
         **{name: in_words(value) if isinstance(value, Mapping) else str(value) for name, value in more.items()},
         "Seed": str(settings.seed),
         "Noise": in_words(settings.noise or {"": "none"}),

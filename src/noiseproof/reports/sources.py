@@ -59,7 +59,7 @@ def sources(read: Mapping[str, Any]) -> list[Source]:
 
 
 def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
-    settings, about = record.settings, record.about
+    settings, about, images = record.settings, record.about, len(record.settings.indices)
     training = about.get("training", {})
     shards = [record.shard_about(shard) for shard in record.shards]
     trained = training.get("settings", {}).get("seed")
@@ -81,7 +81,7 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
     return Source(
         str(record.path),
         kinds[type(record)],
-        f"{len(settings.indices)} of {settings.data['name']}, {how_chosen(settings.step, settings.subset)}",
+        f"{images} of {settings.data['name']}, {how_chosen(settings.step, settings.subset, images)}",
         votes,
         f"noise {settings.seed}" + ("" if trained is None else f", training {trained}"),
         _machine(about, [str(shard["device"]) for shard in shards if "device" in shard]),
@@ -141,7 +141,7 @@ def _of_verification(path: str, found: Verified) -> Source:
     return Source(
         path,
         "verification",
-        f"{found.images} of {found.data['name']}, {how_chosen(found.step, found.subset)}",
+        f"{found.images} of {found.data['name']}, {how_chosen(found.step, found.subset, found.images)}",
         "none",
         "none",
         _machine(found.about, []),

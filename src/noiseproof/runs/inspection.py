@@ -19,7 +19,7 @@ from noiseproof.runs.begun import rule_settings
 from noiseproof.runs.keys import key_state
 from noiseproof.runs.records import PROCEDURE, ROWS, Record
 from noiseproof.runs.sequential_records import SequentialRecord
-from noiseproof.runs.settings import how_chosen
+from noiseproof.runs.settings import which_images
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.verification_records import VerificationRecord
 
@@ -123,11 +123,11 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained", in_words(training.get("settings", {}))
         yield "trained on", in_words(training.get("data", {}))
     shape = f", of {in_words(about['image_shape'])}" if "image_shape" in about else ""
-    chosen = how_chosen(settings["step"], settings.get("subset"))
-    yield "images", f"{settings['start']} to {settings['stop'] - 1}, {chosen}{shape}"
+    yield "images", which_images(settings) + shape
     if said := found.get("file"):
         bounds = ", ".join(f"{percent_down(bound)} at {radius}" for radius, bound in said["lower_bound"].items())
-        text = f"at least {bounds} of its {said['images']} images right and certified, each with 95 % confidence"
+        text = f"at least {bounds} of its {said['images']} images right and certified, with 95 % confidence for one"
+        text += " radius and a seed of the subset that were chosen beforehand"
         yield "whole file", text
     yield from _question(settings, about)
     yield "seed", in_words(settings.get("seed", "none"))

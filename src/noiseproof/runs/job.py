@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from noiseproof.errors import InvalidInputError, RunError, require_count
-from noiseproof.randomness import SecretKey, public_seed, require_seed
+from noiseproof.randomness import SecretKey, public_seed, require_word
 from noiseproof.runs.identity import require_digest, require_fingerprint, same_engine
 from noiseproof.runs.keys import reveal_key
 from noiseproof.runs.listener import Listener
@@ -66,7 +66,7 @@ class Selection:
         require_count("every", self.every, 1, "1 takes every image.")
         require_count("limit", 1 if self.limit is None else self.limit, 1, "Leave it out to take all.")
         require_count("subset", 1 if self.subset is None else self.subset, 1, "Leave it out to take all.")
-        require_seed(self.subset_seed)
+        require_word("subset_seed", self.subset_seed)
         if self.part is not None and not 1 <= self.part[0] <= self.part[1]:
             raise InvalidInputError(
                 "part", required="I of N with I from 1 to N", got=self.part, remedy="Example: (3, 16)."

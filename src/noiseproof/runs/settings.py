@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from noiseproof.data import random_subset
 from noiseproof.runs.keys import plain_seed
 
-__all__ = ["ShardSettings", "chosen_indices", "how_chosen"]
+__all__ = ["ShardSettings", "chosen_indices", "how_chosen", "which_images"]
 
 SettingsT = TypeVar("SettingsT", bound="ShardSettings")
 
@@ -71,6 +71,19 @@ def chosen_indices(settings: Mapping[str, Any]) -> Sequence[int]:
     return tuple(found[position] for position in positions)
 
 
-def how_chosen(step: int, subset: Mapping[str, Any] | None) -> str:
-    """Say how the images of a record were chosen, by its settings."""
-    return f"every {step}" if subset is None else f"drawn at random from {subset['of']} by seed {subset['seed']}"
+def how_chosen(step: int, subset: Mapping[str, Any] | None, images: int) -> str:
+    """Say how so many images of a record were chosen, by its settings."""
+    if subset is None:
+        return f"every {step}"
+    drawn = f"drawn at random from {subset['of']} by seed {subset['seed']}"
+    if images == subset["images"]:
+        return drawn
+    part = f"the first {images}" if step == 1 else f"every {step}"
+    return f"{part} of {subset['images']} {drawn}: no random sample"
+
+
+def which_images(settings: Mapping[str, Any]) -> str:
+    """Say which images a record has, by its settings start, stop, step and subset."""
+    positions, drawn = range(settings["start"], settings["stop"], settings["step"]), settings.get("subset")
+    how = how_chosen(positions.step, drawn, len(positions))
+    return f"{positions.start} to {positions.stop - 1}, {how}" if drawn is None else f"{len(positions)}, {how}"
