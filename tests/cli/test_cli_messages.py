@@ -180,6 +180,8 @@ DOMAINS: dict[str, dict[str, list[object]]] = {
 
 for _command in ("certify", "train", "attack", "rejudge", "audit", "ladder", "measure", "verify"):
     DOMAINS[_command] |= {"--image-size": [8], "--classes": [10]}  # of digits, which have their own
+for _command in ("certify", "attack", "audit", "verify"):
+    DOMAINS[_command] |= {"--subset": [0], "--subset-seed": [-1]}
 
 USUAL = {
     "train": "--out OUT",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from noiseproof.data.by_name import SHAPES as SHAPES
     from noiseproof.data.by_name import load as load
     from noiseproof.data.by_name import names as names
+    from noiseproof.data.by_name import require_data as require_data
     from noiseproof.data.cifar10 import load_cifar10 as load_cifar10
     from noiseproof.data.digits import load_digits as load_digits
     from noiseproof.data.image_folder import ImageFolder as ImageFolder

@@ -10,7 +10,7 @@ from noiseproof.data.image_folder import load_image_folder
 from noiseproof.data.registry import DATASETS
 from noiseproof.errors import InvalidInputError
 
-__all__ = ["IMAGE_SIZE", "SHAPES", "load", "names"]
+__all__ = ["IMAGE_SIZE", "SHAPES", "load", "names", "require_data"]
 
 IMAGE_SIZE = 224
 """Pixels to which images of a folder are brought where nothing is said: what networks for ImageNet take."""
@@ -78,15 +78,21 @@ def load(
             )
         dataset.source = name
         return dataset
+    require_data(name)
     path = Path(name)
-    own: Dataset | None = None
-    if path.suffix == ".npz":
-        own = load_npz(path, split, num_classes)
-    elif path.is_dir() and name:
-        own = load_image_folder(path, split, num_classes, image_size=image_size, classes_file=listing)
-    if own is not None:
-        own.source = str(path.resolve())
-        return own
+    own = (
+        load_npz(path, split, num_classes)
+        if path.suffix == ".npz"
+        else load_image_folder(path, split, num_classes, image_size=image_size, classes_file=listing)
+    )
+    own.source = str(path.resolve())
+    return own
+
+
+def require_data(name: str) -> None:
+    """Raise InvalidInputError unless a name is that of a published data set, of a file .npz or of a folder."""
+    if name in DATASETS or Path(name).suffix == ".npz" or (name and Path(name).is_dir()):
+        return
     raise InvalidInputError(
         "data",
         required=f"{', '.join(names())}, a path that ends in .npz, or a folder with a folder of images for each class",

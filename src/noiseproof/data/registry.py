@@ -27,6 +27,7 @@ DATASETS: "Registry[Dataset]" = Registry(
         "by_name:SHAPES",
         "by_name:load",
         "by_name:names",
+        "by_name:require_data",
         "image_folder:ImageFolder",
         "image_folder:load_image_folder",
         "subset:Subset",

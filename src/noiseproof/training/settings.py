@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from noiseproof.data import require_data
 from noiseproof.errors import InvalidInputError, require_count
 from noiseproof.models.registry import MODELS
 from noiseproof.noises import Noise
@@ -187,8 +188,9 @@ def usual_model(data: str) -> str:
     """Return the network that is trained on a data set where none is named.
 
     Raises:
-        InvalidInputError: the data are the user's own.
+        InvalidInputError: the data are the user's own, or there are none of that name.
     """
+    require_data(data)
     if data not in _USUAL_MODELS:
         raise InvalidInputError(
             "model",
