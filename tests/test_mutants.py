@@ -15,7 +15,7 @@ from certificates import test_certificates
 from noiseproof.certificates import NeymanPearson, Renyi, base
 from noiseproof.noises import Gaussian
 from noiseproof.randomness import Phase, as_source
-from noiseproof.sampling import HostSampler, Rows, host
+from noiseproof.sampling import HostSampler, Rows, words
 from noises import test_noises
 from sampling import test_samplers
 
@@ -93,7 +93,7 @@ def test_noise_that_follows_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sample_that_reaches_into_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "_WORDS_PER_STEP", 16)  # half the words of a sample are those of its neighbour
+    monkeypatch.setattr(words, "_PHILOX_STEP", 16)  # half the words of a sample are those of its neighbour
     with pytest.raises((AssertionError, ValueError)):
         test_samplers.test_host_sampler_is_what_its_docstring_says()
 
