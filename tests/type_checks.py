@@ -16,6 +16,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_args, get_type_hints
 
 import jaxtyping
+import torch
 from beartype import BeartypeConf, beartype
 
 __all__ = ["checked", "install"]
@@ -120,6 +121,8 @@ def _with_shapes(function: FunctionType, signature: _Signature) -> Callable[...,
 
     @functools.wraps(function)
     def with_shapes(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():  # torch.compile traces the function alone: it cannot follow the checker
+            return function(*args, **kwargs)
         given = _kinds((args, kwargs))
         if given is None or given not in accepted:
             with jaxtyping.jaxtyped("context"):
