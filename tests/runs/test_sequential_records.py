@@ -31,13 +31,14 @@ from deciding_process import (
 )
 from noiseproof.certificates import Renyi
 from noiseproof.errors import RunError
-from noiseproof.runs import store as sharded
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.records import Record, VoteTable
+from noiseproof.runs.registry import NETWORK, RECORDS
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.verification_records import VerificationRecord
 from noiseproof.sequential import CertifyRadii, EstimateRadius, StoppingRule, fit_prior
+from noiseproof.training import CHECKPOINT
 
 CLASSES = 10
 
@@ -413,7 +414,8 @@ def test_every_kind_of_record_is_known_to_the_others() -> None:
     """So that a new kind is refused in the folders of others."""
     kinds = {Record, SequentialRecord, AttackRecord, VerificationRecord}
     assert kinds == set(ShardedRecord.__subclasses__())
-    assert sorted(sharded._KINDS) == sorted(kind.configuration for kind in kinds)
+    assert {name: RECORDS[name] for name in RECORDS} == {kind.configuration: kind for kind in kinds}
+    assert NETWORK == CHECKPOINT
 
 
 @pytest.mark.parametrize("with_votes", [True, False])

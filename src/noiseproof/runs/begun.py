@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from noiseproof.errors import InvalidInputError
 from noiseproof.plugins import in_words
+from noiseproof.runs.registry import CERTIFICATIONS, record_in, sequential_within
 
 if TYPE_CHECKING:
     from noiseproof.runs.counts import CountVotes
+    from noiseproof.runs.records import Record
     from noiseproof.runs.sequential import SequentialVotes
+    from noiseproof.runs.sequential_records import SequentialRecord
     from noiseproof.sequential import StoppingRule
 
     Certification = CountVotes | SequentialVotes
 
-__all__ = ["begun_certification", "certification", "rule_settings", "what_is_taken"]
+__all__ = ["begun_certification", "certification", "job_of", "rule_settings", "what_is_taken"]
 
 _BELONGS_TO = {
     "selection_samples": ("samples",),
@@ -25,8 +28,6 @@ _BELONGS_TO = {
     "runner_up": ("radius",),
 }
 """Settings that not every stopping rule has, and those that have them; samples stands for a number fixed beforehand."""
-
-_FIXED, _SEQUENTIAL, _NETWORK = "record.json", "sequential.json", "checkpoint.safetensors"
 
 
 def begun_certification(place: Path, *, within: bool = False) -> "tuple[Path, Certification | None]":
@@ -41,18 +42,10 @@ def begun_certification(place: Path, *, within: bool = False) -> "tuple[Path, Ce
         InvalidInputError: there are several of those; or the record names what this version does not know.
         RunError: the record is damaged.
     """
-    if (place / _FIXED).is_file():
-        from noiseproof.runs.counts import CountVotes
-        from noiseproof.runs.records import Record
-
-        return place, CountVotes.of(Record.open(place))
-    if (place / _SEQUENTIAL).is_file():
-        from noiseproof.runs.sequential import SequentialVotes
-        from noiseproof.runs.sequential_records import SequentialRecord
-
-        return place, SequentialVotes.of(SequentialRecord.open(place))
-    inside = sorted(path.parent for path in place.glob(f"*/{_SEQUENTIAL}")) if within else []
-    if not inside or (place / _NETWORK).exists():
+    if (record := record_in(place, CERTIFICATIONS)) is not None:
+        return place, job_of(record)
+    inside = sequential_within(place) if within else []
+    if not inside:
         return place, None
     if len(inside) > 1:
         raise InvalidInputError(
@@ -62,6 +55,15 @@ def begun_certification(place: Path, *, within: bool = False) -> "tuple[Path, Ce
             remedy=f"Name one of them, such as {inside[0]}, or samples= for a number of votes fixed beforehand.",
         )
     return begun_certification(inside[0])
+
+
+def job_of(record: "Record | SequentialRecord") -> "Certification":
+    """Return the job that a record of votes is of, so that it goes on: `execute(job_of(record), record.path, subject)`."""
+    from noiseproof.runs.counts import CountVotes
+    from noiseproof.runs.records import Record
+    from noiseproof.runs.sequential import SequentialVotes
+
+    return CountVotes.of(record) if isinstance(record, Record) else SequentialVotes.of(record)
 
 
 def certification(begun: "Certification | None", named: Mapping[str, Any]) -> "Certification":

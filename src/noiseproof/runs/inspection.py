@@ -18,17 +18,15 @@ from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.begun import rule_settings
 from noiseproof.runs.keys import key_state
 from noiseproof.runs.records import PROCEDURE, ROWS, Record
+from noiseproof.runs.registry import RECORDS, record_in
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.settings import which_images
 from noiseproof.runs.store import ShardedRecord
-from noiseproof.runs.verification_records import VerificationRecord
 
 __all__ = ["find_of_one_kind", "find_records", "inspect_record", "inspection_rows", "kind_of"]
 
 
 _PROCEDURE: dict[str, Registry[Any]] = {"bound": BOUNDS, "certificate": CERTIFICATES}
-
-_KINDS: tuple[type[Any], ...] = (Record, SequentialRecord, AttackRecord, VerificationRecord)
 
 AnyRecord = ShardedRecord[Any, Any]
 
@@ -47,9 +45,9 @@ def find_records(path: Path) -> list[Any]:
         RunError: there is none, or the configuration of one is damaged.
     """
     for pattern in ("{}", "*/{}", "*/*/{}"):
-        found = [(place.parent, kind) for kind in _KINDS for place in path.glob(pattern.format(kind.configuration))]
+        found = [(file.parent, kind) for kind in RECORDS for file in path.glob(pattern.format(kind)) if file.is_file()]
         if found:
-            return [kind.open(folder) for folder, kind in sorted(found, key=lambda each: each[0])]
+            return [record_in(folder, (kind,)) for folder, kind in sorted(found, key=lambda each: each[0])]
     raise RunError(
         str(path),
         required="a run folder with votes, an attack or an audit, or a folder of such",

@@ -9,17 +9,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from noiseproof import data
 from noiseproof.errors import InvalidInputError
 from noiseproof.runs.attack_records import AttackRecord
 from noiseproof.runs.data_choice import DataChoice
 from noiseproof.runs.records import Record
+from noiseproof.runs.registry import record_in, sequential_within
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.training import CHECKPOINT
 
-__all__ = ["KEPT", "ZOO", "Origin", "VotesOrAttack", "is_file", "record_in", "shown"]
+__all__ = ["KEPT", "ZOO", "Origin", "VotesOrAttack", "is_file", "record_of", "shown"]
 
 KEPT = "subject"
 """Where `about` of a record has it."""
@@ -80,20 +81,16 @@ class Origin:
         )
 
 
-def record_in(run: Path) -> VotesOrAttack | None:
+def record_of(run: Path) -> VotesOrAttack | None:
     """Return the record of a run folder: its own, or of the sequential certifications that lie in it; None without any.
 
     Raises:
         InvalidInputError: those are of several classifiers, noises or data sets.
         RunError: it is damaged.
     """
-    kinds: tuple[type[VotesOrAttack], ...] = (Record, SequentialRecord, AttackRecord)
-    for kind in kinds:
-        if (run / kind.configuration).is_file():
-            return kind.open(run)
-    if (run / CHECKPOINT).exists():
-        return None
-    within = [SequentialRecord.open(path.parent) for path in sorted(run.glob(f"*/{SequentialRecord.configuration}"))]
+    if own := record_in(run, (Record.configuration, SequentialRecord.configuration, AttackRecord.configuration)):
+        return cast("VotesOrAttack", own)
+    within = [SequentialRecord.open(path) for path in sequential_within(run)]
     said = [(record.settings.model, record.settings.noise, record.settings.data) for record in within]
     if any(one != said[0] for one in said):
         raise InvalidInputError(

@@ -11,13 +11,12 @@ import numpy as np
 from jaxtyping import Int
 
 from noiseproof.errors import IncompleteError, RunError
-from noiseproof.runs.counts import CountVotes
+from noiseproof.runs.begun import job_of
 from noiseproof.runs.identity import require_subject
 from noiseproof.runs.job import Job, execute
 from noiseproof.runs.listener import Listener
 from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.running import Engine
-from noiseproof.runs.sequential import SequentialVotes
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.subject import Subject
 from noiseproof.sampling import sampler_of
@@ -80,7 +79,7 @@ def recount(
         compiled=made.get("compile") if precision != "as given" else None,
         sampler=sampler_of(made),
     )
-    job: Job[Any] = CountVotes.of(record) if isinstance(record, Record) else SequentialVotes.of(record)
+    job: Job[Any] = job_of(record)
     with TemporaryDirectory() as folder:
         again, _ = execute(job, Path(folder), subject, engine=engine, shards=[number], listener=listener)
         if (here := again.settings.engine or {}).get("sampler") != made.get("sampler"):

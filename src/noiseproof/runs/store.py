@@ -20,6 +20,7 @@ from noiseproof.randomness import SecretKey
 from noiseproof.runs.identity import fingerprints, require_one_classifier, require_recorded
 from noiseproof.runs.keys import keep_key, seed_in
 from noiseproof.runs.partial import keep_votes, kept_votes
+from noiseproof.runs.registry import kinds_in
 from noiseproof.runs.settings import ShardSettings
 from noiseproof.runs.tables import Table
 from noiseproof.storage.files import claimed, remove_leftovers, write_atomically
@@ -33,9 +34,6 @@ CLASSIFIER = "classifier"
 """Where `ShardedRecord.shard_about` has the digest of the fingerprint of the classifier that was evaluated."""
 
 _VOTES = "votes"
-
-_KINDS = ("record.json", "sequential.json", "attack.json", "verification.json")
-"""The configurations of all kinds of records: their shards have the same names, so a folder holds one kind."""
 
 
 SettingsT = TypeVar("SettingsT", bound=ShardSettings)
@@ -83,14 +81,13 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         Raises:
             RunError: `path` holds a record with other settings or of another kind, a damaged one, or cannot be written.
         """
-        for kind in _KINDS:
-            if kind != cls.configuration and (path / kind).is_file():
-                raise RunError(
-                    str(path),
-                    required=f"a folder for a record with {cls.configuration}",
-                    got=f"one with {kind}",
-                    remedy="Votes of different kinds must not mix: choose another folder for the new ones: out=.",
-                )
+        for kind in set(kinds_in(path)) - {cls.configuration}:
+            raise RunError(
+                str(path),
+                required=f"a folder for a record with {cls.configuration}",
+                got=f"one with {kind}",
+                remedy="Votes of different kinds must not mix: choose another folder for the new ones: out=.",
+            )
         if (path / cls.configuration).exists():
             found = cls.open(path)
             found.require_equal(settings)
@@ -121,11 +118,14 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         """
         file = path / cls.configuration
         if not file.is_file():
+            others = [f"but {kind}, a record of another kind" for kind in kinds_in(path)]
             raise RunError(
                 str(path),
                 required=f"a run folder with {cls.configuration}",
-                got="no such folder" if not path.exists() else " ".join(["none there", *cls._others(path)]),
-                remedy=cls._remedy(path),
+                got=" ".join(["none there", *others]) if path.exists() else "no such folder",
+                remedy=f"To see what is there: noiseproof inspect {path}"
+                if others  # a command would put its record beside one of another kind
+                else f"{cls.command.capitalize()} first: noiseproof {cls.command} {path}",
             )
         try:
             raw = file.read_bytes()
@@ -152,18 +152,6 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         raise RunError(
             str(file), required=f"of format {cls.version} or older", got=version, remedy="Install a newer noiseproof."
         )
-
-    @classmethod
-    def _others(cls, path: Path) -> list[str]:
-        """Name the other kind of record that lies in a folder."""
-        return [f"but {kind}, a record of another kind" for kind in _KINDS if (path / kind).is_file()]
-
-    @classmethod
-    def _remedy(cls, path: Path) -> str:
-        """Say what makes the record that is missing; never a command that would put it beside one of another kind."""
-        if cls._others(path):
-            return f"To see what is there: noiseproof inspect {path}"
-        return f"{cls.command.capitalize()} first: noiseproof {cls.command} {path}"
 
     def require_equal(self, settings: SettingsT) -> None:
         """Raise RunError, with every difference, unless these are the record's settings."""

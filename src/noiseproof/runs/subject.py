@@ -18,7 +18,7 @@ from noiseproof.noises.registry import NOISES
 from noiseproof.runs.data_choice import DataChoice
 from noiseproof.runs.identity import require_subject
 from noiseproof.runs.network import Network, knows_its_noise, load_network, network_of
-from noiseproof.runs.origin import Origin, is_file, record_in, shown
+from noiseproof.runs.origin import Origin, is_file, record_of, shown
 from noiseproof.smoothing import require_base
 
 __all__ = ["Subject", "require_noise"]
@@ -147,7 +147,7 @@ class Subject:
                 got="no model",
                 remedy="A run folder has its own; sigma= changes the size of its noise.",
             )
-        choice, record = _chosen(data), record_in(run)
+        choice, record = _chosen(data), record_of(run)
         if record is None or (model is not None and knows_its_noise(model)):
             if model is None and weights is not None:
                 raise InvalidInputError(
