@@ -85,7 +85,7 @@ def test_images_that_share_their_noise_are_not_joined_to_one_statement() -> None
     def of_their_own(stop: Any, seed: int = 0) -> list[Certified]:
         return [smoothed.certify(images[i : i + 1], stop=stop, indices=[i], seed=seed) for i in range(len(images))]
 
-    with pytest.raises(InvalidInputError, match="noise of their own; got 5 that have the noise of another one"):
+    with pytest.raises(InvalidInputError, match="independent noise; got 5 that share the noise of another"):
         Certified.concatenate(each())
     with pytest.raises(InvalidInputError, match="Certify them with indices="):
         Certified.concatenate([Certified.concatenate(of_their_own(npf.FixedSamples(50))), *each()[:1]])

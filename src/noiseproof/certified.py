@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 ABSTAIN = -1
-"""The prediction where the votes do not decide; its radius is 0."""
+"""The prediction where the votes do not separate the classes; its radius is 0."""
 
 DEFAULT_ALPHA = 0.001
 """Failure probability per image, the field's usual choice."""
 
 DEFAULT_BOUND = TwoPhase()
-"""Exact, independent of the number of classes, and what the literature reports."""
+"""Exact, independent of the number of classes, and the bound that the literature reports."""
 
 DEFAULT_CERTIFICATE = NeymanPearson()
 """Tight: no larger radius holds for every classifier."""
@@ -51,9 +51,9 @@ DEFAULT_SAMPLES = 10_000
 
 @dataclass(frozen=True, repr=False)
 class Certified:
-    """What Algorithm 1 returns for each image, all NumPy arrays.
+    """What Algorithm 1 returns for each image, as NumPy arrays.
 
-    `to_dict`, `to_table` (Arrow) and `to_pandas` give a row for each image; what is None has no column.
+    `to_dict`, `to_table` (Arrow) and `to_pandas` give a row for each image; an attribute that is None has no column.
 
     Attributes:
         prediction: the class c, or `ABSTAIN`; int64.
@@ -61,12 +61,12 @@ class Certified:
             most probable class is the same. float64, 0 where it abstains. Wrong with probability <= alpha per image.
         p1_lower: lower confidence bound of the class's probability.
         p2_upper: upper confidence bound of every other class's probability, as the bound gave it.
-        votes: how often each class was the answer.
+        votes: (images, classes), int64: how often f returned each class.
         selection_votes: those of the selection phase, or None.
         outcome: of a sequential test, CERTIFIED (1), UNDECIDED (0) or FUTILE (-1) for every radius, smallest first; None
             where the number of votes was fixed.
         noise_key: (seed, index) of each image's noise, where it is known; no column. Images of equal keys share their
-            noise, and are wrong together.
+            noise, so that their failures are not independent.
     """
 
     prediction: Int[np.ndarray, " images"]
@@ -94,14 +94,14 @@ class Certified:
             if shared := len(joined["noise_key"]) - len(np.unique(joined["noise_key"], axis=0)):
                 raise InvalidInputError(
                     "parts",
-                    required="images with noise of their own",
-                    got=f"{shared} that have the noise of another one",
+                    required="images with independent noise",
+                    got=f"{shared} that share the noise of another",
                     remedy="Certify them with indices=, each image's own: calls without it number their noise from 0.",
                 )
         return Certified(**{"selection_votes": None} | joined)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Return the arrays that are there, by name; the first axis of each is that of the images."""
+        """Return the arrays that are not None, by name; the first axis of each is that of the images."""
         named = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "noise_key"}
         return {name: array for name, array in named.items() if array is not None}
 
@@ -144,16 +144,17 @@ class Certified:
 
 @dataclass(frozen=True)
 class FixedSamples:
-    """As many samples for every image: the stopping rule of Algorithm 1.
+    """The same fixed number of samples for every image: the stopping rule of Algorithm 1.
 
     Args:
-        samples: n, votes per image that count; those of a bound's selection phase are drawn on top.
+        samples: n, votes counted per image; those of a bound's selection phase are drawn in addition.
         alpha: failure probability per image. 0.001 is the field's usual choice.
         bound: how votes become probabilities.
         certificate: how probabilities become a radius.
 
     Raises:
-        InvalidInputError: samples is no integer of at least 1, alpha outside (0, 1), or a bound or certificate that is none.
+        InvalidInputError: samples is no integer of at least 1, alpha is outside (0, 1), or bound or certificate is no
+            such object.
 
     Example:
         >>> FixedSamples(1000).votes_needed(num_classes=10)
@@ -180,7 +181,7 @@ class FixedSamples:
 
     @property
     def phases(self) -> dict[Phase, int]:
-        """How many samples of each phase."""
+        """The number of samples in each phase."""
         selection = self.bound.selection_samples
         return ({Phase.SELECT: selection} if selection else {}) | {Phase.CERTIFY: self.samples}
 
@@ -221,7 +222,15 @@ def certify_votes(
 ) -> Certified:
     """Lines 5 to 7 of Algorithm 1, from votes alone: any bound, certificate and alpha on votes already counted.
 
-    Choose the bound before you see the votes: the best of several looks at them does not hold at level alpha.
+    Choose the bound before you see the votes: the best of several bounds does not hold at level alpha.
+
+    Args:
+        votes: how often f returned each class under noise; their number must have been fixed beforehand.
+        noise: the noise under which they were counted.
+        alpha: failure probability per image.
+        bound: from votes to probabilities.
+        certificate: from probabilities to a radius.
+        selection_votes: those of the bound's selection phase, if it has one.
 
     Raises:
         InvalidInputError: alpha outside (0, 1), malformed votes, or no selection votes where the bound needs them.

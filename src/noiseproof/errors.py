@@ -35,7 +35,7 @@ class NoiseproofError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
-    """What a command ends with that raises it."""
+    """The exit status of a command that raises it."""
 
     def __init__(self, what: str, *, required: str, got: object, remedy: str) -> None:
         super().__init__(f"{what} must be {required}; got {got}. {remedy}")
@@ -46,7 +46,7 @@ class NoiseproofError(Exception):
     def instead_of(
         cls, causes: type[Exception] | tuple[type[Exception], ...], what: str, *, required: str, remedy: str
     ) -> Iterator[None]:
-        """Raise this error in place of foreign exceptions inside, which it names; errors of noiseproof itself pass."""
+        """Replace foreign exceptions raised inside by this error, which quotes them; errors of noiseproof pass."""
         try:
             yield
         except NoiseproofError:
@@ -55,7 +55,7 @@ class NoiseproofError(Exception):
             raise cls(what, required=required, got=f"{type(error).__name__}: {error}", remedy=remedy) from error
 
     def in_options(self, what: str, options: Mapping[str, str]) -> str:
-        """Return the message with what is wrong named so, and with options of a command line for parameters.
+        """Return the message for a command line: with `what` named in its words, and options in place of parameters.
 
         Args:
             what: what is wrong, in the words of the command line.
@@ -95,23 +95,23 @@ class MissingExtraError(NoiseproofError, ImportError):
 
 
 class RunError(NoiseproofError, RuntimeError):
-    """A run folder, checkpoint or record that is missing, damaged or of something else."""
+    """A run folder, checkpoint or record is missing, damaged, or belongs to something else."""
 
 
 class DamagedRecordError(RunError):
-    """A file of a record that is not what was written there: a check failed, and it is not the command that is wrong."""
+    """A file of a record is damaged: its content fails a check. The command itself is not at fault."""
 
     exit_code = 1
 
 
 class IncompleteError(RunError):
-    """A record that is sound and not whole yet, where all of it is needed."""
+    """A record is sound but incomplete, where all of it is needed."""
 
     exit_code = 3
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where a program lets it end what it does in the way of Ctrl-C, as the command line does."""
+    """Raised on SIGTERM by a program that handles it like Ctrl-C, as the command line does."""
 
 
 def require_count(name: str, value: object, least: int, remedy: str) -> None:

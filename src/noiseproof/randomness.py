@@ -1,7 +1,7 @@
 """Sources of standard random numbers.
 
-A noise distribution is written once, as a transformation of standard draws (`noises/`). Where the standard draws come
-from is exchangeable: a torch generator while training, a keyed counter while certifying (`samplers/`).
+A noise distribution is written once, as a transformation of standard draws (`noises/`). The source of these draws can
+be exchanged: a generator of torch or NumPy in training, a keyed counter-based one in certification (`sampling/`).
 """
 
 import hashlib
@@ -95,12 +95,12 @@ def as_source(generator: Generator | None) -> RandomSource:
 
 
 class Phase(IntEnum):
-    """What noise is drawn for. Different phases never share it."""
+    """The purpose of the noise. Different phases never share noise."""
 
     CERTIFY = 0
     SELECT = 1
     ATTACK = 2
-    """The attacker's own draws: an adversarial input is chosen by them, so they must not judge it."""
+    """The attacker's draws. The adversarial input depends on them, so other draws must judge it."""
     JUDGE = 3
     """Votes on adversarial inputs."""
     START = 4
@@ -112,16 +112,17 @@ class SecretKey:
     """The key of noise that nobody can predict: 32 bytes for the cipher ChaCha20.
 
     A seed is a public number. Whoever knows it beforehand can build a classifier that is wrong on those draws alone, and
-    whoever may choose it can try many. A key is drawn from the operating system. Its SHA-256 digest is recorded before the
-    first vote, so that it cannot be changed afterwards, and tells nothing of it. Revealed at the end, it lets anyone draw
-    the same noise again. Two keys are equal if their digests are. No text form shows the key itself.
+    whoever may choose it can try many. `draw` takes a key from the operating system's generator. Its SHA-256
+    digest, the commitment, is recorded before the first vote: the key cannot be changed afterwards, and the digest
+    reveals nothing of it. Once the key is revealed, anyone can draw the same noise again. Two keys are equal if their
+    digests are. `repr` shows the commitment alone.
 
     Args:
         key: 32 bytes; None where only the commitment is known.
         commitment: the SHA-256 digest of the key in hexadecimal; None computes it.
 
     Raises:
-        InvalidInputError: a key of another length, or of another digest; neither of the two.
+        InvalidInputError: a key of another length or another digest, or neither a key nor a commitment.
     """
 
     BYTES = 32
@@ -137,7 +138,7 @@ class SecretKey:
                 "key",
                 required=f"one whose SHA-256 digest is {commitment}" if commitment else "a key or its commitment",
                 got=digest or "neither",
-                remedy="Take the key that was committed to.",
+                remedy="Use the key that was committed to.",
             )
         self._key = key
         self.commitment = digest
@@ -149,7 +150,7 @@ class SecretKey:
 
     @property
     def known(self) -> bool:
-        """Whether the key itself is at hand, and not its commitment alone."""
+        """Whether the key itself is available, and not only its commitment."""
         return self._key is not None
 
     def reveal(self) -> bytes:
@@ -163,7 +164,7 @@ class SecretKey:
                 "key",
                 required="the secret key, to draw noise",
                 got=f"only its commitment, {self.commitment}",
-                remedy="Restore the file with the key that lay beside the record.",
+                remedy="Restore the key file that was beside the record.",
             )
         return self._key
 
@@ -178,11 +179,11 @@ class SecretKey:
 
 
 Seed = int | np.integer | SecretKey
-"""The key of all noise: a number from 0 to 2^64 - 1 for Philox, reproducible; or a secret key for ChaCha20."""
+"""The key of all noise: a number from 0 to 2^64 - 1 for Philox, or a secret key for ChaCha20."""
 
 
 def as_seed(seed: object) -> int | SecretKey:
-    """Return a key of noise, checked: a secret key that is known, or a number from 0 to 2**64 - 1."""
+    """Return a seed, checked: a known secret key, or a number from 0 to 2**64 - 1."""
     if isinstance(seed, SecretKey):
         seed.reveal()
         return seed
@@ -191,7 +192,7 @@ def as_seed(seed: object) -> int | SecretKey:
 
 
 def public_seed(seed: Seed) -> int:
-    """Return a number from 0 to 2**64 - 1 that belongs to a key of noise, and tells nothing of a secret one."""
+    """Return a public number from 0 to 2**64 - 1: the seed, or the first 64 bits of a secret key's commitment."""
     return int(seed.commitment[:16], 16) if isinstance(seed, SecretKey) else int(seed)
 
 

@@ -79,7 +79,7 @@ class SmoothedClassifier:
         require_base(classifier)
         base = BaseClassifier(classifier_of(classifier), num_classes=num_classes, device=device)
         self.counter = VoteCounter(base, noise, batch_size, one_shape=batch_size is not None, sampler=sampler)
-        """Lines 1 to 5 of Algorithm 1, for code that counts votes in ways of its own, such as `noiseproof.runs`."""
+        """Lines 1 to 5 of Algorithm 1, for code that controls the counting itself, such as `noiseproof.runs`."""
 
     @property
     def classifier(self) -> BaseClassifier:
@@ -107,7 +107,7 @@ class SmoothedClassifier:
         return f"SmoothedClassifier({of}, {settings}, batch_size={self.batch_size}, sampler={self.sampler!r})"
 
     def __call__(self, images: Images | Stream) -> Int[np.ndarray, " images"]:
-        """Return the labels that `predict` gives by itself: it is a classifier like its f, but for `ABSTAIN` = -1."""
+        """Return the labels of `predict` with its default settings: a classifier like f, except for `ABSTAIN` = -1."""
         return self.predict(images)
 
     def predict(
@@ -174,7 +174,7 @@ class SmoothedClassifier:
             indices: the key of each image's noise; None numbers them from 0. Give the data set's own indices when
                 images are certified apart: they get the same votes as together, and their noise is independent, which
                 statements about all of them rest on. Two calls without indices and with one seed share their noise.
-                Left out for a stream, whose batches bring their own.
+                Left out for a stream, whose batches carry their own.
             progress: called with the number of votes added; True shows a bar on standard error.
 
         Raises:
@@ -274,7 +274,7 @@ def _rule(
         if value is not None:
             raise InvalidInputError(
                 name,
-                required="left out beside stop, which has its own",
+                required="left out where stop is given, which has its own",
                 got=value,
                 remedy="Give it to the stopping rule: CertifyRadii([0.5], alpha=0.01, max_samples=20_000).",
             )
@@ -297,16 +297,16 @@ def _require_parts(rule: FixedSamples | StoppingRule, indices: Sequence[int] | N
     if isinstance(rule, StoppingRule) and rule.all_images_at_once:
         raise InvalidInputError(
             "stop",
-            required="a rule for each image by itself, where images come in batches",
+            required="a rule that treats each image by itself, where images come in batches",
             got=type(rule).__name__,
-            remedy="It spends its samples on all images together: pass them as one array.",
+            remedy="This rule shares its samples among all images: pass them as one array.",
         )
     if indices is not None:
         raise InvalidInputError(
             "indices",
             required="left out where images come in batches",
             got=type(indices).__name__,
-            remedy="Batches bring their own: noiseproof.data.IndexedImages(images, indices).",
+            remedy="Give each batch its own: noiseproof.data.IndexedImages(images, indices).",
         )
 
 

@@ -54,9 +54,9 @@ class Choice:
 
     Attributes:
         classifier: the backend.
-        batch_size: images a batch.
-        measured: what was measured on the way, float32 first; empty if nothing was.
-        split: of which images; "test" are those to be certified, where there are no others.
+        batch_size: images per batch.
+        measured: the measurements it rests on, float32 first; empty if none were made.
+        split: the split of the measured images; "test", that of the images to be certified, where there is no other.
     """
 
     classifier: Runner
@@ -68,15 +68,16 @@ class Choice:
 class Autotuner:
     """Measures one network on noisy images whose votes are not counted.
 
-    They are from the training split, or from the data set itself where it has none, under noise of another phase.
+    They are from the training split, or from the data set itself where it has none, and their noise is from another
+    generator than that of the votes.
 
     Args:
         module: the network.
         dataset: what will be certified.
-        noise: with which noise; None measures clean images.
+        noise: the noise to be added; None measures clean images.
         seed: of the noise drawn here.
-        device: where.
-        batch_size: images a batch; None takes the default, and on a GPU doubles it while float32 gets 5 % faster.
+        device: where the network runs.
+        batch_size: images per batch; None takes the default, and on a GPU doubles it while float32 gets 5 % faster.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Autotuner:
         plain = self._checked(accelerate(module, device=device))
         require_seed(seed)
         if batch_size is not None:
-            require_count("batch_size", batch_size, 1, "Leave it out: it is found.")
+            require_count("batch_size", batch_size, 1, "Leave it out to have it chosen.")
         self.batch_size = batch_size or default_batch_size(dataset.image_shape, device)
         if batch_size is None and device.type != "cpu":  # on CPUs the default lies on a plateau
             self.batch_size = find_batch_size(plain, dataset.image_shape, device, start=self.batch_size)
@@ -134,7 +135,7 @@ class Autotuner:
         return runner, self.measure(name, runner)
 
     def everything(self) -> list[Throughput]:
-        """Measure every form of the network that this machine has."""
+        """Measure the network in every precision that this machine supports, compiled and not."""
         for precision in self._sixteen_bits:
             self.accelerated(precision, compiled=False)
         if has_compiler(self.device):
@@ -183,25 +184,25 @@ def autotune(
 ) -> Choice:
     """Return a network in the requested precision, in that of its record, or in the one that autotuning selects.
 
-    "auto" takes what the record was begun with, and so does compiling that is left open. For a new record "auto" takes
-    float32 if the run lasts up to a minute; otherwise it measures float32 and 16 bits, and takes 16 bits if they are
-    1.5 times as fast and keep 99 % of noisy labels. It compiles if the run would still last over ten minutes and there
-    is a compiler. int8 is used only on request.
+    A record that is continued keeps its precision under "auto", and its compilation under `compiled=None`. For a new
+    record "auto" takes float32 if the run lasts up to a minute; otherwise it measures float32 and 16 bits, and takes
+    16 bits if they are 1.5 times as fast and keep 99 % of noisy labels. It compiles if the run would still last over
+    ten minutes, there is a compiler, and compiled code is at least 5 % faster. int8 is used only on request.
 
     Args:
         module: the network.
         dataset: what will be certified.
-        noise: with which noise.
+        noise: the noise to be added.
         precision: "auto" or one of `Precision`.
-        compiled: None leaves it open.
-        batch_size: images a batch; None leaves it open.
-        recorded: the engine of the record to be continued.
+        compiled: whether to compile; None decides as above.
+        batch_size: images per batch; None chooses one.
+        recorded: the engine of the record to be continued, if there is one.
         votes: how many will be counted.
         seed: of the run.
-        device: where.
+        device: where the network runs.
 
     Raises:
-        InvalidInputError: the precision is unknown or not there on the device, or there is no compiler to compile with.
+        InvalidInputError: the precision is unknown or not supported by the device, or there is no compiler.
         MissingExtraError: int8 without the extra `int8`.
     """
     if (
@@ -214,7 +215,7 @@ def autotune(
     if (compiled or precision == Precision.int8) and not has_compiler(device):
         raise InvalidInputError(
             "a compiler",
-            required='there for compiled= and precision="int8"',
+            required='installed for compiled= and precision="int8"',
             got="none",
             remedy="Install g++ or clang++ (on a GPU: Triton), or run without.",
         )

@@ -27,7 +27,7 @@ by 1e-6 in float32; batch normalisation in training mode or a scale taken from t
 
 @dataclass(frozen=True)
 class RowsCheck:
-    """Whether the output for an image stayed the same, to the last bit, in another place of its batch and among others.
+    """Whether the output for an image depends, to the last bit, on its place in the batch and on the other images.
 
     Attributes:
         rows: how many rows were compared.
@@ -112,15 +112,15 @@ class BaseClassifier:
     ) -> RowsCheck:
         """Classify a few images several times, so that a wrong classifier fails before time is spent.
 
-        A batch of the size that will be used, the same batch again, and a batch in which half of the images stand in
-        other places among other companions, all places drawn at random: a mirrored batch would leave groups of
-        neighbours together, and ghost batch norm or an average over chunks would not be detected. Then noisy copies of one
-        image, as they are counted, by themselves and half of them among copies of others.
+        It classifies a batch of the size that will be used, the same batch again, and a batch with half of the images
+        in other places among other images. All places are drawn at random: a reversed batch would keep neighbours
+        together and miss ghost batch norm or an average over chunks. Then it classifies noisy copies of one image, as
+        counting does: by themselves, and half of them among copies of other images.
 
         Args:
             images: at least one, clean, on the device of the classifier.
-            batch_size: rows.
-            noise: returns noise for images like these; that of the votes.
+            batch_size: rows per batch.
+            noise: returns noise for images like these, of the distribution of the votes.
 
         Returns:
             Whether outputs in other places are the same to the last bit. They may differ by rounding alone, as compiled

@@ -1,4 +1,4 @@
-"""How many images a batch has, and that it has fewer when memory ends."""
+"""The size of batches: its default, and halving it when memory runs out."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,17 +15,17 @@ _PIXELS_PER_BATCH = 2**21
 _GPU_TIMES = 8
 
 _SMALLEST = 32
-"""Rows of a small batch: a network takes hardly less time for fewer, and `BaseClassifier.probe` needs some company."""
+"""Rows of a small batch: a network takes hardly less time for fewer, and `BaseClassifier.probe` needs other rows."""
 
 
 def default_batch_size(image_shape: Sequence[int], device: torch.device | None = None) -> int:
     """Choose about two million pixels a batch, a power of two from 32 to 1024 images; on a GPU up to eight times as many.
 
     Measured on two cores: networks for 28 x 28 and 32 x 32 pixels are as fast from 256 images on, in every precision,
-    and int8 a tenth slower at 128; the digits network loses a third at 4096. What a batch costs beside the network
-    shrinks with its size. Large images keep memory within reach: 32 of 224 x 224 x 3 pixels. On an H100 votes of two
-    networks for 28 x 28 are 8 to 14 % faster with 4096 images a batch than with 1024 in float32 (12 to 45 % in bfloat16)
-    and up to 4 % more with 8192, and gradients 1.3 to 2.3 times as fast with 8192.
+    and int8 a tenth slower at 128; the digits network loses a third at 4096. The fixed cost of a batch weighs less in
+    a larger one. Memory limits batches of large images: 32 of 224 x 224 x 3 pixels. On an H100 votes of two networks
+    for 28 x 28 are 8 to 14 % faster with 4096 images a batch than with 1024 in float32 (12 to 45 % in bfloat16) and up
+    to 4 % more with 8192, and gradients 1.3 to 2.3 times as fast with 8192.
 
     Args:
         image_shape: of one image.
@@ -40,10 +40,10 @@ class BatchSize:
     """The number of images in a batch, halved whenever a batch of that size does not fit the memory.
 
     Args:
-        images: to begin with.
+        images: the size to begin with.
         fixed: whether no other size is accepted.
         one_shape: whether all batches are filled up to that size, however few images there are.
-        told: called with every smaller size.
+        told: called with the new size after every halving.
     """
 
     def __init__(
@@ -58,16 +58,17 @@ class BatchSize:
         self._fixed, self._one_shape, self._told = fixed, fixed or one_shape, told
 
     def holding(self, rows: int) -> int:
-        """Return the size of a batch for so many rows: the smallest power of two from 32 on that holds them, up to `images`.
+        """Return the batch size for so many rows: the smallest power of two from 32 on that holds them, up to `images`.
 
-        Powers of two, so that a library that prepares every shape anew prepares few. With one shape it is `images`.
+        Powers of two keep the number of different shapes small, for libraries that prepare each one. With `one_shape`
+        it is always `images`.
         """
         if self._one_shape:
             return self.images
         return min(self.images, max(_SMALLEST, 1 << max(rows - 1, 0).bit_length()))
 
     def halve(self, error: OutOfMemoryError) -> None:
-        """Go on with half the size, rounded up.
+        """Halve the size, rounding up.
 
         Raises:
             OutOfMemoryError: the error, where the size is fixed or is one image already.

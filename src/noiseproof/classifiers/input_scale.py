@@ -37,7 +37,7 @@ def require_input_scale(
         batch_size: rows a call.
 
     Raises:
-        InvalidInputError: on another scale it is right for at least 30 % more of the images.
+        InvalidInputError: on another scale its accuracy is higher by at least 30 percentage points.
         ClassifierError: it raised, or returned something that is no vote.
     """
     pixels = torch.as_tensor(images)

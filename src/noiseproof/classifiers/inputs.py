@@ -20,7 +20,10 @@ def as_indices(indices: Sequence[int] | None, images: int) -> Sequence[int]:
         return range(images)
     if len(indices) != images:
         raise InvalidInputError(
-            "indices", required=f"one for each of the {images} images", got=len(indices), remedy="Pass both alike."
+            "indices",
+            required=f"one for each of the {images} images",
+            got=len(indices),
+            remedy="Pass as many indices as images.",
         )
     if len(set(indices)) != len(indices) or not all(isinstance(index, int | np.integer) for index in indices):
         raise InvalidInputError(

@@ -11,9 +11,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # glibc's malloc.h
 def keep_large_blocks() -> bool:
     """Tell glibc to keep large freed blocks instead of returning them to the system; return whether it did.
 
-    Every layer of a network allocates and frees tens of megabytes. By default each is mapped anew, and every page of it
-    faults: up to half the time of float32 at batch 1000 on a CPU. It is a setting of the whole process, so the command
-    line makes it and the library leaves it to its user. It has an effect only on Linux with glibc.
+    Every layer of a network allocates and frees tens of megabytes. By default the system maps each block anew, with a
+    page fault for every page: up to half the time of float32 at batch 1000 on a CPU. It is a setting of the whole
+    process, so the command line makes it and the library leaves it to its user. It has an effect only on Linux with
+    glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -77,7 +77,7 @@ class Accelerated(Runner):
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16 faster than in float32: a CPU by AVX-512 or its like, a GPU from Ampere on.
+    """Whether a device has fast bfloat16 products: a CPU with the instructions oneDNN needs, a GPU from Ampere on.
 
     Where it does not, torch emulates bfloat16: the same function within rounding, several times slower than float32.
     """
@@ -96,8 +96,8 @@ def accelerate(
     """Return a network as a backend in a precision: give it to `SmoothedClassifier` in place of the module.
 
     fp32 computes in float32. bf16 and fp16 let torch's autocast choose, operation by operation, which run in 16 bits
-    (convolutions and matrix products do). Weights lie channels-last. Compiled code has the weights built in and needs a
-    C++ compiler on a CPU, and 5 to 60 seconds when the first batch comes. For int8 see `quantise`.
+    (convolutions and matrix products do). Weights are stored channels-last. Compiled code has the weights built in and
+    needs a C++ compiler on a CPU, and 5 to 60 seconds when the first batch comes. For int8 see `quantise`.
 
     Raises:
         InvalidInputError: not a torch module, an unknown precision or one that the device lacks, or int8.

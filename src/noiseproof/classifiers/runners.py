@@ -28,7 +28,7 @@ Kind = Literal["torch", "numpy"]
 
 
 class Runner(ABC):
-    """The backend of a classifier: a function from a batch to scores or labels, with the form and place of its input.
+    """The backend of a classifier: a function from a batch to scores or labels, with the input that it expects.
 
     Accelerated networks and classifiers read from files are backends.
 
@@ -37,7 +37,7 @@ class Runner(ABC):
         kind: torch tensors or NumPy arrays.
         batch_size: the only batch size it accepts; None for any.
         one_shape: whether batches of another size cost a compilation.
-        channels_last: whether batches of pictures should lie channels-last in memory.
+        channels_last: whether batches of images should be stored channels-last.
         module: the torch module whose weights it has; None where there is none.
     """
 

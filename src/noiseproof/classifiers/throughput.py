@@ -42,9 +42,9 @@ class Throughput:
 def images_per_second(
     classifier: Callable[[Tensor], Tensor], batch: Float[Tensor, "batch *shape"], seconds: float = 0.3
 ) -> float:
-    """Return the speed of a classifier: the fastest of at least three batches, within about so many seconds.
+    """Return the images per second of a classifier: in the fastest of at least three batches, over about `seconds`.
 
-    The fastest, not the mean: other work on the machine can only slow it down.
+    The fastest, not the mean: other work on the machine can only slow a batch down.
     """
     for _ in range(2):  # the first compiles, the second fills caches
         _timed(classifier, batch)
@@ -63,14 +63,14 @@ def measure_throughput(
     batch_size: int,
     reference: Int[Tensor, " images"] | None = None,
 ) -> tuple[Throughput, Int[Tensor, " images"]]:
-    """Measure one classifier; returns its throughput and its labels, the reference of the next.
+    """Measure one classifier; return its throughput and its labels, for comparison with later ones.
 
     Args:
         name: for the table.
         classifier: what is measured.
-        noisy: noisy images; as many whole batches as there are in them are used.
+        noisy: noisy images; those beyond the last whole batch are left out.
         labels: their true labels.
-        batch_size: rows a batch.
+        batch_size: rows per batch.
         reference: labels to agree with; None takes its own.
     """
     whole = len(noisy) // batch_size * batch_size

@@ -48,7 +48,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         if self.batch_size is not None:
-            require_count("batch_size", self.batch_size, 1, "Leave it out: it is found.")
+            require_count("batch_size", self.batch_size, 1, "Leave it out to have it chosen.")
 
 
 @dataclass(frozen=True)
