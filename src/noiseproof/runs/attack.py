@@ -23,7 +23,6 @@ from noiseproof.runs.running import Running
 from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
 from noiseproof.runs.tables import Table
-from noiseproof.sampling import sampler_of
 
 __all__ = ["AttackImages", "Limits"]
 
@@ -89,10 +88,6 @@ class AttackImages(Job[AttackRecord]):
         """Return the votes on an image's points, and the number of its sizes."""
         sizes = len(self._sizes)
         return self.samples * sizes, sizes
-
-    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - that of a record
-        """Return how the certification beside it adds noise."""
-        return sampler_of({} if self.beside is None else self.beside.settings.engine or {})
 
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record.

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import torch
-
 from noiseproof.attacks import Attack
 from noiseproof.attacks.registry import ATTACKS
 from noiseproof.bounds import Bound
@@ -28,7 +26,6 @@ from noiseproof.runs.running import Running
 from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
 from noiseproof.runs.tables import Table
-from noiseproof.sampling import sampler_of
 
 __all__ = ["Audit", "judge_record", "strongest"]
 
@@ -129,9 +126,10 @@ class Audit(Job[AttackRecord]):
         """Return the votes on an image's points, and the number of its sizes."""
         return self._attack.work
 
-    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - that of a record
-        """Return how the certification adds noise."""
-        return sampler_of(self.certified.settings.engine or {})
+    @property
+    def beside(self) -> Record:
+        """The certification."""
+        return self.certified
 
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record of the attack.

@@ -21,13 +21,13 @@ from noiseproof.errors import DamagedRecordError, InvalidInputError, RunError
 from noiseproof.models import model_digest
 from noiseproof.noises import Gaussian
 from noiseproof.plugins import in_words
-from noiseproof.sampling import sampler_of
 from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.storage.provenance import same_model
 
 if TYPE_CHECKING:
     from noiseproof.runs.records import Record
     from noiseproof.runs.running import Engine, Running
+    from noiseproof.runs.settings import ShardSettings
     from noiseproof.runs.subject import Subject
 
 __all__ = [
@@ -110,28 +110,15 @@ def require_subject(
         parts: which of the three.
         remedy: what to do if they are not.
     """
-    recorded, here = _subject(settings), subject.identity()
-    if same_model(recorded["model"], here["model"]):
-        here["model"] = recorded["model"]
-    here["data"] = {key: here["data"].get(key) for key in recorded["data"]}
-    one, other = ({part: said[part] for part in parts} for said in (recorded, here))
+    one, other = ({part: said[part] for part in parts} for said in _compared_subjects(settings, subject))
     require_recorded(path, one, other, remedy=remedy)
 
 
-def _is_of_subject(settings: Any, subject: "Subject") -> bool:
-    """Whether a record's votes are said to be on this classifier, noise and data."""
-    recorded, here = _subject(settings), subject.identity()
-    alike = all(recorded[name] == here[name] for name in ("noise", "data"))
-    return alike and same_model(recorded["model"], here["model"])
-
-
-def same_engine(engine: "Engine", recorded: Mapping[str, Any] | None) -> bool:
+def same_engine(engine: "Engine", settings: "ShardSettings") -> bool:
     """Whether an engine is that of a record, as far as can be said without making it."""
-    made = recorded or {}
-    same_precision = engine.precision in {"auto", made.get("precision")} or made.get("precision") == "as given"
-    return (
-        same_precision and engine.compiled in {None, made.get("compile")} and engine.sampler in {None, sampler_of(made)}
-    )
+    same_precision = settings.precision == "as given" or engine.precision in {"auto", settings.precision}
+    same_form = engine.compiled in {None, (settings.engine or {}).get("compile")}
+    return same_precision and same_form and engine.sampler in {None, settings.sampler}
 
 
 def require_unchanged(record: Any, running: "Running") -> None:
@@ -139,13 +126,19 @@ def require_unchanged(record: Any, running: "Running") -> None:
 
     Nothing is compared for another classifier, noise or data set: nothing is then said beside those votes.
     """
-    if _is_of_subject(record.settings, running.subject):
+    recorded, here = _compared_subjects(record.settings, running.subject)
+    if recorded == here:
         require_fingerprint(record, running)
 
 
-def _subject(settings: Any) -> dict[str, Any]:
+def _compared_subjects(settings: Any, subject: "Subject") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a record says of its subject, and the same of this one; what the record does not say is left out."""
     noise = None if settings.noise is None else dict(settings.noise)
-    return {"model": dict(settings.model), "noise": noise, "data": dict(settings.data)}
+    recorded: dict[str, Any] = {"model": dict(settings.model), "noise": noise, "data": dict(settings.data)}
+    here = subject.identity()
+    if same_model(recorded["model"], here["model"]):
+        here["model"] = recorded["model"]
+    return recorded, here | {"data": {key: here["data"].get(key) for key in recorded["data"]}}
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -171,7 +164,7 @@ def _compared(record: "Record") -> dict[str, Any]:
         "images": settings.indices,
         "data": settings.data,
         "votes": (settings.samples, settings.selection_samples),
-        "precision": (settings.engine or {}).get("precision"),
+        "precision": settings.precision,
         "training": {key: value for key, value in training.items() if key not in {"seed", "objective"}},
     }
 
@@ -194,7 +187,7 @@ def require_fingerprint(record: Any, running: "Running") -> None:
     """
     run, settings = record.path, record.settings
     images = running.subject.dataset.read(settings.indices[:FINGERPRINTED])
-    made, precision = (settings.engine or {}).get("precision"), running.engine()["precision"]
+    made, precision = settings.precision, running.engine()["precision"]
     tolerance = _ROUNDED if made == "int8" != precision else _TOLERANCES.get(precision, _TOLERANCE)
     outputs = _Outputs(running, images)
     if not fingerprints(run):
@@ -230,7 +223,7 @@ def require_one_classifier(record: Any, shards: Mapping[str, Sequence[int]]) -> 
     """
     kept = fingerprints(record.path)
     first = next((digest for digest in shards if digest in kept), None)
-    tolerance = _TOLERANCES.get(str((record.settings.engine or {}).get("precision")), _TOLERANCE)
+    tolerance = _TOLERANCES.get(str(record.settings.precision), _TOLERANCE)
     for digest, numbers in shards.items():
         if digest == first or (first and digest in kept and _alike(kept[first], kept[digest], tolerance)):
             continue

@@ -30,7 +30,6 @@ from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.store import CLASS_NAMES, ShardedRecord
 from noiseproof.runs.subject import Subject
 from noiseproof.runs.tables import Table
-from noiseproof.sampling import sampler_of
 from noiseproof.storage.provenance import provenance
 from noiseproof.storage.stopwatch import Stopwatch
 
@@ -164,9 +163,14 @@ class Job(ABC, Generic[RecordT]):
         """Raise RunError where the classifier's fingerprint is not the one that the record was begun with."""
         require_fingerprint(record, running)
 
-    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - others choose by them
+    @property
+    def beside(self) -> ShardedRecord[Any, Any] | None:
+        """The record with which the new one is compared: noise is added in the same way; None for a job of its own."""
+        return None
+
+    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - jobs of votes choose by them
         """Return how noise is added in a new record, where that is not named: one of `sampling.SAMPLERS`."""
-        return "float"
+        return "float" if self.beside is None else self.beside.settings.sampler
 
     @final
     def common(self, subject: Subject) -> dict[str, Any]:
@@ -213,7 +217,7 @@ def execute(
     require_digest(subject)
     settings = job.plan(subject)
     recorded, raised = _recorded(job, path, settings)
-    if recorded is not None and (raised or not recorded.missing()[0]) and same_engine(asked, recorded.settings.engine):
+    if recorded is not None and (raised or not recorded.missing()[0]) and same_engine(asked, recorded.settings):
         job.require_unchanged(recorded, Running.simply(subject, recorded.settings.engine, device_named(asked.device)))
         if not raised:
             told.say(f"All {len(recorded.settings.indices)} images were done before.")
@@ -298,7 +302,11 @@ def _running(
             remedy="Take fp32 or bf16; noiseproof measure shows what each gives here.",
         )
     before, votes = None if recorded is None else recorded.settings.engine, len(settings.indices) * job.work[0]
-    usual = sampler_of(before) if before else job.sampler(subject, device_named(engine.device))
+    usual = (
+        recorded.settings.sampler
+        if recorded is not None and before
+        else job.sampler(subject, device_named(engine.device))
+    )
     engine = replace(engine, sampler=engine.sampler or usual)
     return run_subject(subject, engine, before, votes=votes, seed=public_seed(settings.seed), listener=listener)
 

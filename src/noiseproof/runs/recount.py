@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +19,6 @@ from noiseproof.runs.records import Record, VoteTable
 from noiseproof.runs.running import Engine
 from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.runs.subject import Subject
-from noiseproof.sampling import sampler_of
 
 __all__ = ["Recount", "recount"]
 
@@ -72,13 +71,10 @@ def recount(
         raise IncompleteError(
             str(record.path), required="at least one shard, to count it again", got="none", remedy="Certify first."
         )
-    number, made = secrets.choice(there), record.settings.engine or {}
-    precision = str(made.get("precision", "auto"))
-    engine = Engine(
-        precision="auto" if precision == "as given" else precision,
-        compiled=made.get("compile") if precision != "as given" else None,
-        sampler=sampler_of(made),
-    )
+    number, made, precision = secrets.choice(there), record.settings.engine or {}, record.settings.precision
+    engine = Engine(sampler=record.settings.sampler)
+    if precision not in {None, "as given"}:
+        engine = replace(engine, precision=str(precision), compiled=made.get("compile"))
     job: Job[Any] = job_of(record)
     with TemporaryDirectory() as folder:
         again, _ = execute(job, Path(folder), subject, engine=engine, shards=[number], listener=listener)

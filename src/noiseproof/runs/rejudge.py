@@ -18,7 +18,6 @@ from noiseproof.runs.running import Running
 from noiseproof.runs.shards import Shard, ShardWriter
 from noiseproof.runs.subject import Subject
 from noiseproof.runs.tables import Table
-from noiseproof.sampling import sampler_of
 from noiseproof.training import CHECKPOINT
 
 __all__ = ["Rejudge", "run_above"]
@@ -55,9 +54,10 @@ class Rejudge(Job[AttackRecord]):
         sizes = len(self.found.settings.sizes)
         return self.samples * sizes, sizes
 
-    def sampler(self, subject: Subject, device: torch.device) -> str:  # noqa: ARG002 - that of a record
-        """Return how the votes of the attack add noise."""
-        return sampler_of(self.found.settings.engine or {})
+    @property
+    def beside(self) -> AttackRecord:
+        """The record of the attack."""
+        return self.found
 
     def plan(self, subject: Subject) -> AttackSettings:
         """Return the settings of the record.

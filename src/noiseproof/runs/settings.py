@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from noiseproof.data import random_subset
 from noiseproof.runs.keys import plain_seed
+from noiseproof.sampling import sampler_of
 
 __all__ = ["ShardSettings", "chosen_indices", "how_chosen", "which_images"]
 
@@ -45,6 +46,16 @@ class ShardSettings:
     def indices(self) -> Sequence[int]:
         """The images of the record, by their index in the data set."""
         return chosen_indices(vars(self))
+
+    @property
+    def precision(self) -> str | None:
+        """The arithmetic of the classifier; None in records of votes of format 1."""
+        return (self.engine or {}).get("precision")
+
+    @property
+    def sampler(self) -> str:
+        """How noise was added: one of `sampling.SAMPLERS`."""
+        return sampler_of(self.engine or {})
 
     @property
     def drawn_from(self) -> int | None:
