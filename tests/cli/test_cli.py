@@ -195,7 +195,7 @@ def test_what_ends_a_certification_leaves_it_to_go_on(by: signal.Signals, code: 
         (["train", "--epochs", 500, "--out", "OUT"], "training.jsonl", "What was saved last is kept."),
         (
             ["certify", "RUN", "--radius", 0.3, "--precision", "fp32", "--out", "OUT"],
-            "votes",
+            "votes/.0*.lock",  # the first shard is claimed: counting has begun
             "The votes so far are saved, of every image. Confidence is stated when all images are counted.",
         ),
         (

@@ -117,6 +117,9 @@ def test_attacks_withhold_their_intervals(tmp_path: Path) -> None:
 def test_progress_does_not_pass_for_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "messages", Console(file=io.StringIO()))
     told = Shown("The votes so far are saved.", unit="votes", watched="certified at 0.25", judge=lambda _table: 2)
+    early = KeyboardInterrupt()
+    told.__exit__(KeyboardInterrupt, early, None)
+    assert early.__notes__ == ["Nothing was counted this time; a record that was there before is unchanged."]
     told.begin(6, 10)
     told.shard(0, [0, 0, 0])
     assert str(told).endswith("66.6 % certified at 0.25 so far")

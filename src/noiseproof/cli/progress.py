@@ -56,7 +56,9 @@ class Shown(Listener):
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt) and self._unit and not self._images:
+            error.add_note("Nothing was counted this time; a record that was there before is unchanged.")
+        elif isinstance(error, KeyboardInterrupt):
             error.add_note(self._kept + (" Confidence is stated when all images are counted." if self._watched else ""))
 
     def say(self, text: str, heading: str = "") -> None:
