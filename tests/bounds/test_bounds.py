@@ -232,7 +232,7 @@ def test_coverage_is_exact(bound: Bound, n: int, k: int, alpha: float) -> None:
         assert worst > 0.6 * alpha, "far more careful than alpha asks: power is being given away"
 
 
-@pytest.mark.parametrize("alpha", [0.001, 0.05, 0.2])
+@pytest.mark.parametrize("alpha", [0.001, 0.05, 0.25])
 def test_votes_of_unequal_probabilities_bound_their_mean(alpha: float) -> None:
     """Hoeffding (1956): where every place of a batch has a probability of its own, the bound holds for their mean."""
     n, worst = 24, 0.0
@@ -247,6 +247,13 @@ def test_votes_of_unequal_probabilities_bound_their_mean(alpha: float) -> None:
             assert wrong <= alpha * (1 + 1e-9)
             worst = max(worst, wrong)
     assert worst > 0.3 * alpha
+
+
+def test_the_mean_of_unequal_probabilities_is_bounded_at_small_alpha_only() -> None:
+    """Votes of probability 0 and 1 have mean 1/2 and one success of two for certain: the bound of that is above 1/2."""
+    one, two = np.array([1]), np.array([2])
+    assert clopper_pearson_lower(one, two, 0.8)[0] > 0.5
+    assert clopper_pearson_lower(one, two, 0.25)[0] < 0.5
 
 
 def test_bonferroni_is_not_needlessly_careful() -> None:

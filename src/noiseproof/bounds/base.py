@@ -1,6 +1,6 @@
-"""From votes to probabilities: what every bound shares (the paper, "Confidence Interval and Sample Size").
+"""From votes to probabilities: what all bounds share (the paper, "Confidence Interval and Sample Size").
 
-Notation: k classes, N_j votes for class j out of n, p_j the true probability that the base classifier returns j under noise.
+Notation: k classes, N_j votes for class j out of n, p_j the probability that the base classifier returns j under noise.
 """
 
 import math
@@ -36,9 +36,9 @@ class Interval:
     """A prediction with simultaneous one-sided confidence bounds.
 
     Attributes:
-        prediction: the class A the votes name.
-        p1_lower: lower bound of p_A.
-        p2_upper: upper bound of max over j != A of p_j.
+        prediction: the class A that the votes select.
+        p1_lower: lower confidence bound of p_A.
+        p2_upper: upper confidence bound of max over j != A of p_j.
     """
 
     prediction: Int[np.ndarray, "*batch"]
@@ -50,20 +50,21 @@ class Bound(ABC):
     """A procedure that turns votes into (A, p1_lower, p2_upper).
 
     With probability at least 1 - alpha over the noise, p_A >= p1_lower and p_j <= p2_upper for every class j other than
-    A. The procedure, n and alpha are fixed before the votes are seen: the best of several looks has no such guarantee.
+    A. The procedure, n and alpha must be fixed before the votes are seen: the best of several results has no such
+    guarantee.
     """
 
     selection_samples: int
-    """Votes that only choose the class and are not counted again (0: one phase)."""
+    """Number of votes of a separate selection phase, which only choose the class (0: there is no such phase)."""
 
     def alike(self, other: "Bound") -> bool:
-        """Whether another bound says the same of the same votes: those of a selection are what they are, however many."""
+        """Whether another bound gives the same interval for the same votes: all but `selection_samples` are equal."""
         one, two = spec_of(self), spec_of(other)
         return {**one, "selection_samples": 0} == {**two, "selection_samples": 0}
 
     @abstractmethod
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:
-        """Compute the statement for valid input of shape (images, k); see `__call__`, which callers use."""
+        """Compute A, p1_lower and p2_upper for validated counts of shape (images, k). Callers use `__call__`."""
 
     @final
     def __call__(self, votes: np.ndarray, *, alpha: float, selection_votes: np.ndarray | None = None) -> Interval:
@@ -74,6 +75,9 @@ class Bound(ABC):
             alpha: failure probability per image, in (0, 1).
             selection_votes: counts of the selection phase, drawn with independent noise; required where
                 `selection_samples` > 0, ignored elsewhere.
+
+        Returns:
+            Arrays of shape (*batch).
 
         Raises:
             InvalidInputError: alpha, votes or selection votes are not as above.
@@ -107,9 +111,10 @@ def clopper_pearson_lower(
 ) -> Float[np.ndarray, "*batch"]:
     """One-sided lower bound: lo(N; n, alpha) = BetaInv(alpha; N, n - N + 1), and 0 for N = 0, rounded down.
 
-    P(p < lo(N)) <= alpha for N ~ Binomial(n, p), whatever p (Clopper and Pearson, 1934): P(Bin(n, lo(N)) >= N) <= alpha
-    holds for the number that is returned (`_verified`). Where trials are independent with probabilities p_1, ..., p_n that
-    differ, a bound of at least 1/2 holds likewise for their mean (Hoeffding 1956, theorem 4).
+    P(p < lo(N)) <= alpha for N ~ Binomial(n, p) and every p (Clopper and Pearson, 1934). The returned number satisfies
+    P(Bin(n, lo(N)) >= N) <= alpha in spite of rounding (`_verified`). Where the trials are independent with different
+    probabilities p_1, ..., p_n, a bound of at least 1/2 at alpha <= 1/4 also holds for their mean (Hoeffding 1956,
+    theorem 4).
     """
     positive = successes > 0
     a = np.where(positive, successes, 1)
@@ -119,14 +124,17 @@ def clopper_pearson_lower(
 def clopper_pearson_upper(
     successes: Int[np.ndarray, "*batch"], n: Int[np.ndarray, "*batch"], alpha: float
 ) -> Float[np.ndarray, "*batch"]:
-    """One-sided upper bound: hi(N; n, alpha) = BetaInv(1 - alpha; N + 1, n - N), and 1 for N = n, rounded up likewise."""
+    """One-sided upper bound: hi(N; n, alpha) = BetaInv(1 - alpha; N + 1, n - N), and 1 for N = n, rounded up.
+
+    P(p > hi(N)) <= alpha for N ~ Binomial(n, p) and every p.
+    """
     below = successes < n
     b = np.where(below, n - successes, 1)
     return np.where(below, _verified(betainccinv, betaincc, successes + 1, b, n, alpha, 1.0), 1.0)
 
 
 def _beta_tail(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """P(Bin(a + b - 1, p) >= a), from the smaller of p and 1 - p, of which SciPy knows more digits."""
+    """P(Bin(a + b - 1, p) >= a), from the smaller of p and 1 - p, for which SciPy is more accurate."""
     return np.where(p < 0.5, betainc(a, b, p), betaincc(b, a, 1.0 - p))
 
 
@@ -139,10 +147,10 @@ def _verified(
     alpha: float,
     outwards: float,
 ) -> Float[np.ndarray, "*batch"]:
-    """Return the p with tail(a, b, p) = alpha, moved outwards until the tail is at most alpha whatever SciPy's error.
+    """Return the p with tail(a, b, p) = alpha, moved outwards until the tail is at most alpha despite SciPy's errors.
 
-    The inverse errs by up to 1e-10, to either side. The tail itself errs by less than half of `error`, by comparison with
-    34 digits up to n = 1e8 (tests): what it says at the p that is returned is below alpha by that much.
+    The inverse has an error of up to 1e-10 in either direction. The error of the tail is below half of `error`, by
+    comparison with 34 digits up to n = 1e8 (tests), and the computed tail at the returned p is that much below alpha.
     """
     a, b, error = (each.ravel() for each in np.broadcast_arrays(a, b, np.minimum(2e-12 + 2e-17 * n, 0.25)))
     p, left, step = np.asarray(inverse(a, b, alpha * (1.0 - 2.0 * error))), np.arange(len(a)), 2.0**-53
@@ -153,10 +161,11 @@ def _verified(
 
 
 def rank_p_value(votes: Votes) -> Float[np.ndarray, "*batch"]:
-    """Two-sided binomial test of winner against runner-up: min(1, 2 P(Bin(N_1 + N_2, 1/2) >= N_1)).
+    """P-value of the two-sided binomial test of winner against runner-up: min(1, 2 P(Bin(N_1 + N_2, 1/2) >= N_1)).
 
-    Valid for the winner chosen by the same votes among any number of classes (Hung and Fithian, "Rank verification for
-    exponential families", Annals of Statistics 2019; used by Cohen et al. 2019 for prediction).
+    N_1 >= N_2 are the two largest counts. The test is valid for the winner chosen by the same votes among any number of
+    classes (Hung and Fithian, "Rank verification for exponential families", Annals of Statistics 2019; used by Cohen et
+    al. 2019 for prediction).
     """
     require_votes("votes", votes)
     runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)
@@ -176,7 +185,7 @@ def require_alpha(alpha: object) -> None:
 
 
 def require_share(name: str, value: float, largest: float) -> None:
-    """Raise `InvalidInputError` unless a share of alpha lies in (0, largest]; 1 itself would leave nothing."""
+    """Raise `InvalidInputError` unless a share of alpha lies in (0, largest] and is below 1."""
     if not 0.0 < value <= largest or value >= 1.0:
         raise InvalidInputError(
             name, required=f"in (0, {largest:g}] and below 1", got=repr(value), remedy="0.02 is the default."
@@ -184,7 +193,7 @@ def require_share(name: str, value: float, largest: float) -> None:
 
 
 def require_votes(name: str, votes: object) -> None:
-    """Raise `InvalidInputError` unless votes are counts of at least two classes with a vote in every row."""
+    """Raise `InvalidInputError` unless votes are counts of at least two classes with at least one vote per row."""
     fault = None
     if not isinstance(votes, np.ndarray) or votes.dtype.kind not in "iu":
         fault = f"{type(votes).__name__} of {getattr(votes, 'dtype', 'no dtype')}"

@@ -1,4 +1,4 @@
-"""The paper's confidence statement: Clopper-Pearson for every class, with Bonferroni's correction."""
+"""The paper's confidence bound: Clopper-Pearson for every class, with a Bonferroni correction."""
 
 from dataclasses import dataclass, field
 
@@ -15,16 +15,17 @@ class Bonferroni(Bound):
 
         A = argmax_j N_j,   p1_lower = lo(N_A; n, alpha/2k),   p2_upper = max over j != A of hi(N_j; n, alpha/2k).
 
-    Proof: each of the 2k bounds, lower and upper for every class, fails with probability at most alpha / 2k. So all hold
-    together with probability at least 1 - alpha, and then also those that the votes choose.
+    Proof: there are 2k bounds, a lower and an upper one for every class, and each fails with probability at most
+    alpha / 2k. By the union bound all of them hold with probability at least 1 - alpha, in particular the two that the
+    votes select.
 
-    Ties go to the smallest class; a tie is never certified.
+    Ties go to the class with the smallest index; a tie is never certified.
     """
 
     selection_samples: int = field(default=0, init=False)
 
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:  # noqa: ARG002
-        """Compute the statement; hi increases with N, so only the runner-up's bound is evaluated."""
+        """Compute the interval; hi increases with N, so the maximum is that of the runner-up."""
         n, level = votes.sum(-1), alpha / (2 * votes.shape[-1])
         prediction = votes.argmax(-1)
         runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)

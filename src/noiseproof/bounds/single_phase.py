@@ -1,4 +1,4 @@
-"""One set of votes both names the class and bounds it, without a factor for the number of classes."""
+"""One set of votes both selects the class and bounds its probability, without a factor for the number of classes."""
 
 from dataclasses import dataclass, field
 
@@ -13,18 +13,21 @@ __all__ = ["SinglePhase", "threshold_votes"]
 
 @dataclass(frozen=True)
 class SinglePhase(Bound):
-    """Clopper-Pearson at (1 - eta) alpha, for winners with a threshold number of votes.
+    """Clopper-Pearson at level (1 - eta) alpha, if the winner reaches a threshold number of votes.
 
         A = argmax_j N_j,  t = min{t : P(Bin(n, 1/2) >= t) <= eta alpha}
         if N_A >= t:  p1_lower = lo(N_A; n, (1 - eta) alpha),  p2_upper = 1 - p1_lower;  otherwise nothing is certified.
 
     Proof: `single_phase.md`, for any number of classes.
 
-    Against `TwoPhase` it spends no votes on selection; p1 has level 0.98 alpha instead of alpha.
+    Unlike `TwoPhase` it spends no votes on selection; the bound of p1 has level (1 - eta) alpha instead of alpha.
 
     Args:
         eta: share of alpha for the selection, in (0, 1/2]. 0.02 costs the bound almost nothing; a smaller share raises
             the threshold.
+
+    Raises:
+        InvalidInputError: eta is outside (0, 1/2].
     """
 
     eta: float = 0.02
@@ -34,7 +37,7 @@ class SinglePhase(Bound):
         require_share("eta", self.eta, 0.5)
 
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:  # noqa: ARG002
-        """Compute the statement."""
+        """Compute the interval."""
         n, winner = votes.sum(-1), votes.max(-1)
         named = winner >= threshold_votes(n, self.eta * alpha)
         p1_lower = np.where(named, clopper_pearson_lower(winner, n, (1.0 - self.eta) * alpha), 0.0)
@@ -42,7 +45,7 @@ class SinglePhase(Bound):
 
 
 def threshold_votes(n: Int[np.ndarray, " images"], level: float) -> Int[np.ndarray, " images"]:
-    """Return the smallest t with P(Bin(n, 1/2) >= t) <= level; n + 1 where no number of votes suffices."""
+    """Return the smallest t with P(Bin(n, 1/2) >= t) <= level, which is n + 1 if even n votes do not suffice."""
     numbers, place = np.unique(n, return_inverse=True)
     thresholds = np.empty_like(numbers)
     for position, number in enumerate(numbers):

@@ -1,4 +1,4 @@
-"""Choose the class with some votes, bound it with others (Cohen et al. 2019, reference [40] of the paper)."""
+"""Select the class with some votes, bound its probability with others (Cohen et al. 2019, the paper's [40])."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,20 @@ __all__ = ["TwoPhase"]
 
 @dataclass(frozen=True)
 class TwoPhase(Bound):
-    """Selection votes name the class; independent votes give one Clopper-Pearson bound at the full alpha.
+    """Selection votes choose the class; independent votes give one Clopper-Pearson bound at the full alpha.
 
         A = argmax_j of the selection votes,   p1_lower = lo(N_A; n, alpha),   p2_upper = 1 - p1_lower.
 
-    Proof: given the selection votes, A is fixed, N_A ~ Bin(n, p_A), and one bound of level alpha is used. p2_upper holds
-    with it, since probabilities sum to 1. A poor selection costs an abstention, never validity. The number of classes
-    does not matter.
+    Proof: given the selection votes, A is fixed, N_A ~ Bin(n, p_A), and one bound of level alpha is used. If it holds,
+    p2_upper holds too, since probabilities sum to 1. A wrong selection leads to abstention, not to a false
+    certificate. The number of classes does not matter.
 
     Args:
-        selection_samples: votes of the selection phase. 100 is Cohen et al.'s choice: certifiable images have p_A > 1/2
-            with a margin that 100 votes see, and 100 is 1 % of a usual n.
+        selection_samples: votes of the selection phase. 100 is the choice of Cohen et al.: if p_A is clearly above 1/2,
+            100 votes find A, and they are 1 % of a usual n.
+
+    Raises:
+        InvalidInputError: selection_samples is no integer >= 1.
     """
 
     selection_samples: int = 100
@@ -33,7 +36,7 @@ class TwoPhase(Bound):
         )
 
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:
-        """Compute the statement; ties of the selection go to the smallest class."""
+        """Compute the interval; ties of the selection go to the class with the smallest index."""
         assert selection_votes is not None  # noqa: S101 - `Bound.__call__` has checked it
         prediction = selection_votes.argmax(-1)
         chosen = np.take_along_axis(votes, prediction[..., None], axis=-1)[..., 0]

@@ -1,4 +1,4 @@
-"""Bounds for the winner and the runner-up alone, without a factor for the number of classes."""
+"""Bounds for winner and runner-up from one set of votes, without a factor for the number of classes."""
 
 from dataclasses import dataclass, field
 
@@ -20,22 +20,26 @@ __all__ = ["WinnerRunnerUp"]
 
 @dataclass(frozen=True)
 class WinnerRunnerUp(Bound):
-    """A rank test names the winner at level eta alpha; two Clopper-Pearson bounds share the rest.
+    """A rank test verifies the winner at level eta alpha; two Clopper-Pearson bounds share the rest of alpha.
 
-        A = argmax_j N_j, named if min(1, 2 P(Bin(N_1 + N_2, 1/2) >= N_1)) <= eta alpha, with N_1, N_2 the two largest;
+        A = argmax_j N_j, verified if min(1, 2 P(Bin(N_(1) + N_(2), 1/2) >= N_(1))) <= eta alpha; otherwise abstain.
         p1_lower = lo(N_A; n, (1 - s) (1 - eta) alpha),   p2_upper = max over j != A of hi(N_j; n, s (1 - eta) alpha).
 
-    Proof: `winner_runner_up.md`. Only two fixed bounds matter, so nothing is paid for the other classes. Of two
-    classes both bounds are one event, and each has all of (1 - eta) alpha.
+    N_(1) >= N_(2) are the two largest counts. Proof: `winner_runner_up.md`. Only two bounds that are fixed beforehand
+    matter, so the number of classes costs nothing. With two classes both bounds fail together, and each has the level
+    (1 - eta) alpha.
 
-    It certifies where no class has half of the votes, which bounds with p2 = 1 - p1 cannot.
+    It can certify images on which no class has half of the votes, which is impossible with p2 = 1 - p1.
 
     Args:
         eta: share of alpha for the rank test, in (0, 1). 0.02 costs the bounds almost nothing.
-        runner_up_share: s, in (0, 1), fixed before the votes are seen: how much of the rest goes to the runner-up's bound.
-            Where one rival has all other votes the less the better, and where several share them 0.2 to 0.5; at 0.1 the
-            average radius is nowhere 0.6 % below that of the best share, at 1/2 up to 3.9 % (docs/which-certificate.md).
-            Records that name this bound without a share mean 1/2.
+        runner_up_share: s, in (0, 1), fixed before the votes are seen: the part of the rest for the runner-up's bound.
+            If one class has all other votes, the smaller the better; if several share them, 0.2 to 0.5 is best. At 0.1
+            the average radius is always within 0.6 % of the best share's, at 1/2 within 3.9 %
+            (docs/which-certificate.md). In records, this bound without a share means 1/2.
+
+    Raises:
+        InvalidInputError: a share is outside (0, 1).
     """
 
     eta: float = 0.02
@@ -47,7 +51,7 @@ class WinnerRunnerUp(Bound):
         require_share("runner_up_share", self.runner_up_share, 1.0)
 
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:  # noqa: ARG002
-        """Compute the statement; hi increases with N, so only the runner-up's bound is evaluated."""
+        """Compute the interval; hi increases with N, so the maximum is that of the runner-up."""
         n, level = votes.sum(-1), (1.0 - self.eta) * alpha
         shares = (1.0, 1.0) if votes.shape[-1] == 2 else (1.0 - self.runner_up_share, self.runner_up_share)
         runner_up, winner = np.moveaxis(np.partition(votes, -2, axis=-1)[..., -2:], -1, 0)

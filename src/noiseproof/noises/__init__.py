@@ -1,4 +1,4 @@
-"""The noises of Algorithm 1, line 3: each samples, and knows how far a shift moves its distribution."""
+"""The noises of Algorithm 1, line 3: samples, and the divergence that a shift causes."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Gaussian noise: certificates in l2 (the paper, Theorem 2)."""
+"""Gaussian noise, for certificates in l2 (the paper, Theorem 2)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -20,7 +20,7 @@ __all__ = ["Gaussian"]
 
 @dataclass(frozen=True)
 class Gaussian(Noise):
-    """N(0, sigma^2) on every pixel; protects against perturbations measured in l2.
+    """N(0, sigma^2) on every pixel, for certificates against l2 perturbations.
 
     Args:
         sigma: standard deviation, in units of a pixel in [0, 1].
@@ -42,11 +42,11 @@ class Gaussian(Noise):
 
     @property
     def scale(self) -> float:
-        """Sigma."""
+        """The standard deviation sigma."""
         return self.sigma
 
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
-        """Scale standard normal numbers by sigma."""
+        """Return sigma times standard normal numbers."""
         return source.normal(like).mul_(self.sigma)
 
     def max_shift(self, divergence: Array, order: Array) -> Array:
@@ -61,17 +61,17 @@ class Gaussian(Noise):
         return mpmath.ncdf(x / self.sigma)
 
     def quantile_gap(self, p1: Array, p2: Array) -> Array:
-        """Return sigma * (Phi^-1(p1) - Phi^-1(p2)), rounded down: p1 and p2 taken as exact, it is never longer.
+        """Return sigma * (Phi^-1(p1) - Phi^-1(p2)), rounded down: never above the exact value for the given p1 and p2.
 
-        For close quantiles, with m their midpoint and h half their distance, p1 - p2 is the integral of the density,
+        For close quantiles with midpoint m and half distance h, p1 - p2 is the integral of the density,
 
             2 phi(m) (h + He_2(m) h^3 / 3! + He_4(m) h^5 / 5! + He_6(m) h^7 / 7!) + O((m h)^9),
 
-        He_i being Hermite's polynomials, solved for h by two steps of Newton's method from the subtracted quantiles.
+        with Hermite polynomials He_i. It is solved for h by two Newton steps from the difference of the quantiles.
 
-        Rounding: `ndtri` has a relative error below 1e-15 (tests compare with 50 digits), so the subtracted quantiles one
-        of 1e-15 of their sizes; p1 - p2 is exact where they are close, and phi(m) has 1e-15 (1 + m^2) from m. Four times as
-        much is taken off.
+        Rounding: `ndtri` has a relative error below 1e-15 (tests compare with 50 digits), so the difference of two
+        quantiles has an error of 1e-15 times their sizes. Where the series is used, p1 - p2 is exact, and the error of
+        m gives phi(m) a relative error of 1e-15 (1 + m^2). Four times these errors is subtracted.
         """
         upper, lower = ndtri(p1), ndtri(p2)
         with np.errstate(invalid="ignore"):
@@ -92,7 +92,7 @@ class Gaussian(Noise):
 
 
 _CLOSE = 0.05
-"""Below this product of gap and midpoint the series is exact to 1e-15."""
+"""Below this product of gap and midpoint the series is accurate to 1e-15."""
 
 _ROUNDING = 4e-15
-"""What is taken off for rounding, relative to the quantiles; the median radius loses a part in 1e14."""
+"""Subtracted for rounding errors, relative to the quantiles; the median radius loses a part in 1e14."""

@@ -1,4 +1,4 @@
-"""Laplace noise: certificates in l1 (the paper, Theorem 3)."""
+"""Laplace noise, for certificates in l1 (the paper, Theorem 3)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -20,7 +20,7 @@ __all__ = ["Laplace", "laplace_divergence"]
 
 @dataclass(frozen=True)
 class Laplace(Noise):
-    """Laplace(0, scale) on every pixel; protects against perturbations measured in l1.
+    """Laplace(0, scale) on every pixel, for certificates against l1 perturbations.
 
     Args:
         scale: lambda, in units of a pixel in [0, 1]; the standard deviation is sqrt(2) lambda.
@@ -37,19 +37,20 @@ class Laplace(Noise):
         object.__setattr__(self, "scale", positive("scale", self.scale, "lambda of a pixel's noise"))
 
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
-        """Return the difference of two independent exponential numbers, which follows Laplace's law with its full tails."""
+        """Return the scaled difference of two independent exponential variables, which has a Laplace distribution."""
         return source.exponential(like).sub_(source.exponential(like)).mul_(self.scale)
 
     def max_shift(self, divergence: Array, order: Array) -> Array:
-        """Invert the divergence between Laplace(0, 1) and its copy shifted by t.
+        """Return lambda t for the t with D_a(t) = D.
 
-        The paper gives it as
+        D_a(t) is the divergence between Laplace(0, 1) and its copy shifted by t (as in the paper):
 
             D_a(t) = log(a / (2a-1) e^((a-1) t) + (a-1) / (2a-1) e^(-a t)) / (a-1),      D_1(t) = t + e^-t - 1.
 
-        In d dimensions the divergences of the coordinates add. D_a is convex with D_a(0) = 0 (for a > 1 it is a sum of
-        exponentials in logarithm; for a < 1 the overlap of log-concave densities is log-concave, Prékopa), hence
-        superadditive: among all shifts of one l1 norm, that of a single coordinate has the largest divergence.
+        In d dimensions the divergences of the coordinates add. D_a is convex with D_a(0) = 0: for a > 1 as the
+        logarithm of a sum of exponentials, for a < 1 because the overlap of log-concave densities is log-concave
+        (Prékopa). So it is superadditive: among all shifts of one l1 norm, that of a single coordinate has the largest
+        divergence.
         """
         divergence, order = np.broadcast_arrays(divergence, order)
         finite = np.isfinite(divergence) & (divergence > 0.0)
@@ -61,7 +62,7 @@ class Laplace(Noise):
         return self.scale * shifts
 
     def cumulative(self, x: "mpmath.mpf") -> "mpmath.mpf":
-        """Return e^(x / lambda) / 2 below 0, and 1 - e^(-x / lambda) / 2 above."""
+        """Return e^(x / lambda) / 2 for x < 0, and 1 - e^(-x / lambda) / 2 otherwise."""
         import mpmath
 
         tail = mpmath.exp(-abs(x) / self.scale) / 2
@@ -69,7 +70,7 @@ class Laplace(Noise):
 
     def quantile_gap(self, p1: Array, p2: Array) -> Array:
         """Return lambda (Q(p1) - Q(p2)), with Q(p) = ln 2p for p <= 1/2 and -ln 2(1-p) otherwise."""
-        # ln p1 - ln p2 where both lie below the median, ln(1-p2) - ln(1-p1) where both lie above, else by way of it
+        # ln p1 - ln p2 where both lie below the median, ln(1-p2) - ln(1-p1) where both lie above, else through it
         below, above = p1 <= 0.5, p2 >= 0.5
         half = np.full(p1.shape, 0.5)
         upper = log_ratio(np.where(above, 1.0 - p2, half), np.where(below, half, 1.0 - p1))
@@ -79,7 +80,7 @@ class Laplace(Noise):
 
 def _invert(divergence: Array, order: Array) -> Array:
     """The t > 0 with D_a(t) = D, from below: Newton's method on sqrt(D_a), which is nearly linear in t near 0."""
-    # D_a(t) <= t, and near 0 D_a(t) is a t^2 / 2: a start of the right size at both ends.
+    # D_a(t) <= t, and near 0 D_a(t) is a t^2 / 2: a start of the right order of magnitude for small and large D.
     t = divergence + np.sqrt(2.0 * divergence / order)
     root = np.sqrt(divergence)
     for _ in range(_NEWTON_STEPS):
@@ -88,12 +89,12 @@ def _invert(divergence: Array, order: Array) -> Array:
         t = np.maximum(t - step, divergence)
         if (np.abs(step) <= 1e-15 * t).all():
             break
-    # D itself is always short enough: it stands in where the method has not arrived.
+    # t = D is always valid, since D_a(t) <= t: it is returned where Newton's method has not converged.
     return np.where(laplace_divergence(t, order) > divergence * (1.0 + 1e-12), divergence, t)
 
 
 _NEWTON_STEPS = 12
-"""Enough for 1e-15 from any divergence between 1e-30 and 1e3 and any order (tests); fewer would only be shorter."""
+"""Enough for 1e-15 at any divergence between 1e-30 and 1e3 and any order (tests); fewer would only shorten radii."""
 
 
 def _slope(t: Array, a: Array) -> Array:
@@ -107,7 +108,7 @@ def laplace_divergence(t: Array, order: Array) -> Array:
     """Rényi divergence of a finite order a > 0 between Laplace(0, 1) and its copy shifted by t >= 0.
 
     Each of three forms is accurate in its range: a quadrature of the second divided difference where all exponents are
-    small, and two closed forms, one for orders near 1/2, the other for the rest.
+    small, and two closed forms, one for orders near 1/2 and one for the rest. Both arrays have one shape.
     """
     value = np.empty(t.shape)
     small = (order + 1.0) * t < _SMALL

@@ -1,4 +1,4 @@
-"""Uniform noise: certificates in l1 (Yang et al., "Randomized Smoothing of All Shapes and Sizes", 2020)."""
+"""Uniform noise, for certificates in l1 (Yang et al., "Randomized Smoothing of All Shapes and Sizes", 2020)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -19,7 +19,7 @@ __all__ = ["Uniform"]
 
 @dataclass(frozen=True)
 class Uniform(Noise):
-    """Uniform on [-half_width, half_width] on every pixel; protects against perturbations measured in l1.
+    """Uniform on [-half_width, half_width] on every pixel, for certificates against l1 perturbations.
 
     Args:
         half_width: lambda, in units of a pixel in [0, 1]; the standard deviation is lambda / sqrt(3).
@@ -37,18 +37,18 @@ class Uniform(Noise):
 
     @property
     def scale(self) -> float:
-        """Lambda, the half width."""
+        """The half width lambda."""
         return self.half_width
 
     def draw(self, like: Float[Tensor, "*shape"], source: RandomSource) -> Float[Tensor, "*shape"]:
-        """Stretch uniform numbers from [0, 1)."""
+        """Map uniform numbers in [0, 1) to [-lambda, lambda)."""
         return source.uniform(like).mul_(2.0 * self.half_width).sub_(self.half_width)
 
     def max_shift(self, divergence: Array, order: Array) -> Array:
         """Return 2 lambda (1 - e^(-(1-a) D)) for orders a < 1, and 0 for a >= 1.
 
         A shift d leaves an overlap of prod(1 - |d_i| / 2 lambda) >= 1 - |d|_1 / 2 lambda, and for a < 1 the divergence
-        is log(overlap) / (a-1). For a >= 1 every shift but zero has an infinite divergence.
+        is log(overlap) / (a-1). For a >= 1 every nonzero shift has an infinite divergence.
         """
         below_one = np.where(order < 1.0, 1.0 - order, 0.0)
         with np.errstate(invalid="ignore"):  # 0 * infinity, for orders that are not used
@@ -56,7 +56,7 @@ class Uniform(Noise):
         return 2.0 * self.half_width * np.where(below_one > 0.0, shift, 0.0)
 
     def cumulative(self, x: "mpmath.mpf") -> "mpmath.mpf":
-        """Return (x + lambda) / 2 lambda, cut to [0, 1]."""
+        """Return (x + lambda) / 2 lambda, clipped to [0, 1]."""
         return min(max((x + self.half_width) / (2 * self.half_width), 0), 1)
 
     def quantile_gap(self, p1: Array, p2: Array) -> Array:
