@@ -21,7 +21,7 @@ from noiseproof.data import random_subset
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.evaluation import file_lower_bound
 from noiseproof.reports.analysis import analyse, images_of_file
-from noiseproof.runs import AttackImages, Audit, CountVotes, Record, Selection, SequentialVotes
+from noiseproof.runs import AttackImages, Audit, CountVotes, Record, Selection, SequentialVotes, Subject, execute
 from noiseproof.runs.begun import certification
 from noiseproof.runs.inspection import inspect_record, inspection_rows
 from noiseproof.sequential import CertifyRadii
@@ -194,6 +194,22 @@ def test_the_report_and_inspect_bound_the_whole_file(whole: Record, tmp_path: Pa
     with pytest.raises(InvalidInputError, match="subset_seed must be an integer from 0"):
         Selection(subset=12, subset_seed=-1)
     assert analyse([first], alpha=0.001, radii=[0.0])[0].curves[0].summary.population is None
+
+
+def test_all_images_of_a_file_say_what_holds_of_it(tmp_path: Path) -> None:
+    """Nothing is drawn, so that the only doubt is in the certificates; the first half of the file says nothing of it."""
+    few = data.ArrayDataset("few", "test", DIGITS.read(range(30)), DIGITS.labels[:30], 10)
+    made, _ = execute(job(Selection()), tmp_path / "all", Subject.of(ink, NOISE, few, name="ink"))
+    table, found = made.read(), made.certify()
+    right = (found.prediction == table.label)[:, None] & (found.radius[:, None] >= [0.0, NOISE.scale])
+    seen = inspect_record(made)
+    assert seen["file"]["lower_bound"]["0"] == file_lower_bound(right.sum(0), 30, 30, 0.001)[0]
+    said = dict(inspection_rows(seen))["whole file"]
+    assert said.endswith(f"of its {30} images right and certified, with 95 % confidence")
+    first, _ = execute(job(Selection(limit=15)), tmp_path / "first", Subject.of(ink, NOISE, few, name="ink"))
+    assert "file" not in inspect_record(first)
+    next((made.path / "votes").glob("*.parquet")).unlink()
+    assert "file" not in inspect_record(made), "an image is missing"
 
 
 # ---- other jobs ------------------------------------------------------------------------------------------------------

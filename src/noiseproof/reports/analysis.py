@@ -16,7 +16,7 @@ from noiseproof.errors import InvalidInputError
 from noiseproof.evaluation.certified_accuracy import Summary, certified_accuracy, summarise
 from noiseproof.numerics.decimals import round_down
 from noiseproof.reports.naming import Analysed, entries
-from noiseproof.runs.records import DATA_IMAGES, PROCEDURE, Record, VoteTable
+from noiseproof.runs.records import PROCEDURE, Record, VoteTable
 
 __all__ = [
     "PAPER",
@@ -218,14 +218,8 @@ def _curve(
 
 
 def images_of_file(record: Record, counted: int) -> int | None:
-    """Return how many images the file has of which a record holds all, or a random subset; else None.
-
-    The first images of a folder are ordered by class, and every n-th may be of one class as well.
-    """
-    if record.settings.subset is not None:
-        return record.settings.drawn_from if counted == len(record.settings.indices) else None
-    total = record.about.get(DATA_IMAGES)
-    return total if isinstance(total, int) and counted == len(record.settings.indices) == total else None
+    """Return how many images the file has of which a record holds all, or a whole random subset; else None."""
+    return record.images_of_file if counted == len(record.settings.indices) else None
 
 
 def largest_radius(record: Record, procedure: Procedure, alpha: float) -> float:

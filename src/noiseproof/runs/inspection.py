@@ -124,9 +124,9 @@ def inspection_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "images", which_images(settings) + shape
     if said := found.get("file"):
         bounds = ", ".join(f"{percent_down(bound)} at {radius}" for radius, bound in said["lower_bound"].items())
-        text = f"at least {bounds} of its {said['images']} images right and certified, with 95 % confidence for one"
-        text += " radius and a seed of the subset that were chosen beforehand"
-        yield "whole file", text
+        text = f"at least {bounds} of its {said['images']} images right and certified, with 95 % confidence"
+        drawn = " for one radius and a seed of the subset that were chosen beforehand"
+        yield "whole file", text + (drawn if "subset" in settings else "")
     yield from _question(settings, about)
     yield "seed", in_words(settings.get("seed", "none"))
     if "key" in found:
@@ -182,9 +182,8 @@ def _rows(found: Mapping[str, Any]) -> str:
 
 
 def _of_file(record: AnyRecord, missing: Sequence[int]) -> dict[str, Any]:
-    """Return what a whole random subset says of all images of its file, at radius 0 and at the scale of the noise."""
-    total = record.settings.drawn_from
-    if total is None or missing or not isinstance(record, Record):
+    """Return what all images of a file, or a random subset, say of the file, at radius 0 and at the scale of the noise."""
+    if not isinstance(record, Record) or missing or (total := record.images_of_file) is None:
         return {}
     table, radii = record.read(), np.array([0.0, record.noise.scale])
     found = record.certify(table=table)

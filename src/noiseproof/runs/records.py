@@ -179,6 +179,17 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
         bound, certificate = BOUNDS.from_spec(said.get("bound")), CERTIFICATES.from_spec(said.get("certificate"))
         return FixedSamples(samples, alpha=said.get("alpha", 0.0), bound=bound, certificate=certificate)
 
+    @property
+    def images_of_file(self) -> int | None:
+        """How many images the file has of which these are all, or a random subset, once all are counted; else None.
+
+        The first images of a folder are ordered by class, and every n-th may be of one class as well.
+        """
+        if self.settings.subset is not None:
+            return self.settings.drawn_from
+        total = self.about.get(DATA_IMAGES)
+        return total if isinstance(total, int) and total == len(self.settings.indices) else None
+
     def certify(
         self,
         *,
