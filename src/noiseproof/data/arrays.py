@@ -26,7 +26,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What zipfile and NumPy raise on files that are damaged, encrypted or of something else."""
+"""What zipfile and NumPy raise on files that are damaged, encrypted or of another format."""
 
 
 def load_npz(path: Path, split: Split, num_classes: int | None = None) -> ArrayDataset:

@@ -1,4 +1,4 @@
-"""What every data set gives: images in [0, 1], read by index, and labels."""
+"""The base of all data sets: images in [0, 1], read by index, and labels."""
 
 import hashlib
 import operator
@@ -53,7 +53,7 @@ class Dataset(ABC, Labelled):
         labels: (images,), int64, 0 to num_classes - 1.
         num_classes: k.
         image_shape: (channels, height, width).
-        location: the file or folder it was read from; None if it came from none.
+        location: the file or folder it was read from; None without one.
         source: argument of `load` that reads it again: the name of a published set, or an absolute path; None if it was made
             from arrays.
         class_names: by their numbers, of images in folders and of CIFAR-10.
@@ -80,7 +80,7 @@ class Dataset(ABC, Labelled):
 
     @abstractmethod
     def read(self, indices: Sequence[int]) -> Float[np.ndarray, "selected channels height width"]:
-        """Return the images at these indices, float32 in [0, 1]. Large sets read these alone."""
+        """Return the images at these indices, float32 in [0, 1]. Large sets read no others."""
 
     @abstractmethod
     def digest(self) -> str:
@@ -88,14 +88,14 @@ class Dataset(ABC, Labelled):
 
     @final
     def about(self) -> dict[str, Any]:
-        """Return what a record says of it: name, split, digest; "verified": False if its files are not the published; part."""
+        """Return its identity for a record: name, split, digest, part; "verified": False for other files."""
         about: dict[str, Any] = {"name": self.name, "split": self.split, "digest": self.digest()}
         about |= {"verified": False} if self.verified is False else {}
         return about | ({} if self.part is None else {"part": dict(self.part)})
 
     @final
     def other_split(self, split: Split) -> "Dataset":
-        """Load another split from where this one came from: the same file or folder, with the same settings.
+        """Load another split from the same file or folder, with the same settings.
 
         Raises:
             InvalidInputError: it was made from arrays, or there is no such split.
@@ -125,7 +125,7 @@ class Dataset(ABC, Labelled):
 
     @final
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Float32[np.ndarray, "channels height width"], int]]:
-        """Return several at once, as a `DataLoader` asks for a batch: large sets read them together.
+        """Return several images and labels, as a `DataLoader` requests a batch; large sets read them together.
 
         Raises:
             IndexError: there is no such image.
@@ -199,7 +199,7 @@ class ArrayDataset(Dataset):
                 "images",
                 required="finite and in [0, 1], or 8-bit integers (uint8)",
                 got=f"{images.dtype} from {images.min()} to {images.max()}",
-                remedy="Divide 8-bit images by 255, remove NaN.",
+                remedy="Divide 8-bit images by 255 and remove NaN.",
             )
         if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
             raise InvalidInputError(

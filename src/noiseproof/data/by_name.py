@@ -13,11 +13,11 @@ from noiseproof.errors import InvalidInputError
 __all__ = ["IMAGE_SIZE", "SHAPES", "load", "names", "require_data"]
 
 IMAGE_SIZE = 224
-"""Pixels to which images of a folder are brought where nothing is said: what networks for ImageNet take."""
+"""Default height and width of images of a folder, in pixels: those of most networks for ImageNet."""
 
 
 SHAPES = {"digits": ((1, 8, 8), 10), "mnist": ((1, 28, 28), 10), "cifar10": ((3, 32, 32), 10)}
-"""The shape of an image and the number of classes of published sets: known before their files are."""
+"""Image shape and number of classes of published sets, known without their files."""
 
 
 def names() -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def load(
         data_dir: where the files of mnist and cifar10 lie; None looks in the folder that NOISEPROOF_DATA names, then in
             the cache, and else downloads them there.
         allow_unverified: take files of mnist and cifar10 that are not the published ones; `verified` is then False.
-        image_size: height and width to which images of a folder are brought, pixels.
+        image_size: height and width to which images of a folder are resized, pixels.
         classes_file: for a folder, the names of all classes of a classifier in its order, a line each.
 
     Raises:
@@ -53,7 +53,7 @@ def load(
     """
     if split not in get_args(Split):
         raise InvalidInputError(
-            "split", required=" or ".join(get_args(Split)), got=repr(split), remedy="Name one of the two."
+            "split", required=" or ".join(get_args(Split)), got=repr(split), remedy="Choose one of the two."
         )
     listing, is_folder = (
         None if classes_file is None else Path(classes_file),
@@ -74,7 +74,7 @@ def load(
                 "num_classes",
                 required=f"{dataset.num_classes}, as {name} has",
                 got=num_classes,
-                remedy="Leave it out, or take a classifier for these classes.",
+                remedy="Leave it out, or use a classifier for these classes.",
             )
         dataset.source = name
         return dataset

@@ -63,11 +63,11 @@ class _Batch(NamedTuple):
 
 
 def load_cifar10(split: Split, *, data_dir: Path | None = None, allow_unverified: bool = False) -> ArrayDataset:
-    """Load CIFAR-10 (Krizhevsky 2009): 50 000 images to train with, 10 000 to test with, of shape (3, 32, 32).
+    """Load CIFAR-10 (Krizhevsky 2009): 50 000 training and 10 000 test images of shape (3, 32, 32).
 
-    The folder, or its cifar10/, has one of: cifar-10-batches-bin/ (or what is in it), cifar-10-binary.tar.gz, which is
-    read without unpacking, or cifar-10-batches-py/. The first that is there is taken. The last is pickled, and a pickle
-    can run any code: it is opened only if it is the published file, never otherwise. Images are held as 8-bit integers.
+    The folder, or its subfolder cifar10/, holds cifar-10-batches-bin/ (or its content), cifar-10-binary.tar.gz, which
+    is read without unpacking, or cifar-10-batches-py/. The first of these that exists is used. The last is pickled, and
+    a pickle can run any code: it is opened only if it is the published file. Images are held as 8-bit integers.
 
     Args:
         split: which of the two.
@@ -185,7 +185,7 @@ def _parse_python(path: Path, content: bytes, name: str) -> _Batch:
             str(path),
             required=f"the published file (md5 {_PYTHON_MD5[name]}): it is a pickle, and a pickle can run any code",
             got=digest,
-            remedy=f"Take the binary version, {_ARCHIVE.file} from {_ARCHIVE.url}: it can run nothing.",
+            remedy=f"Take the binary version, {_ARCHIVE.file} from {_ARCHIVE.url}: it cannot run code.",
         )
     batch = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     return _Batch(np.asarray(batch["labels"], dtype=np.uint8), batch["data"], published=True)
@@ -195,7 +195,7 @@ class _Unpickler(pickle.Unpickler):
     """Makes NumPy's arrays and nothing else.
 
     Python 2 wrote the type of an array as dtype("u1", 0, 1), and NumPy 2.4.0 to 2.4.4 warn of
-    the last two: the first is all there is to it.
+    the last two: the first alone determines the type.
     """
 
     def find_class(self, module: str, name: str) -> Any:

@@ -20,8 +20,8 @@ def load_digits(split: Split, *, data_dir: Path | None = None, allow_unverified:
 
     Args:
         split: which of the two.
-        data_dir: as for every data set; the images of this one are always those that scikit-learn ships.
-        allow_unverified: likewise.
+        data_dir: ignored; the images are always those that scikit-learn ships.
+        allow_unverified: ignored likewise.
     """
     from sklearn.datasets import load_digits as load
 

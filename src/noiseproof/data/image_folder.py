@@ -37,7 +37,7 @@ _CLASSES = "classes.txt"
 
 
 class ImageFolder(Dataset):
-    """Images that are decoded when they are read, on as many threads as there are cores.
+    """Images that are decoded when they are read, in as many threads as there are cores.
 
     An image becomes RGB: grey ones get three equal channels, and transparency is dropped. Its shorter side is resized to
     round(256/224 image_size), bilinear with antialiasing, and the centre, image_size x image_size, is cut out, as ImageNet
@@ -65,9 +65,7 @@ class ImageFolder(Dataset):
         num_classes: int,
         image_size: int,
     ) -> None:
-        require_count(
-            "image_size", image_size, 1, "Take what the classifier was trained on: 224 for most of ImageNet's."
-        )
+        require_count("image_size", image_size, 1, "Use the size the classifier was trained on, often 224.")
         self.name, self.split, self.num_classes = name, split, num_classes
         self.folder, self.paths, self.image_size = folder, tuple(paths), image_size
         self.labels = np.asarray(labels, dtype=np.int64)
@@ -196,7 +194,7 @@ def _splits(path: Path) -> dict[Split, Path]:
     """The folder of classes of each split. One called train that has images and no folders is a class of trains."""
     if not path.is_dir():
         raise InvalidInputError(
-            "data", required="a folder of images", got=f"{path}: no folder", remedy="Check the path."
+            "data", required="a folder of images", got=f"{path}, which is no folder", remedy="Check the path."
         )
     found = {name: path / name for name in ("train", "val", "test") if (path / name).is_dir() and _entries(path / name)}
     if not found:
@@ -206,7 +204,7 @@ def _splits(path: Path) -> dict[Split, Path]:
             str(path),
             required="a folder with one of val/ and test/",
             got="one with both",
-            remedy=f"Name the one that is meant, such as {found['test']}.",
+            remedy=f"Name the intended one, such as {found['test']}.",
         )
     return {("train" if name == "train" else "test"): folder for name, folder in found.items()}
 
@@ -219,7 +217,7 @@ def _numbers(path: Path, classes: Sequence[str], num_classes: int | None, classe
         listed = listing.read_text(encoding="utf-8").split("\n") if use else list(classes)
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(
-            str(listing), required="a text in UTF-8", got=error, remedy="Write one class name a line."
+            str(listing), required="text in UTF-8", got=error, remedy="Write one class name a line."
         ) from error
     listed = [name.strip() for name in listed if name.strip()]
     unknown = sorted(set(classes) - set(listed))

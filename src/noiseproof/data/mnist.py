@@ -41,9 +41,9 @@ _SOURCES = tuple(
 
 
 def load_mnist(split: Split, *, data_dir: Path | None = None, allow_unverified: bool = False) -> ArrayDataset:
-    """Load MNIST (LeCun, Cortes and Burges 1998): 60 000 images to train with, 10 000 to test with, of shape (1, 28, 28).
+    """Load MNIST (LeCun, Cortes and Burges 1998): 60 000 training and 10 000 test images of shape (1, 28, 28).
 
-    The idx files, packed (.gz) or not, may lie in the folder itself, in its mnist/, or in MNIST/raw/ as torchvision
+    The idx files, compressed (.gz) or not, may lie in the folder itself, in its mnist/, or in MNIST/raw/ as torchvision
     keeps them; the dot of `train-images.idx3-ubyte` is accepted too. They are held as 8-bit integers.
 
     Args:

@@ -74,7 +74,7 @@ def locate(
             raise InvalidInputError(
                 f"data_dir ({data_dir})",
                 required=f"a folder with {name}: {', '.join(looked_for)}",
-                got="a folder without" if data_dir.is_dir() else "no folder",
+                got="a folder without them" if data_dir.is_dir() else "no folder",
                 remedy="Check the path, or leave it out to have the data set downloaded.",
             )
         return data_dir, found
@@ -110,7 +110,7 @@ def is_published(path: Path | str, digest: str, published: str, title: str, allo
             str(path),
             required=f"the published file of {title} (checksum {published})",
             got=digest,
-            remedy="Replace it, or take it as it is: allow_unverified=. Records then say so.",
+            remedy="Replace it, or accept it as it is: allow_unverified=. Records then say so.",
         )
     return False
 

@@ -17,8 +17,8 @@ __all__ = ["Subset", "random_subset"]
 class Subset(Dataset):
     """The images of a data set at some indices, read from it when they are needed.
 
-    Its digest is that of the data set and of the indices; all else is as the data set has it. `other_split` is the whole
-    other split.
+    Its digest is that of the data set and of the indices; all other attributes are those of the data set. `other_split`
+    is the whole other split.
 
     Args:
         whole: the data set.
@@ -62,7 +62,7 @@ def random_subset(of: int, images: int, seed: int) -> tuple[int, ...]:
 
     Those i of 0 .. M - 1 with the smallest SHA-256 of the text "subset SEED of M: i". This needs no generator, whose
     versions could differ, and anyone can repeat it in any language. A subset of fewer images is part of a larger one of
-    the same seed. The seed has nothing to do with noise, and must be chosen before the images are looked at.
+    the same seed. The seed is independent of that of the noise, and must be chosen before any result is seen.
 
     Args:
         of: M, images of the data set.

@@ -15,19 +15,18 @@ Plugin = TypeVar("Plugin")
 
 
 class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
-    """The one table of a folder: name -> where the plug-in is made, "module:attribute", loaded when it is first used.
+    """The table of the plug-ins of a folder: name -> "module:attribute", loaded when it is first used.
 
-    The command line's choices, the names that the package exports, what a record is read back as, and the tables of the
-    documentation follow from it. A place is a class or a function; called without arguments it makes the plug-in with
-    its published settings.
+    The command line's choices, the names that the package exports, the reading of records, and the tables of the
+    documentation follow from it. The attribute is a class or a function; called without arguments it makes the plug-in
+    with its published settings.
 
     Args:
-        kind: what one of them is called in messages, "noise".
-        package: the folder, "noiseproof.noises".
-        places: name -> place.
-        base: the place of the class that `from_spec` makes instances of, "base:Noise"; None where records keep a name
-            alone.
-        exports: places of what else the package exports.
+        kind: the word for one of them in messages, such as "noise".
+        package: the folder, such as "noiseproof.noises".
+        places: name -> "module:attribute".
+        base: "module:attribute" of the class that `from_spec` makes instances of; None where records keep only a name.
+        exports: "module:attribute" of further exports of the package.
 
     Example:
         >>> from noiseproof.noises.registry import NOISES
@@ -62,7 +61,7 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
 
     @property
     def exports(self) -> list[str]:
-        """What the package exports of its modules: every plug-in, their base, and what else was named."""
+        """Names that the package exports: every plug-in, their base, and the further exports."""
         return sorted(self._modules)
 
     def export(self, name: str) -> Any:
@@ -79,8 +78,8 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
         """Make the plug-in of this name.
 
         Args:
-            name: one of the table.
-            settings: its keyword arguments; the others are as published.
+            name: a name in the table.
+            settings: its keyword arguments; the others keep their published values.
 
         Raises:
             InvalidInputError: no such name, or settings outside their domain.
@@ -92,12 +91,12 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
         return self[name](**settings)
 
     def name_of(self, plugin: Plugin) -> str:
-        """Return the name of a plug-in made without arguments, whatever its settings; that of its class if it is none."""
+        """Return the registered name of a plug-in, whatever its settings; that of its class if it is not registered."""
         alike = [name for name in self if type(self.make(name)) is type(plugin)]
         return next((name for name in alike if self.make(name) == plugin), [*alike, type(plugin).__name__][0])
 
     def told(self, spec: Mapping[str, Any]) -> str:
-        """Return what a record says of a plug-in for people: by its name in this table, its settings by those of Python."""
+        """Return a recorded plug-in as text: its name in this table, and its settings by their names in Python."""
         name = str(spec["name"])
         kind = self[name] if name in self._places else self.export(name) if name in self._modules else None
         names = {key_of(part): part.name for part in settings_of(kind)} if is_dataclass(kind) else {}
@@ -116,7 +115,7 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
         """Return a plug-in as plain data from which `from_spec` makes an equal one.
 
         Raises:
-            InvalidInputError: it is not one of this folder, so that no record could be read back.
+            InvalidInputError: it is not one of this folder, so that a record of it could not be read back.
         """
         spec = spec_of(plugin)
         try:
@@ -136,7 +135,7 @@ class Registry(Mapping[str, Callable[..., Plugin]], Generic[Plugin]):
         """Make the plug-in that a record describes: its name, or the name of its class, with its settings.
 
         Raises:
-            InvalidInputError: `spec` is no mapping with the name and settings of a plug-in of this version.
+            InvalidInputError: `spec` is not a mapping with the name and settings of a plug-in of this version.
         """
         try:
             made = self._made(spec)

@@ -25,7 +25,7 @@ def changed(plugin: Plugin, changes: Sequence[str]) -> Plugin:
     """Return a plug-in, a frozen dataclass, with settings changed: `changed(Stability(), ["weight=2"])`.
 
     Args:
-        plugin: whose other settings are kept.
+        plugin: its other settings are kept.
         changes: NAME=VALUE each. VALUE is read by the type of the field: a number, true or false, one of the words of a
             `Literal` or an enumeration, `none` where the field may be None, or a text.
 
@@ -53,7 +53,7 @@ def changed(plugin: Plugin, changes: Sequence[str]) -> Plugin:
 
 
 def changes_of(plugin: object) -> list[str]:
-    """Return the settings in which a plug-in departs from one made without arguments, as `changed` takes them."""
+    """Return the settings that differ from those of a plug-in made without arguments, in the form of `changed`."""
     usual, names = type(plugin)(), [part.name for part in settings_of(plugin)]
     pairs = [(name, getattr(plugin, name)) for name in names if getattr(plugin, name) != getattr(usual, name)]
     return [f"{name}={_text(value)}" for name, value in pairs]
@@ -110,7 +110,7 @@ def finite(value: Any) -> Any:
 
 
 def in_words(value: Any) -> str:
-    """Return plain data for people: settings with commas between, those within a setting in parentheses; None is left out."""
+    """Return plain data as readable text: settings separated by commas, nested ones in parentheses, None left out."""
     if isinstance(value, Mapping):
         parts = (f"{key} {_within(each)}".strip() for key, each in value.items() if each is not None)
         return ", ".join(parts)

@@ -11,17 +11,17 @@ _KEY, _BEFORE = "recorded as", "meant before"
 
 
 def recorded_as(key: str) -> Mapping[str, str]:
-    """Return the metadata of a field that records keep under another name than Python: `field(metadata=...)`."""
+    """Return the metadata of a field that has another name in records than in Python: `field(metadata=...)`."""
     return {_KEY: key}
 
 
 def meant_before(value: object) -> Mapping[str, object]:
-    """Return the metadata of a field that earlier records do not have: what they mean, where that is not the default now."""
+    """Return the metadata of a field that earlier records lack: the value they imply, if it is not the default."""
     return {_BEFORE: value}
 
 
 def settings_before(kind: Any) -> dict[str, Any]:
-    """Return the settings, by the names of Python, that earlier records of a plug-in mean without saying so."""
+    """Return the settings, by their names in Python, that earlier records of a plug-in imply."""
     return {part.name: part.metadata[_BEFORE] for part in settings_of(kind) if _BEFORE in part.metadata}
 
 
@@ -44,7 +44,7 @@ def spec_of(plugin: object, name: str | None = None) -> dict[str, Any]:
 
     Args:
         plugin: the plug-in. Dataclasses among its settings become plain data too.
-        name: the name; None is that of its class.
+        name: the name; None uses that of its class.
     """
     return {"name": name or type(plugin).__name__} | {
         key_of(part): _plain(getattr(plugin, part.name)) for part in settings_of(plugin)

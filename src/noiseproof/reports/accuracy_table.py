@@ -20,12 +20,12 @@ class Value:
 
     Attributes:
         seeds: of training; none where they are unpublished.
-        shares: one each.
+        shares: of the images, one for each seed.
         at_least: lower bound of their mean, with 95 % confidence; None where nothing of the kind is claimed.
         votes: per image; the most there can be where they are sequential; 0 for a verifier, which takes none.
         images: N.
-        sequential: whether votes stopped when the radius was decided.
-        runner_up: whether winner and runner-up decided together.
+        sequential: whether sampling stopped once the radius was decided.
+        runner_up: whether the test compared the winner with the runner-up.
     """
 
     seeds: tuple[int, ...]
@@ -47,9 +47,9 @@ class Cell:
     """A cell of the table; None is missing.
 
     Attributes:
-        printed: per cent, as the paper has it; None where it has no such model.
-        paper: by its procedure.
-        ours: by ours.
+        printed: per cent, as printed in the paper; None where the paper has no such model.
+        paper: measured, by the paper's procedure.
+        ours: measured, by ours.
         verified: by a deterministic verifier, in place of both.
     """
 
@@ -59,7 +59,7 @@ class Cell:
     verified: Value | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return it as plain data, shares all of them."""
+        """Return it as plain data, all values as shares."""
         values = {key: value for key, value in asdict(self).items() if key != "printed" and value is not None}
         printed = None if self.printed is None else self.printed / 100
         return {"printed": printed} | (values or {"measured": "missing"})
@@ -102,7 +102,7 @@ class Row:
 
 
 def _text(cell: Cell | None, key: str, column: Column, radii: Mapping[str, str]) -> str:
-    """Return what stands in a cell: "a (b %)", as the paper writes a bound a with an accuracy b."""
+    """Return the text of a cell: "a (b %)", as the paper writes a radius a with an accuracy b."""
     data, kind = column
     value: Value | float | None = None if cell is None else getattr(cell, key)
     if value is None:

@@ -51,7 +51,7 @@ class Procedure:
 TIGHT = Procedure("tight: two-phase, Neyman-Pearson", TwoPhase(), NeymanPearson())
 PAPER = Procedure("paper: Bonferroni, Rényi", Bonferroni(), Renyi())
 _WITHOUT_SELECTION = Procedure("Bonferroni, Neyman-Pearson", Bonferroni(), NeymanPearson())
-"""Of records without the votes that the two-phase bound chooses a class by."""
+"""Of records without votes of a selection phase, which the two-phase bound needs."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ class Analysis(Analysed[Record]):
 
 
 def procedure_of(record: Record, bound: Bound | None = None, certificate: Certificate | None = None) -> Procedure:
-    """Return a procedure; None is what the votes were counted for, and of an earlier record what is usual for its votes."""
+    """Return a procedure; None is the one the votes were counted for, in records that do not name it the default."""
     made_for = record.procedure
     return named(bound or made_for.bound, certificate or made_for.certificate)
 
 
 def departure(record: Record, procedure: Procedure, alpha: float) -> str | None:
-    """Say that votes were counted for another procedure than they are read by; None if not, or if none is recorded.
+    """Say that votes were counted for a procedure other than this one; None if not, or if none is recorded.
 
     Bounds hold at level alpha for the procedure that was chosen before the votes were seen.
     """
@@ -145,19 +145,19 @@ def analyse(
     """Certify the votes of every record under one procedure, and under those drawn beside it, for one report.
 
     Args:
-        records: each with at least one shard; their noises protect in the same norm.
+        records: each with at least one shard, all certified in the same norm.
         alpha: failure probability per image.
         names: one per record; None takes training objective and sigma, or else the folder's name. Where the data differ,
-            the name of the data set is put after each.
+            the name of the data set follows each.
         radii: for the table; None uses round numbers up to the largest radius that the votes can certify.
         bound: from votes to probabilities; None is that for which the votes of each record were counted.
         certificate: from probabilities to a radius; None likewise.
-        beside: others, such as `PAPER`.
+        beside: further procedures, such as `PAPER`.
 
     Raises:
         RunError: a record without votes, or with damaged ones.
-        InvalidInputError: alpha outside (0, 1), no record, records of different norms, or a bound that needs votes which
-            a record has not.
+        InvalidInputError: alpha outside (0, 1), no record, records of different norms, or a bound that needs selection
+            votes where a record has none.
     """
     norms = {record.noise.norm for record in records}
     if len(norms) != 1:
@@ -165,7 +165,7 @@ def analyse(
             "runs",
             required="at least one, all certified in the same norm",
             got=f"norms {', '.join(sorted(norms)) or 'none'}",
-            remedy="Report runs of different norms apart: their radii cannot be compared.",
+            remedy="Report runs of different norms separately: their radii cannot be compared.",
         )
     # of each record the main procedure first, and each once
     ways = [tuple(dict.fromkeys((procedure_of(record, bound, certificate), *beside))) for record in records]

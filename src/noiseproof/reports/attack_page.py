@@ -53,7 +53,8 @@ class AttackAnalysis(_Analysed):
 
     Attributes:
         summary: accuracy at each size.
-        certified: share of the same images that are certified at each size; None where no run around it says that.
+        certified: share of the same images that are certified at each size; None where no certification of them was
+            found.
     """
 
     summary: RobustSummary
@@ -74,7 +75,7 @@ class AuditAnalysis(_Analysed):
 
 
 def analyse_attacks(records: Sequence[AttackRecord]) -> list[AttackAnalysis]:
-    """Read the records of attacks; what is certified is taken from the run in whose folder they lie.
+    """Read the records of attacks, and certified accuracy from the run in whose folder they lie.
 
     Raises:
         RunError: one has no votes, or damaged ones.
@@ -92,15 +93,15 @@ def analyse_audits(records: Sequence[AttackRecord]) -> list[AuditAnalysis]:
     """Read the records of audits and judge them.
 
     Raises:
-        RunError: one is not whole, or damaged.
-        InvalidInputError: of one no image has a certificate.
+        RunError: one is incomplete or damaged.
+        InvalidInputError: in one, no image has a certificate.
     """
     found = entries(records, _names(records))
     return [AuditAnalysis(*entry, entry[-1].read(), judge_record(entry[-1])) for entry in found]
 
 
 def write_attack_report(analyses: Sequence[AttackAnalysis], out: Path) -> ReportFiles:
-    """Write a page of attacks to `out`, and its plot, a panel a norm, beside it as PNG and SVG.
+    """Write a page of attacks to `out`, and its plot, one panel per norm, beside it as PNG and SVG.
 
     Raises:
         InvalidInputError: a name that does not end in .html.
@@ -125,7 +126,7 @@ def write_audit_report(analyses: Sequence[AuditAnalysis], out: Path) -> ReportFi
 
 
 def draw_audits(analyses: Sequence[AuditAnalysis]) -> Figure:
-    """Draw every attacked image: the votes for its certified class on the point that was found, against its radius."""
+    """Draw, for every attacked image, the votes for its certified class at the point found, against its radius."""
     figure = new_figure(8.0, 4.2)
     axes = figure.add_subplot()
     for number, analysis in enumerate(analyses):

@@ -87,8 +87,8 @@ def certified_beside(
         sizes: None uses the attack's.
 
     Returns:
-        The shares; None where there is no certification, or one of another classifier, another noise, fewer images, or
-        in a norm that implies nothing about the attack's.
+        The shares; None without a certification, or where it is of another classifier or noise, of fewer images, or in
+        a norm that implies nothing about the attack's.
 
     Raises:
         RunError: one of the two records is damaged.
@@ -136,7 +136,7 @@ def other_engine(run: Path, attack: AttackRecord) -> str | None:
 
 
 def _radius_of_size(attack: AttackRecord, norm: Norm) -> float | None:
-    """Return the least certified radius, in this norm, that covers an attack of size 1; None where none is known."""
+    """Return the least certified radius, in this norm, that covers an attack of size 1; None where none does."""
     if norm == attack.settings.norm:
         return 1.0
     shape = attack.image_shape() if (norm, attack.settings.norm) == (Norm.L2, Norm.LINF) else None

@@ -48,7 +48,7 @@ class Spread:
         return np.asarray(self.values.max(0))
 
     def plain(self) -> dict[str, list[float]]:
-        """Return mean, least and most as plain data, in full: rounded to nearest, a lower bound would be none."""
+        """Return mean, least and most as plain data, unrounded: rounding a lower bound to nearest may invalidate it."""
         return {key: getattr(self, key).tolist() for key in ("mean", "least", "most")}
 
 
@@ -110,12 +110,12 @@ class BoundCurve:
 
 @dataclass(frozen=True)
 class BoundPanel:
-    """What is drawn of one data set.
+    """The panel of one data set.
 
     Attributes:
         title: of the data set.
         curves: lower bounds.
-        attacked: what an attack left, or None.
+        attacked: accuracy under an attack, or None.
         printed: drawn as crosses.
     """
 

@@ -26,7 +26,7 @@ _PAGES: dict[str, tuple[Any, Any, Any]] = {
     "attack": (analyse_attacks, write_attack_report, plain_attacked),
     "audit": (analyse_audits, write_audit_report, plain_audited),
 }
-"""By kind of records: what analyses them, writes their page, and puts one of them as plain data."""
+"""By kind of record: the functions that analyse records, write their page, and return one as plain data."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def open_report(
 
     Raises:
         RunError: a folder holds no record, or a damaged one.
-        InvalidInputError: records of several kinds, or settings that their kind has of its own.
+        InvalidInputError: records of several kinds, or a setting that their kind fixes in the record.
     """
     kind, records = find_of_one_kind(runs)
     if kind == "votes":
@@ -83,7 +83,7 @@ def open_report(
         return Report(kind, found)
     if kind not in _PAGES:
         raise InvalidInputError(
-            "runs", required="votes, attacks or audits", got=kind, remedy="verified.json in its folder sums it up."
+            "runs", required="votes, attacks or audits", got=kind, remedy="Its result is verified.json in its folder."
         )
     sequential = kind == "sequential votes"
     others = {"alpha": alpha is not None, "bound": bound is not None, "certificate": certificate is not None}
@@ -94,6 +94,6 @@ def open_report(
             ", ".join(given),
             required=f"left out for {kind}, whose record has its own",
             got="given",
-            remedy="They belong to votes whose number was fixed beforehand.",
+            remedy="They apply only to votes whose number was fixed beforehand.",
         )
     return Report(kind, analyse_sequential(records, radii=radii) if sequential else _PAGES[kind][0](records))

@@ -14,7 +14,7 @@ _STYLES = ("-", (0, (4, 2)), ":")
 
 
 def draw_curves(analyses: Sequence[Analysis]) -> Figure:
-    """Draw every analysis: one colour a model, one line style a procedure, a band down to the valid lower bound."""
+    """Draw every analysis: a colour for each model, a line style for each procedure, a band down to the lower bound."""
     figure = new_figure(8.0, 4.4)
     axes = figure.add_subplot()
     for number, analysis in enumerate(analyses):

@@ -39,7 +39,7 @@ _TWO_COLUMNS = 45
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of this size in inches, whose parts never cover each other; pyplot knows nothing of it."""
+    """Return an empty figure of this size in inches, laid out without overlaps and not registered with pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -53,10 +53,10 @@ def tidy(axes: Axes) -> None:
 
 
 def legend_below(figure: Figure, *, title: str | None = None) -> None:
-    """Put one legend of all axes below them, where no curve is; the figure grows by its height.
+    """Put one legend of all axes below them, clear of the curves; the figure grows by its height.
 
     Args:
-        figure: with labelled curves; of one label the first is shown.
+        figure: with labelled curves; a label that repeats is shown once.
         title: above the names.
     """
     shown: dict[str, Any] = {}

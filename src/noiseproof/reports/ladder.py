@@ -1,7 +1,7 @@
-"""The sanity ladder: does an attack gain by draws, steps and restarts up to a plateau, and is it the strongest there is?
+"""The sanity ladder: does accuracy under attack settle with more noise samples, steps and restarts?
 
-What a sceptical reader of a robust accuracy asks for (Athalye et al. 2018; Carlini et al. 2019; Tramèr et al. 2020). All
-from records of attacks on the same images at one size, and one without bound.
+The sanity checks of an adversarial evaluation (Athalye et al. 2018; Carlini et al. 2019; Tramèr et al. 2020), from
+records of attacks on the same images at one size, and of one unbounded attack.
 """
 
 import math
@@ -37,20 +37,20 @@ from noiseproof.storage.files import write_atomically
 __all__ = ["DRAWS", "RESTARTS", "STEPS", "Check", "Ladder", "LastRung", "controls", "grid", "unbounded"]
 
 DRAWS, STEPS, RESTARTS = (1, 4, 16, 64), (10, 20, 50, 100), (1, 2, 4)
-"""The rungs: noisy copies for each gradient, steps, ascents from different points."""
+"""The rungs: noise samples per gradient, steps, restarts."""
 
 _MIDDLE = (16, 50)
-"""Draws and steps at which restarts and the attack without bound are tried."""
+"""Noise samples and steps at which restarts and the unbounded attack are tried."""
 
 _LEVEL = 0.01
-"""Level of each comparison; of several, divided by their number."""
+"""Level of each check; divided by the number of its comparisons."""
 
 _TAIL = 0.025
-"""Of each end of an interval of 95 %: the error within which a plateau is one."""
+"""Level of a one-sided test for a plateau: one end of a 95 % interval."""
 
 
 def grid() -> dict[str, Attack]:
-    """Return the rungs of PGD by name: draws times steps, and restarts."""
+    """Return the rungs of PGD by name: every number of noise samples with every number of steps, and restarts."""
     rungs: dict[str, Attack] = {
         _rung(draws, steps): PGD(eot_samples=draws, steps=steps) for draws in DRAWS for steps in STEPS
     }
@@ -61,11 +61,11 @@ def grid() -> dict[str, Attack]:
 
 
 def controls(norm: NormLike, *, decisions: bool = True) -> dict[str, Attack]:
-    """Return what must not be stronger than the topmost rung: another loss, other algorithms, and less knowledge.
+    """Return the controls, which must not be stronger than the topmost rung: other attacks, or less knowledge.
 
     Args:
-        norm: those that it has not are left out.
-        decisions: whether attacks on decisions and Carlini-Wagner's, the slow ones of the extra `attacks`, are among them.
+        norm: controls that do not support it are left out.
+        decisions: whether to include decision-based attacks and Carlini-Wagner, the slow ones of the extra `attacks`.
     """
     draws, steps = _MIDDLE
     fast = {
@@ -78,9 +78,9 @@ def controls(norm: NormLike, *, decisions: bool = True) -> dict[str, Attack]:
 
 
 def unbounded(norm: NormLike, pixels: int) -> tuple[Attack, float]:
-    """Return an attack without bound and its size, the diameter of the box [0, 1]^pixels: nothing withstands it.
+    """Return an unbounded attack and its size, the diameter of the box [0, 1]^pixels: nothing withstands it.
 
-    It starts at the image: a random start in so large a ball is a picture of noise, which no longer needs a gradient.
+    It starts at the image: a random start in so large a ball is mostly noise and would succeed without gradients.
     """
     draws, steps = _MIDDLE
     return PGD(eot_samples=draws, steps=steps, random_start=False), {
@@ -113,10 +113,10 @@ class LastRung:
         what: eot_samples, steps or restarts.
         before: how many of them the rung before the last has.
         last: how many the last has.
-        gain: by how much accuracy falls between the two, in shares of the images.
-        most: upper end of the 95 % interval (Clopper-Pearson) of the share that the last rung alone makes wrong: it may
-            gain so much, whatever was seen, where the images are independent draws from a population.
-        p_value: P(so many images or more fall to the last rung alone), if each that tells them apart is a fair coin.
+        gain: by how much accuracy falls between the two, as a share of the images.
+        most: upper end of the 95 % interval (Clopper-Pearson) of the share that the last rung alone makes wrong: the
+            gain may be as large as this if the images are independent draws from a population.
+        p_value: of the one-sided exact sign test that the last rung is no stronger than the one before.
     """
 
     what: str
@@ -133,7 +133,7 @@ class LastRung:
 
     @property
     def verdict(self) -> str:
-        """The verdict in words; that nothing more is seen falling does not say that nothing more would fall."""
+        """The verdict in words; "no longer falling" means that no fall was seen, not that none is possible."""
         return "still falling" if self.falling else "no longer falling within the error"
 
     def __str__(self) -> str:
@@ -149,8 +149,8 @@ class Ladder:
         verdicts: (images,) of each attack, by name.
         size: of the attacks.
         norm: of the size.
-        rows: of an attack that only some of the images were put to, which those are: they alone are compared. Slow
-            attacks are worth fewer images.
+        rows: for an attack on some of the images, such as a slow one, the rows of these; comparisons with it use them
+            alone.
     """
 
     verdicts: Mapping[str, Int[np.ndarray, " images"]]
@@ -188,7 +188,7 @@ class Ladder:
         return _rung(DRAWS[-1], STEPS[-1])
 
     def checks(self) -> list[Check]:
-        """Return what must hold: each against chance, by an exact sign test on the images that two attacks tell apart."""
+        """Return the checks: each an exact sign test on the images on which two attacks differ."""
         checks = [self._monotone("eot_samples", [[_rung(d, s) for d in DRAWS] for s in STEPS])]
         checks.append(self._monotone("steps", [[_rung(d, s) for s in STEPS] for d in DRAWS]))
         checks.append(self._monotone("restarts", [_by_restarts()]))
@@ -201,7 +201,7 @@ class Ladder:
         return checks
 
     def plateau(self) -> list[LastRung]:
-        """Return what the last rungs gain: of draws and of steps at the most of the other, and of restarts."""
+        """Return the gains of the last rungs, in noise samples, in steps, and in restarts."""
         return [
             self._last_rung("eot_samples", DRAWS, [_rung(draws, STEPS[-1]) for draws in DRAWS]),
             self._last_rung("steps", STEPS, [_rung(DRAWS[-1], steps) for steps in STEPS]),
@@ -273,7 +273,7 @@ class Ladder:
         return float(binom.sf(alone - 1, apart, 0.5))
 
     def draw(self) -> Figure:
-        """Draw accuracy against steps, a line for each number of draws, and the other attacks beside them as bars."""
+        """Draw accuracy against steps, a line for each number of noise samples, and the other attacks as bars."""
         figure = new_figure(11.0, 5.0)
         left, right = figure.subplots(1, 2)
         for number, draws in enumerate(DRAWS):

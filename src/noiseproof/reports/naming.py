@@ -55,20 +55,20 @@ class Analysed(ABC, Generic[RecordT]):
     @property
     @abstractmethod
     def counted(self) -> int:
-        """Images that have their rows."""
+        """Number of images with results."""
 
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
-        """Return what its kind of record says of its settings, beside what all say."""
+        """Return the settings that only this kind of record has."""
 
     @property
     def planned(self) -> int:
-        """Images that were chosen beforehand."""
+        """Number of images chosen beforehand."""
         return len(self.record.settings.indices)
 
     @property
     def complete(self) -> bool:
-        """Whether every image of the settings has its rows."""
+        """Whether every chosen image has its results."""
         return self.counted == self.planned
 
 
@@ -87,7 +87,7 @@ def titles(records: Sequence[Known]) -> list[str]:
 
 
 def data_names(records: Sequence[Known]) -> list[str]:
-    """Return the names of the records' data sets; those of one name with other images are told apart by their digests."""
+    """Return the names of the records' data sets, with digests where different data have the same name."""
     data = [record.settings.data for record in records]
     shown = [_data(each) for each in data]
     digests = {
@@ -125,7 +125,7 @@ def caption(analyses: Sequence[Analysed[Any]]) -> str:
 
 
 def incomplete(record: Known, counted: int) -> str | None:
-    """Say how many images of a record have their votes, and what that withholds; None where all have."""
+    """Say how many images of a record have votes, and that no confidence is stated yet; None where all have."""
     planned = len(record.settings.indices)
     return None if counted == planned else f"{counted} of {planned} images so far. {WITHHELD}"
 

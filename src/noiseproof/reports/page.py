@@ -90,7 +90,7 @@ def write_page(
         analyses: of the records.
         figure: on the page, and beside it.
         out: ends in .html.
-        values: what this template shows beside what all do.
+        values: further values of this template.
 
     Raises:
         InvalidInputError: another ending.
@@ -117,7 +117,7 @@ def write_page(
 
 
 def _headline(analyses: Sequence[Analysis]) -> dict[str, Any]:
-    """Return every model's lower bound at the middle radius of the table; none is selected by its result."""
+    """Return every model's lower bound at the middle radius of the table, which does not depend on the results."""
     summaries = [analysis.curves[0].summary for analysis in analyses]
     middle = len(summaries[0].radii) // 2
     bounds = [
@@ -160,11 +160,11 @@ def tile(
     """Return what a page shows of an image: its picture, and its classes by their names where they have some.
 
     Args:
-        record: it is an image of this.
+        record: the record of the image.
         votes: of the record.
         row: of the image in `votes`.
-        certified: of all rows.
-        abstained: what is said where nothing is certified; None says which class it leans to.
+        certified: the statements about all rows.
+        abstained: the text where nothing is certified; None names the class with most votes.
     """
     label, prediction = int(votes.label[row]), int(certified.prediction[row])
     top = class_label(record, int(votes.votes[row].argmax()))
@@ -185,7 +185,7 @@ def tile(
 
 
 def about_run(record: ShardedRecord[Any, Any], counted: int, more: Mapping[str, Any]) -> dict[str, str]:
-    """Return the provenance of a record for a report, as pairs of words.
+    """Return the provenance of a record for a report, as pairs of name and text.
 
     Args:
         record: the record.

@@ -134,7 +134,7 @@ def plain_audited(analysis: AuditAnalysis) -> dict[str, Any]:
 
 
 def votes_as_csv(record: Record, votes: VoteTable, found: Certified) -> bytes:
-    """Return one line an image; floats are written in full, so nothing is rounded up.
+    """Return CSV with one line per image; floats are written in full, so nothing is rounded up.
 
     Names of classes and of files are further columns, where the data have them.
     """

@@ -1,4 +1,4 @@
-"""Accuracy under attack against attack size, with what is certified drawn beneath it."""
+"""Accuracy under attack against attack size, with certified accuracy drawn beneath it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from noiseproof.reports.tables import Table, per_cent
 __all__ = ["CertifiedCurve", "Panel", "RobustCurve", "draw_robustness"]
 
 _HATCHES = ("///", "\\\\\\", "...")
-"""Of certified areas, by colour: an interval is filled, so that the two are told apart wherever they overlap."""
+"""Hatches of certified areas, by colour; intervals are filled, so that both are visible where they overlap."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class CertifiedCurve:
     """Certified accuracy of a classifier.
 
     Accuracy under attack is at least this, up to the failure probability of the certificates and to abstentions: an image
-    near a tie may be certified at 0 and abstain under other votes, and a curve under attack does not count abstentions.
+    near a tie may be certified at 0 and abstain under other votes, and under attack an abstention does not count as
+    right.
     """
 
     name: str

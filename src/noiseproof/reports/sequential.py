@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FIXED = 100_000
-"""Votes an image that the literature spends."""
+"""Votes per image that are usual in the literature."""
 
 LEANING = "Shards whose images need few votes finish first, so these shares are biased until all are complete."
 """Of records that are not finished."""
@@ -48,7 +48,7 @@ class Usage:
         total: of all images.
         mean: per image.
         median: per image.
-        most: 90 % of the images used at most so many.
+        most: the 90 % quantile of the votes per image.
         largest: of one image.
         over_limit: sum of votes over the sum of information limits, of decided images; None for a relative error.
         fixed: the fixed number of votes with which the exact test certifies the same images, at the frequencies found:
@@ -104,7 +104,7 @@ class SequentialAnalysis(Analysed[SequentialRecord]):
 
     @property
     def runner_up(self) -> bool:
-        """Whether winner and runner-up decided."""
+        """Whether the test compared the winner with the runner-up."""
         return bool(self.record.settings.procedure.get("runner_up"))
 
     @property
@@ -113,7 +113,7 @@ class SequentialAnalysis(Analysed[SequentialRecord]):
         return len(self.votes)
 
     def settings(self) -> Mapping[str, Any]:
-        """Return the stopping rule; of a prior, that there is one."""
+        """Return the stopping rule; of a prior only that it has one."""
         own = self.record.settings.procedure
         shown = {name: value for name, value in own.items() if name not in {"prior", "certificate"}}
         shown |= {"certificate": own["certificate"]["name"]} | (
@@ -137,7 +137,7 @@ def analyse_sequential(
     Args:
         records: all of one kind, radii or a relative error.
         radii: where certified accuracy is given for a relative error; None uses round numbers.
-        names: one for each; None derives them from the records. Where the data differ, their name is put after each.
+        names: one for each; None derives them from the records. Where the data differ, their name follows each.
 
     Raises:
         InvalidInputError: no record, both kinds, or radii for records that have their own.
@@ -149,11 +149,11 @@ def analyse_sequential(
             "runs",
             required="runs that all certify radii, or all estimate a radius",
             got="none" if not records else "both kinds",
-            remedy="Report them apart.",
+            remedy="Report them separately.",
         )
     if radii is not None and True in deciding:
         raise InvalidInputError(
-            "radii", required="left out: votes stopped at radii of their own", got=list(radii), remedy="Leave it out."
+            "radii", required="left out: the records have radii of their own", got=list(radii), remedy="Leave it out."
         )
     found = []
     for entry in entries(records, names):

@@ -1,4 +1,4 @@
-"""What records say of how they were made: command, seeds, machine, time."""
+"""Provenance of records: command, seeds, machine, time."""
 
 import json
 import shlex
@@ -30,14 +30,14 @@ class Source:
     """One record, in words.
 
     Attributes:
-        folder: where it lies.
+        folder: path of the record.
         kind: of record.
         images: how many, and which.
         votes: per image or point.
         seeds: of the noise and of training.
         machine: on which it was made.
-        made: when.
-        seconds: it took; None where that is not recorded.
+        made: time of creation.
+        seconds: duration; None where it is not recorded.
         more: command, network, training and its command.
     """
 
@@ -53,7 +53,7 @@ class Source:
 
 
 def sources(read: Mapping[str, Any]) -> list[Source]:
-    """Return the records in words, by their folder: each a record, or what holds one as `record`."""
+    """Return the sources of records, by folder; each argument is a record, or has one as its attribute `record`."""
     found = ((path, getattr(each, "record", each)) for path, each in sorted(read.items()))
     return [_of_verification(path, one) if isinstance(one, Verified) else _of_record(one) for path, one in found]
 
@@ -92,10 +92,10 @@ def _of_record(record: Record | AttackRecord | SequentialRecord) -> Source:
 
 
 def seconds_of(record: Known) -> tuple[float | None, float]:
-    """Return what the shards that are there took, None where one does not say it, and which share of all they are.
+    """Return the duration of the finished shards, None where one does not record it, and their share of all shards.
 
-    Their sum where one follows the other. Sequential votes are drawn for several shards at once, so their times overlap:
-    how long one of them at least was worked on counts.
+    The durations are added where one shard follows the other. Shards of sequential votes are counted at the same time,
+    so that theirs overlap: the time in which at least one was in progress counts.
     """
     if isinstance(record, Verified):
         return record.about.get("seconds"), 1.0
@@ -116,7 +116,7 @@ def seconds_of(record: Known) -> tuple[float | None, float]:
 
 
 def spent(folder: Path, epochs: int | None = None) -> tuple[float, float] | None:
-    """Return the seconds that were spent in a folder so far, and which share is done; None where nothing says so.
+    """Return the seconds spent on a folder so far, and the share that is done; None where nothing is recorded.
 
     Args:
         folder: of a record, or of a training.

@@ -51,7 +51,7 @@ class Surfaces:
         return Surfaces(certificates, p1, p2, inside, radii)
 
     def plain(self) -> dict[str, Any]:
-        """Return grid and radii as plain data, to nine digits behind the point."""
+        """Return grid and radii as plain data, to nine decimal places."""
         radii = {name: np.round(np.nan_to_num(each, nan=-1.0), 9).tolist() for name, each in self.radii.items()}
         return {"grid": {"p1": self.p1[0].tolist(), "p2": self.p2[:, 0].tolist()}, "radii (-1: outside)": radii}
 

@@ -10,7 +10,7 @@ __all__ = ["Table", "per_cent"]
 
 @dataclass(frozen=True)
 class Table:
-    """A table to be printed.
+    """A table of texts.
 
     Attributes:
         title: above it.

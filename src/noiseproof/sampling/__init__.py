@@ -39,17 +39,17 @@ def sampler_of(engine: Mapping[str, object]) -> str:
 
 
 def sampler_for(device: torch.device, noise: Noise, seed: Seed = 0, kind: str = "float") -> Sampler:
-    """Return what adds noise to images on a device.
+    """Return the sampler that adds noise to images on a device.
 
     Args:
         device: where the classifier runs.
-        noise: which noise.
+        noise: the noise distribution.
         seed: key of all noise.
-        kind: "float" takes NumPy's generator for the CPU and one in torch elsewhere, "exact" is one for all devices. Words
-            under a secret key are drawn on the CPU for all of them.
+        kind: "float" uses NumPy's generator for the CPU and one in torch elsewhere; "exact" gives equal noise on all
+            devices. Under a secret key the random words come from the CPU in either case.
 
     Raises:
-        InvalidInputError: there is no such kind, or it does not know this noise.
+        InvalidInputError: there is no such kind, or it does not support this noise.
         MissingExtraError: a secret key without the extra `chacha20`.
     """
     if kind not in SAMPLERS:

@@ -28,7 +28,7 @@ Table = Int[np.ndarray, "images classes"]
 
 
 class VoteCounter:
-    """Counts the votes of a classifier under a noise: a fixed number for each image, or until a criterion ends them.
+    """Counts the votes of a classifier under a noise: a fixed number per image, or until a criterion is met.
 
     Before the first votes on images of a shape, the classifier is tried on a few of them (`BaseClassifier.probe`), in a
     batch of the first size. When memory runs out, the batch size is halved and kept. Threads may count at once.
@@ -37,9 +37,9 @@ class VoteCounter:
         classifier: f.
         noise: added to every pixel.
         batch_size: images per call of f; None chooses by image size. It never changes the noise.
-        one_shape: whether f is called on batches of that size only, so that a vote does not depend, by the rounding of
-            f, on how many others there were to count: what a record needs, which is continued. Otherwise a few votes
-            go into a small batch. Compiled code always gets one shape, since another is compiled anew.
+        one_shape: whether f is called on batches of that size only. The rounding of f, and so a vote, then does not
+            depend on how many other votes are counted, as a record that is continued requires. Otherwise few votes go
+            into a small batch. Compiled code always gets one shape, since every other would be compiled as well.
         sampler: how noise is added, one of `SAMPLERS`.
 
     Raises:
@@ -61,13 +61,13 @@ class VoteCounter:
         sampler_for(classifier.device, noise, kind=sampler)  # refuses what it cannot do
         self._one_shape = one_shape or classifier.runner.one_shape
         self.rows: RowsCheck | None = None
-        """What trying the classifier found of its rows; None before."""
+        """The result of `BaseClassifier.probe`; None before it."""
         self._tried_on: set[tuple[object, ...]] = set()
 
     def settings(self, seed: Seed = 0) -> dict[str, Any]:
         """Return what decides the votes beside classifier, noise and seed: device kind, precision, code, sampler.
 
-        That of NumPy images, which is what data sets give: a plain function is fed those on the CPU.
+        These are the settings for NumPy images, which data sets return: a plain function receives them on the CPU.
         """
         runner = self.classifier.reading("numpy").runner
         return runner.settings() | {"sampler": sampler_for(runner.device, self.noise, seed, self.sampler).name}
@@ -77,7 +77,7 @@ class VoteCounter:
         return self.classifier.runner.batch_size or self.batch_size or default_batch_size(shape, self.classifier.device)
 
     def try_out(self, images: Images) -> int:
-        """Try the classifier on a few images, and return the batch size that fits the memory; counting does it by itself.
+        """Try the classifier on a few images, and return the batch size that fits the memory. Counting does so itself.
 
         Raises:
             InvalidInputError: images that the sampler cannot add noise to.
@@ -108,7 +108,7 @@ class VoteCounter:
             indices: the key of each image's noise; None numbers them from 0.
             progress: called with the number of votes added.
             stopwatch: charged with the stages noise, network and counting.
-            tally: goes on with the votes that it has, and can be asked for those so far.
+            tally: holds votes to go on with, and returns those so far (`Tally.so_far`).
 
         Raises:
             InvalidInputError: an argument outside its domain.

@@ -37,24 +37,24 @@ def count_votes(
     stopwatch: Stopwatch | None = None,
     tally: "Tally | None" = None,
 ) -> dict[Phase, Int[np.ndarray, "images classes"]]:
-    """Count how often each class is the answer to an image plus noise.
+    """Count how often the classifier returns each class for an image plus noise.
 
     votes[i, j] = #{s : f(x_i + z_{i,s}) = j}, s = 0 .. samples - 1, with the noise z_{i,s} a pure function of
     (seed, indices[i], phase, s): see `Sampler`. Batches run across images and phases, always full but for the last,
     which is filled up with copies of its last row to a size that `batch` allows. Votes are added up on the device of
-    the images and come back once, at the end. A batch that does not fit the memory is tried again at half
-    its size, and so are those after it.
+    the images and come back once, at the end. A batch that does not fit the memory is repeated at half its
+    size, which all later batches keep.
 
     Args:
-        classifier: maps a batch to labels, `INVALID` where there is none; pictures lie in memory as it wants them.
+        classifier: maps a batch to labels, `INVALID` where there is none; it sets the memory format of the batches.
         images: float32 in [0, 1], on the device where noise is added.
         sampler: adds the noise; nothing is clipped afterwards.
         samples: votes per image of each phase, 1 or more; phases share no noise.
         indices: the key of each image's noise, usually its index in the data set.
         batch: rows per call of the classifier.
-        progress: told of every batch.
+        progress: called after every batch with the votes it added.
         stopwatch: charged with the stages noise, network and counting.
-        tally: goes on with the votes that it has, and can be asked for those so far.
+        tally: holds votes to go on with, and returns those so far (`Tally.so_far`).
 
     Raises:
         ClassifierError: some noisy images got no valid label; says how many, and of which images.
@@ -105,11 +105,11 @@ def classify_rows(
         sampler: adds the noise.
         rows: which noisy copies, `batch.images` at most.
         batch: how many rows; halved where they do not fit the memory.
-        channels_last: whether batches of pictures lie channels-last in memory.
+        channels_last: whether batches of images are stored channels-last.
         watch: charged with the stages noise and network.
 
     Returns:
-        Labels; None where memory ended, to be tried again with fewer rows.
+        Labels; None where memory ran out, to be repeated with fewer rows.
 
     Raises:
         OutOfMemoryError: not even one row fits, or the batch size is fixed.
@@ -132,7 +132,7 @@ def no_valid_label(num_classes: int, got: str) -> ClassifierError:
         "the classifier's output",
         required=f"scores without NaN, or labels from 0 to {num_classes - 1}, for every noisy image",
         got=got,
-        remedy="Number classes from 0. Pixels leave [0, 1] once noise is added: the classifier must bear any finite input.",
+        remedy="Number classes from 0. Noisy pixels may leave [0, 1]: the classifier must accept any finite input.",
     )
 
 
@@ -145,7 +145,7 @@ def new_batch(
 
 
 class Tally:
-    """The votes so far of a count, which may be interrupted at any moment and go on later.
+    """The votes so far of a count that may be interrupted at any moment and resumed.
 
     Args:
         kept: what `so_far` returned before, of the same images, samples and seed.
@@ -157,7 +157,7 @@ class Tally:
         self._counts = torch.zeros(0, 0, dtype=torch.int64)
 
     def begin(self, plan: "_Plan", columns: int, device: torch.device) -> Int[Tensor, " cells"]:
-        """Return the table that is counted into, with what was kept, where that is a beginning of this plan, all valid."""
+        """Return the table of counts, with the kept votes if they are valid and the first of this plan."""
         self._indices, rows = [int(index) for index in plan.indices], len(plan.phases) * columns
         table = np.zeros((len(self._indices), rows), dtype=np.int64)
         for row, index in enumerate(self._indices):
@@ -171,7 +171,7 @@ class Tally:
         return self._counts.view(-1)
 
     def so_far(self) -> dict[int, Int[np.ndarray, " counts"]]:
-        """Return the counts of the images that have some, by index: of every phase those of no label and of each class."""
+        """Return the counts of the images that have some, by index: for every phase, of no label and of each class."""
         table = self._counts.cpu().numpy()
         return {index: counts for index, counts in zip(self._indices, table, strict=True) if counts.any()}
 

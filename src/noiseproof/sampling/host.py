@@ -1,4 +1,4 @@
-"""Noise drawn on the processor, any sample reached directly, in up to half as many threads as torch uses."""
+"""Noise drawn on the CPU, with random access to samples, in up to half as many threads as torch uses."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ _Words = np.ndarray
 _Transform = Callable[[_Words, np.ndarray], None]
 
 _PIECE = 2**16
-"""Numbers a thread draws at once: the words and two intermediate results stay in the cache of a core."""
+"""Numbers a thread draws at once: the words and two intermediate results fit the cache of a core."""
 
 _CORES_PER_THREAD = 2
 """Torch's own threads spin for a while after every layer: on two cores a second thread for noise made it slower."""
@@ -37,8 +37,9 @@ class HostSampler(FloatSampler):
         exponential  -ln((w + 1/2) / 2^32)
         normal       sqrt(-2 ln((w + 1/2) / 2^32)) (cos t, sin t), t = 2 pi w' / 2^32       (Box and Muller 1958)
 
-    in float32, with w from the first half of the sample's words and w' from the second. Normals reach 6.7 standard
-    deviations. Drawing takes 4 to 5 ns a number on one core, under half of a rejection method (`benchmarks/noise.py`).
+    in float32, with w from the first half of the sample's words and w' from the second. The largest normal
+    numbers are 6.7 standard deviations. Drawing takes 4 to 5 ns a number on one core, under half of a rejection method
+    (`benchmarks/noise.py`).
 
     NumPy computes ln, cos and sin in float32 with the vector instructions of the processor; another instruction set may
     round the last bit differently. Torch's own CPU generator is not used: it keeps only the low 32 bits of a seed (1

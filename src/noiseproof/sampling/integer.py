@@ -1,4 +1,4 @@
-"""Noise on the grid of 8-bit images, drawn exactly: no arithmetic between the image and the classifier's input leaks."""
+"""Exact noise for 8-bit images: integers, so that no rounding error of the sum reaches the classifier."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -49,7 +49,7 @@ class IntegerSampler(Sampler):
     and cover the arithmetic that ran. The low bits of a floating-point sum x + z depend on x, and a classifier that
     reads them can be certified falsely (Jin et al. 2022; Voráček and Hein 2023).
 
-    An image stands for the 8-bit image next to it, of which certificates speak; one with other pixels is refused.
+    Pixels must be multiples of 1/255, up to float32 rounding; images with other pixels are refused.
     Copies are equal bit by bit on every processor and every GPU.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A bar on standard error for the votes of one call."""
+"""A progress bar on standard error for the votes of one call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ ProgressLike = Progress | bool | None
 
 @contextmanager
 def told(progress: ProgressLike, total: int | None) -> Iterator[Progress | None]:
-    """Yield the function that is told of votes: the one given, that of a bar, or None.
+    """Yield the function that is called with the votes added: the one given, that of a bar, or None.
 
     Args:
-        progress: as `SmoothedClassifier.certify` takes it.
+        progress: as for `SmoothedClassifier.certify`.
         total: how many votes there will be; None where that is not known.
     """
     if not isinstance(progress, bool):

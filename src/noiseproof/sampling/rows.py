@@ -38,7 +38,7 @@ class Rows:
     """The rows of one batch.
 
     Attributes:
-        spans: what they are, in order.
+        spans: the samples in the rows, in order.
         device: where the batch is.
     """
 
@@ -71,7 +71,7 @@ class Rows:
         return self.each(offsets) + torch.arange(len(self), device=self.device)
 
     def each(self, values: Sequence[int]) -> Int[Tensor, " rows"]:
-        """Give every row the value of its span. The copy to a GPU does not wait for it."""
+        """Repeat the value of each span for its rows. The copy to a GPU is asynchronous."""
         counts = torch.tensor([span.count for span in self.spans])
         repeated = torch.tensor(values, dtype=torch.int64).repeat_interleave(counts)
         return repeated.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else repeated

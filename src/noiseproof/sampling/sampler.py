@@ -1,4 +1,4 @@
-"""What every sampler gives: the noisy copies of images, each a pure function of (seed, image, phase, sample)."""
+"""The base of all samplers: noisy copies of images, each a pure function of (seed, image, phase, sample)."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, final
@@ -25,7 +25,7 @@ class Sampler(ABC):
     batch it is drawn in, the order, the number of threads or processes, or a resume.
 
     Args:
-        noise: which noise.
+        noise: the noise distribution.
         seed: key of all noise.
 
     Raises:
@@ -53,14 +53,14 @@ class Sampler(ABC):
         """Write the noisy copies into the first len(rows) rows of a batch.
 
         Args:
-            batch: where to, any memory format, on the device of the images.
+            batch: the batch, in any memory format, on the device of the images.
             images: the clean images, float32 in [0, 1]; nothing is clipped.
             rows: which copies.
         """
 
 
 class FloatSampler(Sampler):
-    """Copies in floating point: a keyed source of standard draws, shaped by the noise, added to the pixels."""
+    """Noisy copies in floating point: the noise transforms standard draws, and is added to the pixels."""
 
     @final
     def fill(self, batch: Float[Tensor, "batch *shape"], images: Float[Tensor, "images *shape"], rows: Rows) -> None:
@@ -78,4 +78,4 @@ class FloatSampler(Sampler):
 
     @abstractmethod
     def source(self, rows: Rows) -> RandomSource:
-        """Return the standard draws of these rows; every draw is used once, the next call is independent of it."""
+        """Return the source of standard draws for these rows; each of its calls returns independent draws."""

@@ -1,4 +1,4 @@
-"""Continuous batching: images whose votes do not suffice yet share every batch, and are retired when they do."""
+"""Continuous batching: undecided images share every batch, and leave once their votes meet the criterion."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ _BATCHES_WAITING = 2
 """Batches' worth of samples that are requested by the images on hand, before further images are enqueued."""
 
 _AHEAD = 16
-"""An image of n votes requests at least n / 16 more: at most 6 % of its votes are drawn in vain, and an image that needs
+"""An image of n votes requests at least n / 16 more: at most 6 % of its votes are surplus, and an image that needs
 100 000 votes gets them in some 130 requests."""
 
 Table = Int[np.ndarray, "rows classes"]
@@ -56,7 +56,7 @@ class RetiredImage:
 
     Attributes:
         index: key of its noise.
-        votes: at the moment of stopping; what was drawn beyond it is not among them.
+        votes: at the stopping time, without surplus votes.
         certifying: under a lasting criterion, those of the first look at which most levels were certified, zeros where
             there is none; None under another.
     """
@@ -106,15 +106,15 @@ class _Batch:
 
 
 class Scheduler:
-    """Fills batches with noisy copies of the images whose votes do not suffice yet.
+    """Fills batches with noisy copies of the images that are still undecided.
 
     The votes of an image are examined in their order. Those returned are the votes at the first look at which the criterion
     ends sampling, whatever the batches were: a function of (seed, index, image) and the criterion alone. Votes drawn beyond
     that look, because a batch had room or was under way, are discarded. Under a lasting criterion the votes of the first
     look at which most levels were certified are kept as well.
 
-    On a GPU a batch is under way while the one before is examined; images with rows under way are left out as long as
-    others fill the batch.
+    On a GPU a batch is computed while the one before is examined; images in that batch are left out of the next as long
+    as others fill it.
 
     Args:
         classify: maps a batch to labels, `INVALID` where there is none.
@@ -123,8 +123,8 @@ class Scheduler:
         num_classes: k.
         batch: rows per call of `classify`.
         device: where images are.
-        channels_last: whether batches of pictures lie channels-last in memory.
-        progress: told of every batch: how many votes were drawn.
+        channels_last: whether batches of images are stored channels-last.
+        progress: called after every batch with the votes drawn.
         stopwatch: charged with the stages noise, network and counting.
     """
 

@@ -1,4 +1,4 @@
-"""Images that come in batches, such as those of a `torch.utils.data.DataLoader`: never all in memory at once."""
+"""Streams of batches, such as those of a `torch.utils.data.DataLoader`: never all in memory at once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
@@ -16,7 +16,7 @@ Stream = Iterable[Images | IndexedImages] | Dataset
 
 
 def is_stream(images: object) -> TypeGuard[Stream]:
-    """Whether images come in batches. A list is none: it may be one of single images."""
+    """Whether images come in batches. A list does not count as a stream: it may hold single images."""
     if isinstance(images, Dataset):
         return True
     return isinstance(images, Iterable) and not isinstance(images, Tensor | np.ndarray | Sequence | Mapping)
@@ -29,7 +29,7 @@ def numbered(stream: Stream) -> Iterator[tuple[Any, list[int]]]:
     another kind is refused: its second part might be labels, and might be indices.
 
     Raises:
-        InvalidInputError: a batch of another kind, an index that was there before, or no batch at all.
+        InvalidInputError: a batch of another kind, an index that occurred before, or no batch at all.
     """
     seen: set[int] = set()
     batches = stream.batches() if isinstance(stream, Dataset) else stream

@@ -1,4 +1,4 @@
-"""Random words of NumPy, as a function of (key, image, phase, draw, sample): Philox under a seed, ChaCha20 under a key."""
+"""Random words as a function of (key, image, phase, draw, sample): Philox under a seed, ChaCha20 under a secret key."""
 
 import hmac
 import importlib.util
@@ -39,7 +39,7 @@ def generator_of(seed: Seed) -> str:
 def random_words(seed: Seed, span: Span, numbers: int, draw: int) -> _Words:
     """Return the 32-bit words of consecutive samples of one image.
 
-    A sample takes whole steps of its generator, so that any of them is reached directly, and no two overlap:
+    A sample takes whole steps of its generator, so that samples can be drawn in any order and do not overlap:
 
         Philox4x64-10   key (seed, index), counter (sample * steps, 0, phase, draw), steps of 8 words
         ChaCha20        key HMAC-SHA256(secret key, (index, phase)), block sample * steps of the nonces for `draw`, steps
@@ -48,7 +48,7 @@ def random_words(seed: Seed, span: Span, numbers: int, draw: int) -> _Words:
     Args:
         seed: a number for Philox (Salmon et al. 2011), a secret key for ChaCha20 (Bernstein 2008, RFC 8439).
         span: image, phase and samples.
-        numbers: words that a sample needs at least.
+        numbers: least number of words that a sample needs.
         draw: which draw of these samples, from 0 to 2**64 - 1.
 
     Returns:

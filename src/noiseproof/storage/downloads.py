@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["cache", "download"]
 
 _ATTEMPTS = 4
-"""Connections in a row that may bring nothing before a download is given up."""
+"""Consecutive connections without progress after which a download is given up."""
 
 _PAUSE = 1.0
 """Seconds before the second of them; each later pause is twice as long."""

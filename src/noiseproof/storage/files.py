@@ -34,13 +34,13 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True, privat
     The content goes to a temporary file beside it, is flushed to the disk and takes the name in one step.
 
     Args:
-        path: where to.
-        content: what.
+        path: the file.
+        content: its new content.
         replace: whether an existing file may be replaced.
         private: whether only its owner may read it.
 
     Returns:
-        Whether it was written: False where it must not replace, and another process was first.
+        Whether it was written: False where `replace` is False and the file exists.
 
     Raises:
         RunError: the disk is full or the folder cannot be written; an existing file is untouched.
@@ -95,9 +95,10 @@ def remove_leftovers(path: Path) -> None:
 
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Hold a file against other processes of this machine; yields False where another one holds it.
+    """Lock a file against other processes of this machine; yields False where another one holds the lock.
 
-    The system lets go of the lock when its process ends, however it ends. What a killed one left of the file is removed.
+    The system releases the lock when the process ends, however it ends. Temporary files of killed processes are
+    removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.stem}.lock"), blocking=False)

@@ -62,7 +62,7 @@ def same_model(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def peak_memory() -> int | None:
-    """Return the most memory this process has held, in bytes, where the system tells."""
+    """Return the peak memory of this process in bytes; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -102,7 +102,7 @@ def _optional_versions() -> dict[str, str]:
 
 
 def without_places(about: Any) -> Any:
-    """Return what a record says of how it was made, without where files lay; of absolute paths in commands their ends stay."""
+    """Return the provenance of a record without locations; absolute paths in commands become file names."""
     if isinstance(about, dict):
         return {
             key: without_places(value) for key, value in about.items() if key not in {"location", "source", "subject"}

@@ -1,7 +1,7 @@
-"""Code that the user of this account has named before: a record may name code, but alone it runs none.
+"""Trusted code: a record may name code, but it runs only if the user of this account has named it before.
 
-A factory or a program of torch.export runs when it is named. Which ones were named is kept in the cache, by name, place
-and content of the file, so that the commands on a run need not name it again, and a record of someone else's cannot.
+A factory or a program of torch.export runs when the user names it. Its name and the path and content of its file are
+kept in the cache. Later commands on the run need not name it again, and a foreign record cannot run other code.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ __all__ = ["is_trusted", "trust"]
 
 
 def trust(name: str, file: Path) -> None:
-    """Keep that this code was named; where the cache cannot be written, it must be named again."""
+    """Remember that this code was named; where the cache cannot be written, it must be named again."""
     with contextlib.suppress(OSError):
         place = _place(name, file)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def trust(name: str, file: Path) -> None:
 
 
 def is_trusted(name: str, file: Path) -> bool:
-    """Whether this code was named before, and its file is as it was."""
+    """Whether this code was named before and its file is unchanged."""
     return file.is_file() and _place(name, file).exists()
 
 
