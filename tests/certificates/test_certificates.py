@@ -435,6 +435,13 @@ def test_runner_up_is_clipped_to_what_is_left(certificate: Certificate, noise: N
     assert not separated(np.array(0.5), np.array(0.5))
 
 
+@pytest.mark.parametrize(
+    "certificate", [PixelDP(), AnalyticPixelDP(), FDivergence(Hellinger()), FDivergence(TotalVariation())], ids=repr
+)
+def test_some_certificates_stay_finite_at_certainty(certificate: Certificate) -> None:
+    assert 0.0 < certificate.radius(STANDARD, 1.0, 0.0) < 11.0
+
+
 @pytest.mark.parametrize("certificate", [Renyi(), NeymanPearson(), FDivergence(KullbackLeibler())], ids=repr)
 def test_certainty_gives_infinity_where_the_noise_reaches_everywhere(certificate: Certificate) -> None:
     assert certificate.radius(STANDARD, 1.0, 0.0) == np.inf

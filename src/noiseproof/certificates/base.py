@@ -18,38 +18,39 @@ Probability = TypeVar("Probability", float, np.ndarray, torch.Tensor)
 
 ROUNDING = 1e-12
 """Every radius is shortened by this relative amount. It exceeds the rounding error of the formulas (tests compare with
-40-digit arithmetic), so that a float64 radius is never longer than the one the mathematics allows."""
+40-digit arithmetic), so that a float64 radius never exceeds the exact one."""
 
 _SHORTEST = 1e-290
-"""Shorter radii are given as 0: near the smallest numbers there are too few digits to round down by."""
+"""Shorter radii are returned as 0: subnormal numbers have too few digits to be rounded down reliably."""
 
 
 def clip_runner_up(p1_lower: Array, p2_upper: Array) -> Array:
-    """Return min(p2_upper, 1 - p1_lower): probabilities sum to 1, so this too bounds every other class."""
+    """Return min(p2_upper, 1 - p1_lower), which also bounds every other class, since probabilities sum to 1."""
     return np.asarray(np.minimum(p2_upper, 1.0 - p1_lower))
 
 
 def separated(p1_lower: Array, p2_upper: Array) -> Bool[np.ndarray, "*shape"]:
-    """Whether p1_lower > min(p2_upper, 1 - p1_lower): the one condition under which anything is certified.
+    """Whether p1_lower > min(p2_upper, 1 - p1_lower), without which nothing is certified.
 
-    Several formulas, Lemma 1 among them, are symmetric in (p1, p2) and return a positive number for crossed bounds.
+    The check is necessary: several formulas, Lemma 1 among them, are symmetric in (p1, p2) and return a positive number
+    for crossed bounds too.
     """
     return np.asarray(p1_lower > clip_runner_up(p1_lower, p2_upper))
 
 
 class Certificate(ABC):
-    """A theorem that turns p1 (lower bound) and p2 (upper bound) into a radius within which argmax does not change."""
+    """A theorem that turns p1 (lower bound) and p2 (upper bound) into a radius within which the argmax is constant."""
 
     noises: ClassVar[tuple[type[Noise], ...]] = (Noise,)
-    """The noises it holds for; the default is all of them."""
+    """The noises for which it holds; the default is all of them."""
 
     @abstractmethod
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
-        """Compute the theorem's radius for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1, with p1 - p2 as exact as the input."""
+        """Compute the theorem's radius in pixel units, for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1. Callers use `radius`."""
 
     @final
     def require_noise(self, noise: Noise) -> None:
-        """Raise `InvalidInputError` unless the certificate holds for this noise; whoever counts votes asks beforehand."""
+        """Raise `InvalidInputError` unless the certificate holds for this noise; called before votes are counted."""
         if not isinstance(noise, self.noises):
             raise InvalidInputError(
                 "certificate",
@@ -65,11 +66,12 @@ class Certificate(ABC):
         Args:
             noise: the noise under which the probabilities were measured.
             p1_lower: lower bound of the top class's probability: a float, NumPy array or torch tensor of any shape.
-            p2_upper: upper bound of every other class's probability, of the same kind; shapes broadcast.
+            p2_upper: upper bound of every other class's probability, of the same type; shapes broadcast.
 
         Returns:
-            float64 radii >= 0 of the same kind as the input: 0 unless p1_lower > min(p2_upper, 1 - p1_lower), rounded
-            down by a relative 1e-12; infinite where p1_lower = 1 and the noise reaches everywhere (not Uniform).
+            float64 radii >= 0 of the same type as the input: 0 unless p1_lower > min(p2_upper, 1 - p1_lower), rounded
+            down by a relative 1e-12. For p1_lower = 1 and noise of unbounded support (not Uniform) the radius is
+            infinite, except under PixelDP and the divergences that stay finite there (Hellinger, total variation).
 
         Raises:
             InvalidInputError: a probability is NaN or outside [0, 1], or the certificate is not for this noise.
@@ -98,7 +100,7 @@ def _probability(name: str, value: object) -> Array:
 
 
 def _like(value: Probability, radii: Array) -> Probability:
-    """Return float64 radii as the kind of `value`: tensor (on its device), array, or Python float."""
+    """Return float64 radii as the type of `value`: tensor (on its device), array, or Python float."""
     if isinstance(value, torch.Tensor):
         return torch.from_numpy(radii).to(value.device)
     if isinstance(value, np.ndarray):

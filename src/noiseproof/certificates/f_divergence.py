@@ -1,4 +1,4 @@
-"""Certificates by f-divergences: Lemma 1 in its general form (Dvijotham et al. 2020)."""
+"""Certificates by f-divergences: the generalisation of Lemma 1 (Dvijotham et al. 2020)."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -27,28 +27,31 @@ __all__ = [
 
 
 class Divergence(ABC):
-    """A divergence D between distributions of classes, and between noise and shifted noise."""
+    """A divergence D, between class distributions and between the noise and its shifted copy."""
 
     @abstractmethod
     def least(self, p1: Flat, p2: Flat) -> Flat:
-        """Return the least D(Q || P) over Q whose largest class is not P's.
+        """Return the minimum of D(Q || P) over all Q with another most probable class than P, or a tie.
 
-        For an f-divergence that is the convex problem
+        For an f-divergence it is that of the convex problem
 
             D* = min over q of p1 f(q / p1) + p2 f(q / p2) + rest f((1 - 2q) / rest),   rest = 1 - p1 - p2.
         """
 
     @abstractmethod
     def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
-        """Return the largest shift of the noise that keeps D within `divergence`."""
+        """Return the largest shift of the noise, in its norm, with D at most `divergence`."""
 
 
 @dataclass(frozen=True)
 class RenyiOrder(Divergence):
-    """The Rényi divergence of one order (monotone in the f-divergence with f(x) = (x^a - 1) / (a (a-1))).
+    """The Rényi divergence of one order, an increasing function of the f-divergence of f(x) = (x^a - 1) / (a (a-1)).
 
     Args:
-        order: a > 0.
+        order: a > 0; 1 is the Kullback-Leibler divergence.
+
+    Raises:
+        InvalidInputError: the order is not finite or not > 0.
     """
 
     order: float
@@ -58,21 +61,21 @@ class RenyiOrder(Divergence):
             raise InvalidInputError("order", required="finite and > 0", got=repr(self.order), remedy="2 is usual.")
 
     def least(self, p1: Flat, p2: Flat) -> Flat:
-        """Return Lemma 1."""
+        """Return the bound of Lemma 1."""
         return lemma1(p1, p2, np.full_like(p1, self.order))
 
     def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
-        """Return that of the noise."""
+        """Return `Noise.max_shift` at this order."""
         return noise.max_shift(divergence, np.full_like(divergence, self.order))
 
 
 class _OfOrder(Divergence):
-    """A divergence that is a function of a Rényi divergence: both sides of the comparison are that divergence's."""
+    """A divergence that is an increasing function of a Rényi divergence, which is compared in its place."""
 
     @property
     @abstractmethod
     def renyi(self) -> RenyiOrder:
-        """The Rényi divergence it is an increasing function of."""
+        """The Rényi divergence."""
 
     def least(self, p1: Flat, p2: Flat) -> Flat:
         return self.renyi.least(p1, p2)
@@ -93,7 +96,7 @@ class KullbackLeibler(_OfOrder):
 
 @dataclass(frozen=True)
 class ChiSquared(_OfOrder):
-    """chi^2(Q || P) = e^{D_2} - 1, f(x) = (x - 1)^2; compared through D_2."""
+    """chi^2(Q || P) = e^{D_2} - 1, f(x) = (x - 1)^2; D_2 is compared in its place."""
 
     @property
     def renyi(self) -> RenyiOrder:
@@ -103,7 +106,7 @@ class ChiSquared(_OfOrder):
 
 @dataclass(frozen=True)
 class Hellinger(_OfOrder):
-    """H^2(Q, P) = 1 - e^{-D_{1/2} / 2}, f(x) = (sqrt x - 1)^2 / 2; compared through D_{1/2}."""
+    """H^2(Q, P) = 1 - e^{-D_{1/2} / 2}, f(x) = (sqrt x - 1)^2 / 2; D_{1/2} is compared in its place."""
 
     @property
     def renyi(self) -> RenyiOrder:
@@ -116,27 +119,29 @@ class TotalVariation(Divergence):
     """TV(Q, P), f(x) = |x - 1| / 2."""
 
     def least(self, p1: Flat, p2: Flat) -> Flat:
-        """Return (p1 - p2) / 2: at least that much has to leave class 1 and arrive at class 2."""
+        """Return (p1 - p2) / 2, the least probability that must move from class 1 to class 2 for a tie."""
         return np.asarray(0.5 * (p1 - p2))
 
     def max_shift(self, noise: Noise, divergence: Flat) -> Flat:
-        """Return Q((1 + D) / 2) - Q((1 - D) / 2): shifting a symmetric unimodal coordinate by t gives TV 2 F(t/2) - 1.
+        """Return Q((1 + D) / 2) - Q((1 - D) / 2): a shift of a symmetric unimodal coordinate by t has TV 2 F(t/2) - 1.
 
-        In more coordinates the shift of one alone is the worst of its norm, as for the tight certificates.
+        F is the distribution function of one coordinate and Q its quantile function. Among all shifts of one norm, that
+        of a single coordinate has the largest total variation, as in the proof of the tight certificate.
         """
-        # Less the rounding of these two numbers beside 1/2, which would otherwise be certified.
+        # Less the rounding of these two numbers near 1/2, which would otherwise be certified.
         least = np.maximum(divergence - 4.0 * np.finfo(np.float64).eps, 0.0)
         return noise.quantile_gap(0.5 + 0.5 * least, 0.5 - 0.5 * least)
 
 
 @dataclass(frozen=True)
 class FDivergence(Certificate):
-    """The largest shift whose divergence stays below the least one that can change the most probable class.
+    """The largest shift whose divergence is below the smallest one that can change the most probable class.
 
-    Proof: as for `Renyi`, with another divergence in the place of D_a. It needs that processing cannot increase the
-    divergence, which holds for every f-divergence and every Rényi divergence.
+    Proof: as for `Renyi`, with this divergence in place of D_a. The proof needs the data processing inequality, which
+    holds for every f-divergence and every Rényi divergence.
 
-    `Renyi` searches over orders and is never worse than one of them; `NeymanPearson` is never worse than any divergence.
+    `Renyi` maximises over the order, so it is never worse than one order; `NeymanPearson` is never worse than any
+    divergence.
 
     Args:
         divergence: KullbackLeibler(), ChiSquared(), Hellinger(), TotalVariation() or RenyiOrder(a).
@@ -145,7 +150,7 @@ class FDivergence(Certificate):
     divergence: Divergence
 
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
-        """Compare both sides."""
+        """Return the largest shift with a divergence of at most `divergence.least(p1, p2)`."""
         return self.divergence.max_shift(noise, self.divergence.least(p1, p2))
 
 
@@ -153,4 +158,4 @@ by_kullback_leibler = partial(FDivergence, KullbackLeibler())
 by_chi_squared = partial(FDivergence, ChiSquared())
 by_hellinger = partial(FDivergence, Hellinger())
 by_total_variation = partial(FDivergence, TotalVariation())
-"""The certificates that have names of their own."""
+"""The divergences that the registry names."""

@@ -1,4 +1,4 @@
-"""The tight certificate of every noise, in closed form (for Gaussian noise Cohen et al. 2019, the paper's [40])."""
+"""The tight certificate for each noise, in closed form (for Gaussian noise Cohen et al. 2019, the paper's [40])."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,9 @@ class NeymanPearson(Certificate):
     - Laplace noise, l1: Q(p) = lambda ln 2p for p <= 1/2 and -lambda ln 2(1-p) otherwise.
     - Uniform noise on [-lambda, lambda], l1: R = lambda (p1 - p2) (Yang et al. 2020).
 
-    Proof: `neyman_pearson.md`. Q(p(x)) is 1-Lipschitz in the noise's norm, p(x) being the probability of a class at x.
-    In one dimension two half-lines attain the radius, so no larger one holds for every classifier.
+    Proof: `neyman_pearson.md`. Q(p(x)) is 1-Lipschitz in the norm of the noise, where p(x) is the probability of a
+    class at x. In one dimension a classifier with two half-lines attains the radius, so no larger one holds for every
+    classifier.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -27,5 +28,5 @@ class NeymanPearson(Certificate):
     """
 
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
-        """Halve the distance between the two quantiles."""
+        """Return half the distance between the two quantiles."""
         return 0.5 * noise.quantile_gap(p1, p2)

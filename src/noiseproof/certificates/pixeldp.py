@@ -16,24 +16,25 @@ __all__ = ["AnalyticPixelDP", "PixelDP"]
 
 @dataclass(frozen=True)
 class PixelDP(Certificate):
-    """The best (e, delta) of the classical Gaussian mechanism.
+    """The largest radius over all (e, delta) of the classical Gaussian mechanism, in l2.
 
         L = sup over 0 < e <= min(1, log(p1 / p2) / 2) of sigma e / sqrt(2 log(1.25 / delta(e))),
         delta(e) = (p1 - e^{2e} p2) / (1 + e^e).
 
-    Proof. If the noise is (e, delta)-private under shifts up to L, every probability changes to at most e^e p + delta,
-    in both directions. So at x' the top class has at least e^-e (p1 - delta) and every other one at most e^e p2 + delta;
-    the first is the larger if p1 > e^{2e} p2 + (1 + e^e) delta, that is, if delta < delta(e). Gaussian noise is
-    (e, delta)-private for L = sigma e / sqrt(2 log(1.25 / delta)) and **e <= 1** (Dwork and Roth 2014, Theorem A.1).
+    Proof. If the noise is (e, delta)-differentially private under shifts up to L, then p(x') <= e^e p(x) + delta for
+    every class, and with x and x' exchanged. So at x' the top class has at least e^-e (p1 - delta), every other class
+    at most e^e p2 + delta, and the former is larger if p1 > e^{2e} p2 + (1 + e^e) delta, that is, if delta < delta(e).
+    Gaussian noise is (e, delta)-differentially private for L = sigma e / sqrt(2 log(1.25 / delta)) and **e <= 1**
+    (Dwork and Roth 2014, Theorem A.1).
 
-    A search that ignores e <= 1 reports larger radii that are not proven. The optimum is found by search to rounding
-    error, not on a grid.
+    A search that ignores e <= 1 returns larger radii, which are not proven. The maximum is found by golden-section
+    search, not on a grid.
     """
 
     noises: ClassVar[tuple[type[Noise], ...]] = (Gaussian,)
 
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
-        """Search over e."""
+        """Maximise over e."""
         assert isinstance(noise, Gaussian)  # noqa: S101 - checked by `radius`
 
         def shift(e: Array) -> Array:
@@ -47,26 +48,28 @@ class PixelDP(Certificate):
 
 @dataclass(frozen=True)
 class AnalyticPixelDP(Certificate):
-    """PixelDP with the exact privacy of Gaussian noise (Balle and Wang 2018, Theorem 8), which holds for every e > 0.
+    """PixelDP by the analytic Gaussian mechanism (Balle and Wang 2018, Theorem 8), which is exact for every e >= 0.
 
-    With mu = L / sigma it is (e, delta)-private exactly for delta >= Phi(mu/2 - e/mu) - e^e Phi(-mu/2 - e/mu), so
+    With mu = L / sigma, Gaussian noise is (e, delta)-differentially private under shifts up to L if and only if
+    delta >= Phi(mu/2 - e/mu) - e^e Phi(-mu/2 - e/mu), so
 
         L = sigma sup over e of max{mu : Phi(mu/2 - e/mu) - e^e Phi(-mu/2 - e/mu) <= delta(e)},
 
     with delta(e) as in `PixelDP`. It exceeds the paper's Rényi bound at (0.6, 0.4), for example.
 
-    Proof: that of `PixelDP`, with this privacy in the place of the classical mechanism's.
+    Proof: that of `PixelDP`, with this mechanism in place of the classical one.
 
-    Near ties it approaches the tight radius, and the rounding of a difference of two probabilities could carry it beyond
-    (2e-11 relative at p1 - p2 = 2e-6). No valid radius exceeds the tight one, so it is cut there.
+    Near ties it approaches the tight radius of `NeymanPearson`, and the rounding of a difference of two probabilities
+    could take it beyond (by 2e-11 relative at p1 - p2 = 2e-6). No valid radius exceeds the tight one, so the result is
+    limited to it.
     """
 
     noises: ClassVar[tuple[type[Noise], ...]] = (Gaussian,)
 
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
-        """Search over e, and for every e over mu."""
+        """Maximise over e, and for every e over mu."""
         assert isinstance(noise, Gaussian)  # noqa: S101 - checked by `radius`
-        # e = 0 alone, delta = total variation, gives 2 Phi^-1((1 + (p1-p2)/2) / 2); a search from there upwards.
+        # e = 0, where delta is the total variation, gives 2 Phi^-1((1 + (p1-p2)/2) / 2); the search begins there.
         largest = np.minimum(_largest_epsilon(p1, p2), _LARGEST_EPSILON)
         found = noise.sigma * maximise(lambda e: _largest_mu(p1, p2, e), np.zeros_like(p1), largest)[0]
         return np.minimum(found, 0.5 * noise.quantile_gap(p1, p2))
@@ -77,7 +80,7 @@ _LARGEST_EPSILON = 300.0
 
 
 def _largest_epsilon(p1: Array, p2: Array) -> Array:
-    """Beyond this e, p1 < e^{2e} p2: no delta is left."""
+    """Beyond this e, p1 < e^{2e} p2, so that no delta >= 0 is possible."""
     return 0.5 * log_ratio(p1, p2)
 
 

@@ -1,4 +1,4 @@
-"""The paper's certificate: Theorem 2, by Lemma 1, for any noise of known Rényi divergence."""
+"""The paper's certificate: Theorem 2, by Lemma 1, for any noise whose Rényi divergence is known."""
 
 from dataclasses import dataclass
 
@@ -18,18 +18,22 @@ _CHUNK = 8192
 
 @dataclass(frozen=True)
 class Renyi(Certificate):
-    """sup over orders a of the largest shift whose Rényi divergence stays below Lemma 1 (Theorems 2 and 3).
+    """Supremum over orders a of the largest shift whose Rényi divergence is below Lemma 1 (Theorems 2 and 3).
 
     With Gaussian noise this is line 6 of Algorithm 1, L = sup_a sqrt(-(2 sigma^2 / a) log(1 - 2 M_1 + 2 M_{1-a})).
 
-    Proof. Let P and Q be the distributions of the class at x and at x'. What the classifier does to its input cannot
-    increase a divergence, so D_a(Q || P) is at most that of the noise and its copy shifted by x' - x. If the most
-    probable classes differ, D_a(Q || P) is at least Lemma 1 (`lemma1.md`). So they agree wherever the shift keeps the
-    divergence below Lemma 1. That holds for every order a > 0: each order searched gives a valid radius.
+    Proof. Let P and Q be the distributions of the class at x and at x'. By the data processing inequality D_a(Q || P)
+    is at most the divergence between the noise and its copy shifted by x' - x. If the most probable classes differ,
+    D_a(Q || P) is at least the bound of Lemma 1 (`lemma1.md`). So they agree if the divergence of the shift is below
+    that bound. This holds for every order a > 0: each order gives a valid radius, and an inexact search only shortens
+    it.
 
     Args:
-        min_order: the smallest order used. 0 (all orders) is never worse than the paper's Theorem 2, which is 1; they
-            differ by 1e-5 at most, and only where p1 + p2 is small.
+        min_order: the smallest order used. 0 (all orders) is never worse than 1 (the paper's Theorem 2); with Gaussian
+            noise they differ by 1e-5 at most, and only where p1 + p2 is small.
+
+    Raises:
+        InvalidInputError: min_order is negative or not finite.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -49,7 +53,7 @@ class Renyi(Certificate):
             )
 
     def tolerable_shift(self, noise: Noise, p1: Flat, p2: Flat) -> Flat:
-        """Search over t = a / (1 + a), which maps all orders onto (0, 1]; t = 1 is a -> infinity (Theorem 3)."""
+        """Maximise over t = a / (1 + a), which maps all orders to (0, 1]; t = 1 is a -> infinity (Theorem 3)."""
         shifts = np.empty(p1.shape)
         for start in range(0, p1.size, _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -76,4 +80,4 @@ class Renyi(Certificate):
 
 
 _SMALLEST_T = 1e-3
-"""Orders below 0.001 are left out: the supremum lies above 0.7 in every case known, and any order is valid."""
+"""Orders below 0.001 are left out: the maximum is above 0.7 in every known case, and any order is valid."""

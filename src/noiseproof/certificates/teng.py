@@ -1,4 +1,4 @@
-"""Teng et al., "l1 adversarial robustness certificates: a randomized smoothing approach" (the paper's [20])."""
+"""The l1 certificate of Teng et al., "l1 adversarial robustness certificates" (the paper's [20])."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,14 +14,14 @@ __all__ = ["Teng"]
 
 @dataclass(frozen=True)
 class Teng(Certificate):
-    """L = lambda max(log(p1 / p2) / 2, -log(1 - p1 + p2)).
+    """L = lambda max(log(p1 / p2) / 2, -log(1 - p1 + p2)), for Laplace noise, in l1.
 
-    The first term is what differential privacy gives, the second is Theorem 3 of the paper.
+    The first term follows from differential privacy, the second is Theorem 3 of the paper.
 
-    Proof: neither exceeds the tight radius R of `NeymanPearson`, with which both agree where p2 = 1 - p1. For
-    p1 > 1/2, e^(-2R / lambda) = 4 (1 - p1) p2, which is at most p2 / p1 since 4 p1 (1 - p1) <= 1, and at most
-    (1 - p1 + p2)^2 by the means' inequality. For p1 <= 1/2, R is the first term, and p1 (1 - p1 + p2)^2 >= p2: on
-    [p2, 1/2] the left side rises and then falls with p1, and it is at least p2 at both ends.
+    Proof: neither exceeds the tight radius R of `NeymanPearson`; with p2 = 1 - p1 the maximum equals it. For p1 > 1/2,
+    e^(-2R / lambda) = 4 (1 - p1) p2, which is at most p2 / p1 since 4 p1 (1 - p1) <= 1, and at most (1 - p1 + p2)^2 by
+    the inequality of arithmetic and geometric means. For p1 <= 1/2, R is the first term, and p1 (1 - p1 + p2)^2 >= p2:
+    on [p2, 1/2] the left side increases and then decreases with p1, and it is at least p2 at both ends.
     """
 
     noises: ClassVar[tuple[type[Noise], ...]] = (Laplace,)

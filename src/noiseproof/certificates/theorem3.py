@@ -14,12 +14,12 @@ __all__ = ["Theorem3"]
 
 @dataclass(frozen=True)
 class Theorem3(Certificate):
-    """L = -lambda log(1 - p1 + p2), as printed.
+    """L = -lambda log(1 - p1 + p2), as printed, for Laplace noise, in l1.
 
     Proof: the limit of `Renyi` for large orders, where Lemma 1 tends to -log(1 - p1 + p2) and the divergence of a shift
     by t to t / lambda.
 
-    Kept to show what the paper has: `Renyi` with Laplace noise also tries finite orders, which is better where
+    It is here for comparison with the paper: `Renyi` with Laplace noise also uses finite orders, which is better where
     p1 + p2 < 1, and `NeymanPearson` is never worse than either.
     """
 
