@@ -14,32 +14,32 @@ from noiseproof.evaluation.robust_accuracy import voted_class
 __all__ = ["VERDICT_ALPHA", "AuditResult", "judge_audit", "sizes_within"]
 
 VERDICT_ALPHA = 1e-6
-"""Level of each of the two tests by which votes contradict a certificate: small beside any alpha in use."""
+"""Level of each of the two tests by which votes contradict a certificate: small compared with any alpha in use."""
 
 _LEVEL = 0.01
-"""Level of the audit's test: valid certificates fail one audit in a hundred at most."""
+"""Level of the audit's test: valid certificates fail an audit with probability at most 0.01."""
 
 _INSIDE = 1e-9
-"""By how much, relative to the radius, an attack stays inside it: certificates hold for shifts shorter than it."""
+"""Relative distance that an attack keeps from the radius: certificates hold for shifts strictly below it."""
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an attack on certified images found.
+    """The result of an attack on certified images.
 
     Attributes:
-        images: N, all under audit, those without a certificate too.
-        attacked: those with a certified radius above 0.
-        unmoved: attacked images at which the attack did nothing: it has no gradient there, or found nothing better. An
-            image whose votes contradict its certificate before the attack is not among them.
-        contradictions: the indices of those whose votes contradict the certificate.
-        undecided: attacked images whose votes name no class: near their boundary, and no contradiction.
+        images: N, the number of images under audit, including those without a certificate.
+        attacked: the number of images with a certified radius above 0.
+        unmoved: attacked images that the attack returned unchanged: it has no gradient there, or found nothing better.
+            An image whose votes contradict its certificate before the attack is not counted.
+        contradictions: the indices of the images whose votes contradict the certificate.
+        undecided: attacked images whose votes decide for no class: close to the decision boundary, no contradiction.
         alpha: failure probability of each certificate.
-        allowed: the number of contradictions that certificates valid at alpha have on average at most.
-        p_value: P(X >= contradictions), X binomial of N and alpha + 2 VERDICT_ALPHA: the probability, at most, that
-            valid certificates are contradicted so often.
-        tried: whether the attack tries points in any case, as those do that follow decisions: where it then returns the
-            image, nothing better was found.
+        allowed: N (alpha + 2 VERDICT_ALPHA), the largest expected number of contradictions of valid certificates.
+        p_value: P(X >= contradictions) for X ~ Binomial(N, alpha + 2 VERDICT_ALPHA): an upper bound of the probability
+            that valid certificates have at least so many contradictions.
+        tried: whether the attack evaluates other points even without gradients, as decision-based attacks do: an
+            unchanged image then means that it found nothing better.
     """
 
     images: int
@@ -54,12 +54,12 @@ class AuditResult:
 
     @property
     def passed(self) -> bool:
-        """Whether something was audited, and contradictions are no more than valid certificates have, at level 0.01."""
+        """Whether the audit had power and the number of contradictions is compatible with alpha at level 0.01."""
         return self.p_value >= _LEVEL and not self.blind
 
     @property
     def blind(self) -> bool:
-        """Whether the attack did nothing at any image, having no gradients: an audit without power."""
+        """Whether the attack had no gradients and changed no image: an audit without power."""
         return self.unmoved == self.attacked and not self.tried
 
     def __str__(self) -> str:
@@ -70,12 +70,12 @@ class AuditResult:
         return f"{found}, {self.allowed:.2f} allowed on average at alpha {self.alpha:g}: {verdict}."
 
     def plain(self) -> dict[str, Any]:
-        """Return the findings as JSON-compatible data."""
+        """Return the result as JSON-compatible data."""
         return asdict(self) | {"contradictions": list(self.contradictions)}
 
 
 def sizes_within(radius: Float[np.ndarray, " images"]) -> Float[np.ndarray, " images"]:
-    """Return the largest attack on each image that its certificate speaks of: just shorter than the radius."""
+    """Return the largest size of attack that each certificate covers: just below the radius."""
     return radius * (1.0 - _INSIDE)
 
 
@@ -92,24 +92,24 @@ def judge_audit(
 ) -> AuditResult:
     """Test votes on attacked images against certificates.
 
-    A certificate is issued and wrong with probability at most alpha for each image that was tried, certified in the end
-    or not. Where it is right, votes on a point inside its radius contradict it with probability at most
-    2 VERDICT_ALPHA: they name another class (winner against runner-up), or, where a majority was proven (p2 = 1 - p1),
-    the certified class has significantly less than half of them. Noise is independent between images, so the
-    contradictions of N images are at most binomial (N, alpha + 2 VERDICT_ALPHA) in distribution, whatever the attack.
+    For each image, a false certificate is issued with probability at most alpha. If a certificate is true, votes on a
+    point inside its radius contradict it with probability at most 2 VERDICT_ALPHA: another class wins significantly
+    (winner against runner-up), or, where a majority was certified (p2 = 1 - p1), the certified class has significantly
+    less than half of the votes. Noise is independent across images, so the number of contradictions among N images is
+    stochastically at most Binomial(N, alpha + 2 VERDICT_ALPHA), for every attack.
 
     Args:
         prediction: the certified class, or ABSTAIN.
-        radius: certified; 0 where nothing is.
-        index: of each image in the data set.
-        votes: on the attacked image.
+        radius: the certified radius, 0 where there is none.
+        index: the index of each image in the data set.
+        votes: counts per class on the attacked image, drawn with noise independent of the attack.
         alpha: failure probability of a certificate.
-        majority: whether the certificates prove that the class has at least half of the probability.
-        moved: whether the attack changed the image; None: all of them.
-        tried: whether the attack tries points in any case, see `AuditResult`.
+        majority: whether the certificates prove that the class has at least probability 1/2.
+        moved: whether the attack changed the image; None means that it changed all of them.
+        tried: as in `AuditResult`.
 
     Raises:
-        InvalidInputError: alpha outside (0, 1), or no image with a certificate: nothing would be audited.
+        InvalidInputError: alpha outside (0, 1), or no image with a certificate.
     """
     require_alpha(alpha)
     certified = radius > 0.0

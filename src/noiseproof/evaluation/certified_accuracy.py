@@ -1,4 +1,4 @@
-"""What the certificates of a data set say together: accuracy against radius, and how sure it is."""
+"""Certified accuracy of a data set as a function of the radius, with confidence bounds."""
 
 import math
 from dataclasses import dataclass
@@ -22,26 +22,27 @@ __all__ = [
 ]
 
 _ROUNDING = 1e-9
-"""Relative error, at most, of SciPy's hypergeometric tail up to a million images (tests compare with fractions)."""
+"""Bound of the relative error of SciPy's hypergeometric tail up to a million images (tests compare with fractions)."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A data set's figures under one bound, certificate and alpha; fractions of all images.
+    """The results of a data set under one bound, certificate and alpha; accuracies are fractions of all images.
 
     Attributes:
         images: N.
-        natural_accuracy: the class with most votes is right (abstentions are not counted apart).
-        abstained: the votes do not decide at level alpha.
-        average_certified_radius: mean over all images of the radius where the prediction is right, else 0 (ACR).
-        radii: where certified accuracy is given, in the noise's norm.
-        certified_accuracy: right, not abstained, and certified beyond each of `radii`.
-        allowance: `failure_allowance`: what to subtract from certified accuracy, at all radii together. NaN, so that
-            whatever is computed from it says nothing, while images are missing.
-        confidence: with which the subtraction is valid, and each of `population`; NaN while images are missing.
-        population: `file_lower_bound` at each of `radii`, each by itself; None where the images are neither all of a file
-            nor a random subset of it.
-        paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy: no bound.
+        natural_accuracy: clean accuracy of the smoothed classifier: the class with the most votes is the label, whether
+            or not it abstains.
+        abstained: fraction of images on which the smoothed classifier abstains at level alpha.
+        average_certified_radius: ACR, the mean over all images of the radius where the prediction is right, else 0.
+        radii: where certified accuracy is given, in the norm of the noise and pixel units.
+        certified_accuracy: fraction of images that are right, not abstained, and certified at each of `radii`.
+        allowance: `failure_allowance`, to be subtracted from certified accuracy for a lower bound at all radii
+            simultaneously. NaN while images are missing, so that nothing can be derived from it.
+        confidence: confidence level of that lower bound, and of each of `population`; NaN while images are missing.
+        population: `file_lower_bound` at each of `radii`, valid for one radius at a time; None where the images are
+            neither all of a file nor a random subset of it.
+        paper_statement: the paper's "multiply 95 %", (1 - alpha) times certified accuracy, which is no lower bound.
     """
 
     images: int
@@ -61,7 +62,7 @@ def certified_accuracy(
 ) -> Float[np.ndarray, " radii"]:
     """Fraction of images classified correctly and certified at each radius r: prediction = label and L >= r.
 
-    At r = 0 this is the accuracy without abstentions. Monotone decreasing in r.
+    At r = 0 this is the fraction of correct predictions, where abstention counts as an error. Not increasing in r.
     """
     right = certified.prediction == labels
     reached = np.sort(np.where(right, certified.radius, -1.0))
@@ -69,21 +70,24 @@ def certified_accuracy(
 
 
 def failure_allowance(images: int, alpha: float, rho: float = 0.05) -> float:
-    """How much of the observed certified accuracy could be due to certificates that failed.
+    """Return BinomInv(1 - rho; N, alpha) / N, the share of certified accuracy that false certificates can account for.
 
-    Each certificate fails with probability at most alpha, independently across images (their noise is), so the number
-    of failures is at most a Binomial(N, alpha) in distribution, and with probability at least 1 - rho
+    Each certificate is false with probability at most alpha, independently across images, since their noise is. So the
+    number of false certificates is stochastically at most Binomial(N, alpha), and with probability at least 1 - rho
 
         true certified accuracy >= observed - BinomInv(1 - rho; N, alpha) / N      at all radii simultaneously.
 
-    The paper multiplies the observed accuracy by 1 - alpha instead. In the worst case, where every certificate that can
-    fail does so with probability alpha, that is above the true accuracy t in expectation unless t >= (1 - alpha) /
-    (2 - alpha): .487 at alpha .05. It is no lower bound: below that it nearly always lies, above it rarely.
+    The paper multiplies the observed accuracy by 1 - alpha instead, which is no lower bound. In the worst case, where
+    every image that is not robust is certified with probability alpha, the product exceeds the true accuracy t in
+    expectation if t < (1 - alpha) / (2 - alpha), which is .487 for alpha = .05.
 
     Args:
         images: N.
         alpha: failure probability per image.
-        rho: failure probability of the statement about the data set.
+        rho: failure probability of the lower bound for the data set.
+
+    Raises:
+        InvalidInputError: alpha or rho outside (0, 1).
     """
     require_alpha(alpha)
     if not 0.0 < rho < 1.0:
@@ -94,17 +98,17 @@ def failure_allowance(images: int, alpha: float, rho: float = 0.05) -> float:
 def population_lower_bound(
     certified_right: Int[np.ndarray, " radii"], images: int, alpha: float, rho: float = 0.05
 ) -> Float[np.ndarray, " radii"]:
-    """Lower bound of the certified accuracy on the population the images were drawn from, independently.
+    """Lower confidence bound of the certified accuracy on the population from which the images are independent draws.
 
-    With probability at least 1 - rho / 2 at most q = BinomInv(1 - rho/2; N, alpha) certificates failed, so the number
-    that are truly robust is at least K - q; a Clopper-Pearson bound of level rho / 2 on that number covers the draw of
-    the images. Both together hold with probability at least 1 - rho, for one radius chosen beforehand.
+    With probability at least 1 - rho/2, at most q = BinomInv(1 - rho/2; N, alpha) certificates are false, so at least
+    K - q images are truly robust; a Clopper-Pearson bound of level rho/2 for that number accounts for the draw of the
+    images. By the union bound the result holds with probability at least 1 - rho, for one radius chosen beforehand.
 
     Args:
-        certified_right: K, images right and certified, for each radius.
+        certified_right: K, the number of images right and certified, for each radius.
         images: N.
         alpha: failure probability per image.
-        rho: failure probability of the statement.
+        rho: failure probability of the lower bound.
     """
     failed = round(failure_allowance(images, alpha, rho / 2) * images)
     counts = np.maximum(certified_right - failed, 0)
@@ -114,25 +118,25 @@ def population_lower_bound(
 def file_lower_bound(
     certified_right: Int[np.ndarray, " radii"], images: int, of: int, alpha: float, rho: float = 0.05
 ) -> Float[np.ndarray, " radii"]:
-    """Lower bound of the certified accuracy on a file of M images, of which N were drawn at random without replacement.
+    """Lower confidence bound of the certified accuracy on a file of M images, from N drawn without replacement.
 
-    With probability at least 1 - rho / 2 at most q = BinomInv(1 - rho/2; N, alpha) certificates failed, so that at least
-    K - q images of the draw are truly robust. With R robust images in the file there are Hypergeometric(M, R, N) of them
-    in the draw, of which the tail increases with R: so that with probability at least 1 - rho / 2
+    With probability at least 1 - rho/2, at most q = BinomInv(1 - rho/2; N, alpha) certificates are false, so at least
+    K - q images of the sample are truly robust. If the file has R robust images, the sample has Hypergeometric(M, R, N)
+    of them, whose upper tail increases with R. So with probability at least 1 - rho/2
 
         R >= min {R: P(Hypergeometric(M, R, N) >= K - q) > rho/2},
 
-    and both together hold with probability at least 1 - rho, for one radius chosen beforehand. Of all images, N = M,
-    nothing is drawn: rho is spent on failed certificates alone, and the bound is (K - q) / M.
+    and by the union bound the result holds with probability at least 1 - rho, for one radius chosen beforehand. For
+    N = M there is no sampling error: all of rho is spent on false certificates, and the bound is (K - q) / M.
 
-    Every n-th image of a file is no random subset: where labels are in rotation, it sees one class.
+    Every n-th image of a file is not a random subset: if the labels are periodic, it may contain a single class.
 
     Args:
-        certified_right: K, images right and certified, for each radius.
+        certified_right: K, the number of images right and certified, for each radius.
         images: N.
         of: M >= N.
         alpha: failure probability per image.
-        rho: failure probability of the statement.
+        rho: failure probability of the lower bound.
 
     Raises:
         InvalidInputError: more images than the file has, or alpha or rho outside (0, 1).
@@ -161,18 +165,18 @@ def summarise(
     of: int | None = None,
     whole: bool = True,
 ) -> Summary:
-    """Compute the figures of a data set.
+    """Compute the results of a data set.
 
     Args:
-        certified: of every image.
+        certified: predictions and radii of all images.
         labels: the true classes.
-        radii: where certified accuracy is wanted.
-        alpha: the one the certificates were computed with.
-        rho: failure probability of each statement about the data set.
-        of: M, where the images are all of a file of M or a random subset of it, drawn without replacement. Neither the
-            first of a folder, which lie class by class, nor every n-th are.
-        whole: whether they are all the images that were chosen beforehand. Of a part, whoever stopped may have done so
-            at a share to their liking (optional stopping): then no confidence is stated.
+        radii: where certified accuracy is computed.
+        alpha: failure probability of the certificates.
+        rho: failure probability of each lower bound for the data set.
+        of: M, if the images are all of a file of M images or a random subset drawn without replacement. The first
+            images of a folder, which is sorted by class, and every n-th image are not random subsets.
+        whole: whether these are all the images that were chosen beforehand. A run may have been stopped at a favourable
+            moment (optional stopping), so no confidence bound is given for a part of them.
     """
     right = certified.prediction == labels
     accuracy = certified_accuracy(certified, labels, radii)

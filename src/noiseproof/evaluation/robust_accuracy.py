@@ -1,4 +1,4 @@
-"""What votes on attacked images say: verdicts, and accuracy under attack with its confidence."""
+"""Verdicts from the votes on attacked images, and accuracy under attack with its confidence interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _CONFIDENCE = 0.95
 
 
 class Verdict(IntEnum):
-    """What the votes on an attacked image say, from best to worst for the defence."""
+    """The outcome of the votes on an attacked image, from best to worst for the defence."""
 
     RIGHT = 0
     ABSTAINED = 1
@@ -29,15 +29,18 @@ class Verdict(IntEnum):
 def voted_class(
     votes: Int[np.ndarray, "*rows classes"], alpha: float, *, noisy: bool = True
 ) -> Int[np.ndarray, "*rows"]:
-    """Return the class that votes name, or ABSTAIN.
+    """Return the class that the votes decide for, or ABSTAIN.
 
-    With noise, the winner if a two-sided binomial test tells it from the runner-up at level alpha (Hung and Fithian
-    2019): for a number of votes that was fixed beforehand. Without noise a vote is the label of the classifier.
+    With noise, the winner if a two-sided binomial test against the runner-up rejects at level alpha (Hung and Fithian
+    2019), valid for a number of votes that was fixed beforehand. Without noise the class with the most votes.
 
     Args:
-        votes: counts.
-        alpha: probability, at most, that a class which is not the most probable one is named.
+        votes: counts per class.
+        alpha: probability, at most, that a class other than the most probable one is returned.
         noisy: whether votes are random.
+
+    Raises:
+        InvalidInputError: alpha outside (0, 1), or invalid votes.
     """
     require_alpha(alpha)
     winner: Int[np.ndarray, "*rows"] = votes.argmax(-1)
@@ -54,14 +57,14 @@ def verdicts(
     *,
     noisy: bool = True,
 ) -> Int[np.ndarray, "sizes images"]:
-    """Return the `Verdict` on each point; arguments as `voted_class`."""
+    """Return the `Verdict` for each size and image: `voted_class`, with the same arguments, compared with the labels."""
     found = voted_class(votes, alpha, noisy=noisy)
     wrong = np.where(found == ABSTAIN, Verdict.ABSTAINED, Verdict.WRONG)
     return np.where(found == labels, Verdict.RIGHT, wrong).astype(np.int64)
 
 
 def worst_so_far(found: Int[np.ndarray, "sizes images"]) -> Int[np.ndarray, "sizes images"]:
-    """Return the worst verdict at each size or a smaller one: a point within a size is within every larger one."""
+    """Return the worst verdict up to each size, ascending: a perturbation within a size is within every larger one."""
     return np.maximum.accumulate(found, axis=0)
 
 
@@ -69,7 +72,7 @@ def worst_of(found: Sequence[Int[np.ndarray, "sizes images"]]) -> Int[np.ndarray
     """Return the worst verdict of several attacks on the same images at the same sizes.
 
     Raises:
-        InvalidInputError: none, or of different shapes.
+        InvalidInputError: no attack, or verdicts of different shapes.
     """
     if len({verdict.shape for verdict in found}) != 1:
         raise InvalidInputError(
@@ -88,13 +91,13 @@ class RobustSummary:
 
     Attributes:
         images: N.
-        sizes: of the attack.
-        robust: right, under every point found up to that size.
+        sizes: of the attack, ascending.
+        robust: right at every point found up to that size.
         abstained: the worst verdict up to that size is to abstain.
         wrong: some point up to that size is classified wrongly.
-        low: lower end of the Clopper-Pearson interval of `robust` at 95 %, valid for a population from which the images
-            are independent draws; every n-th image of a file is none.
-        high: upper end.
+        low: lower end of the 95 % Clopper-Pearson interval of `robust`, valid for a population from which the images
+            are independent draws, which every n-th image of a file is not.
+        high: upper end of the interval.
     """
 
     images: int
@@ -107,11 +110,11 @@ class RobustSummary:
 
 
 def summarise_verdicts(found: Int[np.ndarray, "sizes images"], sizes: Float[np.ndarray, " sizes"]) -> RobustSummary:
-    """Compute the shares.
+    """Compute the shares at each size.
 
-    An attack that finds nothing proves nothing: `robust` bounds, from above and but for the chance of votes, what a
-    classifier that abstains in this way keeps right under every attack. The ideal smoothed classifier, of which
-    certificates speak, does not abstain: `robust + abstained` is the bound for it.
+    Up to the randomness of the votes, `robust` is an upper bound of the robust accuracy of a classifier that abstains
+    in this way. The ideal smoothed classifier, to which certificates refer, does not abstain: its upper bound is
+    `robust + abstained`. An attack that finds nothing proves nothing.
     """
     worst = worst_so_far(found)
     images = worst.shape[1]

@@ -1,4 +1,4 @@
-"""Numbers as text, rounded to the side on which what is said of them stays true."""
+"""Numbers as text, rounded in the direction in which the statement stays true."""
 
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
@@ -9,11 +9,11 @@ _SHORT = Context(prec=6, rounding=ROUND_FLOOR)
 
 
 def round_down(value: float, digits: int | None = 3) -> str:
-    """Format a radius, never above its value: what is certified at a radius is certified at every smaller one.
+    """Format a radius, rounded down: a certificate at a radius also holds at every smaller one.
 
     Args:
         value: the radius, at least 0.
-        digits: behind the point; None gives the first six digits that are not 0, without zeros at the end.
+        digits: digits after the decimal point; None gives six significant digits without trailing zeros.
 
     Example:
         >>> round_down(128 / 255), round_down(128 / 255, None), round_down(0.5, None)
@@ -28,7 +28,7 @@ def round_down(value: float, digits: int | None = 3) -> str:
 
 
 def exact(value: float) -> str:
-    """Format a number in full, as a key of JSON: the shortest text that reads as the same number.
+    """Format a number exactly, for JSON keys: a short text that is read back as the same number.
 
     Example:
         >>> exact(0.5), exact(36 / 255), exact(2.0)
@@ -39,29 +39,29 @@ def exact(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Format an observed share in per cent, to the nearest tenth."""
+    """Format an observed fraction in per cent, to the nearest tenth."""
     return f"{100 * share:.1f} %"
 
 
 def percent_down(share: float, unit: str = " %") -> str:
-    """Format a lower bound, or what is proven, in per cent: rounded down, never below zero; NaN, as nothing is said, as –."""
+    """Format a lower bound in per cent, rounded down and at least 0; NaN, which stands for no bound, as –."""
     return "–" if math.isnan(share) else f"{_tenths(max(share, 0.0), ROUND_FLOOR)}{unit}"
 
 
 def percent_up(share: float, unit: str = " %") -> str:
-    """Format an upper bound in per cent: rounded up, never above 100; NaN, as nothing is said, as –."""
+    """Format an upper bound in per cent, rounded up and at most 100; NaN, which stands for no bound, as –."""
     return "–" if math.isnan(share) else f"{_tenths(min(share, 1.0), ROUND_CEILING)}{unit}"
 
 
 def percent_interval(low: float, high: float) -> str:
-    """Format a confidence interval in per cent, its ends rounded outwards; of NaN – alone."""
+    """Format a confidence interval in per cent, with its ends rounded outwards; NaN as –."""
     return "–" if math.isnan(low) else f"{percent_down(low, '')}-{percent_up(high)}"
 
 
 def _tenths(share: float, rounding: str) -> Decimal:
-    """Return tenths of a per cent.
+    """Return a fraction in per cent, rounded to a tenth.
 
-    Shares are quotients of counts and differences of such: their floats are off by some units in the 16th digit, which
-    must not cost a tenth.
+    Fractions are quotients of counts or differences of such quotients. Their rounding errors in the 16th digit must not
+    change the tenth, so they are first rounded to 14 digits.
     """
     return (Decimal(f"{share:.14g}") * 100).quantize(Decimal("0.1"), rounding)

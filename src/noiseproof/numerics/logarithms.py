@@ -1,4 +1,4 @@
-"""Logarithms of ratios and of cosh that lose no digits and do not overflow."""
+"""Logarithms of ratios and of cosh, without cancellation or overflow."""
 
 import numpy as np
 from jaxtyping import Float
@@ -18,8 +18,8 @@ def log_ratio(p: Array, q: Array) -> Array:
 def log_remaining(p1: Array, p2: Array) -> Array:
     """Return ln(1 - p1 + p2) for 0 <= p2 < p1 <= 1 and p2 <= 1 - p1, to a relative 1e-15; minus infinity at (1, 0).
 
-    Where p1 > 1/2, 1 - p1 is exact and nothing cancels in (1 - p1) + p2. Near 1, ln(1 + x) of the exact -x = p1 - p2 is:
-    that p1 - p2 is small takes p1 near p2, or both near 0.
+    If p1 - p2 >= 1/2, then p1 >= 1/2, so 1 - p1 is exact and nothing cancels in (1 - p1) + p2. Otherwise the result is
+    log1p(-(p1 - p2)), in which p1 - p2 is exact or correctly rounded.
     """
     with np.errstate(divide="ignore"):
         return np.asarray(np.where(p1 - p2 < 0.5, np.log1p(p2 - p1), np.log((1.0 - p1) + p2)))

@@ -1,4 +1,4 @@
-"""Maxima and roots of one function of one variable per element, for millions of elements at once."""
+"""Maxima and roots of functions of one variable, elementwise on large arrays."""
 
 from collections.abc import Callable
 
@@ -19,25 +19,25 @@ _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 def maximise(
     function: Callable[[Array], Array], low: Array, high: Array, *, golden_steps: int = COARSE
 ) -> tuple[Array, Bool[np.ndarray, "*shape"]]:
-    """Return the largest value found of a unimodal function on [low, high], elementwise, and where it is settled.
+    """Return the largest value found of a unimodal function on [low, high], elementwise, and whether it has converged.
 
-    Golden-section search narrows each bracket by 0.618 a step; three parabolas through three points, each on a
-    spacing ten times finer, then place the maximum. Near a smooth maximum an error e of the argument costs only
-    O(e^2) of the value. Both ends are evaluated too, so a maximum at the edge is found exactly.
+    Golden-section search narrows each bracket by a factor 0.618 per step. Then three parabolas, each through three
+    points with a spacing ten times finer, locate the maximum. Near a smooth maximum an error e of the argument changes
+    the value by O(e^2) only. Both ends are evaluated too, so a maximum at an end is found exactly.
 
-    What is returned is always a value of the function, never an extrapolation: an imprecise search can only
-    return too little, which is what a certificate needs.
+    The result is always a value of the function, never an extrapolation: an imprecise search returns too small a value,
+    which is safe for a certificate.
 
     Args:
         function: called with arguments of the shape of `low`, `golden_steps` + 13 times.
         low: left ends of the brackets.
         high: right ends, >= low.
-        golden_steps: steps before the parabolas: `COARSE` leaves 1.3 % of the bracket and suits smooth functions;
-            `FINE` leaves nothing and suits any.
+        golden_steps: steps before the parabolas: `COARSE` leaves 1.3 % of the bracket, for smooth functions; `FINE`
+            leaves 1e-15 of it, for any function.
 
     Returns:
         The values, and whether the maximum is at an end or the last parabola had its vertex between its points.
-        Elsewhere the function is too sharp for the coarse search: search those elements again with `FINE`.
+        Otherwise the peak is too sharp for the coarse search: search those elements again with `FINE`.
     """
     ends = np.maximum(function(low), function(high))
     inner, outer = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -81,14 +81,14 @@ def largest_within(
 ) -> Array:
     """Return, elementwise, the largest x in [low, high] found with function(x, *args) <= limit.
 
-    The function increases in x and crosses the limit in the bracket. Chandrupatla's method narrows it to adjacent
-    numbers or an exact hit; what is returned never lies beyond the limit.
+    The function increases in x and crosses the limit in the bracket, which Chandrupatla's method narrows to adjacent
+    numbers or an exact root. At the returned x the function does not exceed the limit.
 
     Args:
-        function: of x and `args`, elementwise, increasing in x.
-        limit: what it must not exceed.
-        low: where it is at or below the limit.
-        high: where it is at or above the limit.
+        function: function of x and `args`, elementwise, increasing in x.
+        limit: upper limit of the function.
+        low: points where the function is at most the limit.
+        high: points where the function is at least the limit.
         args: arrays of the shape of `limit`.
     """
     found = find_root(
