@@ -57,7 +57,7 @@ def verdicts(
     *,
     noisy: bool = True,
 ) -> Int[np.ndarray, "sizes images"]:
-    """Return the `Verdict` for each size and image: `voted_class`, with the same arguments, compared with the labels."""
+    """Return the `Verdict` for each size and image: `voted_class`, with the same arguments, against the labels."""
     found = voted_class(votes, alpha, noisy=noisy)
     wrong = np.where(found == ABSTAIN, Verdict.ABSTAINED, Verdict.WRONG)
     return np.where(found == labels, Verdict.RIGHT, wrong).astype(np.int64)

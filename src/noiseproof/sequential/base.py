@@ -1,4 +1,4 @@
-"""What every stopping rule shares: its settings, the same rule under a noise, and the criterion that ends sampling."""
+"""What all stopping rules share: the settings, the test under a noise, and the criterion that ends sampling."""
 
 import math
 from abc import ABC, abstractmethod
@@ -34,7 +34,7 @@ __all__ = [
 CERTIFIED, UNDECIDED, FUTILE = 1, 0, -1
 
 DEFAULT_MAX_SAMPLES = 100_000
-"""What the literature spends on every image; here what the hardest image may take."""
+"""The fixed number of samples of the literature; here the maximum for one image."""
 
 Table = Int[np.ndarray, "rows classes"]
 Counts = Int[np.ndarray, " rows"]
@@ -43,13 +43,13 @@ Turn = tuple[Int[np.ndarray, " rows"], int | None]
 
 
 class Criterion(ABC):
-    """When the votes of an image suffice: sampling ends at the first look at which they do, or at `max_samples` votes.
+    """When sampling of an image ends: at the first look at which its votes suffice, or at `max_samples` votes.
 
-    A function of one image's votes, looked at after numbers of votes that do not depend on anything else. So the stopping
-    time, and with it every outcome, is the same under any batching, order, sharding or resume.
+    It depends on the votes of that image alone, examined ("looked at") after fixed numbers of votes. So the stopping
+    time and every outcome are the same under any batching, order, sharding or resume.
 
-    Where it is `lasting`, a level that was certified at a look is decided, whatever the votes are later. Whoever samples
-    keeps the votes of the look at which most levels were certified, the first of such looks; `reached` says how many.
+    If it is `lasting`, a level that was certified at some look stays certified, whatever the later votes. The sampler
+    then keeps the votes of the first look at which the most levels were certified; `reached` is their number.
     """
 
     max_samples: int
@@ -60,18 +60,18 @@ class Criterion(ABC):
 
     @abstractmethod
     def outcomes(self, votes: Table) -> Int[np.ndarray, "rows levels"]:
-        """Return CERTIFIED, FUTILE or UNDECIDED, one column for each statement that is tested."""
+        """Return CERTIFIED, FUTILE or UNDECIDED for each image, one column for each hypothesis that is tested."""
 
     @abstractmethod
     def pending(self, votes: Table, reached: Counts | None = None) -> Counts:
-        """Return a number of further votes, at least 1, before which sampling cannot end; `reached` as in `ended`."""
+        """Return a number of further votes, at least 1, before which sampling cannot end. Arguments as `ended`."""
 
     @abstractmethod
     def _open(self, votes: Table) -> Bool[np.ndarray, "rows levels"]:
-        """Which statements, by these votes alone, are undecided and could still be decided before the cap."""
+        """Which hypotheses, by these votes alone, are undecided and could still be decided before the cap."""
 
     def looks_at(self, n: Counts) -> Flags:
-        """After which numbers of votes they are looked at."""
+        """Whether the votes are examined after n votes."""
         return looked_at(n)
 
     @final
@@ -79,8 +79,8 @@ class Criterion(ABC):
         """Whether sampling ends at these votes: at a look where nothing is open, or at the cap.
 
         Args:
-            votes: of each image.
-            reached: how many levels of each were certified at this look or before; None looks at these votes alone.
+            votes: counts of each image.
+            reached: for each image, how many levels were certified at this look or before; None uses these votes alone.
         """
         n = votes.sum(-1)
         looked = self.looks_at(n)
@@ -90,7 +90,7 @@ class Criterion(ABC):
 
     @final
     def reached(self, votes: Table) -> Counts:
-        """Return how many levels are certified at these votes, each with all lower ones; 0 between looks."""
+        """Return how many levels are certified at these votes together with all lower ones; 0 between looks."""
         found = np.zeros(len(votes), dtype=np.int64)
         looked = self.looks_at(votes.sum(-1))
         found[looked] = certified_levels(self.outcomes(votes[looked]))
@@ -98,16 +98,16 @@ class Criterion(ABC):
 
     @final
     def _left(self, votes: Table, reached: Counts | None) -> Bool[np.ndarray, "rows levels"]:
-        """Which statements are open and were not certified before."""
+        """Which hypotheses are open and were not certified before."""
         open_ = self._open(votes)
         return open_ if reached is None else open_ & (np.arange(open_.shape[1]) >= reached[:, None])
 
     @abstractmethod
     def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
-        """Estimate how many further votes it takes: the order in which a budget is spent. It proves nothing."""
+        """Estimate the number of further votes until a decision, to allocate a budget; no guarantee uses it."""
 
     def votes_needed(self, num_classes: int) -> int:
-        """Return the smallest number of votes that certifies anything: unanimous ones. By bisection."""
+        """Return the smallest number of unanimous votes that certifies anything, by bisection."""
 
         def suffices(n: int) -> bool:
             votes = np.zeros((1, num_classes), dtype=np.int64)
@@ -124,38 +124,41 @@ class SequentialTest(ABC):
     """A stopping rule under a noise: when to stop, and what the votes prove at the stopping time."""
 
     criterion: Criterion
-    """When to stop: all that a scheduler needs."""
+    """When to stop; the scheduler needs nothing else."""
 
     @abstractmethod
     def certify(self, votes: Table, certifying: Table | None = None) -> Certified:
-        """Return what votes prove, with probability >= 1 - alpha per image.
+        """Return the certificates that the votes give, valid with probability >= 1 - alpha per image.
 
         Args:
-            votes: at their stopping time.
-            certifying: under a lasting criterion those of the look at which most levels were certified, zeros where there
-                is none; None reads everything off `votes`.
+            votes: counts at the stopping time.
+            certifying: under a lasting criterion, the counts of the first look at which the most levels were certified,
+                zeros where there is none; None uses `votes` alone.
         """
 
     @final
     def votes_needed(self, num_classes: int) -> int:
-        """Return the smallest number of votes that certifies anything: unanimous ones."""
+        """Return the smallest number of unanimous votes that certifies anything."""
         return self.criterion.votes_needed(num_classes)
 
 
 @dataclass(frozen=True)
 class StoppingRule(ABC):
-    """The settings of a sequential test, without a noise: `SmoothedClassifier.certify(images, stop=rule)`.
+    """The settings of a sequential test, independent of the noise: `SmoothedClassifier.certify(images, stop=rule)`.
 
     Args:
-        alpha: failure probability per image, at all radii and all times together. 0.001 is the field's usual choice.
-        max_samples: votes per image at most.
+        alpha: failure probability per image, over all radii and all times together. 0.001 is the usual choice.
+        max_samples: largest number of votes per image.
+
+    Raises:
+        InvalidInputError: alpha outside (0, 1), or max_samples no integer >= 1.
     """
 
     alpha: float = field(default=0.001, kw_only=True)
     max_samples: int = field(default=DEFAULT_MAX_SAMPLES, kw_only=True)
 
     all_images_at_once: ClassVar[bool] = False
-    """Whether an image's votes depend on the other images of the call, so that they cannot come in parts."""
+    """Whether an image's votes depend on the other images of the call, so that a call cannot be divided."""
 
     def __post_init__(self) -> None:
         require_alpha(self.alpha)
@@ -163,15 +166,15 @@ class StoppingRule(ABC):
 
     @abstractmethod
     def under(self, noise: Noise) -> SequentialTest:
-        """Return the test that this rule is for votes counted under a noise.
+        """Return the test of this rule for votes counted under a noise.
 
         Raises:
-            InvalidInputError: the rule means nothing under this noise.
+            InvalidInputError: the rule cannot be used with this noise.
         """
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """Return the rule as plain data, for records; `rule_from` reads it."""
+        """Return the rule as plain data, for records; `rule_from` is the inverse."""
 
     def turns(
         self,
@@ -179,7 +182,7 @@ class StoppingRule(ABC):
         votes: Table,
         certifying: Table | None,  # noqa: ARG002 - a budget looks at them
     ) -> Iterator[Turn]:
-        """Yield which rows to sample next and up to how many votes each (None: to the end), given all votes so far."""
+        """Yield the rows to sample next and their number of votes (None: to the end), given all votes so far."""
         yield np.arange(len(votes)), None
 
 
@@ -189,7 +192,7 @@ def certified_levels(outcomes: Int[np.ndarray, "rows levels"]) -> Counts:
 
 
 def leader_and_rest(votes: Table) -> tuple[Counts, Counts]:
-    """Return the votes of the class with most, and those of all others."""
+    """Return the votes of the class with the most votes, and those of all other classes together."""
     most = votes.max(-1)
     return most, votes.sum(-1) - most
 

@@ -1,4 +1,4 @@
-"""One level: at how many failures among n votes the evidence reaches a threshold (proof: `boundary.md`)."""
+"""The boundary of one level: the numbers of failures among n votes at which the evidence reaches a threshold."""
 
 import math
 from collections.abc import Callable
@@ -19,17 +19,17 @@ Rows = Int[np.ndarray, " some"]
 
 
 def log_threshold(p0: float, alpha: float, *, prior: FittedPrior | None = None) -> float:
-    """Return ln T = ln((1 + c)/alpha), the threshold of evidence for whatever class reaches it.
+    """Return ln T = ln((1 + c)/alpha), the threshold of the evidence if the class is selected by the same votes.
 
         c = (2 p0)^-(n_min - 1),   n_min = the smallest n with W(n, 0; p0) >= 1/alpha.
 
-    Then with probability >= 1 - alpha no class with p_j <= p0 ever has W >= T, for p0 >= 1/2 and any probabilities of any
-    number of classes. Proof: `boundary.md`.
+    With probability >= 1 - alpha, no class with p_j <= p0 ever has W >= T, for p0 >= 1/2, any number of classes and any
+    probabilities. Proof: `boundary.md`.
 
     Args:
         p0: in [1/2, 1).
-        alpha: probability of a wrong certificate.
-        prior: weights learned from other images, with an n_min of their own.
+        alpha: probability of a false certificate.
+        prior: weights of the evidence, learned from other images.
     """
     plain = -math.log(alpha)
     n_min = int(first_reaching(p0, plain, np.array([0]), prior=prior)[0])
@@ -39,7 +39,7 @@ def log_threshold(p0: float, alpha: float, *, prior: FittedPrior | None = None) 
 def most_failures(
     n: Counts, p0: float, log_level: float, *, q0: float | None = None, prior: FittedPrior | None = None
 ) -> Counts:
-    """Return the largest f with ln W(n - f, f; p0) >= log_level, -1 where there is none; not decreasing in n.
+    """Return the largest f with ln W(n - f, f; p0) >= log_level, or -1 where there is none. Not decreasing in n.
 
     Args:
         n: votes >= 0.
@@ -101,10 +101,10 @@ def first_reaching(
 
 
 class Boundary:
-    """The boundary of one level, {f: n from which f failures suffice}, tabulated as far as that is worth it.
+    """The boundary of one level: for each number of failures, the smallest n at which the level is certified.
 
-    Who samples asks for every n on the way, and is best served by a table. Who reads a record asks for the few at which
-    votes stopped, up to a million: these are found one by one, until as many have been asked for as the table would have.
+    It is a table that grows where that is efficient: sampling asks for every n, reading a record only for the stopping
+    times, up to a million. These are computed one by one until their number exceeds the number of missing entries.
     """
 
     def __init__(self, p0: float, q0: float, log_level: float, prior: FittedPrior | None) -> None:
@@ -116,7 +116,7 @@ class Boundary:
         return f"Boundary(p0={self._p0}, q0={self._q0}, log_level={self._log_level}, prior={self._prior})"
 
     def most(self, n: Counts) -> Counts:
-        """Return the most failures among n votes that suffice, -1 where none do."""
+        """Return the largest number of failures among n votes that reaches the threshold, -1 where none does."""
         largest, far = int(n.max(initial=0)), n >= self._steps[-1]
         self._asked += len(np.unique(n[far]))
         if self._asked >= (largest - self._steps[-1]) * self._q0:  # about as many steps are missing of the table
@@ -128,7 +128,7 @@ class Boundary:
         return found
 
     def first(self, failures: Counts) -> Counts:
-        """Return the smallest n at which so many failures suffice."""
+        """Return the smallest n that reaches the threshold with the given number of failures."""
         while len(self._steps) <= failures.max(initial=0):
             self._extend()
         return np.asarray(self._steps[failures])

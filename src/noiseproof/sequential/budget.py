@@ -1,4 +1,4 @@
-"""One number of samples for all images of a call together, spent first where it decides most."""
+"""A budget of samples for all images of a call together, spent first on the images that few votes decide."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,19 +18,19 @@ _FIRST_TURN = 64
 
 @dataclass(frozen=True)
 class SharedBudget(StoppingRule):
-    """A stopping rule that ends, besides, when all images together have had `samples` votes.
+    """A stopping rule that also ends when all images together have had `samples` votes.
 
-    The budget is spent in turns, in each of which undecided images double their votes: so those that few votes decide
-    come before those that need many. Where it does not suffice for a turn, those expected to be decided first come first
-    (`Criterion.distance`, then order). What it is spent on depends on the votes alone. Votes drawn beyond a stop are not
-    charged. Certificates hold as without a budget: the evidence is valid at any stopping time.
+    The budget is spent in rounds; in each of them undecided images double their votes, so images that few votes decide
+    come first. If the budget does not suffice for a round, the images expected to be decided soonest are sampled
+    (`Criterion.distance`, then order). The allocation depends on the votes alone. Votes drawn after an image's stopping
+    time are not counted. The certificates stay valid, because the evidence is valid at any stopping time.
 
     Args:
-        rule: when an image's votes suffice.
+        rule: the stopping rule of each image.
         samples: votes for all images of a call together.
 
     Raises:
-        InvalidInputError: samples is no integer of at least 1.
+        InvalidInputError: samples is no integer >= 1.
 
     Example:
         >>> from noiseproof.sequential import CertifyRadii
@@ -55,13 +55,13 @@ class SharedBudget(StoppingRule):
         return self.rule.under(noise)
 
     def spec(self) -> dict[str, Any]:
-        """Raise `InvalidInputError`: the votes of an image depend on its company, so a record of shards cannot hold them."""
+        """Raise `InvalidInputError`: votes depend on the other images, so shards cannot record them."""
         raise InvalidInputError(
             "stop", required="without a shared budget, for a record", got=repr(self), remedy="Pass its rule."
         )
 
     def turns(self, criterion: Criterion, votes: Table, certifying: Table | None) -> Iterator[Turn]:
-        """Yield turn after turn until the budget is spent or no image is left."""
+        """Yield rounds until the budget is spent or no image is left."""
         until, budget = _FIRST_TURN, self.samples
         while budget > 0:
             reached = None if certifying is None else criterion.reached(certifying)

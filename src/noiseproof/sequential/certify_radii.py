@@ -1,4 +1,4 @@
-"""Stop when it is decided, for each of some radii, whether it is certified."""
+"""The stopping rule for given radii: stop when each of them is certified or cannot be."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -22,40 +22,41 @@ from noiseproof.sequential.prior import FittedPrior
 __all__ = ["LASTING", "CertifyRadii", "RadiiTest", "level", "required_radii"]
 
 _SMALLEST_REST = 2.0**-40
-"""Of 1 - p0, 7 sigma of Gaussian noise: more would take over 1e12 votes, and counts beyond 2^53 are no integers."""
+"""The smallest 1 - p0, 7 sigma of Gaussian noise: less would take over 1e12 votes."""
 
 LASTING = "lasting"
-"""In `CertifyRadii.spec`: a radius that was certified at some moment stays certified; earlier records lack it."""
+"""Key of `CertifyRadii.spec`: a radius that was certified at some time stays certified; earlier records lack it."""
 
 Table = Int[np.ndarray, "images classes"]
 
 
 @dataclass(frozen=True)
 class CertifyRadii(StoppingRule):
-    """Stop when it is decided, for each of some radii, whether it is certified; several share one alpha.
+    """Stop when each of the given radii is certified or cannot be certified; several radii share one alpha.
 
-    A radius r is certified where p1 > p0(r) is (`level`, `Exceeds`). `Certified.radius` is the largest radius certified
-    together with all smaller ones, and `Certified.p1_lower` its level p0. The guarantee is for all radii and all times
-    together, so a radius that was certified at some moment stays certified, and sampling goes on for the others alone.
+    A radius r is certified if p1 > p0(r) is (`level`, `Exceeds`). `Certified.radius` is the largest radius certified
+    together with all smaller ones, and `Certified.p1_lower` is its level p0. The guarantee holds for all radii and all
+    times together, so a certified radius stays certified while sampling continues for the others.
 
-    With `runner_up`, every other class counts for itself: `AheadOfAll` at t = r / sigma. The statement is
-    sigma/2 (Phi^-1(p1) - Phi^-1(p2)) > r, which follows from p1 > p0: images are certified whose p1 is below p0 too, and
-    others sooner where the votes for other classes are spread. Of the probabilities themselves it implies p2 < 1 - p0 and
-    p1 > 1 - (k - 1)(1 - p0), which are `p2_upper` and `p1_lower`. Where one class has all other votes it takes more: 4 to
-    5 % from half a sigma on at alpha .001, up to 45 % below, where naming the class is what takes long, and 20 to 30 % to
-    give up among 10 to 100 classes.
+    With `runner_up` the winner is compared with each other class separately: `AheadOfAll` at t = r / sigma. It tests
+    sigma/2 (Phi^-1(p1) - Phi^-1(p2)) > r, which is implied by p1 > p0. So it can also certify images with p1 below p0,
+    and it needs fewer votes where several classes share the other votes. It implies p2 < 1 - p0 and p1 > 1 - (k - 1)(1
+    - p0), which are `p2_upper` and `p1_lower`. Where one class has all other votes it needs more: 4 to 5 % for radii of
+    half a sigma and more at alpha .001, up to 45 % for smaller ones, where identifying the class takes longest, and 20
+    to 30 % for futility with 10 to 100 classes.
 
     Args:
         radii: one or several, in the norm of the noise and pixel units.
-        alpha: failure probability per image, at all radii and all times together.
-        beta: probability, per image and radius, of giving up although it could be certified. 0.001 is less than shows in
-            any table, and votes for images that cannot be certified grow with its logarithm only.
-        max_samples: votes per image at most.
-        certificate: which radii belong to which probabilities.
-        runner_up: whether the runner-up is told from the rest; for Gaussian noise and the tight certificate, without prior.
+        alpha: failure probability per image, over all radii and all times together.
+        beta: probability, per image and radius, of futility although the radius could be certified. The votes spent on
+            images that cannot be certified grow only with its logarithm.
+        max_samples: largest number of votes per image.
+        certificate: the certificate that relates probabilities to radii.
+        runner_up: whether the runner-up is counted separately; requires Gaussian noise, `NeymanPearson` and no prior.
         prior: weights learned from votes on other images (`fit_prior`), for one radius: fewer votes, the same guarantee.
-        lasting: whether a radius that was certified at some moment stays certified, for several radii; False reads all of
-            them at the last votes, as records of earlier versions do. Of one radius both are the same.
+        lasting: whether a radius that was certified at some time stays certified, for several radii. False evaluates
+        all
+            radii at the last votes, as records of earlier versions do. For one radius both are the same.
 
     Raises:
         InvalidInputError: an argument outside its domain, a prior with several radii, or `runner_up` with a prior or
@@ -96,8 +97,9 @@ class CertifyRadii(StoppingRule):
         """Return the test for votes counted under a noise.
 
         Raises:
-            InvalidInputError: radii that no probability reaches, a certificate that is not for this noise, or `runner_up`
-                with noise that is not Gaussian.
+            InvalidInputError: a radius that no probability certifies, a certificate that does not hold for this noise,
+            or
+                `runner_up` with noise that is not Gaussian.
         """
         self.certificate.require_noise(noise)
         levels = tuple(level(noise, radius, self.certificate) for radius in self._radii)
@@ -129,9 +131,9 @@ class RadiiTest(SequentialTest):
     """`CertifyRadii` under a noise.
 
     Attributes:
-        criterion: when every radius is decided.
+        criterion: the criterion for all radii.
         radii: ascending.
-        levels: p0 of each.
+        levels: p0 of each radius.
     """
 
     criterion: Exceeds | AheadOfAll
@@ -139,7 +141,7 @@ class RadiiTest(SequentialTest):
     levels: tuple[Level, ...]
 
     def certify(self, votes: Table, certifying: Table | None = None) -> Certified:
-        """Return the largest radius certified, and the outcome at each."""
+        """Return the largest certified radius of each image, and its outcome at every radius."""
         outcome, leader = self.criterion.outcomes(votes), votes.argmax(-1)
         count = certified_levels(outcome)
         if certifying is not None:
@@ -163,15 +165,14 @@ class RadiiTest(SequentialTest):
 
 
 def level(noise: Noise, radius: float, certificate: Certificate = DEFAULT_CERTIFICATE) -> Level:
-    """Return the probability above which the top class is certified at a radius, whatever the others have.
+    """Return the probability of the top class that certifies a radius, whatever the probabilities of the others.
 
-        p0(r) = inf {p: certificate.radius(noise, p, 1 - p) >= r};   Gaussian noise, l2: Phi(r / sigma).
+        p0(r) = inf {p: certificate.radius(noise, p, 1 - p) >= r};   Gaussian noise, `NeymanPearson`: Phi(r / sigma).
 
-    By bisection in ln(1 - p), rounded up: the radius of p0 as it is returned is at least r.
+    By bisection in ln(1 - p), rounded up: the radius at the returned p0 is at least r.
 
     Raises:
-        InvalidInputError: r is negative or not finite, or the certificate gives so large a radius to no probability up to
-            1 - 2^-40.
+        InvalidInputError: r is negative or not finite, or no probability up to 1 - 2^-40 certifies it.
     """
     if not (np.isfinite(radius) and radius >= 0.0):
         raise InvalidInputError(
@@ -202,7 +203,7 @@ def required_radii(radii: float | Sequence[float]) -> tuple[float, ...]:
     """Return one or several radii, ascending, as a tuple.
 
     Raises:
-        InvalidInputError: none, or one that is no number, negative, infinite or named twice.
+        InvalidInputError: no radius, or one that is not a number, negative, infinite or repeated.
     """
     try:
         given = np.atleast_1d(np.asarray(radii))

@@ -1,4 +1,4 @@
-"""The confidence sequence: all p0 that the votes so far have not rejected, for every radius at once."""
+"""The confidence sequence: all p0 that the votes so far have not rejected, valid for every radius simultaneously."""
 
 import math
 from dataclasses import dataclass, field
@@ -20,21 +20,24 @@ _STEPS = 60
 
 @dataclass(frozen=True)
 class AnytimeSinglePhase(Bound):
-    """`SinglePhase` that may be looked at after every vote, as often as one likes.
+    """The anytime-valid form of `SinglePhase`: it may be evaluated after every vote.
 
         A = argmax_j N_j;  if W(N_A, n - N_A; 1/2) >= 1/(eta alpha):
         p1_lower = the lower bound of the confidence sequence at (1 - eta) alpha,  p2_upper = 1 - p1_lower.
 
-    The probability that the statement is false at any n is <= alpha, for any number of classes: also the largest
-    p1_lower of all looks is valid, and certificates of several radii need no correction.
+    The probability that a bound is false at any n is <= alpha, for any number of classes. So the largest p1_lower over
+    time is valid too, and certificates of several radii need no correction.
 
     Proof. g(p) = P(a class of probability p ever has W(1/2) >= 1/(eta alpha)), g(p)/p not decreasing on [0, 1/2] and
-    g(1/2) <= eta alpha (`log_threshold`). (1) Some p_B > 1/2: a false statement names B with p_B below its bound, at most
+    g(1/2) <= eta alpha (`boundary.md`). (1) Some p_B > 1/2: a false statement names B with p_B below its bound, at most
     (1 - eta) alpha, or names another class, at most g(1 - p_B) <= eta alpha. (2) All p_j <= 1/2: any class is named
     with probability <= sum 2 p_j g(1/2) <= 2 eta alpha <= alpha.
 
     Args:
-        eta: share of alpha for naming the class, in (0, 1/2].
+        eta: share of alpha for selecting the class, in (0, 1/2].
+
+    Raises:
+        InvalidInputError: eta is outside (0, 1/2].
     """
 
     eta: float = 0.02
@@ -44,7 +47,7 @@ class AnytimeSinglePhase(Bound):
         require_share("eta", self.eta, 0.5)
 
     def interval(self, votes: Table, selection_votes: Table | None, alpha: float) -> Interval:  # noqa: ARG002
-        """Compute the statement at this look."""
+        """Compute the interval at the present votes."""
         n, winner = votes.sum(-1), votes.max(-1)
         named = rounded_down(winner, n - winner, 0.5) >= -math.log(self.eta * alpha)
         rest = np.where(named, rest_bound(winner, n, (1.0 - self.eta) * alpha), 1.0)
@@ -54,12 +57,12 @@ class AnytimeSinglePhase(Bound):
 def lower_bound(successes: Counts, n: Counts, alpha: float) -> Reals:
     """Return L(A, n) = sup {p0: W(A, n - A; p0) >= 1/alpha}, rounded down; 0 for A = 0.
 
-    P(p < L(A, n) at any n) <= alpha, and the same for the running maximum of L: p is below L exactly where its own e-process
-    is at 1/alpha or more (`e_process`, 1 and 4). Increases with A, and decreases with n at the same A.
+    P(p < L(A, n) at any n) <= alpha, also for the running maximum of L: p is below L only where the e-process against p
+    has reached 1/alpha (`e_process`, 1 and 4). L increases with A, and decreases with n for fixed A.
 
     Args:
         successes: 0 <= A <= n.
-        n: votes so far.
+        n: number of votes so far, of the same shape.
         alpha: failure probability, in (0, 1), over all times together.
 
     Raises:
@@ -70,7 +73,7 @@ def lower_bound(successes: Counts, n: Counts, alpha: float) -> Reals:
 
 
 def rest_bound(successes: Counts, n: Counts, alpha: float) -> Reals:
-    """Return 1 - L(A, n), the upper bound of 1 - p, rounded up: its own digits, where L is so close to 1 that it has few.
+    """Return 1 - L(A, n), the upper bound of 1 - p, rounded up, with full relative accuracy where L is close to 1.
 
     The relative error is below 1e-12 for n up to 1e7. Arguments as `lower_bound`.
     """

@@ -11,7 +11,7 @@ Jeffreys' weights. With a = A + 1/2, b = f + 1/2 and SF the upper tail of the Be
    (1-q)/(1-p0), in expectation p q/p0 + (1-p) (1-q)/(1-p0), which increases with p and is 1 at p = p0. So each ratio is a
    nonnegative supermartingale from 1, and so is their average. Hence P_p(W >= 1/alpha at any time) <= alpha (Ville 1939).
 2. W increases with A and decreases with f, as every q/p0 > 1 and (1-q)/(1-p0) < 1.
-3. W > 1 only where A/n > p0: left of p0 the likelihood has its peak, so no q > p0 is likelier than p0.
+3. W > 1 only where A/n > p0: otherwise the likelihood is decreasing on q > p0, and every q there is less likely.
 4. For p0 <= A/n, W decreases in p0. With q = sin^2 t the weights are uniform on t0 < t < pi/2, D = pi/2 - t0, so that
    W = int_0^1 exp(l(t0 + u D) - l(t0)) du with l = 2 A ln sin t + 2 f ln cos t, which is concave: the exponent has the
    derivative (1-u) l'(t0 + u D) - l'(t0) <= -u l'(t0) <= 0. With 3: {p0: W >= T} is an interval from 0, for T > 1.
@@ -42,16 +42,16 @@ def log_evidence(
     *,
     q0: float | Float[np.ndarray, "*#batch"] | None = None,
 ) -> Float[np.ndarray, "..."]:
-    """Compute ln W(A, f; p0), finite for all counts: nothing overflows, underflows or cancels.
+    """Compute ln W(A, f; p0), finite for all counts, without overflow, underflow or cancellation.
 
-    The large terms are taken together, n KL(A/n || p0) and Stirling's corrections: the error is a few 1e-16 times
-    |A - n p0|, not times A. Where A/n lies far below p0, the tail and its prefactor are one continued fraction.
+    The large terms are combined into n KL(A/n || p0) and Stirling corrections: the error is a few 1e-16 times |A - n
+    p0|, not times A. Where A/n lies far below p0, the tail and its prefactor are one continued fraction.
 
     Args:
-        successes: A >= 0, broadcast against the others. Real numbers are allowed: boundaries are found between integers.
+        successes: A >= 0, broadcast with the other arguments. Real numbers are allowed, for searches between integers.
         failures: f >= 0.
         p0: the null hypothesis is p <= p0, 0 < p0 < 1.
-        q0: 1 - p0, where it is known to more digits than that difference has.
+        q0: 1 - p0, if it is known more accurately than by subtraction.
 
     Raises:
         InvalidInputError: a count below 0, or p0 outside (0, 1).
@@ -86,9 +86,10 @@ def rounded_down(
     *,
     q0: float | Float[np.ndarray, "*#batch"] | None = None,
 ) -> Float[np.ndarray, "..."]:
-    """Compute ln W less what rounding can have added, 5e-14 + 2e-15 |A - n p0|: every decision compares this number.
+    """Compute ln W minus a bound of its rounding error, 5e-14 + 2e-15 |A - n p0|. All decisions use this number.
 
-    Against 50-digit integrals the error of `log_evidence` near thresholds W < 1e12 is below a third of that, to n = 1e7.
+    The error of `log_evidence` near thresholds W < 1e12 is below a third of that bound up to n = 1e7 (50-digit
+    integrals).
     """
     tail = 1.0 - np.asarray(p0) if q0 is None else q0
     distance = np.abs(np.asarray(successes) * tail - np.asarray(failures) * np.asarray(p0))

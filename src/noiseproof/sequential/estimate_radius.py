@@ -1,4 +1,4 @@
-"""Stop when the radius is known to a relative error."""
+"""The stopping rule that estimates the radius to a relative error."""
 
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -23,14 +23,14 @@ Table = Int[np.ndarray, "images classes"]
 class EstimateRadius(StoppingRule):
     """Stop when the radius is known to a relative error: R(p1_lower) >= (1 - rtol) R(p1_upper) (`RelativeError`).
 
-    `Certified.radius` is that of the confidence sequence (`AnytimeSinglePhase`) at the stopping time.
+    `Certified.radius` is the radius at the lower confidence bound of `AnytimeSinglePhase` at the stopping time.
 
     Args:
         rtol: relative error, in (0, 1).
-        alpha: failure probability per image, at all times together.
-        beta: probability, per image, that sampling ends before the radius is known to that error.
-        max_samples: votes per image at most.
-        certificate: from probabilities to radii.
+        alpha: failure probability per image, over all times together.
+        beta: probability, per image, that p1_upper is too small at some time, so that sampling may end too early.
+        max_samples: largest number of votes per image.
+        certificate: the certificate that relates probabilities to radii.
 
     Raises:
         InvalidInputError: an argument outside its domain.
@@ -54,7 +54,7 @@ class EstimateRadius(StoppingRule):
         """Return the test for votes counted under a noise.
 
         Raises:
-            InvalidInputError: the certificate is not for this noise.
+            InvalidInputError: the certificate does not hold for this noise.
         """
         self.certificate.require_noise(noise)
         criterion = RelativeError(
@@ -73,9 +73,9 @@ class RadiusTest(SequentialTest):
     """`EstimateRadius` under a noise.
 
     Attributes:
-        criterion: when the radius is known.
-        noise: of the votes.
-        certificate: from probabilities to radii.
+        criterion: the criterion that ends sampling.
+        noise: the noise under which the votes are counted.
+        certificate: the certificate that relates probabilities to radii.
     """
 
     criterion: RelativeError
@@ -83,7 +83,7 @@ class RadiusTest(SequentialTest):
     certificate: Certificate
 
     def certify(self, votes: Table, certifying: Table | None = None) -> Certified:  # noqa: ARG002 - one statement
-        """Return the radius of the confidence sequence."""
+        """Return the radius at the lower confidence bound of each image."""
         found = self.criterion.statement(votes)
         some = separated(found.p1_lower, found.p2_upper)
         return Certified(

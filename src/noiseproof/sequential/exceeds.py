@@ -1,4 +1,4 @@
-"""One level or several: is the probability of the class with most votes above p0?"""
+"""Sequential test of whether the probability of the leading class exceeds p0, for one or several levels p0."""
 
 import math
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ Flags = Bool[np.ndarray, " rows"]
 
 @dataclass(frozen=True)
 class Level:
-    """A probability to exceed, with 1 - p0 to its own digits."""
+    """A probability p0 >= 1/2 to be exceeded, with q0 = 1 - p0 to full relative accuracy."""
 
     p0: float
     q0: float
@@ -43,24 +43,28 @@ class Level:
 
 @dataclass(frozen=True)
 class Exceeds(Criterion):
-    """For every level p0, ascending: is the probability of the class with most votes above it?
+    """Test for each level p0, ascending, whether the probability of the class with the most votes exceeds it.
 
         CERTIFIED: W(A, f; p0) >= T, the threshold of the lowest level (`log_threshold`);
-        FUTILE: W(f, A; 1 - p0) >= 1/beta, so that p < p0;
+        FUTILE: W(f, A; 1 - p0) >= 1/beta, evidence for p < p0;
         UNDECIDED: neither.
 
-    Sampling ends when no level is undecided that the votes up to `max_samples` could still certify. With probability
-    >= 1 - alpha no class is ever certified at a level that its probability does not exceed, at all levels and all times
-    together; several levels cost no more alpha than one. Proof: `exceeds.md`. So a level that was certified at some moment
-    may stay certified while others are open, though its evidence falls: where `lasting`.
+    A counts the votes for the leading class and f all others. Sampling ends when every undecided level is out of reach
+    of the votes up to `max_samples`. With probability >= 1 - alpha, no class is ever certified at a level that its
+    probability does not exceed, over all levels and all times together; several levels need no larger threshold than
+    the lowest alone. So a certified level may stay certified although its evidence decreases later (`lasting`). Proof:
+    `exceeds.md`.
 
     Args:
         levels: ascending.
-        alpha: probability of a wrong certificate, per image.
-        beta: probability, per image and level, of FUTILE although p >= p0; it never touches alpha.
-        max_samples: votes per image at most.
+        alpha: probability of a false certificate, per image.
+        beta: probability, per image and level, of FUTILE although p >= p0; it does not affect alpha.
+        max_samples: largest number of votes per image.
         prior: weights of the alternatives, learned from other images; for a single level.
-        lasting: whether a level that was certified at some moment stays certified.
+        lasting: whether a level that was certified at some time stays certified.
+
+    Raises:
+        InvalidInputError: an argument outside its domain, or a prior with several levels.
     """
 
     levels: tuple[Level, ...]
@@ -85,7 +89,7 @@ class Exceeds(Criterion):
             )
 
     def votes_needed(self, num_classes: int) -> int:  # noqa: ARG002 - their number does not matter here
-        """Return the smallest number of votes that certifies the lowest level: unanimous ones."""
+        """Return the smallest number of unanimous votes that certifies the lowest level."""
         return int(self._boundaries[0][0].first(np.zeros(1, dtype=np.int64))[0])
 
     def outcomes(self, votes: Table) -> Int[np.ndarray, "rows levels"]:
@@ -99,11 +103,11 @@ class Exceeds(Criterion):
         return np.stack(columns, axis=-1)
 
     def looks_at(self, n: Counts) -> Flags:
-        """Every number of votes is looked at."""
+        """Return True: the votes are examined after every vote."""
         return np.ones(n.shape, dtype=bool)
 
     def pending(self, votes: Table, reached: Counts | None = None) -> Counts:
-        """Return the votes before which the levels that are open cannot all be decided or hopeless."""
+        """Return a number of further votes before which the open levels cannot all be decided or out of reach."""
         leader, failures = leader_and_rest(votes)
         n = leader + failures
         needed = np.ones_like(n)
@@ -114,7 +118,7 @@ class Exceeds(Criterion):
         return np.asarray(np.clip(needed, 1, np.maximum(self.max_samples - n, 1)))
 
     def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
-        """Estimate by ln T / KL(p-hat || p0), the open level that takes longest."""
+        """Estimate the further votes by ln(1/alpha) or ln(1/beta) over KL(p-hat || p0), at the slowest open level."""
         leader, failures = leader_and_rest(votes)
         n = leader + failures
         p = (leader + 0.5) / (n + 1.0)
@@ -127,7 +131,7 @@ class Exceeds(Criterion):
         return np.asarray(np.minimum(longest, np.maximum(self.max_samples - n, 1)))
 
     def limits(self, votes: Table) -> Float[np.ndarray, " rows"]:
-        """Return the votes it takes at least at the frequencies found (`information_limit`), the level that takes most."""
+        """Return `information_limit` at the observed frequencies, for the level that takes most votes."""
         p = votes.max(-1) / votes.sum(-1)
         found = [
             np.where(p > each.p0, information_limit(p, each.p0, self.alpha), information_limit(p, each.p0, self.beta))

@@ -1,4 +1,4 @@
-"""How few samples any test can take: ln(1/alpha) over the Kullback-Leibler divergence."""
+"""A lower bound of the expected sample size of any test: ln(1/alpha) over the Kullback-Leibler divergence."""
 
 import numpy as np
 from jaxtyping import Float
@@ -10,10 +10,11 @@ Reals = float | Float[np.ndarray, "*batch"]
 
 
 def information_limit(p: Reals, p0: float, alpha: float) -> Reals:
-    """Return ln(1/alpha) / KL(p || p0): no test of level alpha that stops surely at p needs fewer votes in expectation.
+    """Return ln(1/alpha) / KL(p || p0), a lower bound of E_p[N] for tests that reject p0 with probability 1 under p.
 
-    At the end of a test that certifies with probability 1 under p and <= alpha under p0, the likelihood ratio has
-    E_p ln LR = E[N] KL(p || p0) (Wald), and >= ln(1/alpha) by the data processing inequality. Infinite at p = p0.
+    If a test rejects with probability 1 under p and at most alpha under p0, then the likelihood ratio at its stopping
+    time has E_p ln LR = E_p[N] KL(p || p0) (Wald), which is at least ln(1/alpha) by the data processing inequality.
+    Infinite at p = p0.
     """
     divergence = xlogy(p, p / p0) + xlogy(1.0 - p, (1.0 - p) / (1.0 - p0))
     with np.errstate(divide="ignore"):

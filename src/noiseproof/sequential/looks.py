@@ -1,4 +1,4 @@
-"""Where every look at the votes costs time: after which numbers of votes one looks."""
+"""The numbers of votes after which criteria that are expensive to evaluate look at the votes."""
 
 import math
 
@@ -17,12 +17,12 @@ _EVERY_LOOK = 50
 
 
 def looked_at(n: Counts) -> Bool[np.ndarray, " rows"]:
-    """Whether n is a number of votes at which one looks: all up to 50, then 2 % apart."""
+    """Whether the votes are examined at n: at every n up to 50, then at numbers 2 % apart."""
     return np.asarray(next_look(n) == n)
 
 
 def next_look(n: Counts) -> Counts:
-    """Return the first number of votes >= n, and >= 1, at which one looks."""
+    """Return the first number of votes >= max(n, 1) at which the votes are examined."""
     step = np.floor(np.log(np.maximum(n, _EVERY_LOOK) / _EVERY_LOOK) / math.log(_GRID)).astype(np.int64) - 1
     looks = [np.ceil(_EVERY_LOOK * _GRID ** np.maximum(step + i, 0)).astype(np.int64) for i in range(4)]
     found = looks[3]

@@ -1,8 +1,8 @@
-"""Is the winner far enough ahead of every other class? Evidence from the votes of winner, runner-up and the rest.
+"""Sequential test of the winner against every other class, by the votes of winner, runner-up and the rest.
 
-The tight l2 certificate under Gaussian noise reaches r where Phi^-1(p_A) - Phi^-1(p_B) > 2t for every other class B, with
-t = r / sigma. A test of p_A alone (`boundary`) grants every vote that A did not get to one rival, p_B = 1 - p_A. Here the
-rivals are taken apart: what they share among them counts for A.
+The tight l2 certificate under Gaussian noise reaches r if Phi^-1(p_A) - Phi^-1(p_B) > 2t for every other class B, with
+t = r / sigma. A test of p_A alone (`boundary`) assumes the worst case p_B = 1 - p_A. Here each other class is
+considered separately, which certifies more where several of them share the other votes.
 """
 
 import math
@@ -37,7 +37,7 @@ Flags = Bool[np.ndarray, " rows"]
 Reals = Float[np.ndarray, " rows"]
 
 _NAMING = 0.02
-"""Share of alpha for naming the class, as in `AnytimeSinglePhase`."""
+"""Share of alpha for identifying the class, as in `AnytimeSinglePhase`."""
 
 _ALONE = 0.75
 """Weight of the winner's evidence by itself. Where one rival has all other votes, T is 4/3 as large, 4 % of ln T at .001."""
@@ -59,8 +59,8 @@ class PairEvidence:
         E = 3/4 W(a, b + o; Phi(t)) + 1/4 mean_{u, lambda} (1 + lambda (1 - c))^a (1 - lambda (s + c))^b (1 - lambda c)^o,
         s = exp(2tu),  c = Phi(t - u) - s Phi(-t - u),  0 <= lambda < 1/(s + c),
 
-    W is that of `e_process`, the mean over 21 u and 20 lambda. Under H, E[E] <= 1 at any stopping time; E is smallest for
-    the runner-up, and at most 1 where the shares of the votes themselves are in H. Proof: `pairwise.md`, 1 to 3.
+    W is as in `e_process`, the mean is over 21 u and 20 lambda. Under H, E[E] <= 1 at any stopping time. E is smallest
+    for the runner-up, and at most 1 if the observed frequencies satisfy H. Proof: `pairwise.md`, 1 to 3.
 
     Args:
         t: r / sigma >= 0.
@@ -73,7 +73,7 @@ class PairEvidence:
             raise InvalidInputError("t", required=f"in [0, {_FARTHEST:g}]", got=repr(self.t), remedy="It is r / sigma.")
 
     def log(self, winner: Counts, rival: Counts, others: Counts) -> Reals:
-        """Return ln E, less what rounding can have added; exactly what is compared with thresholds.
+        """Return ln E minus a bound of its rounding error, which is compared with thresholds.
 
         Args:
             winner: votes for A.
@@ -87,19 +87,20 @@ class PairEvidence:
         return np.asarray(np.logaddexp(self.log_alone(winner, rival + others), math.log1p(-_ALONE) + pair))
 
     def log_alone(self, winner: Counts, rest: Counts) -> Reals:
-        """Return ln of the winner's part, 3/4 W(a, b + o; Phi(t)): E is at least that, and it takes no products."""
+        """Return the logarithm of the first term, 3/4 W(a, b + o; Phi(t)), a lower bound of E."""
         alone = rounded_down(winner, rest, float(ndtr(self.t)), q0=float(ndtr(-self.t)))
         return np.asarray(math.log(_ALONE) + alone)
 
     def holds(self, winner: Reals, rival: Reals) -> Flags:
-        """Whether shares of the votes are outside H: Phi^-1(p_A) - Phi^-1(p_B) > 2t."""
+        """Whether the given frequencies are outside H: Phi^-1(p_A) - Phi^-1(p_B) > 2t."""
         with np.errstate(invalid="ignore"):  # 0 against 0: neither is ahead
             return np.asarray(ndtri(winner) - ndtri(rival) > 2.0 * self.t)
 
     def divergence(self, winner: Reals, rival: Reals) -> Reals:
-        """Return the least KL(p || q) over q with Phi^-1(q_A) - Phi^-1(q_B) = 2t: what decides how many votes it takes.
+        """Return the least KL(p || q) over q with Phi^-1(q_A) - Phi^-1(q_B) = 2t, which determines the number of votes.
 
-        By 150 values of u for q = (Phi(t - u), Phi(-t - u), rest), and a golden section search around the best.
+        By a grid of 150 values of u for q = (Phi(t - u), Phi(-t - u), rest) and a golden-section search around the
+        best.
         """
         others = np.maximum(1.0 - winner - rival, 0.0)
 
@@ -133,24 +134,28 @@ class PairEvidence:
 
 @dataclass(frozen=True)
 class AheadOfAll(Criterion):
-    """For every t, ascending: is Phi^-1(p_A) - Phi^-1(p_B) > 2t for the class A with most votes and every other B?
+    """Test for each t, ascending, whether Phi^-1(p_A) - Phi^-1(p_B) > 2t for the leading class A and every other B.
 
-        CERTIFIED: A is named by `top_class_certain` at .02 alpha, and E >= 1/(.98 alpha) for A and the runner-up
+        CERTIFIED: A passes `top_class_certain` at .02 alpha, and E >= 1/(.98 alpha) for A and the runner-up
             (`PairEvidence`), at this t and all smaller ones;
         FUTILE:  Phi^-1(upper bound of p_A at beta/2) - Phi^-1(lower bound of p_B at beta/(2(k - 1))) < 2t for the
             runner-up B, by confidence sequences;
         UNDECIDED: neither.
-    It ends when no t is undecided that the votes up to the cap could still certify. Looks are 2 % of the votes apart.
+    Sampling ends when every undecided t is out of reach of the votes up to `max_samples`. The votes are examined at
+    numbers 2 % apart.
 
-    With probability >= 1 - alpha nothing false is ever certified, at all t and all times together. Proof: `pairwise.md`, 4
-    and 5. So a t that was certified at some look may stay certified: where `lasting`.
+    With probability >= 1 - alpha nothing false is ever certified, over all t and all times together. So a certified t
+    may stay certified (`lasting`). Proof: `pairwise.md`, 4 and 5.
 
     Args:
         shifts: t = r / sigma, ascending.
-        alpha: probability of a wrong certificate, per image.
-        beta: probability, per image, of giving up although it could be certified; it never touches alpha.
-        max_samples: votes per image at most.
+        alpha: probability of a false certificate, per image.
+        beta: probability, per image and t, of FUTILE although t could be certified; it does not affect alpha.
+        max_samples: largest number of votes per image.
         lasting: whether a t that was certified at some look stays certified.
+
+    Raises:
+        InvalidInputError: an argument outside its domain.
     """
 
     shifts: tuple[float, ...]
@@ -196,17 +201,17 @@ class AheadOfAll(Criterion):
         return found
 
     def pending(self, votes: Table, reached: Counts | None = None) -> Counts:  # noqa: ARG002 - a look comes in any case
-        """Return the votes up to the next look."""
+        """Return the number of votes up to the next look."""
         n = votes.sum(-1)
         return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.max_samples - n, 1)))
 
     def distance(self, votes: Table) -> Reals:
-        """Estimate by ln(1/alpha) or ln(1/beta) over the divergence from the boundary, the t that takes longest."""
+        """Estimate by ln(1/alpha) or ln(1/beta) over the divergence from the boundary, at the t that takes longest."""
         n = votes.sum(-1)
         return np.asarray(np.clip(self.limits(votes + 0.5) - n, 1.0, np.maximum(self.max_samples - n, 1)))
 
     def limits(self, votes: Num[np.ndarray, "rows classes"]) -> Reals:
-        """Return how many votes it takes at least, at the frequencies found: `information_limit` for this boundary."""
+        """Return the analogue of `information_limit` for this boundary, at the observed frequencies."""
         n, winner, rival = _counted(votes)
         longest = np.zeros(len(votes))
         for evidence in self.evidence:
@@ -239,6 +244,6 @@ class AheadOfAll(Criterion):
 
 
 def _counted(votes: Any) -> tuple[Any, Any, Any]:
-    """Return all votes, those of the winner and those of the runner-up."""
+    """Return the number of all votes (at least 1), of the winner's and of the runner-up's."""
     ordered = np.partition(votes, -2, axis=-1)
     return np.maximum(votes.sum(-1), 1), ordered[..., -1], ordered[..., -2]

@@ -1,15 +1,17 @@
-"""Weights of the alternatives q > p0 that are learned from other images: fewer votes where images are alike.
+"""Evidence with weights of the alternatives q > p0 that are fitted to votes on other images.
 
     W(A, f; p0) = s W_Jeffreys(A, f; p0) + (1 - s) sum over q_i > p0 of v_i (q_i/p0)^A ((1-q_i)/(1-p0))^f,
     v_i proportional to w_i / max(KL(q_i || p0), 35/cap),   summing to 1 over q_i > p0,
 
-with points q_i of weight w_i, the share s that stays with truncated Jeffreys, and Jeffreys alone where no q_i > p0. It is
-valid for one radius, if the weights are fixed before the votes that they judge. Proof: `prior.md`.
+with points q_i of weight w_i and the share s of truncated Jeffreys; Jeffreys alone where no q_i > p0. It is valid for
+one radius, if the weights are fixed before the votes that they evaluate. Proof: `prior.md`.
 
-It saves up to 6 % of the votes where images are alike, and next to nothing elsewhere: truncated Jeffreys is near the best of
-all mixtures (table in docs/sequential.md). It is a trade: images near p0 cost less, and the median image more.
+It saves up to 6 % of the votes where images have similar probabilities, and almost nothing elsewhere: truncated
+Jeffreys is close to the best mixture (table in docs/sequential.md). Images near p0 need fewer votes, the median image
+more.
 
-Sources: Robbins (1970) for mixtures; Kiefer and Wolfowitz (1956), Laird (1978) for the likelihood of a mixing law and EM.
+Sources: Robbins (1970) for mixtures; Kiefer and Wolfowitz (1956) and Laird (1978) for maximum likelihood estimation of
+a mixing distribution by EM.
 """
 
 import math
@@ -41,18 +43,18 @@ _BLOCK = 1 << 19
 
 @dataclass(frozen=True)
 class FittedPrior:
-    """Weights w_i on probabilities q_i, fixed before the votes that they judge; `fit_prior` learns them.
+    """Weights w_i on probabilities q_i, fixed before the votes that they evaluate; `fit_prior` learns them.
 
     Args:
         points: q_i, ascending, in (0, 1).
-        rests: 1 - q_i to its own digits. Of the two the smaller is exact, by definition, and the other its complement.
-        weights: w_i >= 0, summing to 1: how often images have these probabilities.
-        share: s, the part of the evidence that stays with truncated Jeffreys, in (0, 1). An image unlike all others costs
-            at most ln(1/s) more evidence, a fifth of ln(1000) for s = 1/4; the fitted part then has ln(4/3) = .29 less.
-        cap: about as many votes as an image may cost. Evidence is valid for any; it only tunes the weights.
+        rests: 1 - q_i to full relative accuracy. By definition the smaller of the two is exact, the other its
+        complement. weights: w_i >= 0, summing to 1: the frequencies of these probabilities among images. share: s, the
+        weight of truncated Jeffreys, in (0, 1). The log evidence is at most ln(1/s) below that of Jeffreys
+            alone (a fifth of ln(1000) for s = 1/4), and at most ln(1/(1 - s)) = .29 below that of the fitted part.
+        cap: about the largest number of votes per image. The evidence is valid for any; it only tunes the weights.
 
     Raises:
-        InvalidInputError: points, rests or weights that are none, share outside (0, 1), cap < 1.
+        InvalidInputError: invalid points, rests or weights, share outside (0, 1), or cap < 1.
     """
 
     points: tuple[float, ...]
@@ -77,7 +79,7 @@ class FittedPrior:
         _require_cap(self.cap)
 
     def plain(self) -> dict[str, Any]:
-        """Return the same as JSON data: `from_plain` gives it back to the last digit."""
+        """Return the prior as JSON-compatible data; `from_plain` is the exact inverse."""
         return {
             "points": list(self.points),
             "rests": list(self.rests),
@@ -88,10 +90,10 @@ class FittedPrior:
 
     @classmethod
     def from_plain(cls, data: object) -> "FittedPrior":
-        """Read what `plain` wrote.
+        """Return the prior that `plain` wrote.
 
         Raises:
-            InvalidInputError: something else.
+            InvalidInputError: the data does not have that form.
         """
         names = ("points", "rests", "weights", "share", "cap")
         if not isinstance(data, Mapping) or set(data) != set(names):
@@ -109,17 +111,17 @@ class FittedPrior:
     def rounded_down(
         self, successes: Counts, failures: Counts, p0: float, *, q0: float | None = None
     ) -> Float[np.ndarray, "..."]:
-        """Compute ln W less what rounding can have added, as `e_process.rounded_down`, of which it takes its share.
+        """Compute ln W minus a bound of its rounding error, like `e_process.rounded_down`, which is the Jeffreys part.
 
-        With u = ln(q/p0) and d = ln((1-p0)/(1-q)) to 7 and 8 units of rounding (`_ratios`), A u - f d and what is done with
-        it to 15 units, 1.7e-15, of A u + f d: A (1 - 2e-15) u - f (1 + 2e-15) d is below it. What weights and sums add is
-        below 1e-13, whatever the number of points.
+        u = ln(q/p0) and d = ln((1-p0)/(1-q)) have errors of 7 and 8 units of rounding (`_ratios`), and A u - f d with
+        its exponential one of 15 units, 1.7e-15, of A u + f d: A (1 - 2e-15) u - f (1 + 2e-15) d is a lower bound.
+        Weights and sums add less than 1e-13, for any number of points.
 
         Args:
-            successes: A >= 0, broadcast against the failures.
+            successes: A >= 0, broadcast with the failures.
             failures: f >= 0.
             p0: the null hypothesis is p <= p0, 0 < p0 < 1.
-            q0: 1 - p0, where it is known to more digits than that difference has.
+            q0: 1 - p0, if it is known more accurately than by subtraction.
 
         Raises:
             InvalidInputError: a count below 0, or p0 outside (0, 1).
@@ -158,20 +160,20 @@ class FittedPrior:
 def fit_prior(
     successes: Int[np.ndarray, " images"], n: Int[np.ndarray, " images"], *, share: float = 0.25, cap: int = 10_000
 ) -> FittedPrior:
-    """Learn how often images have which probability, from votes for the leading class of other images.
+    """Estimate the distribution of probabilities among images, from votes for the leading class of other images.
 
         maximise over w:  sum over images of ln sum_i w_i q_i^A (1-q_i)^(n-A)
 
-    by 10 steps of EM, w_i <- mean over images of P(q_i | A, n), from equal weights on log odds -7, -6.9, .., 13.8. Ended
-    there it is still smooth; at the maximum the weights are a handful of points, with gaps between them. Points of weight
-    below 1e-6 are dropped.
+    by 10 steps of EM, w_i <- mean over images of P(q_i | A, n), from equal weights on log odds -7, -6.9, .., 13.8.
+    Early stopping keeps the weights smooth; the maximum is concentrated on a few points. Points of weight below 1e-6
+    are dropped.
 
-    Valid for images whose votes are no part of these: the prior is fixed before the votes that it judges. Which class
-    leads may be taken from the same votes here: nothing is claimed about training images.
+    The prior is valid for images whose votes were not used to fit it. The leading class may be selected by the same
+    votes here, since nothing is claimed about the images of the fit.
 
     Args:
-        successes: A, votes for the leading class.
-        n: votes of the image, >= 1; images may have different numbers.
+        successes: A, the votes for the leading class of each image.
+        n: the number of votes of each image, >= 1.
         share: as `FittedPrior`.
         cap: as `FittedPrior`.
 

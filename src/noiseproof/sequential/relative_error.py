@@ -1,4 +1,4 @@
-"""Is the radius known to a relative error?"""
+"""The criterion that the radius is known to a relative error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,23 +29,27 @@ Flags = Bool[np.ndarray, " rows"]
 
 @dataclass(frozen=True)
 class RelativeError(Criterion):
-    """The radius to a relative error: R(p1_lower) >= (1 - rtol) R(p1_upper).
+    """Sampling ends when R(p1_lower) >= (1 - rtol) R(p1_upper).
 
         p1_lower: `AnytimeSinglePhase` at alpha;   p1_upper = 1 - L(f, n) at beta, the mirrored confidence sequence.
 
-    Sampling ends also where p1_upper <= 1/2: that class cannot be certified. An image whose votes are unanimous has p1_upper
-    close to 1 and never gets there: it goes on to the cap, gaining radius.
+    Sampling also ends where p1_upper <= 1/2: no class can be certified. With unanimous votes p1_upper is 1 and
+    R(p1_upper) is infinite for most certificates: sampling then continues to `max_samples`.
 
-    Proof. The statement at the stopping time is one of `AnytimeSinglePhase`, which holds at all times. Of a class fixed
-    beforehand, 1 - p is ever below L(f, n) with probability <= beta (`lower_bound`). L increases with f, and no class has
-    fewer failures than the one with most votes, so p1_upper is at least that bound for every class.
+    Proof. The interval at the stopping time is that of `AnytimeSinglePhase`, which holds at all times. For a class
+    fixed beforehand, 1 - p is below L(f, n) at some time with probability <= beta (`lower_bound`). L increases with f,
+    and no class has fewer failures than the one with the most votes, so p1_upper is at least the upper bound of every
+    class.
 
     Args:
         rtol: relative error, in (0, 1).
-        alpha: probability that a radius is too long, at any moment, per image.
-        beta: probability that p1_upper is ever too small; it never touches alpha.
-        max_samples: votes per image at most.
-        radius: from (lower bounds of p1, upper bounds of the rest) to radii, not decreasing in the first.
+        alpha: probability, per image, that a radius is too long at any time.
+        beta: probability, per image, that p1_upper is too small at any time; it does not affect alpha.
+        max_samples: largest number of votes per image.
+        radius: function of (lower bounds of p1, upper bounds of the rest), not decreasing in the first.
+
+    Raises:
+        InvalidInputError: an argument outside its domain.
     """
 
     rtol: float
@@ -61,23 +65,23 @@ class RelativeError(Criterion):
         require_rtol(self.rtol)
 
     def statement(self, votes: Table) -> Interval:
-        """Return what the votes prove: `AnytimeSinglePhase`, and of an image without votes nothing."""
+        """Return the interval of `AnytimeSinglePhase`; for an image without votes p1_lower = 0 and p2_upper = 1."""
         return AnytimeSinglePhase().interval(votes, None, self.alpha)
 
     def outcomes(self, votes: Table) -> Int[np.ndarray, "rows 1"]:
-        """Return CERTIFIED where some radius is, FUTILE where none can be, else UNDECIDED."""
+        """Return CERTIFIED where p1_lower > 1/2, FUTILE where p1_upper <= 1/2, otherwise UNDECIDED."""
         leader, failures = leader_and_rest(votes)
         hopeless = lower_bound(failures, leader + failures, self.beta) >= 0.5
         sure = self.statement(votes).p1_lower > 0.5
         return np.where(sure, CERTIFIED, np.where(hopeless, FUTILE, UNDECIDED))[:, None]
 
     def pending(self, votes: Table, reached: Counts | None = None) -> Counts:  # noqa: ARG002 - there is one statement
-        """Return the votes up to the next look."""
+        """Return the number of votes up to the next look."""
         n = votes.sum(-1)
         return np.asarray(np.clip(next_look(n + 1) - n, 1, np.maximum(self.max_samples - n, 1)))
 
     def distance(self, votes: Table) -> Float[np.ndarray, " rows"]:
-        """Estimate by widths that shrink as 1 / sqrt(n)."""
+        """Estimate the further votes from the relative width, which decreases as 1 / sqrt(n)."""
         n = np.maximum(votes.sum(-1), 1)
         lower, upper = self._radii(votes)
         width = 1.0 - lower / np.maximum(upper, 1e-300)

@@ -1,4 +1,4 @@
-"""Stopping rules of records."""
+"""Stopping rules from the plain data of records."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def rule_from(spec: Mapping[str, Any]) -> StoppingRule:
     """Return the stopping rule of a record, the inverse of `StoppingRule.spec`.
 
     Raises:
-        InvalidInputError: it is none that this version knows.
+        InvalidInputError: the data is not a stopping rule of this version.
     """
     try:
         _require_numbers(spec)

@@ -1,4 +1,4 @@
-"""Which class is the most probable one? The stopping rule of `SmoothedClassifier.predict`."""
+"""Identification of the most probable class: the stopping rule of `SmoothedClassifier.predict`."""
 
 import math
 from dataclasses import dataclass, field
@@ -33,14 +33,16 @@ Flags = Bool[np.ndarray, " rows"]
 
 @dataclass(frozen=True)
 class IdentifyTopClass(StoppingRule):
-    """Stop when the class with most votes is certain to be the most probable one (`top_class_certain`), radius 0.
+    """Stop when the class with the most votes is the most probable one with confidence 1 - alpha (`top_class_certain`).
+
+    The radius is 0: nothing is certified but the class of the smoothed classifier itself.
 
     Args:
-        alpha: probability, per image, that a class is named which is not the most probable one.
-        max_samples: votes per image at most; only near-ties need many.
+        alpha: probability, per image, of returning a class that is not the most probable one.
+        max_samples: largest number of votes per image; only near-ties need many.
 
     Raises:
-        InvalidInputError: alpha outside (0, 1), or max_samples no integer of at least 1.
+        InvalidInputError: alpha outside (0, 1), or max_samples no integer >= 1.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -55,7 +57,7 @@ class IdentifyTopClass(StoppingRule):
         return TopClassTest(TopClass(self.alpha, self.max_samples))
 
     def spec(self) -> dict[str, Any]:
-        """Return alpha and the most samples."""
+        """Return alpha and max_samples as plain data."""
         return {"winner": True, "alpha": self.alpha, "cap": self.max_samples}
 
 
@@ -66,7 +68,7 @@ class TopClassTest(SequentialTest):
     criterion: "TopClass"
 
     def certify(self, votes: Table, certifying: Table | None = None) -> Certified:  # noqa: ARG002 - one statement
-        """Return the class with most votes where it is certain, with radius 0; nothing is said of probabilities."""
+        """Return the class with the most votes where it is certain, with radius 0 and the trivial bounds 0 and 1."""
         outcome = self.criterion.outcomes(votes)
         return Certified(
             prediction=np.where(outcome[:, 0] == CERTIFIED, votes.argmax(-1), ABSTAIN),
@@ -105,7 +107,7 @@ class TopClass(Criterion):
         return found
 
     def outcomes(self, votes: Table) -> Int[np.ndarray, "rows 1"]:
-        """Return CERTIFIED where the class with most votes is certain, else UNDECIDED."""
+        """Return CERTIFIED where the class with the most votes is certain, otherwise UNDECIDED."""
         return np.where(self.certain(votes), CERTIFIED, UNDECIDED)[:, None]
 
     def pending(self, votes: Table, reached: Counts | None = None) -> Counts:  # noqa: ARG002 - there is one statement
@@ -140,24 +142,26 @@ class TopClass(Criterion):
 
 
 def top_class_certain(votes: Votes, alpha: float) -> Bool[np.ndarray, "*batch"]:
-    """Whether argmax_j N_j is certain to be a most probable class: with probability >= 1 - alpha no other is ever named.
+    """Whether argmax_j N_j is a most probable class: with probability >= 1 - alpha, no other class is ever accepted.
 
-    With W(A, f) = W(A, f; 1/2) of `e_process`, winner i, runner-up r and k classes, it is certain when
+    With W(A, f) = W(A, f; 1/2) of `e_process`, winner i, runner-up r and k classes, the winner is accepted if
 
         k = 2:  W(N_i, N_r) >= 1/alpha;
         k > 2:  W(N_i, n - N_i) >= 2/alpha  (majority),  or  sum over l != r of W(N_l, N_r) / (k - 1) >= 2/alpha  (pairs).
 
     Proof. Let B be a most probable class, i another that is less probable.
-    Pairs: for l != B, W(N_l, N_B) changes with votes for l or B only, and such a vote is l's with probability <= 1/2: a
-    supermartingale (`e_process`, 1), and so is the average over l != B. It is smallest for the runner-up among all classes
-    in the place of r, so if i != B is named, B's average is at 2/alpha or more: probability <= alpha/2 (alpha at k = 2,
-    where only pairs are asked), whatever k. The average over l is what the choice of i by the same votes costs.
-    Majority: g(p) of `log_threshold` at p0 = 1/2, T = 2/alpha. If p_B >= 1/2, the others are named with probability
-    <= g(1 - p_B) <= g(1/2) <= 1/T. If p_B < 1/2, all p_j <= p_B, so it is <= (1 - p_B) g(p_B)/p_B, a sum of
-    p_B^(A-1) (1-p_B)^(f+1), which do not decrease up to 1/2 as A - f >= 2 at crossings (W(f+1, f) <= 2 average q < 2):
-    again <= g(1/2) <= alpha/2, without a factor for the classes.
+    Pairs: for l != B, W(N_l, N_B) changes only with votes for l or B, and such a vote is for l with probability <= 1/2.
+    So it is a supermartingale (`e_process`, 1), and so is the average over l != B. Among all classes in place of r the
+    average is smallest for the runner-up, so if i != B is accepted, the average for B is at least 2/alpha: probability
+    <= alpha/2 for every k (alpha at k = 2, with pairs alone). The average over l accounts for selecting i by the same
+    votes.
+    Majority: g(p) as in `boundary.md` at p0 = 1/2, T = 2/alpha. If p_B >= 1/2, another class is accepted with
+    probability <= g(1 - p_B) <= g(1/2) <= 1/T. If p_B < 1/2, all p_j <= p_B, so it is <= (1 - p_B) g(p_B)/p_B, a sum of
+    terms p_B^(A-1) (1-p_B)^(f+1), which do not decrease up to 1/2 as A - f >= 2 at crossings (W(f+1, f) <= 2 average q
+    < 2): again <= g(1/2) <= alpha/2, without a factor for the number of classes.
 
-    Where two classes are equally probable, either answer is right. Probability of naming a class in such a tie: <= 2 alpha.
+    If two classes are tied as most probable, either is a right answer; one of them is accepted with probability
+    <= 2 alpha.
 
     Args:
         votes: counts per class, (*batch, k).
