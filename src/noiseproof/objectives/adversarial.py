@@ -17,10 +17,10 @@ __all__ = ["Adversarial"]
 
 @dataclass(frozen=True)
 class Adversarial(AdversarialObjective):
-    """max over |x' - x| <= epsilon of CE(f(x'), y), from a start uniform in the ball; no noise, no clean image.
+    """max over |x' - x| <= epsilon of CE(f(x'), y), from a uniform random start in the ball; no noise, no clean image.
 
-    Published: MNIST l_inf .3, 40 steps of .01; CIFAR-10 l_inf 8/255, 7 steps of 2/255. Their networks have no dropout,
-    so the paper leaves the mode of the ascent open: here it is evaluation mode.
+    Published: MNIST l_inf .3, 40 steps of .01; CIFAR-10 l_inf 8/255, 7 steps of 2/255. The published networks have no
+    dropout, so the mode of the network during the ascent is not specified; here it is evaluation mode.
     """
 
     noisy = False
@@ -28,7 +28,7 @@ class Adversarial(AdversarialObjective):
 
     @property
     def passes(self) -> int:
-        """A pass for each step and one for the loss."""
+        """One for each step and one for the loss."""
         return self.steps + 1
 
     def __call__(
@@ -39,7 +39,7 @@ class Adversarial(AdversarialObjective):
         noise: Noise,  # noqa: ARG002
         source: RandomSource,
     ) -> BatchLoss:
-        """Compute the loss at the adversarial examples; the logits are theirs."""
+        """Compute the loss at the adversarial examples; the logits are those of the adversarial examples."""
         start = uniform(images, self.norm, self.epsilon, source)
         found = self.attack(model, images, start, lambda logits: F.cross_entropy(logits, labels, reduction="none"))
         logits = forward(model, found)

@@ -1,4 +1,4 @@
-"""What every training objective is: the loss of one batch."""
+"""The interface of a training objective: the loss of one batch."""
 
 import math
 from abc import ABC, abstractmethod
@@ -29,27 +29,27 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BatchLoss:
-    """Loss of a batch, to be minimised, and the logits by which progress shows the training accuracy."""
+    """The loss of a batch, to be minimised, and the logits from which the training accuracy is computed."""
 
     loss: Float[Tensor, ""]
     logits: Float[Tensor, "batch classes"]
 
 
 class Objective(ABC):
-    """A training objective of section 5, or one compared with it: a frozen dataclass of its weights."""
+    """A training objective of section 5, or one compared with it: a frozen dataclass of its hyperparameters."""
 
     noisy: ClassVar[bool]
-    """Whether it trains on noise; where it does not, the noise is only what the model will be certified with."""
+    """Whether it trains on noisy images; otherwise the noise is used for certification only."""
 
     @property
     @abstractmethod
     def ramps(self) -> str | None:
-        """The field that says how strong the regularisation is, or None where there is nothing to warm up."""
+        """The name of the field that a warm-up scales (a weight or epsilon), or None if there is none."""
 
     @property
     @abstractmethod
     def passes(self) -> int:
-        """Forward and backward passes of a step, counted in those of natural training."""
+        """Forward and backward passes of a training step, as a multiple of natural training."""
 
     @abstractmethod
     def __call__(
@@ -63,22 +63,21 @@ class Objective(ABC):
         """Compute the loss with fresh noise for every image.
 
         Args:
-            model: images to logits, in training mode.
-            images: in [0, 1].
-            labels: classes.
-            noise: the noise the model will be certified with.
-            source: all randomness of the step, one row of draws for every image; `randomness.as_source` makes one of
-                a generator.
+            model: the network, from images to logits, in training mode.
+            images: pixels in [0, 1].
+            labels: the true classes.
+            noise: the noise under which the model will be certified.
+            source: the source of all randomness of the step; `randomness.as_source` makes one from a generator.
         """
 
     @final
     def spec(self) -> dict[str, str | float | None]:
-        """Return the objective as plain data: its name and weights."""
+        """Return the objective as plain data: its name and hyperparameters."""
         return spec_of(self)
 
     @final
     def ramped(self, fraction: float) -> "Objective":
-        """Return this objective with its regularisation at a fraction of its strength, for a warm-up.
+        """Return this objective with the field `ramps` multiplied by a fraction, for a warm-up.
 
         Raises:
             InvalidInputError: fraction is not in [0, 1], or the objective has no regularisation.
@@ -106,7 +105,7 @@ def nonnegative(name: str, value: object, remedy: str) -> float:
 
 
 def forward(model: nn.Module, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
-    """Return the logits of a model, those of half precision as float32: losses are never computed in less."""
+    """Return the logits of a model, converted from half precision to float32, in which losses are computed."""
     logits: Tensor = model(images)
     return logits.float() if logits.dtype in {torch.float16, torch.bfloat16} else logits
 
@@ -114,19 +113,19 @@ def forward(model: nn.Module, images: Float[Tensor, "batch *shape"]) -> Float[Te
 def noisy_copies(
     images: Float[Tensor, "batch *shape"], noise: Noise, source: RandomSource, copies: int
 ) -> Float[Tensor, "rows *shape"]:
-    """Return x + d_1, ..., x + d_m of a batch one after another (rows = copies * batch), every d_i drawn afresh."""
+    """Return x + d_1, ..., x + d_m of a batch, concatenated (rows = copies * batch), with independent d_i."""
     return torch.cat([images + noise.draw(images, source) for _ in range(copies)])
 
 
 def kl_divergence(
     log_p: Float[Tensor, "*shape classes"], log_q: Float[Tensor, "*shape classes"]
 ) -> Float[Tensor, "*shape"]:
-    """Return KL(p || q) = sum_j p_j (log p_j - log q_j) in nats, of logarithms of probabilities."""
+    """Return KL(p || q) = sum_j p_j (log p_j - log q_j) in nats, from log probabilities."""
     return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
 def mean_prediction(log_p: Float[Tensor, "copies batch classes"]) -> Float[Tensor, "batch classes"]:
-    """Return log((p_1 + ... + p_m) / m), which is finite wherever one of the log p_i is."""
+    """Return log((p_1 + ... + p_m) / m), which is finite if one of the log p_i is."""
     return log_p.logsumexp(0) - math.log(len(log_p))
 
 

@@ -28,13 +28,13 @@ class Consistency(Objective):
     F is the softmax of f, Fbar the mean of F(x + d_i) over the copies, H the entropy in nats.
 
     Published: 2 copies and eta .5 throughout; lambda on MNIST 10 at sigma .25 and 5 at .5 and 1, on CIFAR-10
-    (ResNet-110) 20 at .25 and 10 at .5. More is not always better: on MNIST at sigma 1 the mean radius drops sharply
-    beyond 20.
+    (ResNet-110) 20 at .25 and 10 at .5. More is not always better: on MNIST at sigma 1 the average certified radius
+    drops sharply beyond 20.
 
     Args:
-        weight: lambda of the paper; 5 is its value on MNIST from sigma .5 on, and the smallest that it uses.
+        weight: lambda of the paper; 5 is its value on MNIST at sigma .5 and 1, and the smallest that it uses.
         entropy_weight: eta of the paper.
-        copies: m of the paper, noisy copies of every image.
+        copies: m of the paper, the number of noisy copies of every image.
 
     Raises:
         InvalidInputError: a weight is negative or not finite, or fewer than 2 copies.

@@ -20,20 +20,21 @@ __all__ = ["ConvexOuter"]
 
 @dataclass(frozen=True)
 class ConvexOuter(Objective):
-    """CE(-J, y): -J_j = -min f_y - f_j over the outer polytope of the ball, 0 for j = y (Wong & Kolter, theorem 2).
+    """CE(-J, y), with J_j a lower bound of min f_y - f_j over the ball and J_y = 0 (Wong & Kolter, theorem 2).
 
-    An upper bound of the cross-entropy at every x' of the ball, since that falls as any f_y - f_j rises. In [17] with
-    l_2 1.58 on MNIST and 36/255 on CIFAR-10, epsilon growing from small. Without projections the bounds are exact, and
-    a step holds the coefficients of all units of a layer, those of a convolution within their windows alone. With them
-    the bounds of layers of more than K units are estimates, and the loss is no upper bound (`estimated_margins`).
+    An upper bound of the cross-entropy at every x' in the ball, since that decreases in each f_y - f_j. J_j is the dual
+    bound over the convex outer polytope (`dual_margins`). [17] uses l_2 with 1.58 on MNIST and 36/255 on CIFAR-10, with
+    a warm-up of epsilon. Without projections the dual bound is computed exactly, and memory grows with the number of
+    units of a layer. With K projections the bounds of layers of more than K units are random estimates, and the loss is
+    no upper bound (`estimated_margins`).
 
     Args:
         norm: "l2", "linf" or "l1".
         epsilon: radius of the ball, in units of a pixel in [0, 1].
-        projections: K random ones of each image, such as 50; None for exact bounds.
+        projections: K, the number of random projections for each image, such as 50; None for exact bounds.
 
     Raises:
-        InvalidInputError: another norm, a negative or infinite epsilon, or projections in l1, or none of them.
+        InvalidInputError: an unknown norm, a negative or infinite epsilon, projections in l1, or fewer than 1.
     """
 
     norm: NormLike = "l2"
@@ -59,7 +60,7 @@ class ConvexOuter(Objective):
 
     @property
     def passes(self) -> int:
-        """One for the logits and one for the margins; what the bounds of the layers take depends on the network."""
+        """One for the logits and one for the margins; the cost of the layers' bounds, which varies, is not counted."""
         return 2
 
     def __call__(

@@ -15,7 +15,7 @@ __all__ = ["GaussianAugmentation"]
 
 @dataclass(frozen=True)
 class GaussianAugmentation(Objective):
-    """CE(f(x + d), y) with fresh noise d for every image and step; the classifier never sees a clean image."""
+    """CE(f(x + d), y) with fresh noise d for every image and step; no clean images are used."""
 
     noisy = True
     ramps = None

@@ -1,4 +1,4 @@
-"""The inner maximisation of adversarial training, while the model is in evaluation mode (Madry et al. 2018)."""
+"""The inner maximisation of adversarial training, with the model in evaluation mode (Madry et al. 2018)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,17 +23,17 @@ __all__ = ["AdversarialObjective", "evaluating", "step_or"]
 class AdversarialObjective(Objective):
     """An objective that trains on x' = argmax over |x' - x| <= epsilon, x' in [0, 1], of an inner loss.
 
-    The maximum is sought by `steps` steps of projected gradient ascent: by the sign of the gradient for l_inf, along the
-    normalised gradient for l_2. Meanwhile the model is in evaluation mode, so that dropout does not move the maximum
-    and batch normalisation does not learn from unfinished examples; the mode is then as it was.
+    The maximum is approximated by `steps` steps of projected gradient ascent, along the sign of the gradient for l_inf
+    and along the normalised gradient for l_2. During the ascent the model is in evaluation mode, so that dropout does
+    not change the objective and batch normalisation does not use intermediate examples; afterwards the mode is
+    restored.
 
     Args:
         norm: "linf" or "l2".
-        epsilon: radius of the ball, in units of a pixel in [0, 1]; .3 is the usual one of MNIST in l_inf, 8/255 that
-            of CIFAR-10.
-        steps: of the ascent; 40 is what Madry et al., TRADES and logit pairing take on MNIST, 10 on CIFAR-10.
-        step_size: length of a step in the norm; None is 2.5 epsilon / steps (Madry et al.), by which the ascent can
-            reach and follow the ball's surface. As published on MNIST in l_inf: .01.
+        epsilon: radius of the ball, in units of a pixel in [0, 1]; in l_inf .3 is usual on MNIST and 8/255 on CIFAR-10.
+        steps: number of ascent steps; 40 in Madry et al., TRADES and logit pairing on MNIST; 7 to 10 on CIFAR-10.
+        step_size: length of a step in the norm; None is 2.5 epsilon / steps (Madry et al.), with which the ascent can
+            reach the boundary of the ball and move along it. As published on MNIST in l_inf: .01.
 
     Raises:
         InvalidInputError: another norm, a negative or infinite epsilon or step size, or fewer than 1 step.
@@ -60,7 +60,7 @@ class AdversarialObjective(Objective):
         start: Float[Tensor, "batch *shape"],
         loss: Callable[[Float[Tensor, "batch classes"]], Float[Tensor, " batch"]],
     ) -> Float[Tensor, "batch *shape"]:
-        """Return x' found from `start`, without a graph; `loss` is that of each image by its logits."""
+        """Return x' found from `start`, detached from the graph; `loss` maps logits to the loss of each image."""
         with evaluating(model) as network:
             return ascend(
                 lambda points: loss(forward(network, points)),
@@ -80,11 +80,11 @@ def step_or(step_size: float | None, default: float) -> float:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the network in evaluation mode; afterwards each of its modules is in the mode in which it was.
+    """Yield the network in evaluation mode; afterwards the mode of each of its modules is restored.
 
     The network is yielded without the wrappers of data-parallel training: the ascent has no parameter gradients to
-    average, and Fabric's wrapper of mixed precision refuses any gradient but its own. Run objectives under
-    `fabric.autocast()` to have the ascent in mixed precision too.
+    average, and Fabric's wrapper for mixed precision does not allow other gradients than its own. Run objectives under
+    `fabric.autocast()` to run the ascent in mixed precision too.
     """
     network = model
     while isinstance(network, DistributedDataParallel) or type(network).__name__ == "_FabricModule":

@@ -20,11 +20,12 @@ __all__ = ["AdversarialLogitPairing"]
 class AdversarialLogitPairing(AdversarialObjective):
     """(CE(f(x), y) + CE(f(x'), y)) / 2 + weight * mean over classes of (f(x) - f(x'))^2; no noise.
 
-    x' = argmax over |x' - x| <= epsilon of CE(f(x'), y), sought as in adversarial training: the mixed minibatch of the
-    paper, clean and adversarial images in one forward pass, plus the squared distance of their logits. The paper's
-    attack on ImageNet aims at the least likely class; this is its untargeted one. Gradients flow through both logits.
+    x' = argmax over |x' - x| <= epsilon of CE(f(x'), y), approximated as in adversarial training. It is the mixed
+    minibatch of the paper, clean and adversarial images in one forward pass, plus the squared distance of their logits.
+    The paper's attack on ImageNet targets the least likely class; here it is untargeted. Gradients flow through both
+    logits.
 
-    Robustness claimed for it did not hold (Engstrom et al. 2018): it is here to be compared with.
+    Its claimed robustness did not hold (Engstrom et al. 2018); it is provided for comparison.
 
     Args:
         weight: lambda of the paper; .5 is the value of its released code.
@@ -41,7 +42,7 @@ class AdversarialLogitPairing(AdversarialObjective):
 
     @property
     def passes(self) -> int:
-        """A pass for each step, and the clean and the adversarial image of the loss."""
+        """One for each step, one for the clean and one for the adversarial image."""
         return self.steps + 2
 
     def __call__(

@@ -19,23 +19,23 @@ __all__ = ["MACER"]
 class MACER(Objective):
     """-log mean_i F_y(x + d_i) + weight * sigma / 2 * max{margin - (Phi^-1(p1) - Phi^-1(p2)), 0}, for Gaussian noise.
 
-    F is the softmax of f. p1 >= p2 are the two largest entries of p = mean_i softmax(inverse_temperature * f(x + d_i)),
-    and the second term counts only where the class of p1 is y: there it raises the certified radius sigma / 2 (Phi^-1(p1)
-    - Phi^-1(p2)) up to margin * sigma / 2. As in the released code, the temperature is that of the second term only.
+    F is the softmax of f. p1 >= p2 are the two largest entries of p = mean_i softmax(inverse_temperature * f(x + d_i)).
+    The second term is used only where the class of p1 is y: there it increases the certified radius sigma / 2
+    (Phi^-1(p1) - Phi^-1(p2)) up to margin * sigma / 2. As in the released code, the first term has no temperature.
 
-    Where p1 rounds to 1 or p2 to 0 the radius counts as past the margin: loss and gradient are 0 there, never infinite.
-    The first term is computed in log space; it stays finite where every copy is misclassified with certainty.
+    Where p1 rounds to 1 or p2 to 0 the radius exceeds the margin, so the second term and its gradient are 0, never
+    infinite. The first term is computed in log space and stays finite if every copy is misclassified with certainty.
 
     Args:
         weight: lambda of the paper: 12 on CIFAR-10 at sigma .25 (the released default), 4 at .5; on MNIST Jeong & Shin
             (2020) use 16 at .25 and .5, 6 at 1.
-        margin: gamma of the paper, the hinge of the radius in units of sigma / 2.
+        margin: gamma of the paper, the threshold of the hinge in units of sigma / 2.
         inverse_temperature: beta of the paper.
-        copies: k of the paper, noisy copies of every image.
+        copies: k of the paper, the number of noisy copies of every image.
 
     Raises:
         InvalidInputError: a negative or infinite weight, margin or inverse_temperature, or fewer than 1 copy; when
-            called, another noise than Gaussian.
+            called, noise that is not Gaussian.
     """
 
     weight: float = 12.0
@@ -82,7 +82,7 @@ class MACER(Objective):
     def _short_of_margin(
         self, logits: Float[Tensor, "copies batch classes"], labels: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Return max{margin - (Phi^-1(p1) - Phi^-1(p2)), 0} where the smoothed prediction is right, 0 elsewhere."""
+        """Return max{margin - (Phi^-1(p1) - Phi^-1(p2)), 0} where the smoothed prediction is right, otherwise 0."""
         top = (self.inverse_temperature * logits).softmax(2).mean(0).topk(2)
         p1, p2 = top.values.unbind(1)
         with torch.no_grad():

@@ -15,7 +15,7 @@ __all__ = ["Natural"]
 
 @dataclass(frozen=True)
 class Natural(Objective):
-    """CE(f(x), y)."""
+    """CE(f(x), y) on clean images."""
 
     noisy = False
     ramps = None

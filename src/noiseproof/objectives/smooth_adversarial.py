@@ -21,25 +21,26 @@ __all__ = ["SmoothAdv"]
 class SmoothAdv(Objective):
     """mean_i CE(f(x' + d_i), y) at x' = argmax over |x' - x|_2 <= epsilon of -log mean_i F_y(x' + d_i).
 
-    F is the softmax of f: the smoothed classifier itself is attacked, by projected gradient ascent from x (SmoothAdv_PGD
-    of the paper) with the model in evaluation mode. The d_i of the attack are those of the training step. x' stays in
-    [0, 1], as in the released code; x' + d_i is not clipped. The loss is over all copies (--train-multi-noise there).
+    F is the softmax of f: the attack is on the smoothed classifier, by projected gradient ascent from x (SmoothAdv_PGD
+    of the paper) with the model in evaluation mode. Attack and loss use the same d_i. x' stays in [0, 1], as in the
+    released code; x' + d_i is not clipped. The loss is over all copies (--train-multi-noise there).
 
-    With a consistency weight lambda, lambda * mean_i KL(Fbar || F(x' + d_i)) + eta * H(Fbar) is added, Fbar the mean of
-    the F(x' + d_i): "SmoothAdv + Consistency" of Jeong & Shin (2020), with lambda 1 and eta .5 on MNIST.
+    A consistency weight lambda adds lambda * mean_i KL(Fbar || F(x' + d_i)) + eta * H(Fbar), with Fbar the mean of the
+    F(x' + d_i): "SmoothAdv + Consistency" of Jeong & Shin (2020), with lambda 1 and eta .5 on MNIST.
 
     Args:
-        epsilon: radius of the l_2 ball, in units of a pixel; the paper's CIFAR-10 models use .25, .5, 1 and 2, 1 is
-            that of Jeong & Shin (2020) on MNIST. Published with a warm-up over the first epochs.
-        steps: of the ascent; the paper uses 2 to 10.
-        copies: m of the paper, 1 to 8 there, noisy copies of every image; 4 is Jeong & Shin's on MNIST.
+        epsilon: radius of the l_2 ball, in units of a pixel; .25, .5, 1 and 2 in the paper's CIFAR-10 models, 1 in
+        Jeong
+            & Shin (2020) on MNIST. Published with a warm-up over the first epochs.
+        steps: number of ascent steps; 2 to 10 in the paper.
+        copies: m of the paper, the number of noisy copies of every image; 1 to 8 there, 4 in Jeong & Shin on MNIST.
         step_size: length of a step; None is 2 epsilon / steps, as in the released code.
-        consistency: lambda; 0, SmoothAdv as published, leaves both terms out.
-        entropy_weight: eta, where lambda is not 0.
+        consistency: lambda; 0 (SmoothAdv as published) omits both terms.
+        entropy_weight: eta, used if lambda is not 0.
 
     Raises:
         InvalidInputError: a negative or infinite epsilon, step size or weight, fewer than 1 step or copy, or consistency
-            of a single copy.
+            with a single copy.
     """
 
     epsilon: float = 1.0
@@ -63,7 +64,7 @@ class SmoothAdv(Objective):
 
     @property
     def passes(self) -> int:
-        """All copies in every step and in the loss."""
+        """One for each copy in every step and in the loss."""
         return self.copies * (self.steps + 1)
 
     def __call__(

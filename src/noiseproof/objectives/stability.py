@@ -1,4 +1,4 @@
-"""Stability Training with Noise, STN: the paper's own objective (section 5.1)."""
+"""Stability Training with Noise (STN), the paper's objective (section 5.1)."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -22,29 +22,29 @@ _Form = Literal["paper", "released-first", "released-later", "two-copies"]
 class Stability(Objective):
     """CE(f(x), y) + weight * L_stability,   L_stability = -sum_j P(y_j | x) log P(y_j | x + d).
 
-    P is the softmax of f: the clean image is supervised, and its soft prediction is the target for the noisy copy. As
-    printed, the gradient flows through both factors. Clean and noisy images share one forward pass of twice the batch.
+    P is the softmax of f. The clean image is trained with its label, and its softmax prediction is the target for the
+    noisy copy. As printed, the gradient flows through both factors. Clean and noisy images share one forward pass.
 
-    What has been published under the name is not one loss; `form` chooses:
+    Several losses have been published under this name; `form` selects one:
 
     - "paper": as above, section 5.1.
-    - "released-first": (CE(f(x), y) + CE(f(x + d), y)) / 2, what the authors' code computed at publication. It has no
+    - "released-first": (CE(f(x), y) + CE(f(x + d), y)) / 2, the loss of the authors' code at publication. It has no
       stability term, and so no weight.
-    - "released-later": L_stability = -sum_j z_j log P(y_j | x + d) with z = f(x), the raw logits where the paper has
-      their softmax, as in the authors' code after a later commit. z is a constant to the gradient, as in the
-      cross-entropy of TensorFlow 1 which that code calls. z is no distribution: the loss has no lower bound, and
-      training on it need not converge.
+    - "released-later": L_stability = -sum_j z_j log P(y_j | x + d) with z = f(x), the raw logits instead of their
+      softmax, as in the authors' code after a later commit. No gradient flows through z, as in the cross-entropy of
+      TensorFlow 1 which that code calls. z is not a distribution, so the loss is not bounded below and training need
+      not converge.
     - "two-copies": CE(f(x + d), y) + weight * KL(P(. | x + d) || P(. | x + d')), with the gradient through both, as in
       the code of Yang et al., "Randomized Smoothing of All Shapes and Sizes" (ICML 2020); their weight is 6.
 
-    The two released forms are kept because specs in records of training may name them; "paper" is the one to train with.
+    The two released forms are kept because training records may contain them; use "paper" for training.
 
     Args:
-        weight: gamma of section 5.1; 1 is the value the paper's experiments used.
-        form: which loss.
+        weight: gamma of section 5.1; 1 in the paper's experiments.
+        form: the loss, one of the above.
 
     Raises:
-        InvalidInputError: weight is negative or not finite, or not 1 where it has no meaning; another form.
+        InvalidInputError: weight is negative or not finite, or not 1 for "released-first"; an unknown form.
     """
 
     weight: float = 1.0
@@ -69,7 +69,7 @@ class Stability(Objective):
 
     @property
     def ramps(self) -> str | None:
-        """The weight, where the form has one."""
+        """The weight, unless the form is "released-first", which has none."""
         return None if self.form == "released-first" else "weight"
 
     def __call__(

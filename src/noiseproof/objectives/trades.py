@@ -19,8 +19,8 @@ __all__ = ["TRADES"]
 class TRADES(AdversarialObjective):
     """CE(f(x), y) + weight * max over |x' - x| <= epsilon of KL(F(x) || F(x')), with F the softmax of f; no noise.
 
-    The ascent on KL starts at x + .001 N(0, I), since its gradient at x is 0, with the model in evaluation mode and F(x)
-    fixed. The loss has gradients through both predictions; x and x' share one forward pass of twice the batch.
+    The ascent on KL starts at x + .001 N(0, I), because its gradient at x is 0, with the model in evaluation mode and
+    F(x) fixed. In the loss, gradients flow through both predictions; x and x' share one forward pass.
 
     Published: MNIST l_inf .3, 40 steps of .01, weight 1; CIFAR-10 l_inf .031, 10 steps of .007, weight 6 or 1.
 
@@ -39,7 +39,7 @@ class TRADES(AdversarialObjective):
 
     @property
     def passes(self) -> int:
-        """A pass for each step, and the clean and the adversarial image of the loss."""
+        """One for each step, one for the clean and one for the adversarial image."""
         return self.steps + 2
 
     def __call__(
