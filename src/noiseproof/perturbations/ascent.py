@@ -1,4 +1,4 @@
-"""Projected gradient ascent on images, within a norm ball and the box of pixels (Madry et al. 2018)."""
+"""Projected gradient ascent on images, within a norm ball and the pixel range [0, 1] (Madry et al. 2018)."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from noiseproof.perturbations.norms import NormLike
 __all__ = ["ascend", "direction"]
 
 _SHARE = 0.01
-"""Of the pixels that an l_1 step moves."""
+"""The fraction of the pixels that an l_1 step changes."""
 
 
 def ascend(
@@ -26,24 +26,24 @@ def ascend(
     step_size: Radius,
     thorough: bool = False,
 ) -> Float[Tensor, "batch *shape"]:
-    """Return points of the ball around images and of [0, 1] at which the loss of each image is higher than at start.
+    """Return the last points of projected gradient ascent on the loss of each image, in the ball and in [0, 1].
 
-    Only the gradient by the points is computed: none is accumulated in parameters. An image whose gradient is 0 stays.
+    Gradients are computed for the points only, not accumulated in parameters. An image with gradient 0 is not moved.
 
-    Training uses the cheap ascent: steps of one length, projected onto the ball and then clamped. Attacks use the thorough
-    one: steps fall linearly, the k-th of n has length 2 step_size (1 - (k - 1/2) / n), step_size on average, so
-    that the first ones leave a bad start and the last ones settle; gradients are of the pixels that can move; and points
-    are projected onto the intersection of ball and box, on which the ascent of a linear loss ends at its maximum.
+    Training uses the fast form: steps of constant length, projection onto the ball, then clamping. Attacks use the
+    thorough form. Its step lengths decrease linearly: the k-th of n is 2 step_size (1 - (k - 1/2) / n), on average
+    step_size. Pixels that cannot move are left out of the gradient. Points are projected onto the intersection of ball
+    and box, so that the ascent of a linear loss converges to its maximum.
 
     Args:
-        loss: points to the loss of each; a row's loss depends on that row only. Called once a step.
-        start: where to begin.
+        loss: maps points to the loss of each; a row's loss depends on that row only. Called once per step.
+        start: the initial points.
         images: centers of the balls, in [0, 1].
-        norm: of the ball and of the steps.
-        epsilon: radius of the ball, or of each image's.
-        steps: their number.
-        step_size: their length, or that for each image.
-        thorough: whether for an attack.
+        norm: norm of the ball and of the steps.
+        epsilon: radius of the ball, for all images or for each, in units of a pixel.
+        steps: number of steps.
+        step_size: length of a step, for all images or for each.
+        thorough: whether to use the thorough form.
     """
     points = project(start, images, norm, epsilon, exact=thorough)
     length = per_image(step_size, images)
@@ -66,11 +66,11 @@ def direction(
     *,
     thorough: bool = False,
 ) -> Float[Tensor, "batch *shape"]:
-    """Return the direction of a step, of length 1 in the norm: the steepest, in l_1 over 1 % of the pixels.
+    """Return the direction of a step, of length 1 in the norm: steepest ascent, in l_1 spread over 1 % of the pixels.
 
-    In l_1 one pixel a step would be hopeless, and one that is at the wall of the box already would waste it: the signs
-    of the largest components count that still have room (SLIDE: Tramèr & Boneh 2019). In l_2 such pixels shorten what
-    the others move; the thorough direction leaves them out.
+    In l_1 the steepest direction changes a single pixel per step, which is too slow. Here it has the signs of the
+    largest components among the pixels that are not at the end of their range (SLIDE: Tramèr & Boneh 2019). In l_2 the
+    thorough direction leaves such pixels out, as they would shorten the step of the others.
     """
     if norm == "l1":
         free = unblocked(gradient, points)

@@ -1,4 +1,4 @@
-"""Norm balls around images, within the box of pixels [0, 1]: projection, uniform points, directions of steepest ascent."""
+"""Norm balls around images, within the pixel range [0, 1]: projection, uniform points, steepest ascent."""
 
 import torch
 from jaxtyping import Float, Float64
@@ -13,7 +13,7 @@ Radius = float | Float64[Tensor, " batch"]
 """Radius of a ball: one for all images, or one for each, in float64."""
 
 LAST = 1e-13
-"""Of a length in float64, the digits that sums over an image's pixels round."""
+"""Relative rounding error of a norm in float64, which is a sum over an image's pixels."""
 
 
 def distance(
@@ -32,14 +32,14 @@ def project(
     *,
     exact: bool = False,
 ) -> Float[Tensor, "batch *shape"]:
-    """Return points within distance epsilon of center and within [0, 1]; those that were there stay, up to rounding.
+    """Map points into the ball of radius epsilon around center and into [0, 1]; points inside stay, up to rounding.
 
-    First the Euclidean projection onto the ball, then the clamp to the box. Both hold afterwards: center is in the box,
-    so clamping moves no coordinate further from center's, and no norm of the difference grows. For l_inf this is the
-    nearest point of the intersection; for l_2 and l_1 it is a point of it, not always the nearest: what is lost at the
-    walls is not given to other pixels, and ascents by it end below the maximum of the intersection.
+    First the Euclidean projection onto the ball, then the clamp to [0, 1]. Both constraints hold afterwards: center is
+    in [0, 1], so clamping moves no coordinate away from center, and no norm of the difference increases. For l_inf this
+    is the nearest point of the intersection. For l_2 and l_1 it is a point of the intersection but not always the
+    nearest, and gradient ascent with it can end below the maximum.
 
-    With `exact` it is the nearest point of the intersection, by its condition of optimality in every coordinate:
+    With `exact` it is the nearest point of the intersection, by the optimality condition of every coordinate:
 
         l_2    z = clip(x + s (y - x))          with the s <= 1 for which |z - x|_2 = epsilon
         l_1    z = clip(x + soft(y - x, t))     with the t >= 0 for which |z - x|_1 = epsilon
@@ -52,9 +52,9 @@ def project(
     Args:
         points: any images.
         center: images in [0, 1].
-        norm: of the ball.
-        epsilon: its radius >= 0, or that of each image's own ball.
-        exact: whether the nearest point is wanted; for l_inf it is found in any case.
+        norm: norm of the ball.
+        epsilon: radius >= 0 of the ball, for all images or for each.
+        exact: whether to return the nearest point; for l_inf it is returned in any case.
     """
     origin = center.double()
     offset = (points.double() - origin).flatten(1)
@@ -103,14 +103,14 @@ def steepest(
 ) -> Float[Tensor, "batch *shape"]:
     """Return for each image the v with |v| = 1 that maximises <gradient, v>; where the gradient is 0, so is v.
 
-    l_inf: the signs. l_2: gradient / |gradient|. l_1: the sign of the largest component, the others 0. That moves one
-    pixel; to move more, `share` selects the signs of so many of the largest components, each divided by their number
-    (SLIDE: Tramèr & Boneh 2019), which is the maximum no longer. Components that are 0 are not among them.
+    l_inf: the signs. l_2: gradient / |gradient|. l_1: the sign of the largest component, the others 0, which changes a
+    single pixel. With `share`, v has the signs of that fraction of the largest components, divided by their number
+    (SLIDE: Tramèr & Boneh 2019), and is no longer the maximum. Components that are 0 are left out.
 
     Args:
-        gradient: of any scale.
-        norm: of v.
-        share: of the components, in l_1, from 0 to 1; rounded down to a number of them, at least one.
+        gradient: gradients of any scale.
+        norm: norm of v.
+        share: fraction of the components, in l_1, from 0 to 1; rounded down to a number of them, at least one.
     """
     if norm == "linf":
         return gradient.sign()
@@ -128,13 +128,13 @@ def steepest(
 def unblocked(
     gradient: Float[Tensor, "batch *shape"], points: Float[Tensor, "batch *shape"]
 ) -> Float[Tensor, "batch *shape"]:
-    """Return the gradient with 0 for pixels that it pushes against the wall of [0, 1] at which they already are."""
+    """Return the gradient with 0 for pixels at an end of [0, 1] that it would move outside."""
     blocked = ((points <= 0.0) & (gradient < 0.0)) | ((points >= 1.0) & (gradient > 0.0))
     return gradient.masked_fill(blocked, 0.0)
 
 
 def per_image(values: float | Float[Tensor, " batch"], images: Float[Tensor, "batch *shape"]) -> Tensor:
-    """Return values so that they multiply images: in shape (batch, 1, ..), or (1, 1, ..), typed and placed like them."""
+    """Return values in shape (batch, 1, ..) or (1, 1, ..), with dtype and device of images, to multiply them."""
     column = (-1, *[1] * (images.ndim - 1))
     return (images.new_full((1,), values) if isinstance(values, float) else values.to(images)).view(column)
 

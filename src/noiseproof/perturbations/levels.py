@@ -1,4 +1,4 @@
-"""The points of 8-bit images: pixels k / 255, of which an attack on certificates for such images must choose."""
+"""8-bit images, with pixels k / 255, to which attacks on certificates for such images are restricted."""
 
 import torch
 from jaxtyping import Bool, Float, Float64
@@ -10,23 +10,23 @@ from noiseproof.perturbations.norms import NormLike
 __all__ = ["LEVELS", "off_levels", "on_levels", "round_within"]
 
 LEVELS = 255
-"""Steps of an 8-bit pixel: x = k / 255."""
+"""The largest value of an 8-bit pixel: x = k / 255."""
 
 _OFF = 1e-4
-"""How far from an integer 255 x may be: three times what float32 rounds, in x and in the product."""
+"""Largest distance of 255 x from an integer: three times the float32 rounding error of x and of the product."""
 
 _SHORTENED = torch.linspace(1.0, 0.8, 41, dtype=torch.float64).tolist()
-"""Factors of an offset whose rounding is tried, longest first."""
+"""Factors by which an offset is shortened before it is rounded, in the order in which they are tried."""
 
 
 def off_levels(images: Float[Tensor, "batch *shape"]) -> Bool[Tensor, "batch *shape"]:
-    """Return where a pixel is no k / 255."""
+    """Whether each pixel differs from every k / 255 by more than the rounding of float32."""
     scaled = images * LEVELS
     return (scaled - scaled.round()).abs() > _OFF
 
 
 def on_levels(images: Float[Tensor, "batch *shape"]) -> Float64[Tensor, "batch *shape"]:
-    """Return the nearest k / 255 of every pixel, in float64: distances between 8-bit images are taken of these."""
+    """Return the nearest k / 255 of every pixel, in float64, from which distances between 8-bit images are computed."""
     return (images.double() * LEVELS).round() / LEVELS
 
 
@@ -36,16 +36,17 @@ def round_within(
     norm: NormLike,
     epsilons: Float64[Tensor, " batch"],
 ) -> Float[Tensor, "batch *shape"]:
-    """Return 8-bit images near points, within their epsilons of 8-bit images.
+    """Return 8-bit images close to points and within epsilon of center.
 
-    The offsets from center, times the largest of 41 factors from 1 to 0.8 with which it stays within epsilon, are
-    rounded to the nearest levels; where none does, they are rounded towards center, which shortens every one.
+    The offset from center is multiplied by the largest of 41 factors from 1 to 0.8 for which its rounding to the
+    nearest levels stays within epsilon. If there is none, the offset is rounded towards center, which shortens every
+    component.
 
     Args:
-        points: within epsilon of center and in [0, 1].
+        points: images within epsilon of center and in [0, 1].
         center: 8-bit images.
-        norm: of the ball.
-        epsilons: its radius around each image.
+        norm: norm of the ball.
+        epsilons: radius of the ball around each image.
     """
     origin = on_levels(center)
     offset = (points.double() - origin) * LEVELS
