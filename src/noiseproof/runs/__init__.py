@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from noiseproof.runs.attack_records import AttackRecord as AttackRecord
     from noiseproof.runs.audit import Audit as Audit
     from noiseproof.runs.counts import CountVotes as CountVotes
-    from noiseproof.runs.data_choice import DataChoice as DataChoice
     from noiseproof.runs.job import Job as Job
     from noiseproof.runs.job import Selection as Selection
     from noiseproof.runs.job import execute as execute
     from noiseproof.runs.listener import Listener as Listener
+    from noiseproof.runs.origin import DataChoice as DataChoice
     from noiseproof.runs.records import Record as Record
     from noiseproof.runs.rejudge import Rejudge as Rejudge
     from noiseproof.runs.running import Engine as Engine

@@ -4,17 +4,23 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from noiseproof.errors import InvalidInputError, RunError
 from noiseproof.models import LoadedModel, load
 from noiseproof.models.factory import module_file
 from noiseproof.models.weights import file_digest
-from noiseproof.runs.origin import ZOO, Origin, VotesOrAttack, is_file, shown
+from noiseproof.runs.attack_records import AttackRecord
+from noiseproof.runs.origin import ZOO, Origin, is_file, shown
+from noiseproof.runs.records import Record
+from noiseproof.runs.registry import record_in, sequential_within
+from noiseproof.runs.sequential_records import SequentialRecord
 from noiseproof.storage.trusted import is_trusted, trust
 from noiseproof.training import CHECKPOINT
 
-__all__ = ["Network", "knows_its_noise", "load_network", "network_of"]
+__all__ = ["Network", "VotesOrAttack", "knows_its_noise", "load_network", "network_of", "record_of"]
+
+VotesOrAttack = Record | SequentialRecord | AttackRecord
 
 _PROGRAM = ".pt2"
 """Of torch.export: torch makes code of it."""
@@ -35,6 +41,27 @@ class Network:
     model: Mapping[str, Any]
     origin: Origin
     training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record_of(run: Path) -> VotesOrAttack | None:
+    """Return the record of a run folder: its own, or of the sequential certifications that lie in it; None without any.
+
+    Raises:
+        InvalidInputError: those are of several classifiers, noises or data sets.
+        RunError: it is damaged.
+    """
+    if own := record_in(run, (Record.configuration, SequentialRecord.configuration, AttackRecord.configuration)):
+        return cast("VotesOrAttack", own)
+    within = [SequentialRecord.open(path) for path in sequential_within(run)]
+    said = [(record.settings.model, record.settings.noise, record.settings.data) for record in within]
+    if any(one != said[0] for one in said):
+        raise InvalidInputError(
+            str(run),
+            required="a folder whose certifications are of one classifier, noise and data set",
+            got=", ".join(record.path.name for record in within),
+            remedy=f"Name one of them, such as {within[0].path}.",
+        )
+    return within[0] if within else None
 
 
 def knows_its_noise(model: str | Path) -> bool:

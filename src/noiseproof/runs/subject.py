@@ -15,10 +15,9 @@ from noiseproof.models import model_digest
 from noiseproof.models.loaded import classifier_of
 from noiseproof.noises import Noise
 from noiseproof.noises.registry import NOISES
-from noiseproof.runs.data_choice import DataChoice
 from noiseproof.runs.identity import require_subject
-from noiseproof.runs.network import Network, knows_its_noise, load_network, network_of
-from noiseproof.runs.origin import Origin, is_file, record_of, shown
+from noiseproof.runs.network import Network, knows_its_noise, load_network, network_of, record_of
+from noiseproof.runs.origin import DataChoice, Origin, is_file, shown
 from noiseproof.smoothing import require_base
 
 __all__ = ["Subject", "require_noise"]
