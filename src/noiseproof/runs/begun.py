@@ -1,4 +1,4 @@
-"""The certification that was begun in a folder, as the job that goes on with it. Nothing heavy is loaded where there is none."""
+"""The certification that was begun in a folder, as a job that resumes it. Nothing heavy is loaded where there is none."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -27,7 +27,7 @@ _BELONGS_TO = {
     "beta": ("radius", "rtol"),
     "runner_up": ("radius",),
 }
-"""Settings that not every stopping rule has, and those that have them; samples stands for a number fixed beforehand."""
+"""Settings that not every stopping rule has: setting -> rules; "samples" stands for a number fixed beforehand."""
 
 
 def begun_certification(place: Path, *, within: bool = False) -> "tuple[Path, Certification | None]":
@@ -58,7 +58,7 @@ def begun_certification(place: Path, *, within: bool = False) -> "tuple[Path, Ce
 
 
 def job_of(record: "Record | SequentialRecord") -> "Certification":
-    """Return the job that a record of votes is of, so that it goes on: `execute(job_of(record), record.path, subject)`."""
+    """Return the job that resumes a record of votes: `execute(job_of(record), record.path, subject)`."""
     from noiseproof.runs.counts import CountVotes
     from noiseproof.runs.records import Record
     from noiseproof.runs.sequential import SequentialVotes
@@ -146,7 +146,7 @@ def rule_settings(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def what_is_taken(begun: "Certification", named: Collection[str]) -> str:
-    """Return the settings of a job that was begun but for those that are named, in the words of the command line."""
+    """Return the settings that a begun job keeps, those that are not named, in the words of the command line."""
     from noiseproof.bounds.registry import BOUNDS
     from noiseproof.certificates.registry import CERTIFICATES
     from noiseproof.runs.counts import CountVotes

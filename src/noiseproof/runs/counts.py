@@ -40,20 +40,20 @@ __all__ = ["CountVotes", "VoteJob", "Watched"]
 Watched = tuple[str, Callable[[VoteTable], int]]
 
 _PROBED = 64
-"""Clean images that tell whether the classifier is fed on the right scale."""
+"""Clean images on which the scale of the input is checked."""
 
 _TELLING = 20
-"""With fewer images, luck could speak for another scale."""
+"""With fewer images the check of the scale could fail by chance."""
 
 _AT_CHANCE = 1.5
-"""A clean accuracy below this many times that of guessing is worth a word."""
+"""A warning is given where clean accuracy is below this many times that of guessing."""
 
 
 class VoteJob(Job[RecordT]):
     """A job whose record holds votes on the images of a data set."""
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return how the network was trained, the number of images of the whole data set, and what was found of rows."""
+        """Return what every record has, the number of images of the data set, and whether outputs depend on the batch."""
         rows = running.counter.rows
         found = {} if rows is None else {ROWS: asdict(rows)}
         return super().about(running) | {DATA_IMAGES: len(running.subject.dataset)} | found
@@ -70,7 +70,7 @@ class VoteJob(Job[RecordT]):
 
     @abstractmethod
     def watched(self, subject: Subject, radii: Sequence[float] | None) -> Watched:
-        """Return what is watched while votes are counted, in words, and how many images of a table are that.
+        """Return what is shown while votes are counted: its name, and the function that counts such images of a table.
 
         Args:
             subject: whose votes.
@@ -79,7 +79,7 @@ class VoteJob(Job[RecordT]):
 
     @final
     def try_out(self, running: Running, listener: Listener) -> None:
-        """Try the classifier, and see that it is fed on the right scale: on images spread over the whole data set."""
+        """Try the classifier, and check the scale of its input, on images spread over the whole data set."""
         counter, dataset = running.counter, running.subject.dataset
         chosen = range(len(dataset))[:: max(1, len(dataset) // _PROBED)][:_PROBED]
         images = dataset.read(chosen)

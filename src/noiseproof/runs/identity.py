@@ -82,7 +82,7 @@ def require_recorded(path: Path, recorded: Mapping[str, Any], here: Mapping[str,
 
 
 def require_digest(subject: "Subject") -> None:
-    """Raise InvalidInputError for a network under another one's digest; that of what has no weights is taken on trust."""
+    """Raise InvalidInputError for a network under another one's digest; a digest of other classifiers cannot be checked."""
     module = BaseClassifier(subject.classifier, num_classes=subject.dataset.num_classes).runner.module
     if module is not None and (found := model_digest(module)) != subject.model.get("digest"):
         raise InvalidInputError(
@@ -115,16 +115,16 @@ def require_subject(
 
 
 def same_engine(engine: "Engine", settings: "ShardSettings") -> bool:
-    """Whether an engine is that of a record, as far as can be said without making it."""
+    """Whether an engine is that of a record, as far as its settings tell before it runs."""
     same_precision = settings.precision == "as given" or engine.precision in {"auto", settings.precision}
     same_form = engine.compiled in {None, (settings.engine or {}).get("compile")}
     return same_precision and same_form and engine.sampler in {None, settings.sampler}
 
 
 def require_unchanged(record: Any, running: "Running") -> None:
-    """Raise RunError where a record's votes are said to be on this classifier, and its fingerprint is another.
+    """Raise RunError where a record names this subject, and the classifier's fingerprint is another.
 
-    Nothing is compared for another classifier, noise or data set: nothing is then said beside those votes.
+    Nothing is compared for another classifier, noise or data set: such a record is not shown beside new results.
     """
     recorded, here = _compared_subjects(record.settings, running.subject)
     if recorded == here:
@@ -152,7 +152,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
 
 
 def differences(one: "Record", other: "Record") -> str:
-    """Return in what two records of votes differ but seed and objective of training, in words; empty if in nothing."""
+    """Return in words in what two records of votes differ, seed and objective of training apart; empty if in nothing."""
     return ", ".join(name for name, _, _ in _changes(_compared(one), _compared(other)))
 
 
@@ -273,7 +273,7 @@ def _kept(path: Path, least: int) -> dict[str, Any]:
 
 
 def _difference(here: Mapping[str, Any], kept: Mapping[str, Any], tolerance: float) -> str:
-    """Say how two fingerprints differ by more than rounding; empty if they do not."""
+    """Return in words how two fingerprints differ by more than rounding; empty if they do not."""
     labels, then = np.asarray(here["labels"]), np.asarray(kept["labels"])
     scores, before = np.asarray(here["scores"]), np.asarray(kept["scores"])
     if labels.shape != then.shape or scores.shape != before.shape:

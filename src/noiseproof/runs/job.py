@@ -42,7 +42,7 @@ RecordT = TypeVar("RecordT", bound=ShardedRecord[Any, Any])
 class Selection:
     """Which images of a data set, and which part of their shards.
 
-    Only all images, or a random subset of them, say something of the whole data set: `evaluation.file_lower_bound`.
+    Only all images or a random subset allow statements over the whole data set: `evaluation.file_lower_bound`.
 
     Attributes:
         every: every how many images one is taken, spread over the data set.
@@ -81,7 +81,7 @@ class Selection:
             )
 
     def settings(self, images: int) -> dict[str, Any]:
-        """Return the settings of a record that say which of so many images it holds.
+        """Return the settings of a record that select its images from a data set of this many.
 
         Raises:
             InvalidInputError: a subset of more images than there are.
@@ -99,12 +99,12 @@ class Selection:
         return found if self.subset is None else found | {"subset": drawn}
 
     def indices(self, images: int) -> Sequence[int]:
-        """Return the indices that are taken of so many images."""
+        """Return the indices that are selected from a data set of this many images."""
         return chosen_indices(self.settings(images))
 
     @staticmethod
     def of(record: ShardedRecord[Any, Any]) -> "Selection":
-        """Return the images of a record; a limit is one only where it leaves images of the data set out."""
+        """Return the selection of a record, with a limit only where images of the data set were left out."""
         settings = record.settings
         drawn = settings.subset
         images = record.about.get(DATA_IMAGES, 0) if drawn is None else drawn["images"]
@@ -127,14 +127,14 @@ class Job(ABC, Generic[RecordT]):
     """The kind of record that it fills."""
 
     kept: ClassVar[str] = "Every image that is done is saved."
-    """What an interruption leaves."""
+    """What is kept after an interruption, in a sentence for people."""
 
     selection: Selection
-    """Which images, and which part of the shards."""
+    """Which images, and which part of their shards."""
 
     @abstractmethod
     def plan(self, subject: Subject) -> Any:
-        """Return the settings of the record, but for the engine: `ShardSettings.under` adds it.
+        """Return the settings of the record except its engine, which `ShardSettings.under` adds.
 
         Raises:
             InvalidInputError: settings with which nothing could be certified or decided on this subject.
@@ -147,10 +147,10 @@ class Job(ABC, Generic[RecordT]):
     @property
     @abstractmethod
     def work(self) -> tuple[int, int]:
-        """Return how many votes an image is expected to take, and how many `progress` is told of; 0 if that is open."""
+        """Return the expected votes per image, and the counts per image that `progress` receives; 0 if these are unknown."""
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return what the record says beside provenance: of the training, the shape of an image, the names of classes."""
+        """Return what the record has beside provenance: the training, the shape of an image, the names of the classes."""
         training, names = running.subject.training, running.subject.dataset.class_names
         about: dict[str, Any] = {"image_shape": list(running.subject.dataset.image_shape)}
         about |= {"training": dict(training)} if training else {}
@@ -174,7 +174,7 @@ class Job(ABC, Generic[RecordT]):
 
     @final
     def common(self, subject: Subject) -> dict[str, Any]:
-        """Return the settings that all records have: of which classifier, and which images."""
+        """Return the settings that all records have: data, classifier, and selected images."""
         dataset = subject.dataset
         of = {"data": dataset.about(), "model": dict(subject.model), "num_classes": dataset.num_classes, "engine": {}}
         return of | self.selection.settings(len(dataset))
@@ -260,7 +260,7 @@ def _reveal(record: ShardedRecord[Any, Any]) -> None:
 def _fill(
     job: Job[RecordT], record: RecordT, running: Running, shards: list[int], listener: Listener, watch: Stopwatch
 ) -> list[int]:
-    """The loop: whatever ends it, what a job goes on with is kept."""
+    """The loop. However it ends, unfinished shards are kept, so that the job can be resumed."""
     watch.restart()
     with ExitStack() as claims:
         writer = ShardWriter(record, running, shards, claims, listener, watch)
@@ -279,7 +279,7 @@ def _fill(
 
 
 def _recorded(job: Job[RecordT], path: Path, settings: Any) -> tuple[RecordT | None, bool]:
-    """The record that is there, compared before time is spent on the engine, whose settings it keeps; is its cap raised?"""
+    """Return the existing record, compared before an engine is chosen, and whether its cap is to be raised."""
     if not (path / job.record.configuration).exists():
         return None, False
     found: RecordT = job.record.open(path)
@@ -322,7 +322,7 @@ def _part(record: RecordT, selection: Selection, listener: Listener) -> range:
 
 
 def _left(record: RecordT, wanted: list[int], listener: Listener, *, raised: bool) -> list[int]:
-    """The shards to be made; tells what was done before."""
+    """Return the shards to be made, and tell the listener what was done before."""
     missing, faults = record.missing()
     for fault in faults:
         listener.say(str(fault), "Made anew")

@@ -23,12 +23,12 @@ _CIPHER, _COMMITMENT = "cipher", "sha256 of the key"
 
 
 def plain_seed(seed: Seed) -> Any:
-    """Return a key of noise as records have it: a number, or the commitment to a secret key."""
+    """Return a seed as records write it: a number, or the commitment to a secret key."""
     return {_CIPHER: "chacha20", _COMMITMENT: seed.commitment} if isinstance(seed, SecretKey) else int(seed)
 
 
 def seed_in(record: Path, plain: Any) -> Any:
-    """Return the key of noise of a record from what its configuration has; a secret key without a file is not known.
+    """Return the seed of a record from its configuration; without its file, of a secret key only the commitment is known.
 
     Raises:
         DamagedRecordError: the file holds another key, or none.
@@ -72,7 +72,7 @@ def kept_key(record: Path) -> SecretKey | None:
 
 
 def named_seed(record: Path, seed: int | None, randomness: str | None) -> Seed | None:
-    """Return the key of noise that is named for a folder; None where neither a seed nor a generator is named.
+    """Return the seed that is named for a folder; None where neither a seed nor a generator is named.
 
     Args:
         record: the folder: a secret key that is kept there is taken.
@@ -108,7 +108,7 @@ def keep_key(record: Path, key: SecretKey) -> None:
 
 
 def key_state(record: Path) -> str:
-    """Return in words where the secret key of a record is."""
+    """Return in words whether the secret key of a record is revealed, still secret, or absent."""
     if (record / REVEALED).is_file():
         return f"revealed in {REVEALED}"
     return f"secret, in {SECRET}, until all votes are counted" if (record / SECRET).is_file() else "not here"

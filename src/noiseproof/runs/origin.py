@@ -33,7 +33,7 @@ _SHIPPED = frozenset({"digits"})
 
 @dataclass(frozen=True)
 class DataChoice:
-    """Which data, by name; what is None is as in training.
+    """Which data, by name; a field that is None is taken from the training or the record.
 
     Attributes:
         name: mnist, a file, a folder.
@@ -87,7 +87,7 @@ class DataChoice:
         return dataset
 
     def as_trained(self, training: Mapping[str, Any]) -> "DataChoice":
-        """Return the data that a network was trained on, where they lay then, but for what is named here.
+        """Return the data that a network was trained on, at their place then, with what is named here in their place.
 
         Raises:
             InvalidInputError: the training does not say where its data lay.
@@ -109,7 +109,7 @@ class DataChoice:
         return self.where_open(before, "the network was trained on it")
 
     def where_open(self, before: "DataChoice", why: str) -> "DataChoice":
-        """Return the data of before, but for what is named here; what other data do not have is left out.
+        """Return earlier data with what is named here in their place; fields that do not apply to other data are left out.
 
         Raises:
             RunError: those of before are no longer there, and no others are named.
@@ -157,7 +157,7 @@ class DataChoice:
         return DataChoice(**found)
 
     def _require_applicable(self, name: str) -> None:
-        """Raise InvalidInputError for what these data do not have: it would be left unread."""
+        """Raise InvalidInputError for a field that does not apply to these data: it would be ignored."""
         published = name in data.names() and name not in _SHIPPED
         named = name in data.names()
         for option, given, applies, what in (
@@ -203,7 +203,7 @@ class Origin:
 
     @staticmethod
     def of(record: Any) -> "Origin":
-        """Return what a record keeps; of an earlier one what its names say: a network of the zoo, a published data set."""
+        """Return what a record says; an earlier one has names alone: a network of the zoo, a published data set."""
         kept, settings, folder = record.about.get(KEPT), record.settings, record.path.resolve()
         if not isinstance(kept, Mapping):
             name, used = str(settings.model.get("name")), settings.data.get("name")
@@ -223,13 +223,13 @@ def is_file(model: str) -> bool:
 
 
 def shown(path: str | Path) -> str:
-    """A path as a message has it: relative to the working directory for what lies below it."""
+    """Return a path for a message: relative to the working directory where it lies below it."""
     place = Path(path)
     return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else str(place)
 
 
 def _kept(path: Path, record: Path) -> str:
-    """A path as a record in this folder keeps it. Links of folders are followed, as the system does for "..", names kept."""
+    """Return a path as a record in this folder writes it. Links of folders are followed, that of a file is not."""
     folder = record.resolve()
     whole = Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` would follow the link that a name is
     place = whole.parent.resolve() / whole.name

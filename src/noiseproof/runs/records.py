@@ -41,13 +41,13 @@ __all__ = [
 ]
 
 DATA_IMAGES = "data_images"
-"""Where `Record.about` has the number of images of the whole data set."""
+"""Key of `Record.about`: the number of images of the whole data set."""
 
 PROCEDURE = "procedure"
-"""Where `Record.about` has the bound, certificate and alpha that the votes were counted for."""
+"""Key of `Record.about`: the bound, certificate and alpha that the votes were counted for."""
 
 ROWS = "rows"
-"""Where `Record.about` has what trying the classifier found of its rows: `classifiers.base.RowsCheck`."""
+"""Key of `Record.about`: whether outputs depend on the place in a batch, `classifiers.base.RowsCheck`."""
 
 FORMAT = 2
 """Version of this layout; a record of a newer one is refused. Format 1 had no engine among its settings."""
@@ -168,7 +168,7 @@ class Record(ShardedRecord[RecordSettings, VoteTable]):
 
     @property
     def procedure(self) -> FixedSamples:
-        """What the votes were counted for, as it was recorded before the first of them; what is usual in earlier records.
+        """What the votes were counted for, as recorded before the first of them; the defaults for earlier records.
 
         Raises:
             InvalidInputError: a bound or certificate that this version does not know.

@@ -25,12 +25,12 @@ __all__ = ["Recount", "recount"]
 
 @dataclass(frozen=True)
 class Recount:
-    """What counting the votes of a shard again gave.
+    """The result of counting the votes of a shard again.
 
     Attributes:
         shard: which.
         indices: its images.
-        other: those whose votes are other ones.
+        other: those whose votes differ.
         largest: the largest difference between two counts of a class.
     """
 

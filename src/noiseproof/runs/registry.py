@@ -47,7 +47,7 @@ RECORDS: "Registry[ShardedRecord[Any, Any]]" = Registry(
 
 
 def kinds_in(folder: Path) -> list[str]:
-    """Return the kinds of record that lie in a folder; shards of all kinds have the same names, so it holds one at most."""
+    """Return the kinds of record in a folder. It holds at most one: shards of all kinds have the same names."""
     return [kind for kind in RECORDS if (folder / kind).is_file()]
 
 

@@ -1,4 +1,4 @@
-"""Judge the points of an attack anew: fresh votes, as many as you like; nothing is attacked again."""
+"""Judge the points of an attack again by fresh votes, of any number; nothing is attacked again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -81,7 +81,7 @@ class Rejudge(Job[AttackRecord]):
         return settings
 
     def about(self, running: Running) -> dict[str, Any]:
-        """Return what every record says, and where the points are from."""
+        """Return what every record has, and the record that the points are from."""
         return super().about(running) | {"points": str(self.found.path)}
 
     def try_out(self, running: Running, listener: Listener) -> None:  # noqa: ARG002 - there is nothing to tell
@@ -113,7 +113,7 @@ class Rejudge(Job[AttackRecord]):
 
 
 def run_above(attacked: Path) -> Path:
-    """Return the run folder above a record of an attack: the next with a network or votes; else the record's own."""
+    """Return the nearest folder above a record of an attack that holds a network or votes; without one, its own."""
     above = list(attacked.resolve().parents)[:3]
     return next(
         (path for path in above for name in (CHECKPOINT, Record.configuration) if (path / name).exists()), attacked

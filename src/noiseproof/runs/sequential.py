@@ -1,4 +1,4 @@
-"""Certify a data set sequentially: images of many shards share every batch, and leave as they are decided."""
+"""Certify a data set sequentially: images of many shards share every batch until they are decided."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -57,7 +57,7 @@ class SequentialVotes(VoteJob[SequentialRecord]):
 
     @property
     def work(self) -> tuple[int, int]:
-        """Return what is typical; how many votes there will be is open."""
+        """Return a typical number of votes; the actual number is not known beforehand."""
         return _TYPICAL, 0
 
     def plan(self, subject: Subject) -> SequentialSettings:

@@ -90,7 +90,7 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
         super().require_equal(self.as_begun(settings))
 
     def as_begun(self, settings: SequentialSettings) -> SequentialSettings:
-        """Return the settings without certificates that last, where a record is older than they: it goes on as it began."""
+        """Return the settings without lasting certificates where an earlier record has none: it goes on as it began."""
         if LASTING in self.settings.procedure:
             return settings
         return replace(settings, procedure={name: it for name, it in settings.procedure.items() if name != LASTING})

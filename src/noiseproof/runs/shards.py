@@ -24,11 +24,11 @@ from noiseproof.storage.stopwatch import Stopwatch
 __all__ = ["Pace", "Shard", "ShardWriter"]
 
 KEEP_EVERY = 30.0
-"""Seconds of work after which it is kept, and that a part is to take: a kill costs the two at most."""
+"""Seconds after which unfinished work is kept, and that one part should take: a kill costs both together at most."""
 
 
 _MOST = 32
-"""Images in a part: computed together they take no less time for more, and later ones may take much longer than these."""
+"""Images in a part at most: larger parts are no faster, and later images may take much longer than earlier ones."""
 
 
 class Pace:
@@ -39,7 +39,7 @@ class Pace:
         self._before = 0.0
 
     def took(self, images: int, seconds: float) -> None:
-        """Take note of a part; the next one has twice as many images at most."""
+        """Record how long a part took; the next part has at most twice as many images."""
         each = seconds / images
         slower, self._before = max(each, self._before), each
         self.images = max(1, int(min(2 * self.images, _MOST, KEEP_EVERY / max(slower, 1e-9))))
@@ -81,7 +81,7 @@ class Shard:
 
     @property
     def files(self) -> list[str] | None:
-        """The names of its images' files, where they have some."""
+        """The names of its images' files; None where the data have none."""
         names = self.dataset.file_names
         return None if names is None else [names[index] for index in self.indices]
 
@@ -91,7 +91,7 @@ class Shard:
         return 0 if self.rows is None else len(self.rows)
 
     def parts(self, together: int | None = None) -> Iterator[slice]:
-        """Yield the images to compute next, from the first without rows on, until all have some.
+        """Yield the images to compute next, beginning with the first that has no row, until all have rows.
 
         Args:
             together: how many at once; None: as many as take half a minute, for rows that do not depend on it.
@@ -128,7 +128,7 @@ class ShardWriter:
         self._kept = time.perf_counter()
 
     def shards(self) -> Iterator[Shard]:
-        """Claim and yield shard after shard, but for those that others hold or have made since we looked."""
+        """Claim and yield shard after shard, except those that other processes hold or have made in the meantime."""
         for number in self._left:
             claim = self._claims.enter_context(ExitStack())
             if not claim.enter_context(self.record.claim(number)):
@@ -153,13 +153,13 @@ class ShardWriter:
                     yield shard
 
     def progress(self, count: int) -> None:
-        """Take note of votes; keeps those so far every half minute."""
+        """Record that so many votes were counted; every half minute the votes so far are kept."""
         self.listener.progress(count)
         if self.so_far is not None:
             self._keep_if_due()
 
     def take(self, shard: Shard, rows: Table) -> None:
-        """Take the next rows of a shard: they are kept every half minute, and written with the last."""
+        """Add the next rows of a shard: unfinished shards are kept every half minute, a complete one is written."""
         shard.rows = rows if shard.rows is None else type(rows).joined([shard.rows, rows])
         if len(shard.rows) == len(shard.indices):
             self._write(shard, shard.rows)
@@ -167,7 +167,7 @@ class ShardWriter:
             self._keep_if_due()
 
     def keep(self) -> None:
-        """Write what there is of all open shards: rows, and votes of images that are being sampled or are done."""
+        """Keep the rows of all open shards, or the votes of their images that are being sampled or are decided."""
         with self.watch.stage("writing"):
             sampled = {} if self.so_far is None else self.so_far()
             for number, shard in self.open.items():
@@ -183,7 +183,7 @@ class ShardWriter:
             self._kept = time.perf_counter()
 
     def _write(self, shard: Shard, rows: Table) -> None:
-        """Write a shard and let go of it."""
+        """Write a shard and release its claim."""
         with self.watch.stage("writing"):
             about = {
                 "batch_size": self._running.batch_size_for(self._dataset.image_shape),

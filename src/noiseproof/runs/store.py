@@ -28,10 +28,10 @@ from noiseproof.storage.files import claimed, remove_leftovers, write_atomically
 __all__ = ["CLASSIFIER", "CLASS_NAMES", "ShardedRecord"]
 
 CLASS_NAMES = "class_names"
-"""Where `ShardedRecord.about` has the names of the classes, by their numbers, where the data have names."""
+"""Key of `ShardedRecord.about`: the names of the classes, by their numbers, where the data have names."""
 
 CLASSIFIER = "classifier"
-"""Where `ShardedRecord.shard_about` has the digest of the fingerprint of the classifier that was evaluated."""
+"""Key of `ShardedRecord.shard_about`: the digest of the fingerprint of the classifier that was evaluated."""
 
 _VOTES = "votes"
 
@@ -172,7 +172,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         keep_votes(self._partial(shard), votes, self._fingerprint)
 
     def kept(self, shard: int) -> dict[int, Int[np.ndarray, "*moments counts"]]:
-        """Return what is kept; nothing where it is damaged or of another record: those votes are drawn again, the same."""
+        """Return what is kept; nothing where it is damaged or of another record: equal votes are then counted again."""
         return kept_votes(self._partial(shard), self._fingerprint)
 
     def keep_rows(self, shard: int, table: TableT) -> None:
@@ -180,7 +180,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         self._write(self._partial(shard), self._all_columns(table))
 
     def kept_rows(self, shard: int) -> TableT | None:
-        """Return those; None where there are none, or damaged ones: they are made again, the same."""
+        """Return those; None where there are none, or damaged ones: equal rows are then made again."""
         try:
             return self._read_file(self._partial(shard), self.shard_indices(shard), whole=False)
         except (OSError, ValueError, KeyError, pa.ArrowException):
@@ -192,7 +192,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
 
     @property
     def class_names(self) -> Sequence[str] | None:
-        """The names of the classes, by their numbers; None where the data have none, or the record is older than they."""
+        """The names of the classes, by their numbers; None where the data have none, or in an earlier record."""
         names = self.about.get(CLASS_NAMES)
         return names if isinstance(names, list) and len(names) == self.settings.num_classes else None
 
@@ -240,12 +240,12 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         return claimed(self.shard_path(shard))
 
     def shard_about(self, shard: int) -> dict[str, Any]:
-        """Return how a shard was made: batch size, seconds, time, device; empty for one that is not there."""
+        """Return how a shard was made: batch size, seconds, time, device; empty for a missing one."""
         about: dict[str, Any] = json.loads(self._shard_metadata(shard).get("about", "{}"))
         return about
 
     def _shard_metadata(self, shard: int) -> dict[str, str]:
-        """Return what is written beside the rows of a shard; empty for one that is not there."""
+        """Return the metadata of a shard; empty for a missing one."""
         if not self.shard_path(shard).exists():
             return {}
         found = pq.read_schema(self.shard_path(shard)).metadata or {}
@@ -365,7 +365,7 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
         return table
 
     def kept_in_words(self) -> str:
-        """Say what is kept of shards that are not whole, and what goes on with it; empty for nothing."""
+        """Return in words what is kept of unfinished shards, and the command that resumes them; empty for nothing."""
         begun = [
             shard for shard in self.shards if self._partial(shard).exists() and not self.shard_path(shard).exists()
         ]

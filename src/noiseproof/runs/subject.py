@@ -39,7 +39,7 @@ class Subject:
         dataset: the images.
         training: how it was trained, where that is known.
         origin: where it comes from, for the record; None where nothing is to be said.
-        taken: what a run folder said of it, in one line.
+        taken: what was read from a run folder, in one line.
 
     Example:
         >>> import numpy as np
@@ -211,7 +211,7 @@ def _put_together(
 
 
 def _in_words(run: Path, subject: Subject, taken: Sequence[str]) -> str:
-    """What was taken from a run, in one line; empty for nothing."""
+    """Return what was read from a run folder, in one line; empty for nothing."""
     origin, noise = subject.origin or Origin(), subject.noise
     parts = []
     if "model" in taken:

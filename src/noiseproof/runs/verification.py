@@ -100,7 +100,7 @@ class Verify(Job[VerificationRecord]):
         return 1, 1
 
     def plan(self, subject: Subject) -> VerificationSettings:
-        """Return the settings of the record; a stage is told by its digest, wherever its file lies."""
+        """Return the settings of the record; a stage is identified by its digest, wherever its file lies."""
         common = self.common(subject) | {"model": {"digests": subject.model["digests"]}}
         return VerificationSettings(
             norm=str(self.norm), radius=float(self.radius), shard_size=self.shard_size, **common
@@ -116,7 +116,7 @@ class Verify(Job[VerificationRecord]):
         self._cascade(running)(images.to(running.device))
 
     def require_unchanged(self, record: VerificationRecord, running: Running) -> None:
-        """Leave it at the digests: what is verified is made of known layers."""
+        """Compare no outputs: digests suffice for networks of known layers."""
 
     def run(self, running: Running, writer: ShardWriter) -> Iterator[tuple[Shard, Table]]:
         """Verify shard after shard."""
