@@ -16,38 +16,37 @@ __all__ = ["Cascade", "CascadeAnswer"]
 
 @dataclass(frozen=True)
 class CascadeAnswer:
-    """The decision of a cascade for each image: its class, whether it is certified, and the deciding stage, from 0."""
+    """The decision of a cascade for each image: the class, whether it is certified, and the deciding stage, from 0."""
 
     labels: Int64[Tensor, " batch"]
     certified: Bool[Tensor, " batch"]
     stages: Int64[Tensor, " batch"]
 
     def certified_error(self, labels: Int64[Tensor, " batch"]) -> float:
-        """Return the share of images that are classified wrongly or not certified.
+        """Return the fraction of images that are classified wrongly or not certified.
 
-        So the released evaluation counts: an image that a stage before the last certifies is an error if the certified
-        class is wrong; of those left, an image is an error unless the last stage certifies its true class, which is then
-        also its prediction.
+        This is the definition of the released evaluation: an image that a stage before the last certifies is an error
+        if the certified class is wrong; any other image is an error unless the last stage certifies its true class.
         """
         return 1.0 - float((self.certified & (self.labels == labels)).double().mean())
 
     def error(self, labels: Int64[Tensor, " batch"]) -> float:
-        """Return the share of images that are classified wrongly, certified or not."""
+        """Return the fraction of images that are classified wrongly, certified or not (clean error)."""
         return float((self.labels != labels).double().mean())
 
 
 @dataclass(frozen=True)
 class Cascade:
-    """Stages in order: each decides the images whose prediction it certifies, the last one all that are left.
+    """A sequence of networks: each decides the images whose prediction it certifies, the last one all the others.
 
-    The certificate at an image is for the stage's own prediction; true labels are not used. It states what the paper
-    counts, and no more: the stage that decided x gives every x' in the ball the same class. At x' an earlier stage may
-    certify another class, so the cascade as a classifier is not proven constant on the ball.
+    A stage certifies its own prediction; true labels are not used. As in the paper, the certificate states that the
+    stage that decided x gives every x' in the ball the same class. At x' an earlier stage may certify another class, so
+    it is not proven that the cascade as a classifier is constant on the ball.
 
     Args:
         stages: networks as for `certified_robust`.
-        norm: of the perturbation.
-        epsilon: radius of the ball >= 0, in pixels.
+        norm: norm of the perturbation: "l2", "linf" or "l1".
+        epsilon: radius of the ball >= 0, in units of a pixel.
 
     Raises:
         InvalidInputError: no stage.
@@ -63,7 +62,7 @@ class Cascade:
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "batch *shape"]) -> CascadeAnswer:
-        """Decide every image.
+        """Return the class, certificate and stage of every image.
 
         Raises:
             InvalidInputError: as `certified_robust`.

@@ -1,14 +1,15 @@
 """The convex outer adversarial polytope, reference [17] (Wong & Kolter 2018; Wong, Schmidt, Metzen & Kolter 2018).
 
-For x' in a ball around x, every ReLU whose input crosses 0 is replaced by the triangle that its bounds l < 0 < u leave
-it. Over this larger, convex set a linear function of the logits has a minimum that any feasible point of its dual
-bounds from below; theorem 1 of Wong & Kolter writes such a point down in closed form. With their alpha = u / (u - l)
-each triangle is used by two parallel lines, the lower through 0, of slope d = u / (u - l) and -d l apart:
+For x' in a ball around x, every ReLU whose pre-activation has bounds l < 0 < u is replaced by the triangle that these
+bounds define. The minimum of a linear function of the logits over this larger, convex set is bounded from below by any
+feasible point of the dual problem; theorem 1 of Wong & Kolter gives such a point in closed form. With their
+alpha = u / (u - l) the triangle is enclosed by two parallel lines of slope d = u / (u - l) at a distance of -d l, the
+lower one through 0:
 
     relu(z) = d z + g + e,  |e| <= g,  g = -d l / 2        (d = 0 or 1 and g = 0 where z does not cross 0)
 
-so each pre-activation, and each difference of logits, is an affine function of x' - x and of these e. It lies within a
-radius of its centre, and one backward pass for its row of weights a gives what theorem 1 and algorithm 1 give:
+So each pre-activation, and each difference of logits, is an affine function of x' - x and of these e. It lies within a
+radius of its centre, and one backward pass for its row of weights a gives the bounds of theorem 1 and algorithm 1:
 
     centre: the network at x with relu(z) replaced by d z + g; one forward pass for all units
     radius: epsilon |a_1|_q + sum over layers i and units j of |a_ij| g_ij,  1/p + 1/q = 1
@@ -38,15 +39,15 @@ from noiseproof.verification.windows import sees_windows, window_radius
 __all__ = ["LayerBounds", "certified_robust", "dual_margins", "estimated_margins", "layer_bounds"]
 
 _MEMORY = 2**20
-"""Coefficients held at a time, about: few enough to stay near the processor."""
+"""Approximate number of coefficients in memory at a time: few enough for the processor's cache."""
 
 _IMAGES = 64
-"""Images that `certified_robust` works on at a time."""
+"""Number of images that `certified_robust` processes at a time."""
 
 
 @dataclass(frozen=True)
 class LayerBounds:
-    """Of every pre-activation of a layer, over the ball of each image."""
+    """Lower and upper bounds of every pre-activation of a layer, over the ball of each image."""
 
     lower: Float[Tensor, "batch *shape"]
     upper: Float[Tensor, "batch *shape"]
@@ -55,18 +56,18 @@ class LayerBounds:
 def layer_bounds(
     network: nn.Module, images: Float[Tensor, "batch *shape"], norm: NormLike, epsilon: Radius
 ) -> list[LayerBounds]:
-    """Return l and u of every pre-activation, layer by layer (algorithm 1 of Wong & Kolter 2018), logits excepted.
+    """Return bounds l and u of every hidden pre-activation, layer by layer (algorithm 1 of Wong & Kolter 2018).
 
-    Computed in the type of the images, without allowance for its rounding.
+    Computed in the dtype of the images, without a margin for rounding errors.
 
     Args:
         network: as for `certified_robust`.
         images: the centres of the balls.
-        norm: of the perturbation.
-        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
+        norm: norm of the perturbation: "l2", "linf" or "l1".
+        epsilon: radius of the ball >= 0, for all images or for each, in units of a pixel.
 
     Raises:
-        InvalidInputError: another kind of network, another norm, or a radius that is not finite and >= 0.
+        InvalidInputError: an unsupported network, an unknown norm, or a radius that is not finite and >= 0.
     """
     return _enclose(network, images, norm, epsilon, rounding=False).bounds
 
@@ -82,17 +83,17 @@ def dual_margins(
 ) -> Float[Tensor, "batch classes"]:
     """Return a lower bound of f_y(x') - f_j(x') over |x' - x|_p <= epsilon for every class j; 0 for j = y.
 
-    This is J(x, nu(c)) of theorem 1 at c = e_y - e_j. It is differentiable by the network's weights and by the images,
-    through the bounds of every layer, as robust training needs it; then the graph holds every coefficient of every
-    unit. Computed in the type of the images.
+    This is J(x, nu(c)) of theorem 1 at c = e_y - e_j. For robust training it is differentiable in the network's weights
+    and in the images, through the bounds of every layer; the graph then holds every coefficient of every unit. Computed
+    in the dtype of the images.
 
     Args:
         network: as for `certified_robust`.
         images: the centres of the balls.
         labels: y.
-        norm: of the perturbation.
-        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
-        rounding: whether every bound is widened by its rounding error, see `certified_robust`.
+        norm: norm of the perturbation: "l2", "linf" or "l1".
+        epsilon: radius of the ball >= 0, for all images or for each, in units of a pixel.
+        rounding: whether every bound is widened by its rounding error, as in `certified_robust`.
 
     Raises:
         InvalidInputError: as `layer_bounds`, or a label that is not a class.
@@ -109,19 +110,19 @@ def estimated_margins(
     projections: int,
     source: RandomSource,
 ) -> Float[Tensor, "batch classes"]:
-    """Return `dual_margins` with the bounds of large hidden layers estimated by random projections: no bound of anything.
+    """Estimate `dual_margins`, with random projections for the bounds of large hidden layers: not lower bounds.
 
-    For training (section 3.2 of reference [17]): a layer costs K passes, not one for each of its units. The last step,
-    from the bounds to the margins, is exact. Differentiable as `dual_margins` is.
+    For training (section 3.2 of reference [17]): a layer costs K passes instead of one for each of its units. The last
+    step, from the bounds to the margins, is exact. Differentiable like `dual_margins`.
 
     Args:
         network: as for `certified_robust`.
         images: the centres of the balls.
         labels: y.
-        norm: of the perturbation, "l2" or "linf".
-        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
-        projections: K, of each image.
-        source: of the projections.
+        norm: norm of the perturbation, "l2" or "linf".
+        epsilon: radius of the ball >= 0, for all images or for each, in units of a pixel.
+        projections: K, the number of projections for each image.
+        source: the randomness of the projections.
 
     Raises:
         InvalidInputError: as `dual_margins`, the l1 norm, or no projection.
@@ -160,27 +161,28 @@ def certified_robust(
 ) -> Bool[Tensor, " batch"]:
     """Return for which images it is proven that every x' within epsilon is classified as `labels`.
 
-    Proven, where True: f_y(x') > f_j(x') for all j != y and all real x' with |x' - x|_p <= epsilon, inside [0, 1] or
-    not, for the function f that real arithmetic computes with the network's weights. Then it is so for every smaller
-    epsilon too, even where the bound there fails: slopes change with the bounds, and margins need not fall with epsilon.
-    False proves nothing.
+    True means: f_y(x') > f_j(x') for all j != y and all real x' with |x' - x|_p <= epsilon, inside [0, 1] or not, where
+    f is the network in exact arithmetic. This then holds for every smaller epsilon, although the dual bound may fail
+    there: the slopes depend on the layer bounds, so margins need not decrease with epsilon. False proves nothing.
 
-    Floating point: everything is computed in float64, and the bounds of each layer and the margins are widened by
-    8 u N S, u = 2^-53. N counts all pixels, units and classes: a number passes through fewer than 8 N roundings in the
-    pass forward, the pass back, the sum over the gaps and the norm together, whatever the order of the sums (a
-    convolution by Fourier or Winograd transform is not meant). S is what a pass forward through the weights' absolute
-    values makes of |x| + |mean| + epsilon, biases and gaps: the sum of the sizes of all terms. To first order in u this
-    is more than every error of a centre, a radius and a gap; it is some 1e-8 for the small networks of [17]. What it
-    does not speak of is the network as run in float32, whose logits at a given x' are off by some 1e-6 of their size:
-    where the true margin at x' is less than that, x' may be classified otherwise.
+    Rounding: everything is computed in float64, and the bounds of each layer and the margins are widened by 8 u N S
+    with u = 2^-53. N is the number of all pixels, units and classes: a number passes through fewer than 8 N roundings
+    in the forward pass, the backward pass, the sum over the gaps and the norm together, for any order of the sums (but
+    not for convolutions by Fourier or Winograd transforms). S is the result of a forward pass of |x| + |mean| +
+    epsilon, biases and gaps through the absolute values of the weights: the sum of the sizes of all terms. To first
+    order in u this exceeds every error of a centre, a radius and a gap; it is about 1e-8 for the small networks of
+    [17]. The result does not cover the network as run in float32, whose logits have relative errors of about 1e-6: an
+    x' with a smaller true margin may be classified differently.
 
     Args:
-        network: an nn.Sequential of Conv2d (zeros around, no groups, no dilation), Linear, Flatten and ReLU, affine maps
-            and ReLUs in turn, Linear last; a normalisation first (`Normalise`, `with_normalisation`), or none.
+        network: an nn.Sequential of Conv2d (zero padding, no groups, no dilation), Linear, Flatten and ReLU, with
+        affine
+            layers and ReLUs alternating and a Linear layer last; optionally a normalisation first (`Normalise`,
+            `with_normalisation`).
         images: the centres of the balls.
-        labels: y; the network's prediction, if the question is whether that is robust.
-        norm: of the perturbation: "l2", "linf" or "l1".
-        epsilon: radius of the ball >= 0, or that of each image's own, in pixels.
+        labels: y; the network's predictions, to certify these.
+        norm: norm of the perturbation: "l2", "linf" or "l1".
+        epsilon: radius of the ball >= 0, for all images or for each, in units of a pixel.
 
     Raises:
         InvalidInputError: as `dual_margins`, or a layer with a hook.

@@ -1,15 +1,16 @@
-"""Radii of hidden units estimated by random projections (section 3.2 of reference [17]): for training, never for a proof.
+"""Radii of hidden units, estimated by random projections (section 3.2 of reference [17]): for training, not for proofs.
 
-The radius of a unit is epsilon |a_1|_q + sum over layers i and units j of |a_ij| g_ij (see `convex_outer`). Numbers drawn
-at the inputs and at the gaps, and pushed forward through W and the slopes, reach all units of a layer at once as
-<a, numbers>, whereas a itself needs a backward pass for every unit:
+The radius of a unit is epsilon |a_1|_q + sum over layers i and units j of |a_ij| g_ij (see `convex_outer`). A forward
+pass of random numbers at the inputs and at the gaps gives <a, numbers> for all units of a layer at once, whereas a
+itself takes a backward pass for every unit:
 
     standard normal at the inputs:               N(0, |a_1|_2^2)          |a_1|_2 = sqrt(mean square)
     g_ij times a standard Cauchy, at every gap:  Cauchy of scale sum |a_ij| g_ij    = median of absolute values
 
 and epsilon times a Cauchy at every input adds epsilon |a_1|_1 to that scale (l_inf balls): a sum of l_1 norms is the l_1
-norm of all their coefficients, so that one set of Cauchy projections serves all layers, where the paper has one a layer.
-For K projections the first is off by 1 / sqrt(2 K) of itself, standard deviation; the second by pi / (2 sqrt K).
+norm of all their coefficients, so one set of Cauchy projections suffices for all layers, where the paper has one per
+layer. With K projections the relative standard deviation is 1 / sqrt(2 K) for the first and pi / (2 sqrt K) for the
+second.
 """
 
 import math
@@ -29,23 +30,23 @@ from noiseproof.verification.relaxation import Ball, Relaxation
 __all__ = ["EstimatedRadii", "ExactRadii"]
 
 ExactRadii = Callable[[Sequence[Affine], Sequence[Relaxation], Ball], Float[Tensor, "#batch *outputs"]]
-"""The radius of every unit of the last of some affine maps, by the relaxations between them."""
+"""Computes the radius of every unit of the last affine map, from all maps and the relaxations between them."""
 
 
 class EstimatedRadii:
-    """Estimates the radii of a layer's units from K projections of each image, where that needs fewer passes.
+    """Estimates the radii of a layer's units from K projections of each image, where this takes fewer passes.
 
-    Called for layer after layer of one network. Exact are the first layer, whose coefficients are the same for all
-    images, and layers of no more than K units.
+    It is called for one layer of a network after the other. The first layer, whose coefficients are the same for all
+    images, and layers of at most K units are computed exactly.
 
     Args:
-        exact: computes them.
+        exact: computes exact radii.
         count: K.
-        source: of the numbers, a row of them for every image.
-        images: how many.
+        source: the random numbers, one row for every image.
+        images: the number of images.
 
     Raises:
-        InvalidInputError: no projection.
+        InvalidInputError: K < 1.
     """
 
     def __init__(self, exact: ExactRadii, count: int, source: RandomSource, images: int) -> None:
@@ -61,7 +62,7 @@ class EstimatedRadii:
         """Return the radius of every unit of the last map, or its estimate.
 
         Raises:
-            InvalidInputError: an l_1 ball: its dual norm is a maximum, of which projections tell nothing.
+            InvalidInputError: an l_1 ball, whose dual norm is a maximum, which projections cannot estimate.
         """
         if ball.norm == "l1":
             raise InvalidInputError(

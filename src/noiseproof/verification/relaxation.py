@@ -13,7 +13,7 @@ __all__ = ["Ball", "Relaxation", "relax"]
 
 @dataclass(frozen=True)
 class Ball:
-    """The inputs |x' - x|_p <= epsilon of each image, in pixels; the first layer sees differences times `scale`."""
+    """The ball |x' - x|_p <= epsilon of each image, in pixel units; the first layer gets (x' - x) * `scale`."""
 
     norm: Norm
     epsilon: Float[Tensor, " #batch"]
@@ -25,7 +25,7 @@ class Ball:
         return Ball(self.norm, epsilon, self.scale)
 
     def reach(self, rows: Float[Tensor, "*units pixels"]) -> Float[Tensor, "*reached"]:
-        """Return max <a, x' - x> = epsilon |a|_q over the ball, of every row a, which is in pixels already."""
+        """Return max <a, x' - x> = epsilon |a|_q over the ball for every row a, with a in pixel units."""
         lengths: Tensor = torch.linalg.vector_norm(rows, self.norm.dual.order, dim=-1)
         return self.epsilon.view(-1, *[1] * (lengths.ndim - 1)) * lengths
 
@@ -45,8 +45,8 @@ class Relaxation:
 def relax(lower: Float[Tensor, "batch *shape"], upper: Float[Tensor, "batch *shape"]) -> Relaxation:
     """Enclose relu(z) for z in [l, u] between two parallel lines.
 
-    A unit that crosses 0: d z <= relu(z) <= d z - d l with d = u / (u - l), the dual variables of Wong & Kolter (2018,
-    theorem 1) at their default alpha = d. Others are exact: slope 0 where u <= 0, slope 1 where l >= 0.
+    If l < 0 < u: d z <= relu(z) <= d z - d l with d = u / (u - l), the dual variables of Wong & Kolter (2018, theorem
+    1) at their default alpha = d. Otherwise it is exact: slope 0 where u <= 0, slope 1 where l >= 0.
     """
     crossing = (lower < 0.0) & (upper > 0.0)
     slope = upper / torch.where(crossing, upper - lower, 1.0)

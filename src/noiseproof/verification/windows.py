@@ -14,12 +14,12 @@ from noiseproof.verification.relaxation import Ball, Relaxation
 __all__ = ["Window", "sees_windows", "window_radius"]
 
 _FEW_CHANNELS = 4
-"""Up to so many, pulling a window back is twice as fast as a matrix product and its fold than as a convolution."""
+"""Up to this number, a matrix product and a fold are twice as fast as a transposed convolution."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The receptive field at place p in an earlier layer: rows stride p - padding, ... + kernel - 1."""
+    """The receptive field of place p in an earlier layer: the kernel rows from stride * p - padding on."""
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
@@ -43,7 +43,7 @@ class Window:
     def cut(
         self, values: Float[Tensor, "batch channels height width"], places: Sequence[int]
     ) -> Float[Tensor, "batch places channels kernel_height kernel_width"]:
-        """Return the values in the window of each place, zeros where it reaches over the edge."""
+        """Return the values in the window of each place, padded with zeros outside the image."""
         cut = F.unfold(values, self.kernel, padding=self.padding, stride=self.stride)
         sides = [
             (side + 2 * around - kernel) // stride + 1
@@ -69,13 +69,13 @@ def window_radius(
 ) -> Float[Tensor, "batch *outputs"]:
     """Return the radius of every unit of the last convolution, as `convex_outer` defines it.
 
-    The coefficients of all its units lie in windows that grow from layer to layer, places as a further batch.
+    The coefficients of a unit lie in a window that grows from layer to layer; places form a second batch dimension.
 
     Args:
         maps: the convolutions up to that layer.
-        relaxations: of the ReLUs between them.
-        ball: in which the input lies.
-        memory: numbers to hold at a time, about, without a graph.
+        relaxations: the relaxations of the ReLUs between them.
+        ball: the ball of the input.
+        memory: approximate number of coefficients in memory at a time, without a graph.
     """
     units, windows = len(maps[-1].weight), _windows(maps)
     places = maps[-1].outputs[1:].numel()
