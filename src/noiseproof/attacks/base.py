@@ -1,4 +1,4 @@
-"""What every attack is: a search for inputs near images that a classifier gets wrong."""
+"""The interface of an attack: a search for inputs close to images that a classifier gets wrong."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -25,14 +25,14 @@ from noiseproof.smoothing import SmoothedClassifier
 __all__ = ["Attack", "require_verdicts"]
 
 _TRIED = 16
-"""Images that the classifier is tried on before the attack."""
+"""Number of images on which the classifier is tried before the attack."""
 
 
 class Attack(ABC):
-    """An attack: a frozen dataclass of its settings. A new one writes `begin`, or derives from what writes most of it.
+    """An attack: a frozen dataclass of its settings. Subclasses implement `begin`.
 
-    What it finds for an image depends on (defence, image, label, index, seed, norm) and the epsilons before: not on the
-    other images of its batch, up to the rounding of the network.
+    The points found for an image depend on (defence, image, label, index, seed, norm) and the smaller epsilons, but not
+    on the other images of its batch, up to the rounding of the network.
 
     Example:
         >>> import noiseproof as npf
@@ -45,7 +45,7 @@ class Attack(ABC):
     """
 
     norms: ClassVar[tuple[Norm, ...]]
-    """In which norms it measures distances."""
+    """The norms of perturbations that it supports."""
 
     follows_gradients: ClassVar[bool]
     """Whether it needs a differentiable network."""
@@ -53,17 +53,17 @@ class Attack(ABC):
     @property
     @abstractmethod
     def eot_samples(self) -> int:
-        """Samples of noise by which an expectation is estimated: rows of one image in one pass through the network."""
+        """Number of noise samples that estimate an expectation: copies of an image in one pass through the network."""
 
     @abstractmethod
     def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
-        """Prepare the attack on a batch, and return the function that finds points; its epsilons rise from call to call.
+        """Prepare the attack on a batch, and return the function that finds points, called with increasing epsilons.
 
-        A point lies within its epsilon of its image, by `norms.distance` up to the rounding of float64, and in [0, 1].
+        A point lies within epsilon of its image, by `balls.distance` up to the rounding of float64, and in [0, 1].
         Finders check their epsilons by `as_epsilons`.
 
         Raises:
-            InvalidInputError: a norm or a defence that it does not support.
+            InvalidInputError: the attack does not support the norm or the defence.
             ClassifierError: the network failed.
         """
 
@@ -81,27 +81,31 @@ class Attack(ABC):
         seed: int = 0,
         indices: Sequence[int] | None = None,
     ) -> AttackResult:
-        """Attack images at every epsilon, and judge what is found by fresh votes.
+        """Attack images at every epsilon, and evaluate the points found by votes with fresh noise.
 
-        Images whose clean votes are wrong already are not attacked. At each epsilon, smallest first, the attack looks for
-        points of the images that still stand; an image that is wrong at one epsilon keeps its point at all larger ones.
+        Images whose clean votes are already wrong are not attacked. At each epsilon, in increasing order, the attack
+        searches for points of the images that are not yet wrong; an image that is wrong at one epsilon keeps its point
+        at all larger ones.
 
         Args:
-            classifier: what is attacked: a smoothed classifier, whose noise and its size the attacker knows; or a torch
-                module, a backend or a function that returns class scores, which is attacked without noise.
+            classifier: the classifier under attack: a smoothed classifier, whose noise distribution the attacker knows;
+                or a torch module, a backend or a function that returns class scores, attacked without noise.
             images: (images, *shape), float, finite, in [0, 1]; torch or NumPy.
             labels: the true classes.
-            epsilons: sizes of the attack, rising, in units of a pixel in [0, 1].
-            norm: in which they are measured: "l2", "linf" or "l1", as far as the attack has it.
-            samples: votes on each point, by noise that the attack has not seen; without noise the classifier is evaluated once.
-            alpha: probability, at most, that votes name a class which is not the most probable one; else they abstain.
+            epsilons: sizes of the attack, increasing, in units of a pixel in [0, 1].
+            norm: norm of the perturbation: "l2", "linf" or "l1", if the attack supports it.
+            samples: number of votes on each point, with noise independent of the attack; without noise the classifier
+            is
+                evaluated once.
+            alpha: probability, at most, that the votes select a class other than the most probable one; otherwise they
+                abstain.
             seed: key of all randomness. The same seed gives the same points and votes.
-            indices: the key of each image's randomness; None numbers them from 0.
+            indices: the key of each image's randomness; None numbers the images from 0.
 
         Raises:
             InvalidInputError: images outside [0, 1], labels that are no classes, a norm that the attack does not support,
-                epsilons that do not rise, or too few samples for any verdict at this alpha.
-            ClassifierError: the classifier raised, or has no gradients that the attack needs.
+                epsilons that do not increase, or too few samples for any verdict at this alpha.
+            ClassifierError: the classifier raised an error, or lacks the gradients that the attack needs.
         """
         self.require_norm(norm)
         wanted = require_epsilons(epsilons)
@@ -133,7 +137,7 @@ class Attack(ABC):
 
     @final
     def spec(self) -> dict[str, Any]:
-        """Return the attack as plain data: its name and settings, which are the fields that are compared."""
+        """Return the attack as plain data: its name and settings."""
         return spec_of(self)
 
     @final
@@ -149,7 +153,7 @@ class Attack(ABC):
 
 
 def require_verdicts(samples: int, alpha: float, *, noisy: bool) -> None:
-    """Raise `InvalidInputError` unless so many votes can name a class at this level."""
+    """Raise `InvalidInputError` unless this number of votes, if unanimous, can select a class at level alpha."""
     require_count("samples", samples, 1, "Pass another one.")
     require_alpha(alpha)
     if noisy:

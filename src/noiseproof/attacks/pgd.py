@@ -26,29 +26,31 @@ __all__ = ["PGD"]
 
 @dataclass(frozen=True)
 class PGD(Attack):
-    """`steps` steps of projected gradient ascent of a loss of m noisy copies, drawn afresh in every step.
+    """Projected gradient ascent on a loss of m noisy copies (expectation over noise), drawn afresh in each step.
 
-    Of an ascent by fresh noise the last point is kept: the loss at each iterate is a random number, and the iterate of the
-    greatest loss would be the one whose noise was luckiest. Among restarts, the point of a smaller epsilon and the image,
-    the one of the greatest margin of log mean F under m further samples, the same for all, is returned. Where the function
-    is deterministic (no noise, or `fixed`) the iterates count too, by the same margin.
+    With fresh noise the last iterate is used: the loss at each iterate is random, and the iterate with the largest loss
+    would be the one with the most favourable noise. The candidates are the last iterates of all restarts, the point of
+    the previous epsilon and the image; the one with the largest margin of log mean F under m further samples, the same
+    for all candidates, is returned. If the loss is deterministic (no noise, or `fixed`), all iterates are candidates.
 
-    With fixed noise the ascent maximises a function of m samples, and its point may be adversarial for these only: it is
-    for the study of that difference. Steps and projection are the thorough ones of `ascent.ascend`, whose lengths fall
-    linearly to 0; in l_1 they are SLIDE's. Steps of one length 2.5 / steps (Madry et al.) travel 2.5 epsilons in all, which
-    turns a random start by e^-2.5 only: in l_2, 0.976 of the maximum of a linear loss, whatever their number.
+    With fixed noise the ascent maximises a function of m samples, and its point may be adversarial for these only; this
+    option is for studying the difference. Steps and projection are the thorough ones of `ascent.ascend`, with lengths
+    that decrease linearly to 0; in l_1 they are those of SLIDE. Constant steps of 2.5 epsilon / steps (Madry et al.)
+    have a total length of 2.5 epsilon, which reduces the component of a random start by e^-2.5 only: in l_2 they reach
+    0.976 of the maximum of a linear loss, for any number of steps.
 
     Args:
-        loss: what is ascended, see `attack_loss`; "mean" is the paper's.
-        eot_samples: m.
-        steps: of each ascent: one pass forward and back of m copies each.
+        loss: the loss that is maximised, see `attack_loss`; "mean" is the paper's.
+        eot_samples: m, the number of noisy copies in each step.
+        steps: steps of each ascent, each with a forward and a backward pass of m copies.
         step_size: mean length of the steps as a fraction of epsilon, half of the first one; None is 5 / steps.
-        restarts: ascents from different points.
-        random_start: whether ascents start at uniform points of the ball; or else at the image.
-        fixed: whether all steps share their noise.
+        restarts: number of ascents, from different random starts.
+        random_start: whether ascents start at uniform points of the ball, otherwise at the image.
+        fixed: whether all steps use the same noise.
 
     Raises:
-        InvalidInputError: another loss, a count below 1, a step size that is not > 0, restarts without random starts.
+        InvalidInputError: an unknown loss, a count below 1, a step size that is not > 0, restarts without random
+        starts.
     """
 
     loss: AttackLoss = "log_mean"
@@ -86,7 +88,7 @@ class PGD(Attack):
             )
 
     def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
-        """Freeze the network."""
+        """Prepare the ascent on a batch; the parameters of the network are frozen."""
         self.require_norm(norm)
         return _PGDFinder(self, defence, batch, norm)
 

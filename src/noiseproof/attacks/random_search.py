@@ -1,4 +1,4 @@
-"""The control of every other attack: random points, the best of which is kept (Athalye et al. 2018)."""
+"""Random search, the baseline of every other attack: the best of many random points (Athalye et al. 2018)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,18 +25,18 @@ __all__ = ["RandomSearch"]
 
 @dataclass(frozen=True)
 class RandomSearch(Attack):
-    """The one of `tries` random points of the ball's surface that has the greatest margin of votes.
+    """Return the one of `tries` random points on the surface of the ball with the largest margin of votes.
 
-    l_inf: corners of the cube. l_2 and l_1: uniform on the sphere of that norm. Then clamped to [0, 1]. It needs no
-    gradients, so whoever finds less by gradients has gradients that mislead: defence by obfuscation, or a broken attack
-    (Athalye et al. 2018, section 3.1).
+    l_inf: corners of the cube. l_2 and l_1: uniform on the sphere of that norm. Then clamped to [0, 1]. If a
+    gradient-based attack finds less than this search, the gradients are obfuscated or the attack is broken (Athalye et
+    al. 2018, section 3.1).
 
-    All tries see the same m samples of noise, so the margins differ by the points alone. The best point is partly good
-    for these samples, and less so for those by which it is judged.
+    All tries use the same m noise samples, so margins differ by the points only. The best point is partly fitted to
+    these samples, so its margin is smaller under the fresh noise that evaluates it.
 
     Args:
-        tries: points at each epsilon.
-        eot_samples: m, votes on each point.
+        tries: number of points at each epsilon.
+        eot_samples: m, the number of votes on each point.
 
     Raises:
         InvalidInputError: a count below 1.
