@@ -15,32 +15,35 @@ __all__ = ["Ensemble"]
 class Ensemble(nn.Module):
     """The mean of the logits of k networks: f(x) = 1/k sum_l f_l(x).
 
-    Under noise the networks err partly on different copies, so the mean's margin varies less and the same image gets more
-    votes (Horváth et al. 2022, "Boosting randomized smoothing with variance reduced classifiers", section 4). Its winner
-    is that of the geometric mean of the softmax outputs. It is a classifier like any other: what smoothing proves of it
-    holds as it stands, at k times the price of a vote.
+    Under noise the errors of the networks are partly independent, so the margin of the mean has a smaller variance and
+    the top class gets more votes (Horváth et al. 2022, "Boosting randomized smoothing with variance reduced
+    classifiers", section 4). The predicted class is that of the geometric mean of the softmax outputs. An ensemble is a
+    base classifier like any other: all certificates hold for it, and a vote costs k times as much.
 
-    With early exit, f(x) = 1/j sum_{l <= j} f_l(x), where j is the first number of networks whose mean has two largest
-    logits at least `early_exit` apart, or k. The first network is sure of most noisy copies, so a vote costs little more
-    than one of its own. (Horváth et al., K-consensus, evaluate all unless the first K agree.) It is another function than the
-    mean of all, and as good a base classifier: nothing is assumed about it.
+    With early exit, f(x) = 1/j sum_{l <= j} f_l(x), where j is the first number of networks whose mean has its two
+    largest logits at least `early_exit` apart, or k if there is none. The first network decides most noisy copies, so a
+    vote costs little more than one forward pass. (Horváth et al., K-consensus, evaluate all unless the first K agree.)
+    This function differs from the mean of all networks, but certificates hold for it too, as they need no assumption
+    about f.
 
     Attributes:
         members: the networks, in the order in which they are evaluated.
-        early_exit: the margin, as a buffer, so that it counts in the digest of the network; None without.
+        early_exit: the margin, as a buffer, so that the digest of the network covers it; None without early exit.
     """
 
     early_exit: Tensor | None
 
     def __init__(self, members: Sequence[nn.Module], early_exit: float | None = None) -> None:
-        """Put networks together.
+        """Combine networks.
 
         Args:
-            members: at least two, for the same images and classes; they are kept, not copied.
-            early_exit: the margin between logits, above 0, that makes further networks unnecessary; None evaluates all.
+            members: at least two networks for the same images and classes, which are not copied.
+            early_exit: the margin between the two largest logits, above 0, at which no further network is evaluated;
+            None
+                evaluates all.
 
         Raises:
-            InvalidInputError: fewer than two; a margin that is not above 0 or not finite.
+            InvalidInputError: fewer than two networks, or a margin that is not above 0 or not finite.
         """
         super().__init__()
         if len(members) < 2:
@@ -59,10 +62,10 @@ class Ensemble(nn.Module):
         self.register_buffer("early_exit", margin, persistent=False)
 
     def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
-        """Return the mean of the members' logits, or of those that were evaluated.
+        """Return the mean of the logits of all members, or of those that were evaluated.
 
         Raises:
-            InvalidInputError: the members count other classes.
+            InvalidInputError: the members differ in their number of classes.
         """
         first: Tensor = self.members[0](images)
         if self.early_exit is None:
@@ -84,7 +87,7 @@ class Ensemble(nn.Module):
         return mean
 
     def _of_all(self, images: Tensor, first: Tensor, early_exit: Tensor) -> Tensor:
-        """The same by asking all: a graph, which is compiled or exported, has no rows that depend on values."""
+        """The same by evaluating all members: in a compiled or exported graph shapes cannot depend on values."""
         mean, total = first, first
         for number, member in enumerate(self.members[1:], 2):
             total = total + _logits(member, images, first)

@@ -12,13 +12,13 @@ __all__ = ["EstimatorRunner"]
 
 
 class EstimatorRunner(Runner):
-    """A fitted estimator: pixels are given as one row of features an image, in the order of the array.
+    """A fitted estimator, which gets the flattened pixels of each image as one row of features.
 
     Args:
-        estimator: with `predict`, fitted on integer labels 0 .. k - 1.
+        estimator: an object with `predict`, fitted on the integer labels 0 .. k - 1.
 
     Raises:
-        InvalidInputError: its labels are not those integers.
+        InvalidInputError: it was fitted on other labels.
     """
 
     kind = "numpy"

@@ -12,25 +12,25 @@ from noiseproof.errors import InvalidInputError
 __all__ = ["CIFAR10", "IMAGENET", "Normalise", "with_normalisation"]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-"""Mean and standard deviation of red, green and blue, as torchvision's and most other published weights have them."""
+"""Mean and standard deviation of red, green and blue, used by torchvision and most other published weights."""
 
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-"""As Cohen et al. and most published weights have them. The deviations are the mean of those within each training
+"""As used by Cohen et al. and most published weights. The deviations are averages of the deviation within each training
 image; over all pixels together they are .2470, .2435 and .2616."""
 
 
 class Normalise(nn.Module):
     """(x - mean) / std, channel by channel: the first layer of a network that was trained on such inputs.
 
-    Mean and deviation are buffers that a state_dict leaves out, since weight files of others have none; they belong to
-    the architecture, and `model_digest` sees them.
+    Mean and standard deviation are buffers that are not part of the state_dict, since published weight files do not
+    have them; they belong to the architecture, and `model_digest` covers them.
 
     Args:
-        mean: of each channel, in pixels in [0, 1].
-        std: of each channel, > 0.
+        mean: mean of each channel, for pixels in [0, 1].
+        std: standard deviation of each channel, > 0.
 
     Raises:
-        InvalidInputError: not as many of both, one is not finite, or a deviation is not > 0.
+        InvalidInputError: different numbers of both, a value that is not finite, or a deviation that is not > 0.
     """
 
     mean: Tensor
@@ -44,30 +44,30 @@ class Normalise(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Return the images, normalised.
+        """Return the normalised images.
 
         Raises:
-            InvalidInputError: the images have another number of channels.
+            InvalidInputError: the number of channels is different.
         """
         return _normalised(images, self.mean, self.std)
 
 
 def with_normalisation(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
-    """Let a network normalise its input itself, and keep the names of its weights, so that published files load.
+    """Add a normalisation of the input to a network without changing the names of its weights, so that files load.
 
-    `nn.Sequential(Normalise(mean, std), network)` computes the same but calls every weight `1.NAME`. Here the network
-    becomes an instance of a subclass of its class, made for it; save its state_dict, as it cannot be pickled.
+    `nn.Sequential(Normalise(mean, std), network)` computes the same, but renames every weight to `1.NAME`. Here the
+    class of the network is replaced by a new subclass of it. The network cannot be pickled; save its state_dict.
 
     Args:
-        network: changed in place; its forward has no argument but images.
-        mean: of each channel, in pixels in [0, 1].
-        std: of each channel, > 0.
+        network: changed in place; its forward takes images as the only argument.
+        mean: mean of each channel, for pixels in [0, 1].
+        std: standard deviation of each channel, > 0.
 
     Returns:
         The same network.
 
     Raises:
-        InvalidInputError: as `Normalise`, or the network normalises its input already.
+        InvalidInputError: as `Normalise`, or the network already has a normalisation.
     """
     kind: Any = type(network)
     if hasattr(network, "normalise_mean"):
