@@ -11,7 +11,7 @@ from torch import Tensor
 from cli.test_cli_attacks import noiseproof
 from deciding_process import ALPHA, BETA, CAP, RADII, decide, require_true, same, sequential, settings
 from noiseproof.errors import RunError
-from noiseproof.runs import partial, sequential_records
+from noiseproof.runs import partial, store
 from noiseproof.runs.sequential_records import SequentialRecord, SequentialSettings
 from noiseproof.sampling import FloatSampler, Rows
 from noiseproof.sequential import CertifyRadii, EstimateRadius, StoppingRule
@@ -161,7 +161,7 @@ def test_killed_at_any_file_it_loses_nothing(
         unlink(self, **options)
 
     with monkeypatch.context() as patch:
-        for module in (partial, sequential_records):  # the votes that are kept, and the configuration
+        for module in (partial, store):  # the votes that are kept, and the configuration
             patch.setattr(module, "write_atomically", write)
         patch.setattr(Path, "unlink", remove)
         with pytest.raises(KilledError):

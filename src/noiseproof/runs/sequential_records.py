@@ -8,7 +8,6 @@
 A format of its own: bounds for a number of votes fixed beforehand do not hold for these.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -31,7 +30,6 @@ from noiseproof.runs.settings import ShardSettings
 from noiseproof.runs.store import ShardedRecord
 from noiseproof.runs.tables import as_rows
 from noiseproof.sequential import LASTING, SequentialTest, StoppingRule, rule_from
-from noiseproof.storage.files import write_atomically
 
 __all__ = ["SequentialRecord", "SequentialSettings"]
 
@@ -138,8 +136,7 @@ class SequentialRecord(ShardedRecord[SequentialSettings, VoteTable]):
                     )
             for shard in self.shards:
                 raised.keep(shard, self._so_far(shard))
-            content = {"format": self.version, "settings": settings.plain(), "about": dict(raised.about)}
-            write_atomically(self.path / self.configuration, json.dumps(content, indent=2).encode())
+            raised._write_configuration(replace=True)
             for shard in self.shards:
                 self.shard_path(shard).unlink(missing_ok=True)
         return raised

@@ -88,26 +88,28 @@ class ShardedRecord(ABC, Generic[SettingsT, TableT]):
                 got=f"one with {kind}",
                 remedy="Votes of different kinds must not mix: choose another folder for the new ones: out=.",
             )
-        if (path / cls.configuration).exists():
-            found = cls.open(path)
-            found.require_equal(settings)
-            return found
-        if any((path / _VOTES).glob("*.parquet")):
-            raise RunError(
-                str(path / _VOTES),
-                required=f"empty, or beside its {cls.configuration}",
-                got="votes whose configuration is missing",
-                remedy=f"Restore {cls.configuration}, or choose another folder: votes are never overwritten by others.",
-            )
-        seed = getattr(settings, "seed", 0)
-        if isinstance(seed, SecretKey):
-            keep_key(path, seed)
-        content = {"format": cls.version, "settings": settings.plain(), "about": dict(about)}
-        if not write_atomically(path / cls.configuration, json.dumps(content, indent=2).encode(), replace=False):
-            found = cls.open(path)  # another process was first: share its record
-            found.require_equal(settings)
-            return found
-        return cls(path, settings, dict(about))
+        if not (path / cls.configuration).exists():
+            if any((path / _VOTES).glob("*.parquet")):
+                raise RunError(
+                    str(path / _VOTES),
+                    required=f"empty, or beside its {cls.configuration}",
+                    got="votes whose configuration is missing",
+                    remedy=f"Restore {cls.configuration}, or choose another folder: votes are never overwritten by others.",
+                )
+            seed = getattr(settings, "seed", 0)
+            if isinstance(seed, SecretKey):
+                keep_key(path, seed)
+            record = cls(path, settings, dict(about))
+            if record._write_configuration(replace=False):
+                return record
+        found = cls.open(path)  # made before, or by another process in this moment
+        found.require_equal(settings)
+        return found
+
+    def _write_configuration(self, *, replace: bool) -> bool:
+        """Write what `open` reads; False where it must not replace, and another process was first."""
+        content = {"format": self.version, "settings": self.settings.plain(), "about": dict(self.about)}
+        return write_atomically(self.path / self.configuration, json.dumps(content, indent=2).encode(), replace=replace)
 
     @classmethod
     def open(cls: type[RecordT], path: Path) -> RecordT:  # noqa: PYI019
