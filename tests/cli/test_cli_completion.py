@@ -126,4 +126,4 @@ def test_the_program_answers_what_a_script_asks_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CYCLOPTS_COMPLETION_WORDS", "certify\x1f--bound\x1ft\x1f")
     assert "two-phase" in invoke("__complete").stdout
     monkeypatch.setenv("CYCLOPTS_COMPLETION_WORDS", "rec\x1f")
-    assert "recertify\tCompute bounds and radii anew" in invoke("__complete").stdout
+    assert "recertify\tCompute bounds and radii again" in invoke("__complete").stdout

@@ -26,8 +26,8 @@ TITLES: dict[str, Registry[Any]] = {
 }
 HEAD = """# Plug-ins by name
 
-The names are those of the command line; in Python each is what stands beside it, in the package of its table. This
-page is written from the registries, one in each folder, and a test keeps it equal to them.
+The names are those of the command line; the second column is the name in Python, in the package of the heading. This
+page is generated from the registries, one in each folder, and a test keeps it equal to them.
 [CONTRIBUTING](../CONTRIBUTING.md#add-a-plug-in) says how to add one.
 """
 

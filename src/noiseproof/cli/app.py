@@ -1,4 +1,4 @@
-"""The command `noiseproof`: its commands, and what is said when one cannot be run."""
+"""The command `noiseproof`: its subcommands, and the messages of errors."""
 
 import sys
 from collections.abc import Sequence
@@ -38,11 +38,11 @@ _COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "a check failed: an audit or a ladder, or a file of a record is damaged",
-    2: "the command cannot do what was asked; the message says what to do",
-    3: "incomplete: another process works on the rest, or records are not there or not whole yet",
-    130: "ended by Ctrl-C; the same command goes on",
-    143: "ended by SIGTERM; the same command goes on",
+    1: "a check failed, such as an audit or a ladder, or a file of a record is damaged",
+    2: "the command cannot be carried out; the message says what to do",
+    3: "incomplete: another process works on the rest, or records are missing or incomplete",
+    130: "ended by Ctrl-C; the same command resumes",
+    143: "ended by SIGTERM; the same command resumes",
 }
 """What the command's exit codes mean."""
 
@@ -77,10 +77,10 @@ def _install_completion(
     *,
     shell: Annotated[
         Literal["bash", "zsh", "fish", "powershell"] | None,
-        Parameter(help="The shell to install it for.", show_default="the one that this runs in"),
+        Parameter(help="The shell to install it for.", show_default="the current one"),
     ] = None,
 ) -> None:
-    """Complete commands, options and choices in bash, zsh or fish: write a script, and load it when the shell starts."""
+    """Install completion of commands, options and choices for a shell; the script is loaded when the shell starts."""
     try:
         path = app.install_completion(shell=shell)
     except ShellDetectionError as error:
@@ -98,10 +98,10 @@ def _launch(
     quiet: Annotated[Flag, Parameter(help="Print results and errors only.")] = False,
     verbose: Annotated[
         Flag,
-        Parameter(help="In a log, tell progress every five seconds; under an error, its traceback."),
+        Parameter(help="Report progress every five seconds in a log, and the traceback of an error."),
     ] = False,
 ) -> None:
-    """Run a command; what every command takes is told apart first."""
+    """Run a command, after the options that every command has."""
     with volume(quiet=quiet, verbose=verbose):
         app(tokens, print_error=False, exit_on_error=False)
 

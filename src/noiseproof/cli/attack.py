@@ -43,16 +43,16 @@ def attack(
     data: DataOptions = DataOptions(),
     engine: EngineOptions = EngineOptions(),
     out: Annotated[
-        Path | None, Parameter(help="Where the attack goes.", show_default="RUN/attacks/ATTACK-NORM")
+        Path | None, Parameter(help="Folder for the record of the attack.", show_default="RUN/attacks/ATTACK-NORM")
     ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Attack a classifier, and count how many images it still gets right.
+    """Attack a classifier, and measure its accuracy under the attack.
 
-    The attacker knows everything but the noise that is drawn: weights, noise and its size; with --sigma 0 there is none.
-    What it finds is judged by fresh votes. Points and votes are written as they come: stop it with Ctrl-C, run it again and
-    it goes on.
+    The attacker knows the weights and the noise distribution, but not the noise that is drawn; --sigma 0 means no
+    noise. Every point found is judged by fresh votes. Points and votes are written as they come: after Ctrl-C the same
+    command resumes.
     """
     from noiseproof.attacks.escalation import default_epsilons
     from noiseproof.runs import AttackImages, Record, execute
@@ -81,7 +81,7 @@ def attack(
 
 
 def transferred(chosen: "Attack", source: str, choice: "DataChoice", device: str) -> "Attack":
-    """Return the attack on another network, a run folder or zoo:NAME, which sees the same images."""
+    """Return the transfer attack from another network, a run folder or zoo:NAME, on the same images."""
     from torch import nn
 
     from noiseproof.attacks import Defence, Transfer
@@ -126,9 +126,7 @@ def show_attack(record: "AttackRecord", title: str, run: Path, *, json: bool) ->
         say(f"[yellow]Incomplete:[/] {missing}")
     console.print(attack_table(record, title, summary, certified))
     if other is not None:
-        say(
-            f"[yellow]Another engine:[/] what stands under certified is of a function that rounds otherwise: {escape(other)}"
-        )
+        say(f"[yellow]Another engine:[/] certified accuracy is of a function that rounds differently: {escape(other)}")
     say(f"Picture: [bold]{escape(str(picture))}[/]")
 
 

@@ -43,16 +43,16 @@ def audit(
     classifier: ClassifierOptions = ClassifierOptions(),
     data: DataOptions = DataOptions(),
     device: Device = "auto",
-    out: Annotated[Path | None, Parameter(help="Where the audit goes.", show_default="RUN/audit")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder for the record of the audit.", show_default="RUN/audit")] = None,
     seed: Seed = 1,
     json: Json = False,
 ) -> None:
-    """Attack certified images inside their certified radii: no label may change, but for the failures alpha allows.
+    """Attack certified images within their certified radii: no label may change, except for the failures alpha allows.
 
-    Each image is attacked within its own radius, by pgd with eot_samples=64, steps=100 and random_start=false unless --attack or
-    --set say otherwise, and fresh votes judge what was found. Of the run's images, --every N takes those whose index in the data
-    set is a multiple of N, and --limit the first of them. More contradictions than certificates that fail with probability
-    alpha can have (a binomial test at level 0.01) end with exit code 1.
+    Each image is attacked within its own radius, by pgd with eot_samples=64, steps=100 and random_start=false unless
+    --attack or --set say otherwise, and fresh votes judge the points found. Of the run's images, --every N takes those
+    whose index in the data set is a multiple of N, and --limit the first of them. The exit code is 1 if there are more
+    contradictions than alpha allows (binomial test at level 0.01), or if the attack moved no image.
     """
     from noiseproof.reports.attacked import other_engine
     from noiseproof.runs import Audit, Engine, Record, execute
@@ -92,7 +92,7 @@ def _show(result: "AuditResult", job: "Audit", other: str | None) -> None:
     if other:
         say(f"[yellow]Another engine:[/] {escape(other)}")
     if result.unmoved:
-        say(f"[yellow]Unmoved:[/] {result.unmoved} images, at which the attack did nothing.")
+        say(f"[yellow]Unmoved:[/] {result.unmoved} images, which the attack left unchanged.")
     say(
         f"{result.images} images, {result.attacked} of them certified and attacked within their radii by "
         f"{escape(ATTACKS.told(job.attack.spec()))}: {len(result.contradictions)} contradictions, "

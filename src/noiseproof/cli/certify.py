@@ -52,7 +52,7 @@ def certify(
     out: Annotated[
         Path | None,
         Parameter(
-            help="Where the votes go.",
+            help="Folder for the votes.",
             show_default="the run folder; with --radius R or --rtol T, its folder radius-R, rtol-T",
         ),
     ] = None,
@@ -62,8 +62,8 @@ def certify(
 ) -> None:
     """Add noise to every test image many times, count the votes, and prove radii.
 
-    Votes are written as they are counted. Stop it with Ctrl-C, or let the machine fail: `noiseproof certify RUN` goes on
-    with what was begun there. Start it as often as you like on one folder: each process takes what no other is counting.
+    Votes are written as they are counted. After Ctrl-C or a crash, `noiseproof certify RUN` resumes with the settings
+    of the record. Several processes may work on one folder: each counts images that no other is counting.
     """
     from noiseproof.runs import CountVotes
     from noiseproof.runs.begun import begun_certification, certification, what_is_taken

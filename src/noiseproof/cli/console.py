@@ -46,13 +46,13 @@ TOLD_EVERY = ContextVar("TOLD_EVERY", default=30.0)
 
 
 def say(message: str, where: Console = messages) -> None:
-    """Print a message for people; in a log, where nobody sees its width, it is a line of its own."""
+    """Print a message; in a log it is one line, since there is no terminal width."""
     where.print(message, highlight=False, soft_wrap=not where.is_terminal)
 
 
 @contextmanager
 def volume(*, quiet: bool, verbose: bool) -> Iterator[None]:
-    """Say as much as --quiet and --verbose ask for; results and errors are printed in any case.
+    """Set how many messages are printed, by --quiet and --verbose; results and errors are always printed.
 
     Raises:
         InvalidInputError: both.
@@ -74,7 +74,7 @@ def volume(*, quiet: bool, verbose: bool) -> Iterator[None]:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on standard output; what is no finite number is null, since JSON has none."""
+    """Print JSON on standard output; numbers that are not finite become null, since JSON has none."""
     sys.stdout.write(json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
 
 
@@ -95,7 +95,7 @@ def progress_bar(description: str, total: int | None, *, visible: bool = True) -
 
 @contextmanager
 def resumable(kept: str) -> Iterator[None]:
-    """Note on an interruption what it leaves, for `interruptible`."""
+    """Add to an interruption a note of what is kept, for `interruptible`."""
     try:
         yield
     except KeyboardInterrupt as stopped:
@@ -125,7 +125,7 @@ def interruptible() -> Iterator[None]:
 
 
 def require_all(record: "ShardedRecord[Any, Any]", left: Sequence[int]) -> None:
-    """End with exit code 3 where shards were left to another process that is still at them."""
+    """End with exit code 3 if shards were left to another process that has not finished them."""
     if not all(map(record.holds, left)):
         raise SystemExit(3)
 

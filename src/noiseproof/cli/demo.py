@@ -23,16 +23,16 @@ def demo(
     *,
     out: Annotated[Path, Parameter(help="Folder for the two runs and the report.")] = Path("runs/demo"),
     samples: Annotated[int, Parameter(help="Votes per image; 2000 certify up to 2.7 sigma.")] = 2000,
-    epochs: Annotated[int, Parameter(help="Training length.")] = 60,
+    epochs: Annotated[int, Parameter(help="Passes over the training images.")] = 60,
     every: Every = 1,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train, certify and report on real handwritten digits that are built in: one to three minutes on two cores.
+    """Train, certify and report on a built-in data set of handwritten digits: one to three minutes on two cores.
 
     Trains one network with the paper's stability training and one with plain Gaussian augmentation, certifies every
-    test image of both under sigma 0.25, and compares them in one page.
+    test image of both under sigma 0.25, and compares them on one page.
     """
     from noiseproof.bounds import Bonferroni, TwoPhase
     from noiseproof.certified import require_enough_samples, samples_needed

@@ -16,7 +16,7 @@ __all__ = ["say_if_emulated", "speed_table"]
 
 
 def say_if_emulated(precision: str, where: "torch.device") -> None:
-    """Say so where bfloat16 was asked for and the device only emulates it: it is chosen for its speed, and has none."""
+    """Warn if bfloat16 was requested and the device only emulates it, so that it is slower than float32."""
     from noiseproof.classifiers import multiplies_bfloat16
 
     if precision == "bf16" and not multiplies_bfloat16(where):
@@ -24,7 +24,7 @@ def say_if_emulated(precision: str, where: "torch.device") -> None:
 
 
 def speed_table(measurements: "list[Throughput]") -> Table:
-    """Return measurements as a table: speed beside what it costs in accuracy."""
+    """Return measurements as a table of speed and noisy accuracy."""
     first = measurements[0]
     rows = Table(box=SIMPLE_HEAD, header_style="", title=f"{first.images} noisy images", title_justify="left")
     for heading in ("precision", "images/s", "speed-up", "noisy accuracy", "labels as float32"):

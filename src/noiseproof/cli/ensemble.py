@@ -20,7 +20,7 @@ def ensemble(
         list[str],
         Parameter(
             name="NETWORK",
-            help="Run folders, checkpoints or zoo:NAME, together two or more networks; an ensemble counts as its members.",
+            help="Run folders, checkpoints or zoo:NAME, at least two networks in all; an ensemble counts as its members.",
         ),
     ],
     /,
@@ -31,18 +31,18 @@ def ensemble(
         float | None,
         Parameter(
             metavar="MARGIN",
-            help="Evaluate the networks in the order given, and no further one of them on a noisy copy once the two largest "
-            "logits of the mean are so far apart.",
+            help="Evaluate the networks in the order given, and stop once the two largest logits of the mean differ by "
+            "this margin.",
             show_default="all are evaluated",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Put trained networks together as one classifier: the mean of their logits.
+    """Combine trained networks into one classifier: the mean of their logits.
 
-    Several networks err less often on the same noisy copy than one, so that more is certified; a vote costs as much as
-    all of them, or with --early-exit, where that is not compiled or in int8, little more than the first. The run folder is
-    used like any other: certify, attack, audit.
+    The mean errs less often on a noisy copy than one network, so that more images are certified. A vote costs as much
+    as all networks together; with --early-exit, unless compiled or in int8, little more than the first alone. The run
+    folder is used like any other: certify, attack, audit.
     """
     from noiseproof.training import combine
 

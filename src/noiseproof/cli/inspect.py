@@ -15,17 +15,17 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    run: Annotated[Path, Parameter(help="A run folder with votes, an attack or an audit, or a folder of such.")],
+    run: Annotated[Path, Parameter(help="A run folder with votes, an attack or an audit, or a folder of these.")],
     /,
     *,
     verify_randomness: Annotated[
-        Flag, Parameter(help="Draw the noise of one shard again, chosen at random, and count its votes again.")
+        Flag, Parameter(help="Draw the noise of one shard, chosen at random, again, and compare its votes.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show what a run, an attack or an audit is: model, data, noise, engine, versions, and which votes are there and whole.
+    """Show a run, an attack or an audit: model, data, noise, engine, versions, and which votes are complete and intact.
 
-    Exits with 1 if shards are damaged, which certify counts anew, or if votes that are counted again are others.
+    The exit code is 1 if shards are damaged (certify counts them again), or if votes that are counted again differ.
     """
     from noiseproof.runs.inspection import find_records, inspect_record, inspection_rows
 
@@ -47,7 +47,7 @@ def inspect(
 
 
 def _has_other_votes(record: Any) -> bool:
-    """Count one shard again, and say whether its votes are others."""
+    """Count one shard again, and return whether its votes differ."""
     from noiseproof.runs.recount import recount
 
     with Shown("Nothing is changed.", "inspect") as shown:

@@ -39,11 +39,9 @@ def ladder(
     run: Run,
     /,
     *,
-    epsilon: Annotated[
-        float, Parameter(help="Size of the attacks: best where about half of the images withstand them.")
-    ],
+    epsilon: Annotated[float, Parameter(help="Size of the attacks: best one that about half of the images withstand.")],
     norm: NormChoice = Norm.L2,
-    limit: Annotated[int, Parameter(help="Take so many images, spread over the test split.")] = 100,
+    limit: Annotated[int, Parameter(help="Number of images, spread over the test split.")] = 100,
     sources: Annotated[
         tuple[str, ...],
         Parameter(
@@ -60,14 +58,14 @@ def ladder(
     classifier: ClassifierOptions = ClassifierOptions(),
     data: DataOptions = DataOptions(),
     engine: EngineOptions = EngineOptions(),
-    out: Annotated[Path | None, Parameter(help="Where it goes.", show_default="RUN/ladder-NORM")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder for the result.", show_default="RUN/ladder-NORM")] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Check the evaluation itself: PGD by eot_samples, steps and restarts, and attacks that must not beat it, as one picture.
+    """Check the attacks themselves: PGD with more and more eot_samples, steps and restarts, beside other attacks.
 
-    More eot_samples, steps and restarts must never weaken the attack; without bound nothing may withstand it; attacks that
-    know less, and random search, must not be stronger. Ends with exit code 1 if one of these fails beyond chance.
+    More eot_samples, steps and restarts must never weaken the attack; nothing may withstand an unbounded attack;
+    attacks that know less, and random search, must not be stronger. Exit code 1 if one of these fails beyond chance.
     """
     from noiseproof.errors import require_count
     from noiseproof.reports.ladder import Ladder, controls, grid, unbounded
@@ -106,14 +104,16 @@ def ladder(
     else:
         console.print(ladder_table(result, f"{where}, {images} images, {norm} {round_down(epsilon, None)}"))
         if any(rung.falling for rung in plateau):
-            say("[yellow]Still falling:[/] accuracy under the topmost rung is not yet what an attack can do.")
+            say(
+                "[yellow]Still falling:[/] accuracy under the topmost rung has not settled: stronger attacks may lower it."
+            )
         say(f"Picture: [bold]{escape(str(pictures[0]))}[/]")
     if not all(check.passed for check in result.checks()):
         raise SystemExit(1)
 
 
 def _transfers(sources: tuple[str, ...], data: DataOptions, device: str) -> "dict[str, Attack]":
-    """Return the attacks that are found on other networks, by name."""
+    """Return the transfer attacks from other networks, by name."""
     found = {
         f"transfer-{Path(source.removeprefix('zoo:')).name}": transferred(
             names.attack("pgd", ["steps=100"]), source, data.choice(), device

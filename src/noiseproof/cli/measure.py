@@ -26,9 +26,9 @@ def measure(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure speed and noisy accuracy of a network in every precision that this machine has, and write nothing.
+    """Measure speed and noisy accuracy of a network in every precision that this machine supports; nothing is written.
 
-    Choose with it what to pass to certify: --precision bf16 --compile, or --precision int8.
+    The table shows which options are worth passing to certify: --precision bf16 --compile, or --precision int8.
     """
     from dataclasses import asdict
 
@@ -51,7 +51,7 @@ def measure(
             "the model",
             required="a torch module",
             got=subject.model["name"],
-            remedy="Others run in the precision they have.",
+            remedy="Other models run in their own precision.",
         )
     keep_large_blocks()
     where = device_named(device)

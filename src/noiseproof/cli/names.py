@@ -1,4 +1,4 @@
-"""Names on the command line -> objects, where that takes more than a look into a registry."""
+"""Objects by their names on the command line, where a registry alone does not suffice."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ RENAMED_SETTINGS = {"draws": "eot_samples"}
 
 
 def attack(name: str, changes: Sequence[str] = ()) -> "Attack":
-    """Make an attack with its default settings, but for the changes, such as "steps=100".
+    """Make an attack with its default settings except for the changes, such as "steps=100".
 
     Raises:
         InvalidInputError: a change that is not NAME=VALUE with a setting of this attack.
@@ -43,7 +43,7 @@ def bound(name: str, selection_samples: int) -> "Bound":
 
 
 def checkpoint(place: str) -> "Checkpoint":
-    """Load a network of ours: a run folder, a checkpoint, or zoo:NAME."""
+    """Load a network that noiseproof trained: a run folder, a checkpoint, or zoo:NAME."""
     from noiseproof.models import find_checkpoint, load_checkpoint
 
     return load_checkpoint(find_checkpoint(place) or Path(place))

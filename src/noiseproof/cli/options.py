@@ -1,7 +1,7 @@
 """Every option of the command line, declared once.
 
-A dataclass here is a group of options of each command that needs it: its fields are the options, their documentation is the
-help, their defaults are the defaults. An option that stands alone is an annotated type. Nothing here loads torch.
+A dataclass is a group of options that commands share: its fields are the options, their documentation is the help text.
+A single option is an annotated type. Importing this module does not load torch.
 """
 
 from dataclasses import dataclass, field
@@ -63,23 +63,21 @@ _ENGINE = Group("Speed", sort_key=9)
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Run = Annotated[
-    Path, Parameter(help="A run folder: of a trained network or of votes; with --model, where the result goes.")
+    Path, Parameter(help="A run folder, with a trained network or votes; with --model, the folder for the result.")
 ]
-Seed = Annotated[int, Parameter(help="All randomness follows from it: same seed, same result.")]
+Seed = Annotated[int, Parameter(help="Seed of all random numbers: the same seed gives the same result.")]
 Randomness = Annotated[
     Literal["philox", "chacha20"] | None,
     Parameter(
-        help="chacha20: noise under a secret key, whose digest is recorded before the first vote, in place of a seed.",
+        help="philox: noise from the seed. chacha20: from a secret key, whose digest is recorded before the first vote.",
         show_default="the run's, or philox",
     ),
 ]
 Json = Annotated[Flag, Parameter(help="Print the result as JSON, for programs.")]
-Device = Annotated[
-    str, Parameter(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.", group=_ENGINE)
-]
-Profile = Annotated[Flag, Parameter(help="Print where the time went.", group=_ENGINE)]
+Device = Annotated[str, Parameter(help="Device: auto (a GPU if there is one), cpu, cuda, cuda:1.", group=_ENGINE)]
+Profile = Annotated[Flag, Parameter(help="Print the shares of time by stage.", group=_ENGINE)]
 BatchSize = Annotated[
-    int | None, Parameter(help="Images per call of the network.", show_default="found", group=_ENGINE)
+    int | None, Parameter(help="Images per call of the network.", show_default="chosen", group=_ENGINE)
 ]
 Every = Annotated[
     int, Parameter(metavar="N", help="Take images 0, N, 2N and so on, to save time: no random sample.", group=_IMAGES)
@@ -87,7 +85,7 @@ Every = Annotated[
 Shard = Annotated[
     tuple[int, int] | None,
     Parameter(
-        help="Count only part I of N, such as 3/16; parts merge in one folder.",
+        help="Count only part I of N, such as 3/16; the parts can be merged into one folder.",
         metavar="I/N",
         n_tokens=1,
         converter=parse_part,
@@ -101,12 +99,12 @@ Radii = Annotated[
         metavar="R,R,...",
         n_tokens=1,
         converter=parse_numbers,
-        show_default="round numbers that the votes can reach",
+        show_default="round numbers up to the largest possible",
         group=_PROCEDURE,
     ),
 ]
-NormChoice = Annotated[Norm, Parameter(help="The norm in which sizes are measured.")]
-JudgingSamples = Annotated[int, Parameter(help="Fresh votes that judge every point found.", group=_ATTACK)]
+NormChoice = Annotated[Norm, Parameter(help="The norm of the perturbations.")]
+JudgingSamples = Annotated[int, Parameter(help="Fresh votes that judge each point found.", group=_ATTACK)]
 NoiseName = Annotated[str, Parameter(choices=tuple(NOISES))]
 Changes = Annotated[tuple[str, ...], Parameter(name="--set", metavar="NAME=VALUE", show_default="as published")]
 _Scale = Annotated[float | None, Parameter(name=("--sigma", "--scale"))]
@@ -115,17 +113,17 @@ _Scale = Annotated[float | None, Parameter(name=("--sigma", "--scale"))]
 @Parameter(name="*", group=_STOPPING)
 @dataclass(frozen=True, kw_only=True)
 class StoppingOptions:
-    """The stopping rule: a fixed number of votes, or, with --radius or --rtol, as many as it takes.
+    """The stopping rule: a fixed number of votes, or with --radius or --rtol a sequential test.
 
     Attributes:
-        samples: Votes per image: 10000 reach radii of 3.2 sigma, 1000 reach 2.4 sigma. With --radius or --rtol the most
-            that an image can get.
+        samples: Votes per image: 10000 certify radii of up to 3.2 sigma, 1000 up to 2.4 sigma. With --radius or --rtol
+            the largest number for one image.
         selection_samples: Extra votes that only choose the class, for the two-phase bound.
-        radius: Decide only whether these radii are certified: the votes on an image stop as soon as that is known.
-        rtol: Stop when an image's radius is known to this relative error, such as 0.1.
+        radius: Decide only whether these radii are certified: sampling of an image stops once that is decided.
+        rtol: Stop sampling once an image's radius is known to this relative error, such as 0.1.
         runner_up: With --radius and Gaussian noise: compare the winner with the runner-up, not with all other classes
             together. More images are certified where several classes share the rest of the votes.
-        beta: With --radius or --rtol: probability of giving up an image that could be certified.
+        beta: With --radius or --rtol: probability that an image that could be certified is given up as futile.
     """
 
     samples: Annotated[int | None, Parameter(show_default="10000; 100000 with --radius or --rtol")] = None
@@ -150,10 +148,10 @@ class ImageOptions:
     """Which images of the test split.
 
     Attributes:
-        every: Take images 0, N, 2N and so on, to save time. This is no random sample.
-        limit: Take at most so many images.
-        subset: Draw so many images at random: the only part that gives a bound for the whole file.
-        subset_seed: Seed of the drawing.
+        every: Take images 0, N, 2N and so on, to save time. This is not a random sample.
+        limit: Take at most this many images.
+        subset: Draw this many images at random: the only part that gives a bound for the whole file.
+        subset_seed: Seed of the random subset.
     """
 
     every: Annotated[Every | None, Parameter(show_default="1")] = None
@@ -175,8 +173,8 @@ class ProcedureOptions:
 
     Attributes:
         alpha: Failure probability of each certificate.
-        bound: From votes to probabilities; bonferroni is the paper's.
-        certificate: From probabilities to a radius; renyi is the paper's.
+        bound: Confidence bound, from votes to probabilities; bonferroni is the paper's.
+        certificate: Certificate, from probabilities to a radius; renyi is the paper's.
     """
 
     alpha: Annotated[float | None, Parameter(show_default="the run's, or 0.001")] = None
@@ -186,7 +184,7 @@ class ProcedureOptions:
     ] = None
 
     def named(self, selection_samples: int = 1) -> dict[str, Any]:
-        """Return what is named here; a record's own votes choose the class for its two-phase bound, however many."""
+        """Return the options given, as objects; on recorded votes the number of selection samples does not matter."""
         bound = self.bound and names.bound(self.bound, selection_samples)
         named = {
             "alpha": self.alpha,
@@ -202,8 +200,8 @@ class ClassifierOptions:
     """A classifier other than that of the run folder.
 
     Attributes:
-        model: A model of your own, or of the zoo: zoo:NAME, net.safetensors of noiseproof, net.onnx, net.pt2 of torch.export,
-            or package.module:factory, whose code is run.
+        model: A model of your own or of the zoo: zoo:NAME, net.safetensors of noiseproof, net.onnx, net.pt2 of
+            torch.export, or package.module:factory, whose code is run.
         weights: Weights for a factory's network: .safetensors, .pt of tensors, or .h5 of Keras 2.
     """
 
@@ -219,7 +217,7 @@ class ClassifierOptions:
         sigma: float | None = None,
         smoothed: bool = False,
     ) -> "Subject":
-        """Return what a run folder was made with, but for what is named, and say what was taken; as `Subject.of_run`."""
+        """Return the subject of a run folder with the options given, and print what comes from its record."""
         from noiseproof.runs import Subject
 
         if run is None:
@@ -239,7 +237,7 @@ class NoiseOptions:
 
     Attributes:
         sigma: Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.
-        noise: Which noise, for a model that names none.
+        noise: Distribution of the noise, for a model that does not name one.
     """
 
     sigma: Annotated[_Scale, Parameter(show_default="as in training")] = None
@@ -249,15 +247,16 @@ class NoiseOptions:
 @Parameter(name="*", group=DATA)
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Which data, and where they lie.
+    """Which data, and where they are.
 
     Attributes:
         data: digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.
-        data_dir: Where the files of mnist and cifar10 lie.
+        data_dir: Folder with the files of mnist and cifar10.
         allow_unverified: Accept files of mnist and cifar10 that are not the published ones; the record says so.
-        image_size: Height and width to which images of a folder are brought.
-        classes: Number of classes of images of your own.
-        classes_file: For a folder with some of a classifier's classes: all class names in its order, one a line.
+        image_size: Height and width, in pixels, to which images of a folder are resized and cropped.
+        classes: Number of classes of your own images.
+        classes_file: For a folder with only some of the classifier's classes: all class names in its order, one per
+            line.
     """
 
     data: Annotated[str | None, Parameter(show_default="the run's")] = None
@@ -279,7 +278,7 @@ class DataOptions:
 @Parameter(name="*", group=DATA)
 @dataclass(frozen=True, kw_only=True)
 class NamedDataOptions(DataOptions):
-    """Which data, where nothing else says it.
+    """Which data, where no record names them.
 
     Attributes:
         data: digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.
@@ -298,11 +297,12 @@ class EngineOptions:
     """How the classifier runs.
 
     Attributes:
-        precision: auto keeps a record's own; for a new run of over a minute it takes 16 bits where they are 1.5 x as fast.
-        compiled: Make code for this network first, 5 to 60 s.
+        precision: auto keeps that of a record; a new run of over a minute uses 16 bits where they are 1.5 x as fast and
+            keep 99 % of noisy labels.
+        compiled: Compile the network first, which takes 5 to 60 s.
         batch_size: Images per call of the network.
-        sampler: exact, the default for 8-bit images on a CPU, adds noise in integers: certificates then hold for every 8-bit
-            image within the radius, however f treats the last bits of its input. float adds it in floating point.
+        sampler: exact, the default for 8-bit images on a CPU, adds noise in integers: certificates then hold for every
+            8-bit image within the radius, in the arithmetic that ran. float adds it in floating point.
         device: Where to compute.
     """
 
@@ -312,7 +312,7 @@ class EngineOptions:
         Parameter(name="--compile", negative="--no-compile", show_default="for runs over ten minutes"),
     ] = None
     batch_size: BatchSize = None
-    sampler: Annotated[Literal["float", "exact"] | None, Parameter(show_default="a record's own, or see above")] = None
+    sampler: Annotated[Literal["float", "exact"] | None, Parameter(show_default="the record's, or see above")] = None
     device: Device = "auto"
 
     def engine(self) -> "Engine":
@@ -329,7 +329,7 @@ class AttackChoice:
 
     Attributes:
         attack: Which attack.
-        changes: A setting of the attack, such as steps=100; may be repeated. A wrong one lists those it has.
+        changes: A setting of the attack, such as steps=100; may be repeated. A wrong name lists all.
     """
 
     attack: Annotated[str, Parameter(choices=tuple(ATTACKS))] = "pgd"
@@ -342,11 +342,11 @@ class AttackOptions(AttackChoice):
     """Which attack, of which size, judged by how many votes.
 
     Attributes:
-        norm: The norm in which sizes are measured.
-        epsilons: Sizes of the attack, pixels in [0, 1].
-        samples: Fresh votes that judge every point found.
-        alpha: Level at which votes decide; else the classifier abstains.
-        source: Attack this network instead, and try on RUN what was found: a run folder, zoo:NAME, net.safetensors.
+        norm: The norm of the perturbations.
+        epsilons: Sizes of the perturbations, for pixels in [0, 1].
+        samples: Fresh votes that judge each point found.
+        alpha: Failure probability of the test that decides an image; undecided images abstain.
+        source: Transfer the attack from this network to RUN: a run folder, zoo:NAME or net.safetensors.
     """
 
     norm: NormChoice = Norm.L2

@@ -1,4 +1,4 @@
-"""How a job is shown: a bar on a terminal, a line every half minute in a log."""
+"""Progress of a job: a bar on a terminal, a line every half minute in a log."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ __all__ = ["Shown"]
 
 
 class Shown(Listener):
-    """Shows a job on standard error; an interruption is noted with what is kept, for `console.interruptible`.
+    """Shows a job on standard error; adds to an interruption a note of what is kept, for `console.interruptible`.
 
     Args:
         kept: what an interruption leaves: `Job.kept`.
         title: of the bar.
-        unit: what `progress` counts: "votes", or nothing to be told.
-        watched: what the judge looks for, such as "certified at 0.25".
-        judge: how many images of a shard's table are that.
+        unit: what `progress` counts: "votes", or "" to show no count.
+        watched: what `judge` counts, such as "certified at 0.25".
+        judge: returns how many images of a shard's table are so.
     """
 
     def __init__(
@@ -87,11 +87,11 @@ class Shown(Listener):
             self._bar.start()
 
     def kept(self, votes: int, images: int) -> None:
-        """Take note of what an earlier run left of a shard."""
+        """Add the votes of a shard that an earlier run kept."""
         self._before += (votes + images * self._each) if self._each else 0
 
     def progress(self, count: int) -> None:
-        """Take note of votes, or of images attacked at one size."""
+        """Add votes, or images attacked at one size."""
         self._done += count
         now = time.perf_counter()
         if self._bar is not None:
@@ -102,12 +102,12 @@ class Shown(Listener):
             say(f"{100 * self._part:.0f} %, {self}, {left:.0f} s left")
 
     def image(self, votes: int) -> None:
-        """Take note of a decided image."""
+        """Add a decided image and its votes."""
         self._decided += 1
         self._used += votes
 
     def shard(self, number: int, table: Any) -> None:  # noqa: ARG002 - it is not told which
-        """Take note of a shard."""
+        """Add a finished shard."""
         self._judged += len(table)
         self._right += self._judge(table)
 
@@ -120,7 +120,7 @@ class Shown(Listener):
 
     @property
     def _part(self) -> float:
-        """How much is done, 0 to 1; of a sequential certification how many images are, and the hardest come last."""
+        """The part that is done, 0 to 1; in sequential certification by images, of which the hardest come last."""
         if not self._each:
             return self._decided / max(self._images, 1)
         return (self._before + self._done) / max(self._each * self._images, 1)

@@ -20,12 +20,12 @@ def radius(
     p2: Annotated[
         float | None, Parameter(help="Upper bound of every other class's probability.", show_default="1 - p1")
     ] = None,
-    scale: Annotated[float, Parameter(name=("--scale", "--sigma"), help="Size of the noise.")] = 1.0,
+    scale: Annotated[float, Parameter(name=("--scale", "--sigma"), help="Scale of the noise.")] = 1.0,
     json: Json = False,
 ) -> None:
-    """Print every certificate under every noise for given probabilities, side by side.
+    """Print the radii of every certificate under every noise for given probabilities.
 
-    Gaussian noise certifies in l2, Laplace and uniform noise in l1. A dash: the certificate is not for this noise.
+    Gaussian noise certifies in l2, Laplace and uniform noise in l1. A dash: not for this noise.
     """
     from noiseproof.numerics.decimals import exact, round_down
 

@@ -30,9 +30,9 @@ def recertify(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Compute bounds and radii anew from recorded votes, in seconds: no network is run.
+    """Compute bounds and radii again from recorded votes, in seconds and without the network.
 
-    Choose the bound before you look: the best of several looks at the same votes does not hold at level alpha.
+    Choose the bound before you see the results: the best of several bounds does not hold at level alpha.
     """
     from noiseproof.errors import InvalidInputError
     from noiseproof.runs.records import Record
@@ -41,7 +41,7 @@ def recertify(
     if (run / SequentialRecord.configuration).exists():
         raise InvalidInputError(
             str(run),
-            required="votes whose number was fixed beforehand: bounds for such do not hold at a stopping time",
+            required="votes whose number was fixed beforehand: these bounds do not hold at a stopping time",
             got="a run of certify --radius or --rtol",
             remedy="noiseproof report shows what it proves.",
         )

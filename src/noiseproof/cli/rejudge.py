@@ -19,22 +19,22 @@ def rejudge(
     /,
     *,
     samples: JudgingSamples = 10_000,
-    alpha: Annotated[float | None, Parameter(help="Level at which votes decide.", show_default="the attack's")] = None,
+    alpha: Annotated[float | None, Parameter(help="Failure probability.", show_default="the attack's")] = None,
     seed: Annotated[
-        int | None, Parameter(help="Of the votes; another than the attack's.", show_default="the attack's, plus 1")
+        int | None, Parameter(help="Seed of the votes, not the attack's.", show_default="the attack's, plus 1")
     ] = None,
     classifier: ClassifierOptions = ClassifierOptions(),
     data: DataOptions = DataOptions(),
     device: Device = "auto",
     out: Annotated[
-        Path | None, Parameter(help="Where the votes go.", show_default="ATTACK-votesSAMPLES-seedSEED")
+        Path | None, Parameter(help="Folder for the votes.", show_default="ATTACK-votesSAMPLES-seedSEED")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Judge the points that an attack found by fresh votes, as many as you like: nothing is attacked again.
+    """Judge the points that an attack found by fresh votes, without attacking again.
 
-    The votes of the attack decided which points it kept, so they lean towards it a little; these do not. They go to a
-    record of their own, with the points. Stop it with Ctrl-C, run it again and it goes on.
+    The attack kept its points by its own votes, which are therefore biased in its favour; fresh votes are not. They are
+    written to a new record, with the points. After Ctrl-C the same command resumes.
     """
     from noiseproof.runs import AttackRecord, Engine, Rejudge, execute
     from noiseproof.runs.rejudge import run_above

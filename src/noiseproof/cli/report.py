@@ -22,7 +22,7 @@ def report(
     runs: Annotated[list[Path], Parameter(help="Run folders with votes, attacks or audits, to be compared.")],
     /,
     *,
-    out: Annotated[Path, Parameter(help="The page to write; its curves go beside it as PNG and SVG.")] = Path(
+    out: Annotated[Path, Parameter(help="The page to write; its plot is written beside it as PNG and SVG.")] = Path(
         "report.html"
     ),
     procedure: ProcedureOptions = ProcedureOptions(),
@@ -32,8 +32,8 @@ def report(
 ) -> None:
     """Write one HTML page: certified accuracy against radius, figures, images, settings.
 
-    Runs of certify --radius or --rtol get another page: what was decided, and with how many votes. So do attacks and
-    audits, or folders of them. Everything is computed from recorded votes. The page opens from the disk and loads nothing.
+    Runs of certify --radius or --rtol get a page of outcomes and votes used; attacks and audits, or folders of them,
+    get pages of their own. Everything is computed from recorded votes. The page is self-contained and loads nothing.
     """
     from noiseproof.reports.analysis import PAPER
     from noiseproof.reports.by_kind import open_report

@@ -29,18 +29,19 @@ def reproduce(
     records: Annotated[
         Path, Parameter(help="Folder with the records: mnist/stn-0.7 and so on. figure5 needs none.")
     ] = Path("runs"),
-    make: Annotated[Flag, Parameter(help="First make what is missing, step by step. Run again, it goes on.")] = False,
+    make: Annotated[Flag, Parameter(help="First make the missing records, step by step. It resumes.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a figure or table of the paper anew, and say which of its claims hold.
+    """Reproduce a figure or table of the paper, and say which of its claims hold.
 
-    table1: STN beside reference [17]. figure1: accuracy lower bounds. Both with three values: printed, by the paper's
-    procedure done right, and ours. figure3: defences against white-box and transferred attacks. figure4: MNIST, stability
-    training at several sigma. figure5: the Rényi bound against PixelDP over all probabilities (appendix A), with the tight
-    bound beside them; no claim of the paper changes the exit code. figure6: MNIST, one defence against every kind of attack.
-    ladder: whether these attacks find what there is to find; exit code 1 if a check fails. all: everything, with one page.
+    table1: STN beside reference [17]. figure1: accuracy lower bounds. Both with three values: as printed, by the
+    paper's procedure with correct intervals, and by ours. figure3: defences against white-box and transferred attacks.
+    figure4: MNIST, stability training at several sigma. figure5: the Rényi bound against PixelDP over all probabilities
+    (appendix A), with the tight bound beside them; no claim of the paper changes the exit code. figure6: MNIST, one
+    defence against every kind of attack. ladder: sanity checks of these attacks; exit code 1 if one fails. all:
+    everything, with one page.
 
-    All but figure5 are made from records; what is missing is named, with its command, or made by --make. No record: code 3.
+    All but figure5 need records. Missing ones are named with their commands, or made by --make. No record: exit code 3.
     """
     from noiseproof.experiments import load_figure
 

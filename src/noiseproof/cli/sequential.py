@@ -24,7 +24,7 @@ __all__ = [
 
 
 def default_folder(run: Path, stopping: "StoppingOptions") -> Path:
-    """Return where the votes go: those of sequential certification into a folder of their own within the run."""
+    """Return the folder for the votes: for sequential certification a folder of its own within the run."""
     if stopping.radius is None:
         return run if stopping.rtol is None else run / f"rtol-{stopping.rtol:g}"
     parts = ["radius", *(f"{value:g}" for value in stopping.radius)]
@@ -32,7 +32,7 @@ def default_folder(run: Path, stopping: "StoppingOptions") -> Path:
 
 
 def show_sequential_record(record: "SequentialRecord", *, radii: Sequence[float] | None, json: bool) -> None:
-    """Print what a record decided, and with how many votes."""
+    """Print the outcomes of a record, and the votes used."""
     from noiseproof.reports.plain import plain_sequential
     from noiseproof.reports.sequential import analyse_sequential
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["OptimiserOptions", "TrainingDataOptions", "TrainingOptions", "run_training", "train"]
 
 _DEAD = 0.7
-"""From this part of a layer's channels on the network is told to be dying: healthy ones have had up to a half."""
+"""Share of dead channels in a layer from which a warning is printed: healthy networks have had up to a half."""
 
 
 @Parameter(name="*", group=DATA)
@@ -39,7 +39,7 @@ class TrainingDataOptions(NamedDataOptions):
 
     Attributes:
         data: digits, mnist, cifar10, your own file.npz, or a folder with a folder of images per class.
-        augment: flip-crop mirrors and shifts, as is usual for CIFAR-10; deform turns, stretches and bends, for handwriting.
+        augment: flip-crop flips and shifts, as usual for CIFAR-10; deform rotates and distorts, for handwriting.
     """
 
     data: str = "digits"
@@ -53,8 +53,8 @@ class TrainingOptions:
 
     Attributes:
         model: The network.
-        objective: What is minimised; stability is the paper's STN, gaussian trains on noisy copies only.
-        changes: A setting of the objective, such as weight=2 or epsilon=0.3; may be repeated. A wrong one lists those it has.
+        objective: The training loss; stability is the paper's STN, gaussian trains on noisy copies only.
+        changes: A setting of the objective, such as weight=2 or epsilon=0.3; may be repeated. A wrong name lists all.
         noise: gaussian certifies in l2; laplace and uniform certify in l1.
         sigma: Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.
         epochs: Passes over the training images.
@@ -64,7 +64,7 @@ class TrainingOptions:
 
     model: Annotated[
         str | None,
-        Parameter(choices=tuple(MODELS), show_default="digits-cnn, paper-mnist or paper-cifar, as the data are"),
+        Parameter(choices=tuple(MODELS), show_default="digits-cnn, paper-mnist or paper-cifar, depending on the data"),
     ] = None
     objective: Annotated[str, Parameter(choices=tuple(OBJECTIVES))] = "stability"
     changes: Changes = ()
@@ -82,14 +82,14 @@ class OptimiserOptions:
 
     Attributes:
         optimiser: Adam is the paper's.
-        learning_rate: The highest of the schedule; 0.001 is the paper's.
-        schedule: constant is the paper's; cosine falls to 0; step to a tenth at 1/2 and a hundredth at 3/4.
+        learning_rate: Largest learning rate of the schedule; 0.001 is the paper's.
+        schedule: constant is the paper's; cosine falls to 0; step falls to a tenth at 1/2 and to a hundredth at 3/4.
         warmup_epochs: Epochs in which the learning rate rises from 0.
         ramp_epochs: Epochs in which the objective's regularisation (weight or epsilon) rises from 0.
         average: Keep a moving average of the weights with this decay per step, such as 0.999.
         clip: Largest l2 norm of a step's gradient.
-        momentum: Of SGD.
-        weight_decay: L2 penalty.
+        momentum: Momentum of SGD.
+        weight_decay: Coefficient of the l2 penalty on the weights.
     """
 
     optimiser: Literal["Adam", "SGD"] = "Adam"
@@ -122,7 +122,7 @@ def train(
         Parameter(
             metavar="RUN",
             help="Train the next stage of a cascade, for convex-outer: on the images that this run (a folder, or a "
-            "checkpoint) does not certify. Once for each stage before, in order.",
+            "checkpoint) does not certify. Repeat for each earlier stage, in order.",
             show_default="none",
         ),
     ] = (),
@@ -130,10 +130,10 @@ def train(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train a classifier that stays right under noise, and write it to a run folder.
+    """Train a classifier that is accurate under noise, and write it to a run folder.
 
-    Stop it with Ctrl-C and run it again: it goes on where its state was last saved, at most a minute before. Under
-    torchrun (torchrun --nproc-per-node 2 -m noiseproof train ...) several processes share every batch.
+    After Ctrl-C or a crash the same command resumes from the last saved state, at most a minute earlier. Under torchrun
+    (torchrun --nproc-per-node 2 -m noiseproof train ...) several processes share every batch.
     """
     from noiseproof.training import CHECKPOINT, require_fit_by_name
 
@@ -190,7 +190,7 @@ def _settings(
 
 
 def _left_by(after: Sequence[Path], loss: "Objective", dataset: "Dataset", out: Path, device: str) -> "Dataset":
-    """Leave out what the stages before certify, with a progress bar, and say how much is left."""
+    """Leave out the images that earlier stages certify, with a progress bar, and print how many are left."""
     from noiseproof.runs.running import device_named
     from noiseproof.training import left_by
 
@@ -205,7 +205,7 @@ def _left_by(after: Sequence[Path], loss: "Objective", dataset: "Dataset", out: 
 
         part = left_by(stages, loss, dataset, out, device=device_named(device), on_images=on_images)
     if _first_process():
-        say(f"{len(part)} of {len(dataset)} training images are left: the stages before certify the others.")
+        say(f"{len(part)} of {len(dataset)} training images are left: earlier stages certify the others.")
     return part
 
 
@@ -242,7 +242,7 @@ def run_training(
                 )
             if _first_process() and report.dead >= _DEAD:
                 say(
-                    f"[yellow]Dead channels:[/] {report.dead:.0%} of a layer's channels answer to no image after epoch "
+                    f"[yellow]Dead channels:[/] {report.dead:.0%} of a layer's channels are 0 on every image after epoch "
                     f"{report.epoch}, and will not recover. Try a third of the learning rate, {settings.learning_rate / 3:.1g}."
                 )
 
@@ -253,7 +253,7 @@ def run_training(
 
 
 def _first_process() -> bool:
-    """Whether this process speaks: of those that torchrun starts, the first does."""
+    """Whether this process prints: of those that torchrun starts, the first does."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -16,7 +16,7 @@ __all__ = ["verify"]
 
 
 def verify(
-    out: Annotated[Path, Parameter(name="FOLDER", help="Where the result goes.")],
+    out: Annotated[Path, Parameter(name="FOLDER", help="Folder for the result.")],
     /,
     *,
     stages: Annotated[
@@ -25,7 +25,7 @@ def verify(
             name="--stage",
             metavar="NETWORK",
             help="A checkpoint of noiseproof train --objective convex-outer, or NAME=WEIGHTS, such as "
-            "kw-mnist-small=stage.pth. Once for each stage of a cascade, in order.",
+            "kw-mnist-small=stage.pth. Repeat for each stage of a cascade, in order.",
         ),
     ],
     radius: Annotated[float, Parameter(help="Size of the perturbations, pixels in [0, 1].")],
@@ -37,7 +37,7 @@ def verify(
 ) -> None:
     """Verify networks without noise, as reference [17] of the paper does: no votes, no failure probability.
 
-    Of several stages, the first that certifies an image decides on it.
+    In a cascade, an image is classified by the first stage that certifies it.
     """
     from noiseproof.runs import Verify, execute
     from noiseproof.runs.running import device_named

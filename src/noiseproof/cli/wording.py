@@ -1,4 +1,4 @@
-"""Values as they are typed, and what is said of wrong ones: options stand for the parameters that they set."""
+"""Parsing of values, and error messages in which options take the place of the parameters that they set."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -28,11 +28,11 @@ _ALSO = {
     "p1_lower": "p1",
     "p2_upper": "p2",
 }
-"""Parameters of the library whose options are named after others."""
+"""Parameters of the library whose options have another name: parameter and option."""
 
 
 def said(error: CycloptsError) -> NoiseproofError | None:
-    """Return what a parser's error means, in the form of every other error; None where its own words say it."""
+    """Return a parser's error in the form of all other errors; None where its own message suffices."""
     if isinstance(error.__cause__, NoiseproofError):
         return error.__cause__
     command = (error.command_chain or ("",))[0]

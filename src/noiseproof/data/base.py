@@ -88,7 +88,7 @@ class Dataset(ABC, Labelled):
 
     @final
     def about(self) -> dict[str, Any]:
-        """Return its identity for a record: name, split, digest, part; "verified": False for other files."""
+        """Return its identity for a record: name, split, digest, part; "verified": False for unpublished files."""
         about: dict[str, Any] = {"name": self.name, "split": self.split, "digest": self.digest()}
         about |= {"verified": False} if self.verified is False else {}
         return about | ({} if self.part is None else {"part": dict(self.part)})
