@@ -179,6 +179,17 @@ def test_a_shard_that_another_process_holds_is_left_to_it(whole: Record, tmp_pat
     assert same(record.read(), whole.read())
 
 
+def test_what_another_process_finishes_meanwhile_is_not_left_to_it(whole: Record, tmp_path: Path) -> None:
+    record = Record.create(tmp_path, settings(), {})
+
+    def finish_the_other(*_: object) -> None:
+        shutil.copy(whole.shard_path(4), record.shard_path(4))
+
+    with record.claim(4):
+        assert run(job(), tmp_path, subject(), on_shard=finish_the_other)[1] == []
+    assert record.missing() == ([], [])
+
+
 def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     record = Record.create(tmp_path, settings(), {})
     (tmp_path / "votes").mkdir()

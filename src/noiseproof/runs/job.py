@@ -275,7 +275,8 @@ def _fill(
             raise
     there = [shard for shard in record.shards if record.shard_path(shard).exists()]
     listener.end(sum(len(record.shard_indices(shard)) for shard in there), len(record.settings.indices))
-    return writer.busy
+    missing = set(record.missing()[0]) if writer.busy else ()
+    return [shard for shard in writer.busy if shard in missing]  # others may have finished theirs meanwhile
 
 
 def _recorded(job: Job[RecordT], path: Path, settings: Any) -> tuple[RecordT | None, bool]:
