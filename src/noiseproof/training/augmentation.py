@@ -42,7 +42,7 @@ def flip_and_crop(
 def deform(
     images: Float[Tensor, "batch channels height width"], source: RandomSource
 ) -> Float[Tensor, "batch channels height width"]:
-    """Rotate, scale, shear, shift and bend every image at random, as is usual for handwriting (Simard et al. 2003).
+    """Rotate, scale, shear, shift and bend every image at random, as is common for handwriting (Simard et al. 2003).
 
     The pixel at v, relative to the centre, is read (bilinearly; black beyond the border) at A v + t + b(v): A rotates by
     up to 10 degrees, scales each axis by 0.9 to 1.1 and shears by up to 0.1, t is up to 1 pixel along each axis, all

@@ -49,7 +49,7 @@ def left_by(
 
     An image is decided by a stage that certifies its own prediction in the norm and at the epsilon of the objective, at
     their full strength (`verification.Cascade`); labels are not used. Every image is verified once: the indices that
-    are left are kept in `out`, and the same call continues with them. Of several processes one verifies.
+    are left are kept in `out`, and the same call continues with them. If several processes run, one of them verifies.
 
     The subset's `part`, and the checkpoint, record its origin: digests of the whole data and of each stage's weights,
     norm, epsilon, the number of images, and how many are left.

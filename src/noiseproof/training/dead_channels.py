@@ -1,4 +1,4 @@
-"""Dead channels: a rectified channel that is 0 for every image has no gradient, and remains so."""
+"""Dead channels: a ReLU channel that is 0 for every image has no gradient, and remains 0."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def dead_share(network: nn.Module, images: Float[Tensor, "images *shape"]) -> fl
 
     Args:
         network: any; only `nn.ReLU` modules are examined, and one that is used several times at its last use.
-        images: some hundred, as the objective presents them, on the device of the network.
+        images: a few hundred, as the objective presents them, on the device of the network.
     """
     shares: dict[nn.Module, float] = {}
 

@@ -1,4 +1,4 @@
-"""Whether a network takes the images of a data set, and has its classes: asked before any time is spent."""
+"""Checks, before any computation, that a network accepts the images of a data set and has its number of classes."""
 
 import torch
 from jaxtyping import Float
@@ -12,14 +12,14 @@ __all__ = ["require_fit", "require_fit_by_name"]
 
 
 def require_fit(model: nn.Module, name: str, dataset: Dataset) -> None:
-    """Raise InvalidInputError unless the network accepts the images of the data set and has its classes."""
+    """Raise InvalidInputError unless the network accepts the images of the data set and has its number of classes."""
     if not len(dataset):
         raise InvalidInputError("data", required="images to train on", got="none", remedy="Check the data set.")
     _require_fit(model, name, torch.from_numpy(dataset.read([0])), dataset.num_classes, dataset.name)
 
 
 def require_fit_by_name(name: str, dataset: str) -> None:
-    """Raise InvalidInputError as `require_fit` would, for a published data set, before its files are found or downloaded."""
+    """Raise the InvalidInputError of `require_fit` for a published data set before its files are read or downloaded."""
     published = data.SHAPES.get(dataset)
     if published is not None:
         with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""The training loop: from objective, data and optimiser to a checkpoint."""
+"""The training loop: objective, data and optimiser give a checkpoint."""
 
 import math
 import time
@@ -112,7 +112,7 @@ def train(
         InvalidInputError: the network does not accept the images, or has other classes.
         RunError: `start` is of another architecture. `out` holds a training with other settings, data or start, the disk is
             full, or another process trains into it. Or training diverged: the gradient became NaN or infinite, or the loss
-            ten times that of the network at the start, which as it was saved before is then kept as
+            exceeded ten times that of the initial network; the network saved last is then kept as
             `last-good.safetensors`.
     """
     about = {key: value for key, value in dataset.about().items() if key != "split"}

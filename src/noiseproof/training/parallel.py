@@ -1,4 +1,4 @@
-"""Device, precision and data-parallel processes, by Lightning Fabric; the randomness of a step, shared among them."""
+"""Device, precision and data-parallel processes (Lightning Fabric), and the randomness of a step, which they share."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ _PRECISIONS: dict[Precision, Any] = {"fp32": "32-true", "bf16": "bf16-mixed"}
 
 
 def launch(device: torch.device | str, precision: Precision) -> "Fabric":
-    """Start Fabric on a device: alone, or as one of the processes that `torchrun` started.
+    """Start Fabric on a device, as the only process or as one of those that `torchrun` started.
 
     Raises:
         InvalidInputError: neither a CPU nor a CUDA device, or one of several processes on a numbered device.
@@ -59,7 +59,7 @@ def launch(device: torch.device | str, precision: Precision) -> "Fabric":
 
 
 def leave() -> None:
-    """End the group of processes that `launch` joined, if any: one that exits first could make another abort."""
+    """Leave the process group that `launch` joined, if any. A process that exits without this could make another abort."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -132,7 +132,7 @@ class _RowsOf(RandomSource):
 
 
 def step_source(seed: int, epoch: int, batch: int, share: Share, device: torch.device) -> RandomSource:
-    """Return the randomness of one step, a function of (seed, epoch, batch), and seed dropout by them and the rank.
+    """Return the randomness of one step, a function of (seed, epoch, batch), and seed dropout with them and the rank.
 
     Processes draw for the whole batch and keep their rows, so the noise of an image does not depend on their number;
     dropout does.

@@ -185,7 +185,7 @@ _NEWER_OF_OBJECTIVES: dict[str, dict[str, Any]] = {"ConvexOuter": {"projections"
 
 
 def usual_model(data: str) -> str:
-    """Return the network that is trained on a data set where none is named.
+    """Return the name of the default network of a data set.
 
     Raises:
         InvalidInputError: the data are the user's own, or there are none of that name.
@@ -202,5 +202,5 @@ def usual_model(data: str) -> str:
 
 
 def usual_epochs(data: str) -> int:
-    """Return how many epochs a data set takes where it is not said."""
+    """Return the default number of epochs of a data set."""
     return 10 if data == "mnist" else 60
