@@ -1,4 +1,4 @@
-"""The training loop: trains a network by an objective, writes a checkpoint, and resumes after any interruption."""
+"""The training loop: trains a network, writes a checkpoint, and resumes after any interruption."""
 
 from noiseproof.training.cascade import CASCADE, left_by
 from noiseproof.training.combination import combine
