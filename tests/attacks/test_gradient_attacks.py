@@ -478,6 +478,14 @@ def test_logit_ratio() -> None:
     torch.testing.assert_close(logit_ratio(1e3 * scores - 7.0, labels), expected)
     torch.testing.assert_close(logit_ratio(scores.log_softmax(1), labels), expected)
     assert logit_ratio(torch.zeros(1, 3), torch.tensor([2])).isfinite().all()
+    ordered = torch.randn(200, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).sort(
+        1, descending=True
+    )
+    by_rank = [logit_ratio(ordered.values, torch.full((200,), rank)) for rank in range(5)]
+    assert all(
+        low <= by_rank[rank].min() and by_rank[rank].max() <= high for rank, low, high in ((0, -1, 0), (1, 0, 1))
+    )
+    assert by_rank[3].min() > 1.0  # it has no upper limit
 
 
 def test_auto_attack_attacks_again_what_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Auto-PGD and AutoAttack's version for randomised classifiers (Croce & Hein 2020, "Reliable evaluation ..")."""
+"""Auto-PGD and AutoAttack's version for randomised classifiers (Croce & Hein 2020, "Reliable evaluation ...")."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,35 +25,36 @@ AutoLoss = Literal["log_mean", "dlr"]
 """log_mean: cross-entropy of (1/m) sum_i F(x + z_i). dlr: `logit_ratio` of log (1/m) sum_i F(x + z_i)."""
 
 _MOMENTUM = 0.75
-_RISES = 0.75  # rho: the share of steps that have to raise the loss
+_RISES = 0.75  # rho: the share of steps that must raise the loss, else the step size is halved
 
 
 @dataclass(frozen=True)
 class AutoPGD(Attack):
-    """Gradient ascent with momentum that finds its own step sizes (Algorithm 1 of Croce & Hein 2020).
+    """Projected gradient ascent with momentum and adaptive step sizes (Algorithm 1 of Croce & Hein 2020).
 
-    From a uniform point x_0, with step e = 2 epsilon and P the projection:
+    From a uniform random point x_0 of the ball, with step size e = 2 epsilon and P the projection:
 
         z_k+1 = P(x_k + e v_k)                                   v_k the direction of steepest ascent
         x_k+1 = P(x_k + .75 (z_k+1 - x_k) + .25 (x_k - x_k-1))   x_1 = z_1
 
-    At each of the `checkpoints` e is halved, and the ascent goes on at the best point so far, if since the checkpoint
-    before fewer than .75 of the steps raised the loss, or if e was not halved there and the best loss is the same. Here
-    that is done once x_k is known for a checkpoint k; the paper computes x_k+1 first and discards it. At k = steps it is
-    not done: the last iterate stays what it is. P is the exact projection onto ball and box (`balls.project`).
+    At each of the `checkpoints` e is halved and the ascent continues from the best point so far, if fewer than .75 of
+    the steps since the previous checkpoint raised the loss, or if e was not halved there and the best loss has not
+    changed. Here this is done as soon as x_k is known for a checkpoint k; the paper computes x_k+1 first and discards
+    it. It is not done at k = steps, so that the last iterate is kept. P is the exact projection onto the intersection of
+    ball and box (`balls.project`).
 
-    Under noise every loss is an estimate by m fresh samples. So a step may raise it by chance, and the best loss is that
-    of a lucky sample, which later ones do not exceed: steps are halved earlier than for a deterministic function, the
-    more so the fewer samples. What is returned is therefore not simply the best point: it, the last, that
-    of a smaller epsilon and the image are compared by the margin of log mean F under m further samples.
+    Under noise every loss is an estimate by m fresh samples. A step may raise it by chance, and the largest loss may be
+    due to favourable noise, so that later losses do not exceed it: steps are halved earlier than for a deterministic
+    function, especially if m is small. Therefore the best point, the last iterate, the point of the previous epsilon and
+    the image are compared by the margin of log mean F under m further samples, and the one with the largest is returned.
 
     Args:
-        loss: what is ascended.
-        eot_samples: m; 20 is AutoAttack's for randomised classifiers.
-        steps: each a pass forward and back of m copies.
+        loss: the loss that is maximised.
+        eot_samples: m, the number of noisy copies in each step; AutoAttack uses 20 for randomised classifiers.
+        steps: number of steps, each with a forward and a backward pass of m copies.
 
     Raises:
-        InvalidInputError: another loss, a count below 1. On `begin`: "dlr" with two classes.
+        InvalidInputError: an unknown loss, a count below 1. On `begin`: "dlr" with two classes.
     """
 
     loss: AutoLoss = "log_mean"
@@ -69,26 +70,26 @@ class AutoPGD(Attack):
         _require_counts(self.eot_samples, self.steps)
 
     def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
-        """Freeze the network."""
+        """Prepare the ascent on a batch; the parameters of the network are frozen."""
         self.require_norm(norm)
         return _AutoFinder((self.loss,), self.eot_samples, self.steps, defence, batch, norm)
 
 
 @dataclass(frozen=True)
 class RandomisedAutoAttack(Attack):
-    """AutoAttack's version "rand": `AutoPGD` of log_mean, then of dlr on the images that still stand.
+    """AutoAttack's version "rand": `AutoPGD` on log_mean, then on dlr for the images on which it failed.
 
-    The reference implementation averages the gradients of m losses, cross-entropy and dlr, of the logits of one sample
-    each. Here both are losses of log (1/m) sum_i F(x + z_i), the smoothed classifier's own, and
-    dlr is of these logarithms in place of logits, from which it differs by no more than a shift where m is 1.
+    The reference implementation averages the gradients of m losses (cross-entropy or dlr), each of the logits of one
+    sample. Here both are losses of log (1/m) sum_i F(x + z_i), the scores of the smoothed classifier. For m = 1 these
+    differ from the logits by a constant, which changes neither loss.
 
-    An image stands while no point found has a positive margin of log mean F under m further samples. Of its points the
-    one of the greatest such margin is returned. With few samples an image near its boundary may seem to have fallen by chance,
-    and is then spared the second attack.
+    The second attack runs on the images for which no point has a positive margin of log mean F under m further samples.
+    The point with the largest such margin is returned. With few samples this margin may be positive by chance for an
+    image close to its decision boundary, which is then not attacked by dlr.
 
     Args:
-        eot_samples: m of both; 20 in AutoAttack.
-        steps: of each; 100 in AutoAttack.
+        eot_samples: m, the number of noisy copies in each step of both; 20 in AutoAttack.
+        steps: steps of each ascent; 100 in AutoAttack.
 
     Raises:
         InvalidInputError: a count below 1. On `begin`: two classes, for which dlr is not defined.
@@ -104,13 +105,13 @@ class RandomisedAutoAttack(Attack):
         _require_counts(self.eot_samples, self.steps)
 
     def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
-        """Freeze the network."""
+        """Prepare the ascent on a batch; the parameters of the network are frozen."""
         self.require_norm(norm)
         return _AutoFinder(get_args(AutoLoss), self.eot_samples, self.steps, defence, batch, norm)
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Return w_j = ceil(p_j steps) for p_1 = .22 and p_j+1 = p_j + max(p_j - p_j-1 - .03, .06), while p_j <= 1."""
+    """Return w_j = ceil(p_j steps) for p_0 = 0, p_1 = .22, p_j+1 = p_j + max(p_j - p_j-1 - .03, .06) <= 1."""
     found, before, percent = [], 0, 22
     while percent <= 100:  # in hundredths: no rounding
         found.append(-(-percent * steps // 100))
@@ -121,15 +122,15 @@ def checkpoints(steps: int) -> list[int]:
 def logit_ratio(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Return the difference of logits ratio (max_{c != y} s_c - s_y) / (s_(1) - s_(3)), with s_(i) the i-th largest.
 
-    It changes neither when scores are shifted nor when they are scaled: a network cannot hide its gradients by large
-    logits. From -1, or less where s_y is far ahead of two close others, to 1.
+    It is invariant to shifts and to positive scaling of the scores, so large logits do not make its gradient vanish. It
+    lies in [-1, 0] where y has the largest score and in [0, 1] where it is second; it exceeds 1 where s_y < s_(3).
     """
     top = scores.topk(3, dim=1).values
     return attack_loss(scores[:, None], labels, "margin") / (top[:, 0] - top[:, 2] + 1e-12)
 
 
 class _AutoFinder(GradientFinder):
-    """One ascent after another, each on the images that stand after those before."""
+    """One ascent per loss, each on the images on which the previous ones failed."""
 
     def __init__(
         self, losses: tuple[AutoLoss, ...], eot_samples: int, steps: int, defence: Defence, batch: Batch, norm: NormLike
@@ -156,7 +157,7 @@ class _AutoFinder(GradientFinder):
                 yield everywhere
 
     def _ascent(self, problem: Problem, stage: int) -> Iterator[Float[Tensor, "rows *shape"]]:
-        """Yield the last iterate, and the best by margin where it is known, else the best by its noisy loss."""
+        """Yield the last iterate, and the best one: by margin if the loss is deterministic, otherwise by its noisy loss."""
         source = self.batch.source(problem.rows, problem.number * len(self.losses) + stage)
         points = uniform(problem.images, self.norm, problem.epsilons, source)
         judged, first = Best(points), stage * (self.steps + 1)
@@ -191,7 +192,7 @@ class _AutoFinder(GradientFinder):
 
 
 class _Climb:
-    """The state of Algorithm 1, for each row."""
+    """The state of Algorithm 1 of Croce & Hein, for each row."""
 
     def __init__(
         self,
@@ -227,7 +228,7 @@ class _Climb:
         values: Float[Tensor, " rows"],
         gradients: Float[Tensor, "rows *shape"],
     ) -> None:
-        """Go to x_k+1."""
+        """Set the current point to x_k+1."""
         self.rises = self.rises + (values > self.values)
         self.steps += 1
         self.best_gradient.offer(gradients, values)
@@ -235,7 +236,7 @@ class _Climb:
         self.before, self.points, self.values, self.gradients = self.points, points, values, gradients
 
     def adapt(self) -> None:
-        """Halve the steps of the rows that make no progress, and return to their best points: at a checkpoint."""
+        """At a checkpoint: halve the step size of the rows without progress, and set them back to their best points."""
         stuck = ~self.halved & (self.best.values == self.record)
         halve = (self.rises < _RISES * self.steps) | stuck
         chosen = halve.view(-1, *[1] * (self.points.ndim - 1))

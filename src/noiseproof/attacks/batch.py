@@ -1,4 +1,4 @@
-"""Images that are attacked together, and what an attack is once it has begun on them."""
+"""A batch of images under attack, and the function that an attack returns for it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from noiseproof.sampling import Rows, Span, host_source
 __all__ = ["Batch", "Finder", "as_epsilons"]
 
 Finder = Callable[[Float[Tensor, " rows"], Sequence[int]], Float[Tensor, "rows *shape"]]
-"""From an epsilon (float64) for each row, and which rows of the batch they are, to points within these distances."""
+"""Maps epsilons (float64), one per row, and the numbers of these rows in the batch to points within these distances."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Batch:
 
     Attributes:
         images: float32 in [0, 1], on the device of the network.
-        labels: their classes.
+        labels: classes of the images, int64.
         indices: the key of each image's randomness, usually its index in the data set.
         seed: key of all randomness.
 
     Raises:
-        InvalidInputError: images that are not finite or leave [0, 1], labels that are no classes, labels or indices of
-            another number, indices or a seed that are no (distinct) integers.
+        InvalidInputError: images are not finite or not in [0, 1]; labels are no classes; the numbers of images, labels
+            and indices differ; indices are no distinct integers, or the seed is no integer.
     """
 
     images: Float[Tensor, "batch *shape"]
@@ -58,7 +58,7 @@ class Batch:
         return len(self.images)
 
     def source(self, rows: Sequence[int], number: int) -> RandomSource:
-        """Return the `number`-th source of standard draws for the images in these rows: a row's depend on its index only."""
+        """Return the `number`-th source of random numbers for these rows; those of a row depend on its index only."""
         spans = [Span(0, int(self.indices[row]), Phase.START, number, 1) for row in rows]
         return host_source(self.seed, Rows(spans, self.images.device))
 
@@ -67,7 +67,7 @@ def as_epsilons(epsilons: Float[Tensor, " rows"], rows: Sequence[int]) -> Float6
     """Return the epsilons that a finder is called with, in float64.
 
     Raises:
-        InvalidInputError: one that is NaN, infinite or negative, or another number of epsilons than of rows.
+        InvalidInputError: an epsilon is NaN, infinite or negative, or the numbers of epsilons and rows differ.
     """
     if epsilons.shape != (len(rows),) or not bool((epsilons.isfinite() & (epsilons >= 0.0)).all()):
         raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""The boundary attack (Brendel et al. 2018): a random walk along the boundary, by decisions alone."""
+"""The boundary attack (Brendel et al. 2018): a random walk along the decision boundary, which uses labels only."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -19,19 +19,19 @@ __all__ = ["BoundaryAttack"]
 
 @dataclass(frozen=True)
 class BoundaryAttack(NearestAttack):
-    """Boundary attack (Brendel et al. 2018), Foolbox's, on the majority of m votes, the same m noises in every query.
+    """Foolbox's boundary attack (Brendel et al. 2018) on the majority of m votes, with the same m noise samples throughout.
 
-    Starts are `starting_point`'s. Steps adapt after every proposal: by default Foolbox waits for 100 observations, one
-    every ten steps, so that walks of under 1000 steps never adapt.
+    The starting points are those of `starting_point`. The step sizes are updated after every proposal: by default
+    Foolbox waits for 100 observations, one in ten steps, so that walks of fewer than 1000 steps never adapt.
 
-    The weakest of the attacks for its cost, 2 steps m rows an image: 64 000 by default. On a half-space of 36 pixels 500
-    steps come within 1.03 of the smallest distance; on one of 784 pixels 1000 steps come within 1.9 and 2000 within
-    1.5, where hop-skip-jump comes within 1.25 by 2300 queries. Images that m samples call wrong by chance have
-    more of them, see `nearest_by_votes`.
+    It costs 2 * steps * m rows an image, 64 000 by default, and finds less for its cost than the other attacks. On a
+    half-space of 36 pixels 500 steps find 1.03 times the smallest distance; of 784 pixels, 1000 steps find 1.9 times and
+    2000 steps 1.5 times, where hop-skip-jump finds 1.25 times with 2300 queries. Images that m samples misclassify by
+    chance get more samples, see `nearest_by_votes`.
 
     Args:
-        steps: proposals, of two queries each.
-        eot_samples: m.
+        steps: number of proposals, with two queries each.
+        eot_samples: m, the number of votes in each query.
 
     Raises:
         InvalidInputError: a count below 1.
@@ -48,6 +48,6 @@ class BoundaryAttack(NearestAttack):
         require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh samples share.")
 
     def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
-        """Walk from every image's start towards the image, one image at a time."""
+        """Walk from the starting point of each image towards the image, one image at a time."""
         attack = foolbox_attack("BoundaryAttack", steps=self.steps, spherical_step=0.1, update_stats_every_k=1)
         return nearest_by_votes(lambda _: attack, defence, batch, norm, self.eot_samples)

@@ -1,4 +1,4 @@
-"""Noisy copies of images as an attacker has them: keyed by image and call, fresh or always the same."""
+"""The noisy copies of images that attacks use, with fresh noise in each call or the same noise in all."""
 
 from collections.abc import Sequence
 
@@ -16,20 +16,20 @@ __all__ = ["NoisyCopies"]
 
 
 class NoisyCopies:
-    """x + z_1, ..., x + z_m of every image of a batch, one image after the other, differentiable by x.
+    """Return x + z_1, ..., x + z_m for each image x of a batch, image by image; differentiable in x.
 
-    The noise is a function of (seed, index, call, i), in a phase of its own: it never certifies or judges.
+    The noise is a function of (seed, index, call, i) and independent of the noise of certification and evaluation.
 
     Args:
-        noise: the defence's, or None for none: then m is 1 and the copy is the image.
-        eot_samples: m.
-        device: where the images are.
+        noise: the noise distribution of the defence; None for no noise, where m is 1 and the copy is the image.
+        eot_samples: m, the number of copies of each image.
+        device: the device of the images.
         seed: key of the noise.
         indices: the key of each image; None numbers the rows of a call from 0.
-        fixed: whether every call takes the noise of the first.
+        fixed: whether all calls use the noise of the first.
 
     Raises:
-        InvalidInputError: eot_samples below 1, a seed or indices that are no (distinct) integers.
+        InvalidInputError: eot_samples is below 1, the seed is no integer, or the indices are no distinct integers.
     """
 
     def __init__(
@@ -56,11 +56,14 @@ class NoisyCopies:
         """Return the copies.
 
         Args:
-            images: any floating-point batch.
-            rows: which of the indices the images have; None: all of them.
+            images: a floating-point batch.
+            rows: positions of the images in `indices`; None: all of them.
+
+        Returns:
+            Copies (m * batch, *shape), the m copies of an image next to each other.
 
         Raises:
-            InvalidInputError: another number of images than of indices.
+            InvalidInputError: the numbers of images and of indices differ.
         """
         keys = self._keys(len(images), rows)
         call, self.calls = self.calls, self.calls + 1

@@ -1,4 +1,4 @@
-"""What is attacked: a classifier, the noise it adds, and how it votes."""
+"""The classifier under attack: its network, its noise, and how its votes are computed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,18 +27,17 @@ __all__ = ["Defence", "gradient_precision"]
 
 @dataclass(frozen=True)
 class Defence:
-    """A classifier under attack: what its attacker knows, and how it votes.
+    """A classifier under attack: the network that the attacker uses, and how votes are computed.
 
     Attributes:
-        network: f as the attacker has it, a torch module or a backend. Attacks on decisions take any; those that follow
-            gradients need a module.
-        noise: the defence's own; None for a classifier that adds none.
+        network: f as used by the attack, a torch module or a backend. Gradient-based attacks need a module.
+        noise: the noise distribution of the defence; None for a classifier without noise.
         num_classes: k.
-        voter: f as it votes: a module, a backend such as `classifiers.accelerate` makes, or a function. None is the
-            network.
-        batch_size: images per call of the voter; None chooses by image size.
-        sampler: how noise is added to what is voted on, one of `sampling.SAMPLERS`. With "exact" an attacker has 8-bit
-            images to choose from. Attackers' own noise is added in floating point.
+        voter: f as used for the votes: a module, a backend such as `classifiers.accelerate` returns, or a function.
+            None: the network.
+        batch_size: images per call of the voter; None chooses it by image size.
+        sampler: how noise is added in the votes, one of `sampling.SAMPLERS`. With "exact", adversarial points are 8-bit
+            images. The noise of the attack itself is added in floating point.
     """
 
     network: nn.Module | Runner
@@ -50,16 +49,16 @@ class Defence:
 
     @classmethod
     def of(cls, classifier: object, image: Float[Tensor, "1 *shape"], *, kind: Kind = "torch") -> "Defence":
-        """Return what a user passes to an attack as a defence.
+        """Return the defence for a classifier that a user passes to an attack.
 
         Args:
             classifier: a `SmoothedClassifier`; or a module, a backend or a function that returns class scores, which is
-                attacked as it is, without noise; or a `Defence`.
-            image: one image, on which the classes of a classifier without noise are counted.
-            kind: the arrays that a plain function is called with.
+                attacked without noise; or a `Defence`, which is returned.
+            image: one image, which gives the number of classes of a classifier without noise.
+            kind: type of the arrays with which a plain function is called, "torch" or "numpy".
 
         Raises:
-            InvalidInputError: something else.
+            InvalidInputError: the classifier is none of these.
             ClassifierError: a classifier without noise failed, or returned no scores.
         """
         if isinstance(classifier, cls):
@@ -86,14 +85,14 @@ class Defence:
     def votes(
         self, points: Float[Tensor, "batch *shape"], indices: Sequence[int], *, samples: int, seed: int
     ) -> Int[np.ndarray, "batch classes"]:
-        """Return votes on points, by noise that no attack has seen; without noise the one answer of the classifier."""
+        """Return votes on points with noise independent of all attacks; without noise, one vote for its label."""
         if self._smoothed is not None:
             return self._smoothed.count(points, samples=samples, seed=seed, indices=indices, phase=Phase.JUDGE)
         counts: Int[np.ndarray, "batch classes"] = self._plain(points).cpu().numpy().astype(np.int64)
         return counts
 
     def engine(self, seed: Seed = 0) -> dict[str, Any]:
-        """Return what decides the votes beside classifier, noise and seed; it names the generator that the seed is for."""
+        """Return the settings that determine the votes besides classifier, noise and seed, among them the generator."""
         return (
             self._plain.classifier.runner.settings()
             if self._smoothed is None
@@ -102,7 +101,7 @@ class Defence:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device on which votes are computed."""
         return (self._plain if self._smoothed is None else self._smoothed).classifier.device
 
     def allowed(
@@ -112,13 +111,15 @@ class Defence:
         norm: NormLike,
         epsilons: Float64[Tensor, " rows"],
     ) -> tuple[Float[Tensor, "rows *shape"], Float64[Tensor, " rows"]]:
-        """Return the points that the defence can be shown for those that an attack found, and their distances.
+        """Return the points found by an attack as valid inputs of the defence, and their distances from the images.
+
+        With the sampler "float" points are not changed; with "exact" they are rounded to 8-bit images within epsilon.
 
         Args:
-            points: that were found.
-            images: the clean ones.
-            norm: in which distances are measured.
-            epsilons: the largest distance of each point.
+            points: points found by an attack.
+            images: the clean images.
+            norm: norm of the perturbation.
+            epsilons: the largest distance of each point, in units of a pixel in [0, 1].
         """
         if self.sampler == "float":
             return points, distance(points, images, norm)
@@ -129,7 +130,7 @@ class Defence:
         """Try the classifier on a few images.
 
         Raises:
-            ClassifierError: it failed, or depends on its batch: see `BaseClassifier.probe`.
+            ClassifierError: it failed, or its output depends on the batch: see `BaseClassifier.probe`.
         """
         if self._smoothed is None:
             self._plain.classifier.probe(images, self.batch_size or len(images))
@@ -138,7 +139,7 @@ class Defence:
 
     @cached_property
     def _smoothed(self) -> SmoothedClassifier | None:
-        """What votes; None for a classifier without noise."""
+        """The classifier that votes; None without noise."""
         if self.noise is None:
             return None
         return SmoothedClassifier(
@@ -147,7 +148,7 @@ class Defence:
 
     @cached_property
     def _plain(self) -> Votes:
-        """What votes where there is no noise."""
+        """The classifier that votes without noise."""
         voter = self._voter if isinstance(self._voter, nn.Module | Runner) else FunctionRunner(self._voter, "torch")
         return Votes(voter, None, self.num_classes, batch_size=self.batch_size)
 
@@ -157,11 +158,14 @@ class Defence:
 
 
 def gradient_precision(precision: str, device: torch.device) -> str:
-    """Return the arithmetic in which an attack follows gradients of a classifier: of 16 bits where its votes are of 16 or 8.
+    """Return the precision of the gradients of an attack: "bf16" if votes use bf16 or int8 and the device supports it.
 
     Args:
-        precision: of the votes.
-        device: where it runs.
+        precision: precision of the votes.
+        device: the device of the network.
+
+    Returns:
+        "bf16", or else "fp32".
     """
     coarse = precision in {"bf16", "int8"}
     return "bf16" if coarse and multiplies_bfloat16(device) else "fp32"
@@ -174,7 +178,7 @@ def _backend(classifier: Callable[[Any], Any], kind: Kind) -> Runner:
 
 
 def _open(voter: Runner) -> Runner:
-    """Return a backend that attacks can differentiate and ask for few rows at a time, of the same weights if it has any."""
+    """Return a backend with the same weights that has gradients and accepts any batch size, where the voter has a module."""
     shut = getattr(voter, "compiled", False) or voter.batch_size is not None
     if not shut or voter.module is None:
         return voter
@@ -184,7 +188,7 @@ def _open(voter: Runner) -> Runner:
 
 
 def _classes(voter: Runner, image: Float[Tensor, "1 *shape"]) -> int:
-    """Count the scores that a classifier gives an image."""
+    """Return the number of scores that a classifier gives for an image."""
     fed = image.to(voter.device)
     if voter.batch_size is not None:
         fed = fed.expand(voter.batch_size, *image.shape[1:])

@@ -1,4 +1,4 @@
-"""Attack at rising epsilons: what still stands is attacked again, and fresh votes judge every point."""
+"""Attack at increasing epsilons: images not yet wrong are attacked again, and fresh votes evaluate every point."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -29,23 +29,23 @@ __all__ = [
 ]
 
 ROUNDING = 1e-12
-"""Part of its epsilon by which a point may lie further away: the rounding of float64."""
+"""Relative tolerance of the distance of a point above epsilon, for the rounding of float64."""
 
 _TOGETHER = 256
-"""Images in a batch at most."""
+"""Largest number of images in a batch."""
 
 _PIXELS_TOGETHER, _ROWS_TOGETHER = 2**16, 128
-"""On a processor: from 16 rows of 28 x 28 pixels on, gradients of a network take no less time a row for more of them."""
+"""Limits on a CPU: above 16 rows of 28 x 28 pixels, larger batches do not make gradients faster per row."""
 
 
 @dataclass(frozen=True, repr=False)
 class AttackResult:
-    """What an attack found at every epsilon, and what fresh votes say of it.
+    """The points that an attack found at every epsilon, and the votes on them.
 
     Attributes:
-        points: float32 in [0, 1], where the images are; the image itself where the attack found nothing.
-        distances: of each point from its image, in the norm.
-        votes: of fresh noise on each point; without noise the one answer.
+        points: float32 in [0, 1], on the device of the images; the image itself where the attack found nothing.
+        distances: distance of each point from its image in the norm, in units of a pixel in [0, 1].
+        votes: votes on each point with fresh noise; without noise, one vote.
         verdicts: the `Verdict` of the votes on each point: right, abstained or wrong.
     """
 
@@ -61,14 +61,14 @@ class AttackResult:
 
     @property
     def success(self) -> Bool[np.ndarray, "epsilons images"]:
-        """(epsilons, images): where the votes name another class than the label; an abstention is no success."""
+        """(epsilons, images): whether the votes select a class other than the label; an abstention is no success."""
         return np.asarray(self.verdicts == Verdict.WRONG)
 
     @property
     def robust_accuracy(self) -> Float64[np.ndarray, " epsilons"]:
-        """Share of the images that are right at an epsilon and at every smaller one; an abstention is not right.
+        """Fraction of the images that are right at an epsilon and at every smaller one; an abstention is not right.
 
-        For shares with confidence intervals see `evaluation.summarise_verdicts(result.verdicts, epsilons)`.
+        For fractions with confidence intervals see `evaluation.summarise_verdicts(result.verdicts, epsilons)`.
         """
         return np.asarray((worst_so_far(self.verdicts) == Verdict.RIGHT).mean(1))
 
@@ -85,25 +85,25 @@ def escalate(
     labels: Int[np.ndarray, " images"] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> AttackResult:
-    """Attack a batch at one epsilon after another.
+    """Attack a batch at increasing epsilons.
 
-    At each epsilon, smallest first, `find` looks for points of the images that still stand, and fresh votes judge what it
-    found. An image that is classified wrongly at one epsilon keeps its point, and its votes, at all larger ones.
+    At each epsilon, in increasing order, `find` searches for points of the images that are not yet wrong, and votes with
+    fresh noise evaluate these points. An image that is wrong at one epsilon keeps its point and votes at all larger ones.
 
     Args:
-        find: the attack, begun on this batch.
-        defence: what is attacked.
+        find: the function that `Attack.begin` returned for this batch.
+        defence: the classifier under attack.
         batch: the images.
-        epsilons: of each image, rising from 0, where the images themselves are judged; an image is left alone where its
-            epsilon is 0 or negative.
-        norm: in which they are measured.
-        samples: votes on each point.
-        alpha: level at which votes name a class.
-        labels: what verdicts are against; None: the labels of the batch.
+        epsilons: sizes of the attack for each image, in units of a pixel in [0, 1]. In the first row, which is 0, the
+            images themselves are evaluated; in the others, an image whose epsilon is 0 or negative is not attacked.
+        norm: norm of the perturbation.
+        samples: number of votes on each point.
+        alpha: probability, at most, that the votes select a class other than the most probable one.
+        labels: the classes that count as right; None: the labels of the batch.
         progress: called with the number of images after each epsilon.
 
     Raises:
-        ClassifierError: the classifier failed, or the attack returned a point outside of its ball or of [0, 1].
+        ClassifierError: the classifier failed, or the attack returned a point outside its ball or [0, 1].
     """
     own = batch.labels.cpu().numpy() if labels is None else labels
     images = batch.images
@@ -132,14 +132,14 @@ def escalate(
 
 
 def images_together(image_shape: Sequence[int], rows_per_image: int) -> int:
-    """Return how many images are attacked together, 256 at most: their copies fill a batch, and nothing is computed twice."""
+    """Return how many images are attacked together: at most 256, so that all their copies fit in one batch."""
     return max(1, min(_TOGETHER, default_batch_size(image_shape) // rows_per_image))
 
 
 def searched_together(image_shape: Sequence[int], rows_per_image: int, device: torch.device) -> int:
-    """Return how many images of a record are searched for at once: few on a processor, so that a kill costs little.
+    """Return how many images of a record are attacked together: few on a CPU, so that an interruption loses little work.
 
-    It depends on nothing else: points depend on the images beside them by the rounding of a network.
+    It depends on nothing else, since through rounding the points of an image depend on the other images of its batch.
     """
     if device.type == "cuda":
         return max(1, min(_TOGETHER, default_batch_size(image_shape, device) // rows_per_image))
@@ -148,10 +148,10 @@ def searched_together(image_shape: Sequence[int], rows_per_image: int, device: t
 
 
 def default_epsilons(norm: NormLike, noise: Noise | None) -> tuple[float, ...]:
-    """Return the usual sizes of attacks on a smoothed classifier in l2: parts of its noise.
+    """Return the default sizes of l2 attacks on a smoothed classifier: 0.5, 1, 1.5, 2 and 3 times the noise scale.
 
     Raises:
-        InvalidInputError: another norm, or no noise: nothing says which sizes are of interest.
+        InvalidInputError: the norm is not l2 or there is no noise; there is no default for these.
     """
     if norm != "l2" or noise is None:
         raise InvalidInputError(
@@ -164,10 +164,10 @@ def default_epsilons(norm: NormLike, noise: Noise | None) -> tuple[float, ...]:
 
 
 def require_epsilons(epsilons: Sequence[float]) -> list[float]:
-    """Return the sizes of an attack as floats.
+    """Return the epsilons of an attack as floats.
 
     Raises:
-        InvalidInputError: none, a negative or infinite one, or one that is not larger than the one before.
+        InvalidInputError: the list is empty or not increasing, or an epsilon is negative, infinite or NaN.
     """
     numbers = [float(epsilon) for epsilon in epsilons]
     valid = all(math.isfinite(number) and number >= 0.0 for number in numbers)
@@ -187,7 +187,7 @@ def _require_inside(
     norm: NormLike,
     epsilons: Float64[Tensor, " rows"],
 ) -> None:
-    """Hold the attack to its epsilon and to [0, 1]: a point outside would be recorded as one inside."""
+    """Raise `ClassifierError` if a point is outside its ball or [0, 1]."""
     inside = (points >= 0.0) & (points <= 1.0)
     if not bool((gone <= epsilons * (1.0 + ROUNDING)).all() and inside.all()):
         raise ClassifierError(

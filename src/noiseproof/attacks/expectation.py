@@ -23,46 +23,46 @@ View = Literal["log_mean", "mean"]
 """log_mean: log((F(x + z_1) + .. + F(x + z_m)) / m). mean: (log F(x + z_1) + .. + log F(x + z_m)) / m."""
 
 AttackLoss = Literal["log_mean", "mean", "margin"]
-"""What an attack ascends, see `attack_loss`."""
+"""The loss that an attack maximises, see `attack_loss`."""
 
 ResultT = TypeVar("ResultT")
 
 _SATURATED = 1e-6
-"""Of a loss -log F_y, where float32 leaves F_y - 1 one digit; its gradient is 0 from 6e-8 on."""
+"""Value of -log F_y below which float32 leaves F_y - 1 one digit at most; below 6e-8 its gradient is 0."""
 
 
 class Expectation(nn.Module):
-    """A smoothed classifier as attackers see it: images to class scores, by m samples of the defence's own noise.
+    """A smoothed classifier as a differentiable function from images to class scores, estimated by m noise samples.
 
     With F = softmax f and z_i fresh noise, the scores of a view are
 
-        log_mean   s_c = log (1/m) sum_i F_c(x + z_i)     logarithms of a distribution: cross-entropy of s is the loss
-                                                          -log mean F_y, whose optimum is that of the smoothed classifier
-        mean       s_c = (1/m) sum_i log F_c(x + z_i)     -s_y is the loss that the paper averages; a library that
+        log_mean   s_c = log (1/m) sum_i F_c(x + z_i)     log-probabilities; their cross-entropy is -log mean F_y, the
+                                                          loss of the smoothed classifier
+        mean       s_c = (1/m) sum_i log F_c(x + z_i)     -s_y is the loss averaged in the paper; a library that
                                                           normalises s again adds log sum_c exp s_c <= 0 to it
 
-    Every call draws fresh noise, or, if `fixed`, uses the same again: then it is a deterministic function, which attacks
-    that compare its values need (line searches, binary searches). Noise is keyed by (seed, index, call): an image's
-    noise does not depend on the other images of its batch. It is never the noise that certifies or judges.
+    Every call draws fresh noise, or, if `fixed`, uses the same noise: then it is a deterministic function, as required
+    by attacks that compare its values (line search, bisection). The noise is a function of (seed, index, call), does not
+    depend on the other images of a batch, and is independent of the noise of certification and evaluation.
 
-    Gradients are of the images alone: weights are copied and frozen, in evaluation mode. More rows than `batch_size` go
-    through the network in parts that are computed again on the way back, in bounded memory; parts that do not fit are
-    halved, on the way back by `fitting`. A gradient that is not finite is an error: an attack that it does not lead
-    anywhere would call the classifier robust.
+    There are gradients for images only: the network is copied, frozen and in evaluation mode. If there are more rows
+    than `batch_size`, the network runs on parts, which the backward pass computes again (gradient checkpointing). If
+    memory runs out, the parts are halved, in the backward pass by `fitting`. A gradient that is not finite is an error,
+    since the attack would fail and the classifier would seem robust.
 
     Args:
-        network: f, a torch module with differentiable scores (batch, classes), or one that `classifiers.accelerate` made.
-        noise: the defence's, or None for a classifier without noise, whose m is 1.
+        network: f, a torch module with differentiable scores (batch, classes), or a backend of `classifiers.accelerate`.
+        noise: the noise distribution of the defence; None for a classifier without noise, where m is 1.
         eot_samples: m, noisy copies of each image in a call. The paper's n_0.
-        view: which scores.
-        fixed: whether calls share their noise.
+        view: which scores are returned.
+        fixed: whether all calls use the same noise.
         seed: key of the noise.
         indices: the key of each image; None numbers the rows of a call from 0.
-        batch_size: rows that go through the network at once, at first; None chooses by image size.
+        batch_size: initial number of rows per forward pass; None chooses it by image size.
 
     Raises:
-        InvalidInputError: an unknown view, a network that is no torch module, or as `NoisyCopies`.
-        ClassifierError: when called, the network failed; on the way back, its gradient is NaN or infinite.
+        InvalidInputError: an unknown view, a network without gradients, or as `NoisyCopies`.
+        ClassifierError: when called, the network failed; in the backward pass, its gradient is NaN or infinite.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -98,7 +98,7 @@ class Expectation(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "Expectation":  # noqa: ARG002
-        """Stay in evaluation mode, whatever a library asks for: what is attacked is the classifier that votes."""
+        """Stay in evaluation mode, the mode in which the classifier votes, even if a library calls `train()`."""
         return super().train(mode=False)
 
     def forward(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch classes"]:
@@ -109,16 +109,16 @@ class Expectation(nn.Module):
     def log_probabilities(
         self, images: Float[Tensor, "batch *shape"], rows: Sequence[int] | None = None
     ) -> Float[Tensor, "batch samples classes"]:
-        """Return log F(x + z_i) of every draw.
+        """Return log F(x + z_i) for every noise sample.
 
         Args:
             images: on the device of the network.
-            rows: which of the indices the images are; None: all of them.
+            rows: positions of the images in `indices`; None: all of them.
 
         Raises:
-            InvalidInputError: another number of images than of indices.
-            ClassifierError: the network failed, or its output is no scores, or has no gradient.
-            OutOfMemoryError: not even one row fits.
+            InvalidInputError: the numbers of images and of indices differ.
+            ClassifierError: the network failed, or its output is not scores or has no gradient.
+            OutOfMemoryError: memory is too small for one row.
         """
         noisy = self.noisy(images, rows)
         if noisy is images:
@@ -129,18 +129,18 @@ class Expectation(nn.Module):
         return log_p.view(len(images), self.noisy.eot_samples, log_p.shape[1])
 
     def fitting(self, work: Callable[[], ResultT], what: str) -> ResultT:
-        """Return work(), which goes through this module and back; once more by half the rows where memory runs out.
+        """Return work(), a forward and backward pass; if memory runs out, repeat it with half as many rows at a time.
 
-        A call halves its own rows; on the way back there is no call to repeat, so whoever has to go back says what is.
-        Rows are parts of one sum, and noise does not depend on them: the result is the same, up to the network's
-        rounding, if `work` draws the same noise again (`fixed`, or `noisy.calls` set anew).
+        A forward pass alone is repeated by the module itself. A backward pass can only be repeated together with its
+        forward pass, so the caller passes both as `work`. The result does not depend on the number of rows, up to
+        rounding, if `work` uses the same noise each time (`fixed`, or `noisy.calls` set again).
 
         Args:
-            work: what is done, from where it can be done again.
-            what: its name, for the error.
+            work: the forward and backward pass; it may be called several times.
+            what: its description, for the error message.
 
         Raises:
-            OutOfMemoryError: not even one row fits.
+            OutOfMemoryError: memory is too small for one row.
         """
         while True:
             try:
@@ -162,11 +162,11 @@ class Expectation(nn.Module):
                 return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _keep_batch_size(self, rows: int) -> None:
-        """Let so many rows go through the network at once in later calls, too."""
+        """Use this number of rows per forward pass in later calls too."""
         self.batch_size = rows
 
     def _part(self, noisy: Float[Tensor, "rows *shape"], *, again: bool) -> Float[Tensor, "rows classes"]:
-        """Run the network; `again` has it run once more on the way back, instead of keeping what that needs."""
+        """Run the network; with `again` the backward pass repeats it instead of storing activations (checkpointing)."""
         able, remedy = (
             f"able to take a float32 batch of shape {tuple(noisy.shape)}",
             "Is it the network of these images?",
@@ -181,10 +181,10 @@ class Expectation(nn.Module):
 
 
 def differentiable(network: nn.Module | Runner) -> Runner:
-    """Return a network as a backend with gradients: a frozen copy in evaluation mode, laid out for speed.
+    """Return a network as a backend with gradients: a frozen copy of a module in evaluation mode, or a backend as it is.
 
     Raises:
-        InvalidInputError: it has no gradients.
+        InvalidInputError: the network is no torch module, or a compiled backend: it has no gradients.
     """
     if isinstance(network, nn.Module):
         return accelerate(network)
@@ -199,7 +199,7 @@ def differentiable(network: nn.Module | Runner) -> Runner:
 
 
 def _without_gradients() -> str:
-    """What to do where there are no gradients."""
+    """Return the remedy for a classifier without gradients."""
     return (
         f"Take an attack that needs no gradients: {', '.join(gradient_free())}. Or attack a network that has some, and try on "
         "this classifier what was found: source=, as attacks.Transfer does."
@@ -207,7 +207,7 @@ def _without_gradients() -> str:
 
 
 def margin(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Return max_{c != y} s_c - s_y: positive where another class than the label wins."""
+    """Return max_{c != y} s_c - s_y: positive where a class other than the label has the largest score."""
     own = nn.functional.one_hot(labels, scores.shape[1]).bool()
     return scores.masked_fill(own, -torch.inf).amax(1) - scores.gather(1, labels[:, None])[:, 0]
 
@@ -215,19 +215,20 @@ def margin(scores: Float[Tensor, "batch classes"], labels: Int[Tensor, " batch"]
 def attack_loss(
     log_p: Float[Tensor, "batch samples classes"], labels: Int[Tensor, " batch"], loss: AttackLoss
 ) -> Float[Tensor, " batch"]:
-    """Return what to ascend for each image, of log F(x + z_i):
+    """Return the loss of each image, which an attack maximises, from log F(x + z_i):
 
-        log_mean   -log (1/m) sum_i F_y(x + z_i)          of the smoothed classifier (Salman et al. 2019)
+        log_mean   -log (1/m) sum_i F_y(x + z_i)          the smoothed classifier's (Salman et al. 2019)
         mean       -(1/m) sum_i log F_y(x + z_i)          the paper's, section 6.2: the loss averaged over samples
         margin     max_{c != y} s_c - s_y                 with s_c = log (1/m) sum_i F_c(x + z_i)
 
-    The gradient of `log_mean` weighs that of each sample's log F_y by F_y: samples that are wrong already hardly count.
-    In `mean` all count alike, so the wrong ones, whose gradients are long, dominate. `margin` never saturates.
+    The gradient of `log_mean` weights the gradient of log F_y of each sample by F_y, so that misclassified samples have
+    little weight. In `mean` all samples have equal weight, and the misclassified ones, with large gradients, dominate.
+    `margin` does not saturate.
 
-    Networks that are sure of themselves have F_y = 1 in float32, and a gradient of 0, as if they were robust. So
+    A confident network has F_y = 1 in float32 and a gradient of 0, as if it were robust. Therefore
 
-        where log_mean or mean is below 1e-6, it is the margin, which is less than log 1e-6 there: the order is kept;
-        where F_y is 0 or 1 in every sample, log_mean and margin keep their values, but have the gradient of the average
+        where log_mean or mean is below 1e-6, the margin replaces it; it is about log 1e-6 or less, so the order is kept;
+        where F_y is 0 or 1 in every sample, log_mean and margin keep their values but have the gradient of the average
         over samples of max_{c != y} log F_c - log F_y.
     """  # noqa: D415 - the formula follows
     scores = _log_mean(log_p)
@@ -242,7 +243,7 @@ def attack_loss(
 def _sloped(
     values: Float[Tensor, " batch"], log_p: Float[Tensor, "batch samples classes"], labels: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:
-    """Return the values, with another slope where some samples are wrong, the others right, and none is in between.
+    """Return the values, with another gradient where F_y is nearly 0 in some samples and nearly 1 in all others.
 
     The derivative of -log mean F_y by all scores of y together is -sum_i w_i (1 - F_y,i) with w_i = F_y,i / sum_j F_y,j.
     """
@@ -259,7 +260,7 @@ def _log_mean(log_p: Float[Tensor, "batch samples classes"]) -> Float[Tensor, "b
 
 
 def _finite(log_p: Float[Tensor, "batch samples classes"]) -> Float[Tensor, "batch samples classes"]:
-    """Let classes that a network rules out by scores of -inf have no slope, where logsumexp would have NaN."""
+    """Replace log-probabilities of -inf by the smallest finite number: the gradient is 0 instead of NaN in logsumexp."""
     return log_p.clamp(min=torch.finfo(log_p.dtype).min)
 
 

@@ -1,4 +1,4 @@
-"""What stands between noiseproof and the attacks of Foolbox (Rauber et al. 2017, 2020): the extra `attacks`."""
+"""The interface to the attacks of Foolbox (Rauber et al. 2017, 2020): the extra `attacks`."""
 
 import importlib
 import math
@@ -33,23 +33,23 @@ __all__ = [
 ]
 
 Decide = Callable[[Float[Tensor, "points *shape"]], Bool[Tensor, " points"]]
-"""Which of some points are adversarial."""
+"""Returns for each point whether it is adversarial."""
 
 _BLOCKS = (1, 2, 4, 8)
-"""Pixels along the sides of the squares of noise that attacks on decisions start from."""
+"""Sides, in pixels, of the squares of constant noise in the starting points of decision-based attacks."""
 
 _HALVINGS = 10
-"""Bisections of the way from the image to each start."""
+"""Bisection steps between the image and each starting point."""
 
 MOST_SAMPLES = 1024
-"""Of an attacker who tests whether an image is wrong already."""
+"""Largest number of noise samples by which an attack tests whether the image itself is misclassified."""
 
 
 def foolbox_attack(name: str, **settings: Any) -> Any:
-    """Return Foolbox's attack of that name.
+    """Return the attack of Foolbox with this class name and these settings.
 
     Raises:
-        MissingExtraError: Foolbox is not installed, or cannot be imported beside the other packages.
+        MissingExtraError: Foolbox is not installed, or cannot be imported with the other installed packages.
     """
     with warnings.catch_warnings():
         # Foolbox 3.3.4 imports scipy.ndimage.filters, which will go with SciPy 2
@@ -66,7 +66,7 @@ def foolbox_attack(name: str, **settings: Any) -> Any:
 
 
 class _BrokenError(MissingExtraError):
-    """Foolbox is there, but not for what else is."""
+    """Foolbox is installed, but does not work with the other installed packages."""
 
     def __init__(self, error: Exception) -> None:
         super(MissingExtraError, self).__init__(
@@ -84,10 +84,10 @@ def run_foolbox(
     labels: Int[Tensor, " batch"],
     **options: Any,
 ) -> Float[Tensor, "batch *shape"]:
-    """Return the points that a minimising attack of Foolbox finds for a module of scores, as they are.
+    """Return the points that a distance-minimising attack of Foolbox finds for a module that returns scores.
 
     Raises:
-        ClassifierError: the module failed, or Foolbox did, with its reason.
+        ClassifierError: the module or Foolbox raised an error, which is quoted.
     """
     foolbox = importlib.import_module("foolbox")
     try:
@@ -109,9 +109,9 @@ def run_foolbox(
 
 @contextmanager
 def seeded(seed: int, index: int, device: torch.device) -> Iterator[None]:
-    """Let torch's global generator of a device start from (seed, index), and give it back as it was.
+    """Seed torch's global generator of a device by (seed, index), and restore its state afterwards.
 
-    Foolbox samples from that generator and accepts no other.
+    Foolbox samples from this generator and accepts no other.
     """
     state = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
     on_gpu = device.type == "cuda"
@@ -126,14 +126,14 @@ def seeded(seed: int, index: int, device: torch.device) -> Iterator[None]:
 
 
 def queried_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[..., Any]:
-    """Return hop-skip-jump's estimate of a gradient, which queries decisions one by one, with all queries at once.
+    """Return the gradient estimate of hop-skip-jump, which queries decisions one by one, with batched queries.
 
-    Its queries do not depend on the decisions. So it runs twice with the same random numbers: once to record the queries,
-    and once with their decisions, which were made in a few large batches.
+    The queries do not depend on the decisions. So the estimate runs twice with the same random numbers: once to record
+    the queries, and once with their decisions, which were computed in a few large batches.
 
     Args:
         estimate: `approximate_gradients` of an attack of Foolbox, on one image.
-        wrong: what decides in place of what it is given.
+        wrong: computes the decisions, instead of the function that Foolbox passes.
     """
 
     def run(_one_by_one: object, points: Any, steps: int, delta: Any) -> Any:
@@ -155,22 +155,23 @@ def queried_at_once(estimate: Callable[..., Any], wrong: Decide) -> Callable[...
 def nearest_by_votes(
     prepare: Callable[[Decide], Any], defence: Defence, batch: Batch, norm: NormLike, eot_samples: int
 ) -> Float[Tensor, "batch *shape"]:
-    """Run one of Foolbox's attacks on decisions against the majority under m fixed samples of noise, on one image at a time.
+    """Run a decision-based attack of Foolbox against the majority under m fixed noise samples, on one image at a time.
 
-    One at a time, since hop-skip-jump divides every image's gradient by the norm of the whole batch's, and boundary gives
-    one direction to all. Fixed noise, since both assert that a point that was adversarial still is. The result is the
-    nearest adversarial point of all queries: hop-skip-jump ends on its last one, which may be further away than its start.
+    One image at a time, since hop-skip-jump divides the gradient of each image by the norm of the gradients of the whole
+    batch, and boundary uses one direction for all images. Fixed noise, since both assert that adversarial points remain
+    adversarial. The result is the nearest adversarial point of all queries: hop-skip-jump returns its last one, which may
+    be further away than its starting point.
 
-    Few samples may call an image near its boundary wrong that many call right. There m is doubled until the majority is
-    right, and the attack uses so many samples: up to 1024 / m times its cost, for the images that are the weakest.
-    Images that are wrong by 1024 samples too, and those without a start, stay as they are.
+    Few samples may misclassify an image close to its decision boundary that many classify correctly. For such an image m
+    is doubled until the majority is right, up to 1024, and the attack uses this m, which raises its cost in proportion.
+    Images that 1024 samples misclassify too, and those without a starting point, are returned unchanged.
 
     Args:
-        prepare: returns the attack, given what decides about the points of an image.
-        defence: the classifier.
+        prepare: returns the attack, given the function that decides whether points of an image are adversarial.
+        defence: the classifier under attack.
         batch: the images.
-        norm: in which points are near.
-        eot_samples: m, at first.
+        norm: norm of the perturbation.
+        eot_samples: m, the initial number of noise samples.
     """
     found = batch.images.clone()
     for row in range(len(batch)):
@@ -187,7 +188,7 @@ def nearest_by_votes(
 
 
 def _votes_that_are_right(defence: Defence, batch: Batch, row: int, eot_samples: int) -> Votes | None:
-    """Return votes by the fewest fixed samples, `eot_samples` times 1, 2, 4 .., whose majority on the image is its label."""
+    """Return votes with the fewest fixed samples (`eot_samples` times 1, 2, 4, ...) that classify the image correctly."""
     while True:
         votes = Votes(
             defence.network,
@@ -206,7 +207,7 @@ def _votes_that_are_right(defence: Defence, batch: Batch, row: int, eot_samples:
 
 
 class _Watched(nn.Module):
-    """The votes on one image, and the nearest adversarial point that was queried."""
+    """Returns votes for points of one image, and stores the nearest adversarial point that was queried."""
 
     def __init__(self, votes: Votes, batch: Batch, row: int, norm: NormLike) -> None:
         super().__init__()
@@ -223,17 +224,18 @@ class _Watched(nn.Module):
         return shares
 
     def wrong(self, points: Float[Tensor, "points *shape"]) -> Bool[Tensor, " points"]:
-        """Which points have another majority than the label."""
+        """Return for each point whether its majority is not the label."""
         return self(points).argmax(1) != self.label  # type: ignore[no-any-return]
 
 
 def starting_point(votes: Votes, batch: Batch, row: int, norm: NormLike) -> Float[Tensor, "1 *shape"] | None:
     """Return a point whose majority is not the label, near an image whose majority is; None where none is found.
 
-    Tried are, on the ways from it to its negative, its mirror images, itself moved by half its size, grey, black, white
-    and uniform noise in squares of 1, 2, 4 and 8 pixels (twice each), the ends and the middles. Those that are
-    adversarial are bisected towards the image, and the nearest is returned. No other image of the batch is used: what is
-    found for an image must not depend on its companions. 32 queries, then 11 for each start that is adversarial.
+    The candidates are the negative of the image, its mirror images, its cyclic shifts by half its size, black, grey,
+    white and uniform noise in squares of 1, 2, 4 and 8 pixels (twice each), and the midpoints between these and the
+    image. A bisection moves the adversarial ones towards the image, and the nearest is returned. No other image of the
+    batch is used, so that the points of an image do not depend on its batch. It takes 32 queries for images with height
+    and width, 10 for each adversarial candidate, and at least one that confirms the result.
     """
     image, label = batch.images[row : row + 1], int(batch.labels[row])
 
@@ -270,7 +272,7 @@ def _ends(batch: Batch, row: int) -> Float[Tensor, "ends *shape"]:
 
 
 def _coarse(noise: Float[Tensor, "1 *shape"], axes: Sequence[int], block: int) -> Float[Tensor, "1 *shape"]:
-    """Let blocks of pixels have the noise of their first one."""
+    """Set all pixels of a block to the noise of its first pixel."""
     for axis in axes:
         index = torch.arange(noise.shape[axis], device=noise.device)
         noise = noise.index_select(axis, index - index % block)

@@ -1,4 +1,4 @@
-"""Hop-skip-jump (Chen, Jordan & Wainwright 2020): descent with gradients estimated at the boundary, by decisions."""
+"""Hop-skip-jump (Chen, Jordan & Wainwright 2020): gradients at the boundary estimated from labels only."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -19,17 +19,18 @@ __all__ = ["HopSkipJump"]
 
 @dataclass(frozen=True)
 class HopSkipJump(NearestAttack):
-    """Hop-skip-jump (Chen et al. 2020), Foolbox's, on the majority of m votes, the same m noises in every query.
+    """Foolbox's hop-skip-jump (Chen et al. 2020) on the majority of m votes, with the same m noise samples throughout.
 
-    Starts are `starting_point`'s. Step k estimates the boundary's normal by queries sqrt(k) decisions around a point on
-    it, goes that way, and bisects back. Cost: about 2300 queries of m rows an image by default, 75 000 rows. On a
-    half-space of 36 pixels that comes within 1.02 of the smallest l_2 and 1.1 of the smallest l_inf distance; of 784
-    pixels, within 1.25 and 1.7. Images that m samples call wrong by chance have more of them, see `nearest_by_votes`.
+    The starting points are those of `starting_point`. Step k estimates the normal of the decision boundary from
+    queries * sqrt(k) decisions around a point on it, moves along the normal, and bisects back to the boundary. Cost: about
+    2300 queries of m rows an image by default, 75 000 rows. On a half-space of 36 pixels it finds 1.02 times the smallest
+    l_2 and 1.1 times the smallest l_inf distance; of 784 pixels, 1.25 and 1.7 times. Images that m samples misclassify by
+    chance get more samples, see `nearest_by_votes`.
 
     Args:
-        steps: estimates of a normal.
-        queries: decisions of the first estimate.
-        eot_samples: m.
+        steps: number of estimates of the normal.
+        queries: number of decisions of the first estimate.
+        eot_samples: m, the number of votes in each query.
 
     Raises:
         InvalidInputError: a count below 1.
@@ -48,7 +49,7 @@ class HopSkipJump(NearestAttack):
         require_count("eot_samples", self.eot_samples, 1, "32 and more make a majority that fresh samples share.")
 
     def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
-        """Descend from every image's start towards the image, one image at a time."""
+        """Descend from the starting point of each image towards the image, one image at a time."""
         attack = foolbox_attack(
             "HopSkipJumpAttack",
             steps=self.steps,

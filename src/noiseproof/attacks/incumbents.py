@@ -1,4 +1,4 @@
-"""Finders that keep the best point so far of every image: an attack is no weaker at a larger epsilon than at a smaller."""
+"""Finders that keep the best point so far of each image, so that attacks do not get weaker as epsilon increases."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ __all__ = ["Best", "GradientFinder", "IncumbentFinder", "Problem"]
 
 
 class Best:
-    """For each row the point of greatest value among those offered. NaN is never the greatest.
+    """For each row the point with the largest value among those offered; a NaN value is ignored.
 
     Args:
-        points: where nothing else was offered.
-        values: of these points; None: less than any.
+        points: the initial points.
+        values: values of the initial points; None: -infinity.
     """
 
     def __init__(self, points: Float[Tensor, "rows *shape"], values: Float[Tensor, " rows"] | None = None) -> None:
@@ -33,26 +33,26 @@ class Best:
         self.values = none if values is None else torch.where(values.isnan(), -torch.inf, values)
 
     def offer(self, points: Float[Tensor, "rows *shape"], values: Float[Tensor, " rows"]) -> None:
-        """Take the points that are better."""
+        """Replace the points of rows where the new value is larger."""
         better = values > self.values
         self.values = torch.where(better, values, self.values)
         self.points = torch.where(better.view(-1, *[1] * (points.ndim - 1)), points, self.points)
 
     def part(self, chosen: Sequence[int]) -> "Best":
-        """Return those of some rows."""
+        """Return the points and values of the chosen rows."""
         return Best(self.points[list(chosen)], self.values[list(chosen)])
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Images that are attacked at once.
+    """Images that are attacked together.
 
     Attributes:
-        images: centers of the balls.
-        labels: their classes.
-        epsilons: radii.
-        rows: which rows of the batch these are.
-        number: how often these rows were attacked before; all equally often.
+        images: the clean images, the centres of the balls.
+        labels: classes of the images.
+        epsilons: radii of the balls, in units of a pixel in [0, 1].
+        rows: positions of the images in the batch.
+        number: how often these images were attacked before, the same for all.
         best: the best points so far, with their scores.
     """
 
@@ -64,7 +64,7 @@ class Problem:
     best: Best
 
     def part(self, chosen: Sequence[int]) -> "Problem":
-        """Return the problem of some of its rows."""
+        """Return the problem restricted to the chosen rows."""
         index = list(chosen)
         rows = [self.rows[place] for place in index]
         images, labels, epsilons = self.images[index], self.labels[index], self.epsilons[index]
@@ -74,10 +74,11 @@ class Problem:
 class IncumbentFinder(ABC):
     """A `Finder` that compares candidates with the point it last returned for the image, at first the image itself.
 
-    All are scored by the same samples, which found none of them: a maximum over scores of different samples would reward
-    luck. A score may still be noisy, and then so is the comparison.
+    All candidates are scored by the same samples, independent of those that found them (unless noise is fixed): with
+    different samples, the maximum would favour points with favourable noise. The scores, and so the comparison, may
+    still be noisy.
 
-    A row's point depends on its own history: rows that were attacked more or less often are attacked apart.
+    Rows that were attacked a different number of times are attacked separately, since their noise differs.
     """
 
     def __init__(self, batch: Batch, norm: NormLike) -> None:
@@ -88,19 +89,19 @@ class IncumbentFinder(ABC):
 
     @abstractmethod
     def candidates(self, problem: Problem) -> Iterator[Float[Tensor, "rows *shape"]]:
-        """Yield points of the balls, one for each row at a time. Each is scored before the next is computed."""
+        """Yield tensors with one point of its ball per row. Each tensor is scored before the next is computed."""
 
     @abstractmethod
     def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
-        """Return the margin by which points are misclassified, with the same samples for every candidate of a problem."""
+        """Return the margin by which each point is misclassified, with the same samples for all candidates of a problem."""
 
     def kept(self, problem: Problem) -> Float[Tensor, "rows *shape"]:
-        """Return what is kept once all candidates were scored: the best points."""
+        """Return the points to keep once all candidates are scored: the best ones."""
         return problem.best.points
 
     @final
     def __call__(self, epsilons: Float[Tensor, " rows"], rows: Sequence[int]) -> Float[Tensor, "rows *shape"]:
-        """Return the best points, as `Finder`."""
+        """Return the best points of these rows within their epsilons, as a `Finder` does."""
         epsilons = as_epsilons(epsilons, rows)
         times = [self._times[row] for row in rows]
         for number in sorted(set(times)):
@@ -122,15 +123,15 @@ class IncumbentFinder(ABC):
 
 
 class GradientFinder(IncumbentFinder):
-    """An `IncumbentFinder` of the smoothed classifier by its `Expectation`: scored by the margin of log mean F.
+    """An `IncumbentFinder` for gradient-based attacks: its scores are margins of log mean F, by an `Expectation`.
 
     Args:
-        defence: what is attacked.
+        defence: the classifier under attack.
         batch: the images.
-        norm: of the balls.
-        eot_samples: m.
-        calls: how often `candidates` asks for log-probabilities, at most.
-        fixed: whether all of them, and the score, share their noise.
+        norm: norm of the perturbation.
+        eot_samples: m, the number of noisy copies in each call.
+        calls: largest number of calls of `log_probabilities` by `candidates`.
+        fixed: whether all calls, including the score, use the same noise.
     """
 
     def __init__(
@@ -144,13 +145,13 @@ class GradientFinder(IncumbentFinder):
         self.calls = calls
         self._sloped = torch.zeros(len(batch), dtype=torch.bool)
         self.exact = fixed or defence.noise is None
-        """Whether values are of a deterministic function, so that the best of many is the best indeed."""
+        """Whether the loss is deterministic, so that its values at different points can be compared."""
 
     @final
     def log_probabilities(
         self, points: Float[Tensor, "rows *shape"], problem: Problem, call: int
     ) -> Float[Tensor, "rows draws classes"]:
-        """Return log F(x + z_i) with the draws of the call of this number, 0 to `calls` - 1."""
+        """Return log F(x + z_i) with the noise of call number `call`: 0 to `calls` - 1, and `calls` for the score."""
         self.expectation.noisy.calls = problem.number * (self.calls + 1) + call
         log_p = self.expectation.log_probabilities(points, problem.rows)
         if log_p.shape[2] != self.num_classes:
@@ -164,15 +165,15 @@ class GradientFinder(IncumbentFinder):
 
     @final
     def note_slopes(self, gradient: Float[Tensor, "rows *shape"], rows: Sequence[int]) -> None:
-        """Take down for which rows of the batch a gradient was not 0 everywhere."""
+        """Record which rows of the batch had a gradient other than 0."""
         self._sloped[list(rows)] |= gradient.flatten(1).ne(0.0).any(1).cpu()
 
     @final
     def kept(self, problem: Problem) -> Float[Tensor, "rows *shape"]:
-        """Return the best points, but the image itself where no gradient was ever found, nor a point that fools.
+        """Return the best points, but the image itself where all gradients were 0 and no point is adversarial.
 
-        There the ascents began at random points and stayed: one of them may have the better score by chance, and to
-        return it would hide that nothing was attacked.
+        There the ascents did not leave their random starting points. One of these may have a better score than the image
+        by chance; returning it would hide that the attack had no gradient.
         """
         blind = ~self._sloped[list(problem.rows)].to(problem.images.device) & (problem.best.values <= 0.0)
         return torch.where(blind.view(-1, *[1] * (problem.images.ndim - 1)), problem.images, problem.best.points)
@@ -180,5 +181,5 @@ class GradientFinder(IncumbentFinder):
     @final
     @torch.no_grad()
     def score(self, points: Float[Tensor, "rows *shape"], problem: Problem) -> Float[Tensor, " rows"]:
-        """Return the margin, by the draws of one more call."""
+        """Return the margin of log mean F, with the noise of one more call."""
         return attack_loss(self.log_probabilities(points, problem, self.calls), problem.labels, "margin")

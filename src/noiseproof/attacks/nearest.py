@@ -1,4 +1,4 @@
-"""Attacks that look for the nearest adversarial input, whatever its distance, and how they answer for a size."""
+"""Attacks that search for the nearest adversarial input, and how points for a given epsilon follow from it."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -21,29 +21,30 @@ from noiseproof.perturbations.norms import NormLike
 __all__ = ["NearestAttack"]
 
 _LADDER = (1.0, 1.02, 1.05, 1.1, 1.25, 1.5)
-"""How far beyond what was found points are tried, in its distances."""
+"""Distances at which points are tried, as multiples of the distance of the point that was found."""
 
 _SAMPLES = 64
-"""Votes on each of them."""
+"""Number of votes on each of these points."""
 
 
 class NearestAttack(Attack):
-    """An attack that searches for one point, the nearest it can find, and not for one at every epsilon.
+    """An attack that searches for one point per image, the nearest adversarial one, instead of one for every epsilon.
 
-    With x' found at distance d, the point for an epsilon e is the one of
+    If it finds x' at distance d from x, the candidates for an epsilon e are
 
         x + t (x' - x)      t d in {d, 1.02 d, 1.05 d, 1.1 d, 1.25 d, 1.5 d} up to e, and t d = e
 
-    clamped to the box, that has the greatest margin max_{c != y} s_c - s_y by 64 votes s, the last of them
-    where others have no greater one: an x' on the boundary by few samples flips about half of fresh votes, a point a bit
-    further most of them. Without noise all that are across have the margin 1, and the farthest is the surest, the
-    more so where it is tried on another classifier (`Transfer`). Below d only t d = e is left.
-    The votes are the attacker's, by noise that did not find x'. They cost 6 * 64 rows an image once, and 64 an epsilon.
+    clamped to the box. The one with the largest margin max_{c != y} s_c - s_y is returned, where s are the class
+    frequencies of 64 votes; if it is tied with t d = e, the latter is returned. Near the boundary, where x' lies, about
+    half of fresh votes remain right, and slightly further away most are wrong. Without noise all adversarial candidates
+    have margin 1, and t d = e is the most robust choice, in particular on another classifier (`Transfer`). For e < d only
+    t d = e is a candidate. The noise of these votes is independent of the search. They cost 6 * 64 rows an image once,
+    and 64 for every epsilon.
     """
 
     @abstractmethod
     def nearest(self, defence: Defence, batch: Batch, norm: NormLike) -> Float[Tensor, "batch *shape"]:
-        """Return the nearest point found for every image, in [0, 1]; the image itself where there is none.
+        """Return the nearest adversarial point found for each image, in [0, 1]; the image itself where none is found.
 
         Raises:
             ClassifierError: the network failed.
@@ -51,7 +52,7 @@ class NearestAttack(Attack):
 
     @final
     def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:
-        """Return what places points; the search itself runs at its first call, for the whole batch."""
+        """Return the finder; its first call runs the search, for the whole batch."""
         self.require_norm(norm)
         if self.follows_gradients:
             differentiable(defence.network)
@@ -59,7 +60,7 @@ class NearestAttack(Attack):
 
 
 class _Placement:
-    """The finder: where on the way to what was found to stand, for each size."""
+    """The finder: chooses for each epsilon a point on the line from the image through the point that was found."""
 
     def __init__(self, attack: NearestAttack, defence: Defence, batch: Batch, norm: NormLike) -> None:
         self._search: Callable[[], Tensor] = partial(attack.nearest, defence, batch, norm)
@@ -101,7 +102,7 @@ class _Placement:
 
 
 class _Way:
-    """The straight way from every image through what was found, clamped to the box."""
+    """The line from each image through the point that was found, clamped to the box."""
 
     def __init__(
         self, found: Float[Tensor, "batch *shape"], images: Float[Tensor, "batch *shape"], norm: NormLike
@@ -112,7 +113,7 @@ class _Way:
         self.direction = offset / per_image(torch.where(self.length > 0.0, self.length, 1.0), offset)
 
     def at(self, lengths: Float[Tensor, " rows"], rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows *shape"]:
-        """Return the points so far along the ways of these rows; the images where nothing was found."""
+        """Return the points at these distances on the lines of these rows; the images where nothing was found."""
         images, direction = self.images[rows], self.direction[rows]
         points = images.double() + per_image(lengths, direction) * direction
         return project(points.to(images.dtype), images, self.norm, lengths)
@@ -120,7 +121,7 @@ class _Way:
 
 @dataclass(frozen=True)
 class _Ladder:
-    """Rungs on the ways of all images, and the margins that fresh votes give them."""
+    """Distances of candidates on the lines of all images, and their margins by fresh votes."""
 
     way: _Way
     lengths: Float[Tensor, "batch rungs"]

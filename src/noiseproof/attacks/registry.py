@@ -1,4 +1,4 @@
-"""Every attack by name."""
+"""The attacks by name."""
 
 from typing import TYPE_CHECKING
 
@@ -39,5 +39,5 @@ ATTACKS: "Registry[Attack]" = Registry(
 
 
 def gradient_free() -> list[str]:
-    """Return the names of the attacks that need no gradients: they evaluate a classifier's decisions alone."""
+    """Return the names of the attacks that need no gradients, but only the labels that a classifier returns."""
     return [name for name, kind in ATTACKS.items() if not getattr(kind, "follows_gradients", True)]

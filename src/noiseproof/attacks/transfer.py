@@ -1,4 +1,4 @@
-"""Transfer: attack another classifier, and take what fools it (Papernot, McDaniel & Goodfellow 2016)."""
+"""Transfer: attack another classifier, and evaluate the points found on the defence (Papernot, McDaniel & Goodfellow 2016)."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -14,18 +14,19 @@ __all__ = ["Transfer"]
 
 @dataclass(frozen=True)
 class Transfer(Attack):
-    """An attack on another classifier, the source, whose points are tried on the defence, of which it knows the classes alone.
+    """An attack on another classifier, the source, whose points are evaluated on the defence.
 
-    Sources with another defence, or with none, reveal a defence that hides its gradients or decisions: a transferred
-    point that beats the attack on the defence itself shows that the latter was too weak.
+    Of the defence it uses the number of classes only. Sources with another defence, or with none, detect obfuscated
+    gradients: if a transferred point is better than those of an attack on the defence itself, that attack was too weak.
 
     Args:
-        attack: what attacks the source, in any norm that it knows.
-        source: the other classifier, on the device of the defence's images, without noise or with its own.
-        source_name: what `spec` calls it: network, digest of its weights, noise. The source is no plain data.
+        attack: the attack on the source; the norm must be one that it supports.
+        source: the other classifier, without noise or with its own, on the device of the images.
+        source_name: name of the source in `spec`: network, digest of its weights, noise.
 
     Raises:
-        InvalidInputError: no name.
+        InvalidInputError: the name is empty. On `begin`: source and defence have different numbers of classes, or the
+            attack does not support the norm.
     """
 
     attack: Attack
@@ -46,7 +47,7 @@ class Transfer(Attack):
 
     @property
     def eot_samples(self) -> int:
-        """Those of the attack on the source."""
+        """Number of noise samples of the attack on the source."""
         return self.attack.eot_samples
 
     def begin(self, defence: Defence, batch: Batch, norm: NormLike) -> Finder:

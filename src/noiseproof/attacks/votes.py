@@ -1,4 +1,4 @@
-"""The smoothed classifier as attackers on decisions see it: shares of votes, without a gradient."""
+"""The smoothed classifier for decision-based attacks: the fractions of votes of each class, without gradients."""
 
 from collections.abc import Sequence
 
@@ -17,26 +17,26 @@ __all__ = ["Votes"]
 
 
 class Votes(nn.Module):
-    """Images to the share of m noisy copies that the base classifier puts in each class.
+    """Returns for each image the fraction of m noisy copies that the base classifier assigns to each class.
 
-    s_c = (1/m) #{i : f(x + z_i) = c}: whoever takes the argmax of it gets the majority vote of Algorithm 1; ties go to
-    the smaller class. Every call draws fresh noise, or, if `fixed`, uses the same again: then it is a deterministic
-    function, which attacks need that bisect or that assert what they saw before.
+    s_c = (1/m) #{i : f(x + z_i) = c}. Its argmax is the majority vote of Algorithm 1; ties go to the class with the
+    smallest index. Every call draws fresh noise, or, if `fixed`, uses the same noise: then it is a deterministic function,
+    as required by attacks that use bisection or that assert that adversarial points remain adversarial.
 
-    An image's noise is a function of (seed, index, call): not of the other images, nor of the parts a call runs in.
+    The noise of an image is a function of (seed, index, call), and does not depend on other images or the batch size.
 
     Args:
-        network: f, a torch module or a backend, of scores or labels.
-        noise: the defence's, or None for a classifier without noise, whose m is 1.
+        network: f, a torch module or a backend, which returns scores or labels.
+        noise: the noise distribution of the defence; None for a classifier without noise, where m is 1.
         num_classes: k.
         eot_samples: m, votes on each image in a call.
-        fixed: whether calls share their noise.
+        fixed: whether all calls use the same noise.
         seed: key of the noise.
         indices: the key of each image; None numbers the rows of a call from 0.
-        batch_size: rows that go through the network at once; None chooses by image size.
+        batch_size: rows per forward pass; None chooses it by image size.
 
     Raises:
-        InvalidInputError: a network that is not callable, or as `NoisyCopies`.
+        InvalidInputError: the network is not callable, or as `NoisyCopies`.
 
     Example:
         >>> from noiseproof.noises import Gaussian
@@ -66,22 +66,22 @@ class Votes(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where images are."""
+        """The device of network and images."""
         return self.classifier.device
 
     @torch.no_grad()
     def forward(
         self, images: Float[Tensor, "batch *shape"], rows: Sequence[int] | None = None
     ) -> Float[Tensor, "batch {self.num_classes}"]:
-        """Return the shares.
+        """Return the fractions s.
 
         Args:
             images: in [0, 1], on the device of the network.
-            rows: which of the indices the images are; None: all of them.
+            rows: positions of the images in `indices`; None: all of them.
 
         Raises:
-            InvalidInputError: another number of images than of indices.
-            ClassifierError: the network failed, or a copy got no valid label.
+            InvalidInputError: the numbers of images and of indices differ.
+            ClassifierError: the network failed, or returned an invalid label for a copy.
         """
         keys = self._rows(len(images), rows)
         size = self.classifier.runner.batch_size or self.batch_size or default_batch_size(images.shape[1:], self.device)
@@ -110,7 +110,7 @@ class Votes(nn.Module):
         return chosen
 
     def _labels(self, noisy: Float[Tensor, "rows *shape"], size: int) -> Int[Tensor, " rows"]:
-        """Classify, in batches of `size` at most, filled up where the network takes no other size."""
+        """Classify in batches of at most `size` rows, padded if the network has a fixed batch size."""
         found = [self._classify(part, size) for part in torch.split(noisy, size)]
         labels = torch.cat(found).to(noisy.device)
         invalid = int((labels == INVALID).sum())
