@@ -1,6 +1,7 @@
 """`report` and `inspect` on attacks and audits, and on folders of them."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,12 @@ def test_a_folder_of_attacks_is_shown(run: Path, tmp_path: Path) -> None:
         assert all(f"{100 * share:.1f} %" in page for share in each["robust"])
     shown = invoke("report", run / "attacks" / "first", "--out", tmp_path / "one.html")
     assert "still right" in shown.stdout
+    assert "is given below" in page
+    assert "Hatched" in page
+    shutil.copytree(run / "attacks" / "first", tmp_path / "alone")
+    alone = figures("report", tmp_path / "alone", "--out", tmp_path / "alone.html")
+    assert alone["models"][0]["certified"] is None, "no record of votes lies around it"
+    assert "certified" not in Path(alone["page"]).read_text().lower()
     assert not (run / "attacks" / "record.json").exists()
 
 
