@@ -1,4 +1,4 @@
-"""Networks, and ensembles of them, from the name that a checkpoint keeps."""
+"""Networks and ensembles of networks by the name that a checkpoint stores."""
 
 import math
 from collections.abc import Sequence
@@ -12,46 +12,46 @@ from noiseproof.models.registry import MODELS
 __all__ = ["MOST_MEMBERS", "build", "ensemble_name", "member_names", "names"]
 
 MOST_MEMBERS = 50
-"""Of an ensemble that a checkpoint names: the name alone must not fill the memory."""
+"""Largest number of networks in an ensemble that is built by name, so that a name cannot exhaust the memory."""
 
 _ENSEMBLE = "ensemble:"
 _EARLY_EXIT = ";early-exit="
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `build` knows."""
+    """Return the names of the networks that `build` makes."""
     return tuple(MODELS)
 
 
 def ensemble_name(members: Sequence[str], early_exit: float | None = None) -> str:
-    """Return the name by which `build` makes an `Ensemble` of networks of these names.
+    """Return the name for which `build` makes an `Ensemble` of networks with these names.
 
     Args:
         members: names of networks.
-        early_exit: the margin of the `Ensemble`, if it has one.
+        early_exit: the early-exit margin of the `Ensemble`, in logits; None: it has none.
 
     Raises:
-        InvalidInputError: more than `MOST_MEMBERS`: `build` would refuse the name.
+        InvalidInputError: there are more than `MOST_MEMBERS` names.
     """
     _require_few(members)
     return _ENSEMBLE + ",".join(members) + ("" if early_exit is None else f"{_EARLY_EXIT}{float(early_exit)!r}")
 
 
 def member_names(name: str) -> tuple[str, ...]:
-    """Return what `ensemble_name` was given; nothing for the name of one network."""
+    """Return the names of the networks in the name of an ensemble; an empty tuple for the name of one network."""
     listed = name.removeprefix(_ENSEMBLE).partition(_EARLY_EXIT)[0]
     return tuple(listed.split(",")) if name.startswith(_ENSEMBLE) else ()
 
 
 def build(name: str) -> nn.Module:
-    """Build a network, or an `Ensemble` of networks, with fresh weights from torch's global generator.
+    """Build a network, or an `Ensemble` of networks, with random weights from torch's global generator.
 
     Args:
-        name: one of `names`, or what `ensemble_name` gives.
+        name: one of `names()`, or a name that `ensemble_name` returns.
 
     Raises:
-        InvalidInputError: no such name.
-        MissingExtraError: the network is of a package that is not installed.
+        InvalidInputError: there is no network of this name.
+        MissingExtraError: the network needs a package that is not installed.
     """
     if name.startswith(_ENSEMBLE):
         members, margin = member_names(name), _margin(name)

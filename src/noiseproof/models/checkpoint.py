@@ -1,4 +1,4 @@
-"""Networks in one safetensors file with their configuration. Loading never executes code."""
+"""Checkpoints: a network and its configuration in one safetensors file. Loading one never executes code."""
 
 import hashlib
 import json
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 CHECKPOINT = "checkpoint.safetensors"
-"""The trained network in a run folder, written once training is complete."""
+"""Name of the file of the trained network in a run folder; it is written when training is complete."""
 
 _KEY = "noiseproof"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network with the plain data that was stored beside its weights.
+    """A network with the plain data that is stored with its weights.
 
     Attributes:
         model: in evaluation mode, on the CPU.
-        model_name: the name it was built by.
-        record: how it was trained, as `training.train` wrote it.
+        model_name: its name, see `build`.
+        record: the settings and results of its training, as `training.train` stored them.
     """
 
     model: nn.Module
@@ -49,7 +49,14 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, model: nn.Module, model_name: str, record: Mapping[str, Any]) -> None:
-    """Write weights, the name of the architecture and a JSON-compatible record to one file, atomically."""
+    """Write weights, the name of the architecture and a JSON-compatible record to one file, atomically.
+
+    Args:
+        path: the file, replaced if it exists.
+        model: the network.
+        model_name: the name for which `build` makes a network with these weights.
+        record: see `Checkpoint`.
+    """
     save_tensors(path, model.state_dict(), {"model": model_name, "record": dict(record)})
 
 
@@ -57,7 +64,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and build its network.
 
     Raises:
-        RunError: the file is missing, damaged, not noiseproof's, or holds the weights of another architecture.
+        RunError: the file is missing, damaged, not written by noiseproof, or its weights do not fit the architecture.
     """
     tensors, about = read_tensors(path)
     if not isinstance(about.get("model"), str) or not isinstance(about.get("record"), dict):
@@ -78,10 +85,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_state(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, architecture: str) -> None:
-    """Load weights into a network of exactly that architecture.
+    """Load weights into a network, which must have exactly these tensors.
+
+    Args:
+        model: the network, which is changed.
+        tensors: the weights by name.
+        what: description of their source, for the error message.
+        architecture: name of the architecture, for the error message.
 
     Raises:
-        RunError: tensors are missing, unexpected, or of another shape; the first differences are named.
+        RunError: tensors are missing, unexpected, of another shape, or not floating point where the network is; lists three.
     """
     expected = model.state_dict()
     differences = [f"{name} missing" for name in expected if name not in tensors]
@@ -114,10 +127,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, 
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote.
+    """Return the tensors and the data that `save_tensors` wrote.
 
     Raises:
-        RunError: the file is missing, truncated, or no safetensors file of noiseproof.
+        RunError: the file is missing, truncated, or not a safetensors file written by noiseproof.
     """
     if not path.is_file():
         made = f"noiseproof train --out {path.parent if path.name == CHECKPOINT else 'FOLDER'}"
@@ -150,7 +163,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def model_digest(model: nn.Module) -> str:
-    """Return the SHA-256 of names, types, shapes and values of all parameters and buffers, those not saved included."""
+    """Return the SHA-256 of names, types, shapes and values of all parameters and buffers, including non-persistent ones."""
     parts = hashlib.sha256()
     saved = model.state_dict()
     state: dict[str, Any] = {**saved, **{name: value for name, value in model.named_buffers() if name not in saved}}

@@ -11,33 +11,33 @@ __all__ = ["CIFARResNet", "cifar_resnet20", "cifar_resnet110"]
 
 
 def cifar_resnet20() -> nn.Module:
-    """Build the paper's 20 layers, 269 722 parameters; pixels in [0, 1], normalised inside by `CIFAR10`."""
+    """Build the network with 20 layers and 269 722 parameters; pixels in [0, 1], normalised inside by `CIFAR10`."""
     return with_normalisation(CIFARResNet(20), *CIFAR10)
 
 
 def cifar_resnet110() -> nn.Module:
-    """Build the paper's 110 layers, 1 727 962 parameters; pixels in [0, 1], normalised inside by `CIFAR10`.
+    """Build the network with 110 layers and 1 727 962 parameters; pixels in [0, 1], normalised inside by `CIFAR10`.
 
-    It does not start to learn by SGD at a rate of .1: the paper uses .01 until the training error is below 80 %.
+    SGD with a learning rate of .1 does not start to converge; He et al. use .01 until the training error is below 80 %.
     """
     return with_normalisation(CIFARResNet(110), *CIFAR10)
 
 
 class CIFARResNet(nn.Module):
-    """conv 3x3-16, then n blocks each of 16, 32 and 64 channels, the mean over the picture and FC: 6n + 2 layers.
+    """conv 3x3-16, n blocks each with 16, 32 and 64 channels, global average pooling and FC: 6n + 2 layers.
 
-    A block is two 3x3 convolutions with batch normalisation beside a shortcut; the first ones of 32 and of 64 channels
-    halve the picture. Weights have torchvision's names. Inputs are normalised: see `with_normalisation`.
+    A block is two 3x3 convolutions with batch normalisation and a shortcut; the first blocks with 32 and with 64 channels
+    halve height and width. Weights have torchvision's names. Inputs must be normalised: see `with_normalisation`.
 
     Args:
-        depth: 6n + 2.
-        projection: shortcuts that change the size are 1x1 convolutions with batch normalisation (the paper's option B),
-            as the released smoothing networks of Cohen et al. (2019) have them, instead of every second pixel and new
-            channels of zeros (option A, the paper's choice for CIFAR-10, without parameters).
-        num_classes: outputs.
+        depth: number of layers, 6n + 2.
+        projection: whether shortcuts that change the size are 1x1 convolutions with batch normalisation (option B of He
+            et al.), as in the released networks of Cohen et al. (2019). Otherwise they take every second pixel and add
+            channels of zeros (option A, the choice of He et al. for CIFAR-10, without parameters).
+        num_classes: number of outputs.
 
     Raises:
-        InvalidInputError: no such depth.
+        InvalidInputError: the depth is not 6n + 2 for an n >= 1.
     """
 
     def __init__(self, depth: int, *, projection: bool = False, num_classes: int = 10) -> None:
@@ -66,7 +66,7 @@ class CIFARResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """relu(conv-bn-relu-conv-bn(x) + shortcut(x)); the shortcut bears torchvision's name, `downsample`."""
+    """relu(conv-bn-relu-conv-bn(x) + shortcut(x)); the shortcut has torchvision's name, `downsample`."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, downsample: nn.Module) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _Block(nn.Module):
 
 
 class _Padded(nn.Module):
-    """Option A: every stride-th pixel, and channels of zeros after those there are."""
+    """The shortcut of option A: every stride-th pixel, and `more` channels of zeros after the existing ones."""
 
     def __init__(self, more: int, stride: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A small convolutional network for the embedded 8 x 8 digits."""
+"""A small convolutional network for the built-in data set of 8 x 8 digits."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

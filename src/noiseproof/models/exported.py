@@ -22,27 +22,27 @@ _EXPRESSION = re.compile(
     r"(?>Symbol|Integer|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv|int_oo|oo|[su]\d++|'[su]\d++'"
     r"|(?>positive|nonnegative|integer)=(?>True|False)|\d++|[\s+*/()<>,-])*+"
 )
-"""What the size of a dimension may say. Torch evaluates it as code of sympy."""
+"""Expressions allowed as the size of a dimension, which torch evaluates as Python code with sympy."""
 
 _PLAIN = re.compile(
     r"([^/]+/)?(data/weights/weight_\d+|data/constants/tensor_\d+|(\.data/)?[a-z_]*(version|format|order|_id))"
 )
-"""Entries that are raw tensors or a word about the archive."""
+"""Names of entries of the archive that are raw tensors or a short text such as its version."""
 
 
 class ExportedRunner(Runner):
-    """A torch.export program with one input, a batch of images; the batch size it was exported with is kept if fixed.
+    """A torch.export program with one input, a batch of images. If its batch size is fixed, callers pad batches to it.
 
-    **Trust the file as you trust code**: torch makes Python source of the names and guards that a program brings. What
-    can be kept out is: pickled entries, libraries and expressions that are no arithmetic are refused before torch sees
-    the file, and the text of guards is dropped.
+    **Trust the file as you trust code**: torch generates Python source from the names and guards in a program. As far as
+    possible this is restricted: files with pickled entries, libraries or expressions other than arithmetic are rejected
+    before torch reads them, and guards are removed.
 
     Args:
         path: a file with the suffix .pt2.
 
     Raises:
         RunError: the file is damaged, or holds pickled objects, libraries or other code.
-        InvalidInputError: the program has more than one input.
+        InvalidInputError: the program does not have exactly one input, a tensor.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,15 +66,15 @@ class ExportedRunner(Runner):
         self.device = device_of(self._program)
 
     def __call__(self, batch: Float[Tensor, "batch *shape"]) -> Any:
-        """Run the program."""
+        """Run the program on a batch on its device."""
         return self._program(batch)
 
 
 def _plain_content(path: Path) -> io.BytesIO:
-    """Return the archive, written anew from what was looked at, so that torch's reader cannot find anything else in it.
+    """Return a copy of the archive with the entries that were checked, so that torch cannot read any others.
 
     Raises:
-        RunError: something in it is neither plain tensors nor a graph in JSON, or it is damaged.
+        RunError: an entry is neither a plain tensor nor a graph in JSON, or the archive is damaged.
     """
     content = io.BytesIO()
     try:
@@ -98,7 +98,7 @@ def _plain_content(path: Path) -> io.BytesIO:
 
 
 def _without_guards(content: bytes) -> bytes:
-    """Drop conditions on the input, which torch would run as Python; the classifier's own checks take their place."""
+    """Remove the conditions on the input, which torch would run as Python; `BaseClassifier` checks the input instead."""
 
     def dropped(value: Any) -> Any:
         if isinstance(value, dict):
@@ -109,7 +109,7 @@ def _without_guards(content: bytes) -> bytes:
 
 
 def _code_in(archive: zipfile.ZipFile) -> Iterator[str]:
-    """Name every entry that torch would run, or that is of no known kind."""
+    """Yield a description of each entry that torch would run as code or that is of no known kind."""
     for name in archive.namelist():
         if name.endswith(".json"):
             content = json.loads(archive.read(name))
@@ -126,7 +126,7 @@ def _code_in(archive: zipfile.ZipFile) -> Iterator[str]:
 
 
 def _values(content: Any, key: str) -> Iterator[Any]:
-    """Everything under a key, at any depth."""
+    """Yield all values of a key, at any depth."""
     if isinstance(content, dict):
         for name, inner in content.items():
             if name == key:

@@ -1,4 +1,4 @@
-"""Classifiers by name: of the zoo, a checkpoint, a run folder, an ONNX file, a torch.export program, Python code."""
+"""Load classifiers by name: the zoo, checkpoints, run folders, ONNX files, torch.export programs, Python code."""
 
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -28,24 +28,24 @@ _ZOO = "zoo:"
 
 
 def load(name: str | PathLike[str], weights: Path | None = None, *, folder: Path | None = None) -> LoadedModel:
-    """Load the classifier of a name, as the command line's `--model` does.
+    """Load a classifier by name, as the option `--model` of the command line does.
 
-    `zoo:NAME` is a network of the zoo, `file.safetensors` one that noiseproof trained, and so is that of a run folder: they
-    know their noise and number of classes. `file.onnx` is run by onnxruntime (extra `onnx`) and brings no code.
-    `file.pt2` is a program saved by `torch.export.save`: trust it as you trust code. `package.module:name` imports that
+    `zoo:NAME` is a network of the zoo; `file.safetensors` or a run folder is one that noiseproof trained. Their files
+    state the noise and the number of classes. `file.onnx` is run by onnxruntime (extra `onnx`) and contains no code.
+    `file.pt2` is a program saved by `torch.export.save`: trust it as you trust code. `package.module:name` imports the
     module (the working directory is searched first) and calls `name`, which returns a torch module, a scikit-learn
-    estimator or a function; a module or estimator that stands there is taken as it is. This runs the code you name.
+    estimator or a function; if `name` is a torch module or an estimator itself, it is used. This executes the module.
 
     Args:
-        name: what to load.
-        weights: for a torch module from a factory: .safetensors, a .pt / .pth that holds nothing but tensors, or HDF5
+        name: one of these forms.
+        weights: file for a torch module from a factory: .safetensors, a .pt / .pth that contains tensors only, or HDF5
             of Keras 2 (extra `keras`).
-        folder: where the module of a factory is looked for first; None looks in the working directory.
+        folder: the folder that is searched first for the module of a factory; None: the working directory.
 
     Raises:
-        InvalidInputError: the name is none of these, the code does not give a classifier, or weights are given for
-            something that brings its own.
-        RunError: a file is missing, damaged or unsafe, or holds the weights of another architecture.
+        InvalidInputError: the name has none of these forms, the code does not return a classifier, or weights are given
+            for a classifier that has its own.
+        RunError: a file is missing, damaged or unsafe, or contains the weights of another architecture.
         MissingExtraError: onnxruntime or h5py is not installed.
 
     Example:
@@ -76,7 +76,7 @@ def load(name: str | PathLike[str], weights: Path | None = None, *, folder: Path
 
 
 def _what_to_name(spec: str) -> str:
-    """Say what to name in place of a word that is no model."""
+    """Return the remedy for a name that is no model."""
     if spec not in MODELS:
         return "A factory is a function without arguments that returns the classifier."
     factory = MODELS[spec].__name__
@@ -84,11 +84,11 @@ def _what_to_name(spec: str) -> str:
 
 
 def find_checkpoint(name: str | PathLike[str]) -> Path | None:
-    """Return the checkpoint of zoo:NAME, of a run folder, or a file of that name; None where the name is of another kind.
+    """Return the checkpoint file for zoo:NAME, a run folder or a .safetensors file; None for names of other forms.
 
     Raises:
-        InvalidInputError: no such network in the zoo.
-        RunError: the zoo's file cannot be found, or is damaged.
+        InvalidInputError: there is no such network in the zoo.
+        RunError: the file of the zoo cannot be found or downloaded, or is damaged.
     """
     if isinstance(name, str) and name.startswith(_ZOO):
         return fetch(name.removeprefix(_ZOO))
@@ -108,7 +108,7 @@ def _from_checkpoint(path: Path, name: str | None) -> LoadedModel:
 
 
 def _noise(record: Mapping[str, Any]) -> Noise | None:
-    """Return the noise that a checkpoint's record names; None where it names none: a foreign file may say anything."""
+    """Return the noise in the record of a checkpoint; None if there is none or, in foreign files, no valid one."""
     spec = _inside(record, "settings", "noise")
     if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
         return None

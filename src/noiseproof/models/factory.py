@@ -1,4 +1,4 @@
-"""Classifiers made by Python code that the user names."""
+"""Classifiers from Python code, named as "package.module:name"."""
 
 import hashlib
 import importlib
@@ -17,16 +17,17 @@ __all__ = ["build_from", "module_file", "source_digest"]
 
 
 def build_from(spec: str, folder: Path | None = None) -> Any:
-    """Import `package.module` and return what `name` of "package.module:name" gives when called.
+    """Import `package.module` of "package.module:name" and return the result of calling `name` without arguments.
 
-    A torch module or an estimator that has the name is returned as it is.
+    If `name` is a torch module or an estimator, it is returned itself. The folder is added to `sys.path`.
 
     Args:
-        spec: what to build.
-        folder: where the module is looked for first; None looks in the working directory.
+        spec: "package.module:name".
+        folder: the folder that is searched first for the module; None: the working directory.
 
     Raises:
-        InvalidInputError: the module cannot be imported, has no such name, or the call failed; says why.
+        InvalidInputError: the module cannot be imported or has no such name, or the call failed; it states the reason.
+        MissingExtraError: the function needs an optional package that is not installed.
     """
     module_name, _, name = spec.partition(":")
     if folder is not None and str(folder) not in sys.path:
@@ -70,7 +71,7 @@ def _failed(spec: str, function: Any, error: Exception) -> InvalidInputError:
 
 
 def _wants_arguments(function: Any) -> bool:
-    """Whether a call without arguments cannot succeed; False where it has no signature to tell."""
+    """Whether a call without arguments cannot succeed; False if its signature is unknown."""
     try:
         inspect.signature(function).bind()
     except TypeError:
@@ -81,12 +82,12 @@ def _wants_arguments(function: Any) -> bool:
 
 
 def module_file(spec: str, folder: Path | None = None, *, only: bool = False) -> Path | None:
-    """Return the file of the module of "package.module:name", and run none of its code; None where there is none.
+    """Return the file of the module of "package.module:name" without running its code; None if there is none.
 
     Args:
-        spec: whose module.
-        folder: where it is looked for first; None looks in the working directory.
-        only: whether it is looked for nowhere else.
+        spec: "package.module:name".
+        folder: the folder that is searched first; None: the working directory.
+        only: whether no other folder is searched.
     """
     places = [str(folder or Path.cwd()), *([] if only else sys.path)]
     found, names = None, spec.partition(":")[0].split(".")
@@ -99,10 +100,13 @@ def module_file(spec: str, folder: Path | None = None, *, only: bool = False) ->
 
 
 def source_digest(spec: str) -> str | None:
-    """Return the SHA-256 of the file of the factory's module; None where there is no such file, or it is of this package.
+    """Return the SHA-256 of the source file of an imported module; None if it has no file or belongs to this package.
 
-    The package's own networks are identified by their weights, as those of checkpoints and of the zoo are: a file of the package
-    changes with every version, which records name.
+    Networks of this package are identified by their weights, as those of checkpoints and of the zoo are. Its files may
+    change with every version, and records state the version.
+
+    Args:
+        spec: "package.module:name".
     """
     module = spec.partition(":")[0]
     file = None if is_own(module) else getattr(sys.modules[module], "__file__", None)

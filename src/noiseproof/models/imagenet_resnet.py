@@ -13,12 +13,12 @@ __all__ = ["resnet50"]
 
 
 def resnet50() -> nn.Module:
-    """Build torchvision's ResNet-50 with fresh weights, 1000 classes; pixels in [0, 1], normalised inside by `IMAGENET`.
+    """Build torchvision's ResNet-50 with random weights and 1000 classes; pixels in [0, 1], normalised by `IMAGENET`.
 
-    Weights have torchvision's names, so its published files, and others in that layout, load as they are.
+    Weights have torchvision's names, so its published files and others with these names can be loaded.
 
     Raises:
-        MissingExtraError: torchvision is not installed, or is a build for another torch.
+        MissingExtraError: torchvision is not installed, or was built for another version of torch.
     """
     network: nn.Module = _models().resnet50(weights=None)
     return with_normalisation(network, *IMAGENET)
@@ -37,7 +37,7 @@ def _models() -> Any:
 
 
 class _MismatchError(MissingExtraError):
-    """Torchvision is there, but not for this torch."""
+    """Torchvision is installed, but was built for another version of torch."""
 
     def __init__(self, error: Exception) -> None:
         super(MissingExtraError, self).__init__(

@@ -1,4 +1,4 @@
-"""Weights that Keras 2 saved as HDF5, in torch's layout. Arrays are read and names; nothing in the file is run."""
+"""Read weights that Keras 2 saved as HDF5 into torch's layout. Nothing in the file is executed."""
 
 import json
 from dataclasses import dataclass
@@ -18,10 +18,12 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class _Layer:
-    """What has weights in a network.
+    """A layer with weights of a torch network.
 
     Attributes:
-        channels: of the convolution right before a dense layer; 1 elsewhere.
+        name: prefix of its tensors in the state_dict.
+        module: the layer.
+        channels: output channels of the convolution directly before a dense layer; otherwise 1.
     """
 
     name: str
@@ -31,14 +33,14 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Stored:
-    """What has weights in a file: its kernel and bias, by those names, as HDF5 data sets that are not read yet."""
+    """A layer with weights of a file: the names of its arrays ("kernel", "bias") and HDF5 data sets not yet read."""
 
     name: str
     arrays: list[tuple[str, Any]]
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file is HDF5, by its suffix or its first bytes: Keras 2 also saves under names without a suffix."""
+    """Whether a file is HDF5, by its suffix or its first bytes, since Keras 2 also writes files without a suffix."""
     named = path.suffix in {".h5", ".hdf5"}
     if named or not path.is_file():
         return named
@@ -52,28 +54,30 @@ def is_hdf5(path: Path) -> bool:
 def read_keras_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
     """Read a file of Keras 2 (`model.save` or `save_weights`, HDF5) as the state of a network.
 
-    The k-th layer of the file that has weights is the k-th convolution or dense layer of the network, in the order in
-    which it registered them; kinds, shapes and biases must agree. Kernels go from (height, width, in, out) to
-    (out, in, height, width), dense ones from (in, out) to (out, in). Behind a convolution the inputs of a dense layer
-    are reordered from Keras's (height, width, channel) to torch's (channel, height, width), unless the file says that
-    its Flatten left channels first.
+    The k-th layer with weights in the file is the k-th convolution or dense layer of the network, in the order of
+    registration; kinds, shapes and biases must agree. Kernels are transposed from (height, width, in, out) to
+    (out, in, height, width), those of dense layers from (in, out) to (out, in). The inputs of a dense layer after a
+    convolution are reordered from Keras's (height, width, channel) to torch's (channel, height, width), unless by the
+    configuration in the file Flatten had channels first.
 
-    No array says what is between the layers, so the network has to: activations, the scale of the pixels, padding.
-    'same' in Keras puts the odd row or column of padding behind: with a stride of 2 on an even size,
-    `MaxPool2d(3, 2, padding=1)` is another function than Keras's, and `MaxPool2d(3, 2, ceil_mode=True)` is the same.
+    The file is not checked for what is between the layers: activations, scale of the pixels and padding must be those of
+    the Keras model. With padding "same" Keras puts the odd row or column at the end: with a stride of 2 and an even size,
+    `MaxPool2d(3, 2, ceil_mode=True)` is the same function as in Keras, and `MaxPool2d(3, 2, padding=1)` is not.
 
-    Truncated files are found. Other damage mostly is; one byte in HDF5's tables of text can keep its library busy for ever.
+    Truncated files are detected. Other damage is detected in most cases; a wrong byte in the string heap of HDF5 can make
+    its library loop forever.
 
     Args:
         path: the file.
-        network: of convolutions and dense layers; nothing else in it has weights.
+        network: a network in which only convolutions and dense layers have weights.
 
     Returns:
-        Its state_dict as in the file; the network itself is not changed.
+        A state_dict for the network with the values of the file; the network itself is not changed.
 
     Raises:
-        InvalidInputError: something else in the network has weights, or inputs are no flattened picture.
-        RunError: the file is missing, damaged, not of Keras 2, or of another architecture.
+        InvalidInputError: other layers of the network have weights, or the number of inputs of a dense layer is no
+            multiple of the channels before it.
+        RunError: the file is missing, damaged, not written by Keras 2, or of another architecture.
         MissingExtraError: the extra `keras` is not installed.
     """
     layers = _layers(network)
@@ -120,10 +124,10 @@ def _layers(network: nn.Module) -> list[_Layer]:
 
 
 def _find(file: Any, path: Path) -> list[_Stored]:
-    """Every layer of the file that has weights, in the order of the model.
+    """Return the layers of the file that have weights, in the order of the model.
 
     Raises:
-        RunError: it is not laid out as Keras 2 does, was computed by flipped kernels, or an array is in another file.
+        RunError: the layout is not that of Keras 2, the kernels are flipped (Theano), or an array is in another file.
     """
     weights = file.get("model_weights", file)
     if "layer_names" not in weights.attrs:
@@ -157,7 +161,7 @@ def _find(file: Any, path: Path) -> list[_Stored]:
 
 
 def _require_same(found: list[_Stored], layers: list[_Layer], path: Path) -> None:
-    """Raise RunError unless the file's layers are those of the network; shapes are compared before anything is read."""
+    """Raise RunError unless the file's layers are those of the network; shapes are compared before any array is read."""
     remedy = "The file belongs to another architecture."
     for number, (layer, stored) in enumerate(zip(layers, found, strict=False), 1):
         axes = (2, 3, 1, 0) if isinstance(layer.module, nn.Conv2d) else (1, 0)
@@ -186,7 +190,7 @@ def _described(arrays: list[tuple[str, tuple[int, ...], str]]) -> str:
 
 
 def _state(found: list[_Stored], layers: list[_Layer], *, reorder: bool) -> dict[str, Tensor]:
-    """The arrays as torch names and lays them out."""
+    """Return the arrays with the names and the layout of torch."""
     state: dict[str, Tensor] = {}
     for stored, layer in zip(found, layers, strict=True):
         for name, array in stored.arrays:
@@ -203,7 +207,7 @@ def _state(found: list[_Stored], layers: list[_Layer], *, reorder: bool) -> dict
 
 
 def _is_flat_as_in_torch(file: Any) -> bool:
-    """Whether Flatten left (channel, height, width) in order: convolutions had channels first, but Flatten had not."""
+    """Whether Flatten kept the order (channel, height, width): the convolutions are "channels_first", Flatten is not."""
     config = json.loads(_text(file.attrs.get("model_config", "{}"))).get("config", [])
     layers = config.get("layers", []) if isinstance(config, dict) else config
     formats = {layer["class_name"]: layer["config"].get("data_format") for layer in layers}

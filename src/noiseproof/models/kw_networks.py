@@ -1,7 +1,7 @@
-"""The small and large networks of reference [17] (Wong, Schmidt, Metzen & Kolter 2018, section 4), a stage of a cascade each.
+"""The small and large networks of Wong, Schmidt, Metzen & Kolter 2018, section 4 (the paper's [17]).
 
-Weights have the names of the released files ("0.weight", "2.weight", ...), which hold a list of such stages: save one
-of them, `torch.save(torch.load(file, weights_only=True)["state_dict"][0], "stage.pth")`, and it loads.
+Weights have the names of the released files ("0.weight", "2.weight", ...). Each file contains a list of networks, the
+stages of a cascade; save the one to load: `torch.save(torch.load(file, weights_only=True)["state_dict"][0], "stage.pth")`.
 """
 
 from torch import nn
@@ -11,7 +11,7 @@ from noiseproof.models.normalise import with_normalisation
 __all__ = ["kw_cifar_large", "kw_cifar_small", "kw_mnist_large", "kw_mnist_small"]
 
 _CIFAR = ((0.485, 0.456, 0.406), (0.225, 0.225, 0.225))
-"""What the authors trained on: one deviation for all channels keeps a ball in pixels a ball."""
+"""Mean and standard deviation per channel in the authors' training; equal deviations map a ball to a ball."""
 
 
 def kw_mnist_small() -> nn.Module:

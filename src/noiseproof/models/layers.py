@@ -1,4 +1,4 @@
-"""What several networks share: dropout whose masks cost little on the CPU, and the first weights of Keras."""
+"""Layers and initialisations of several networks: fast dropout on the CPU, and the initial weights of Keras."""
 
 import math
 
@@ -11,20 +11,21 @@ from noiseproof.errors import InvalidInputError
 __all__ = ["Dropout", "glorot_uniform", "he_normal"]
 
 _CUT = 0.87962566103423978
-"""Standard deviation of a standard normal number cut off at -2 and 2."""
+"""Standard deviation of a standard normal variable truncated to [-2, 2]."""
 
 _BYTE = 256
 
 
 class Dropout(nn.Dropout):
-    """As `nn.Dropout`, for a p that is a whole number of 256ths.
+    """`nn.Dropout` for a p that is a multiple of 1/256; faster on the CPU, with another random stream.
 
-    torch draws a mask on the CPU element by element on one thread, an eighth of a training step of the paper's MNIST
-    network. Here a random word gives the masks of eight elements, a byte each: an element is dropped where its byte is
-    below 256 p, which has probability p exactly.
+    On the CPU torch draws masks element by element on one thread, which takes an eighth of a training step of the paper's
+    MNIST network. Here each random 64-bit word gives the masks of eight elements, one byte each: an element is dropped if
+    its byte is below 256 p, which has probability exactly p.
 
     Raises:
-        InvalidInputError: 256 p is no whole number.
+        InvalidInputError: 256 p is no integer, or p is 1.
+        ValueError: p is not in [0, 1].
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -35,7 +36,7 @@ class Dropout(nn.Dropout):
             )
 
     def forward(self, values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Drop elements while training, and scale the others by 1 / (1 - p)."""
+        """In training mode, set elements to 0 with probability p and scale the others by 1 / (1 - p)."""
         if not self.training or values.device.type != "cpu":
             return super().forward(values)
         words = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
@@ -45,12 +46,13 @@ class Dropout(nn.Dropout):
 
 
 def glorot_uniform(network: nn.Module) -> None:
-    """Draw the weights of convolutions and linear layers uniformly, Keras' default; biases 0.
+    """Initialise convolutions and linear layers in place with uniform weights, the default of Keras; biases are 0.
 
     W ~ U(-a, a),   a = sqrt(6 / (fan_in + fan_out))     (Glorot and Bengio 2010)
 
-    torch's default is up to three times smaller in the paper's MNIST network, and its biases are not 0: with it, training
-    under noise at the paper's learning rate kills nearly all channels of the second convolution (docs/lab-notes.md).
+    torch's default weights are up to three times smaller in the paper's MNIST network, and its biases are not 0. With them,
+    training under noise at the paper's learning rate leaves nearly all channels of the second convolution at 0
+    (docs/lab-notes.md).
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -59,9 +61,9 @@ def glorot_uniform(network: nn.Module) -> None:
 
 
 def he_normal(network: nn.Module) -> None:
-    """Draw the weights of convolutions and linear layers from a normal law cut off at two deviations; biases 0.
+    """Initialise convolutions and linear layers in place with truncated normal weights; biases are 0.
 
-    W ~ N(0, s^2) cut off at 2 s, of variance 2 / fan_in     (He et al. 2015; Keras' `he_normal`)
+    W ~ N(0, s^2) truncated to [-2 s, 2 s], with s such that Var W = 2 / fan_in     (He et al. 2015; Keras' `he_normal`)
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""The MNIST network of the certified training that came after the paper (Jeong & Shin 2020 and later; after LeCun 1998)."""
+"""LeNet, the MNIST network of later work on certified training (Jeong & Shin 2020 and others; LeCun et al. 1998)."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,11 +10,11 @@ __all__ = ["LeNet", "lenet_wide"]
 class LeNet(nn.Module):
     """conv 5x5-20, max-pool 2, conv 5x5-50, max-pool 2, FC 500, FC 10: 431 080 parameters.
 
-    ReLU after every layer but the last, convolutions unpadded, pixels in [0, 1]. A forward pass is 2.3 million
-    multiplications, a twentieth of the paper's network. Weights are initialised as by torch.
+    ReLU after every layer but the last, convolutions without padding, pixels in [0, 1]. A forward pass takes 2.3 million
+    multiplications, a twentieth of those of the paper's network. Weights are initialised by torch's default.
 
     Args:
-        channels: of the two convolutions; (32, 64) is `lenet-wide`.
+        channels: output channels of the two convolutions; (32, 64) is `lenet-wide`.
         hidden: units of the first dense layer.
     """
 

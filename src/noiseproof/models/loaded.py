@@ -1,4 +1,4 @@
-"""A classifier with what is recorded about it."""
+"""A loaded classifier with the information in its file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ __all__ = ["LoadedModel", "classifier_of"]
 
 @dataclass(frozen=True, repr=False, eq=False)
 class LoadedModel:
-    """A classifier, and what its file says of it: `SmoothedClassifier`, attacks and `Subject.of` take it as it is.
+    """A classifier with the information in its file; `SmoothedClassifier`, attacks and `Subject.of` accept it.
 
     Attributes:
         classifier: a torch module, a runner or a function.
-        about: name and digests, as plain data; two classifiers with equal ones are the same.
-        noise: the noise it was trained for; None where nothing says so.
-        num_classes: k; None where nothing says so.
-        record: how it was trained, as its checkpoint says; empty for other files.
+        about: name and digests, as plain data, which identify the classifier.
+        noise: the noise of its training; None if unknown.
+        num_classes: k; None if unknown.
+        record: the record of its checkpoint, see `Checkpoint`; empty for other files.
     """
 
     classifier: Any
@@ -38,5 +38,5 @@ class LoadedModel:
 
 
 def classifier_of(given: Any) -> Any:
-    """Return the classifier that a `LoadedModel` holds, and anything else as it is."""
+    """Return the classifier that a `LoadedModel` holds, and any other object unchanged."""
     return given.classifier if isinstance(given, LoadedModel) else given

@@ -14,9 +14,9 @@ __all__ = ["OnnxRunner"]
 
 
 class OnnxRunner(Runner):
-    """A network in an ONNX file: one float32 input of images, the first output is scores or labels.
+    """A network in an ONNX file: one float32 input of images; the first output is scores or labels.
 
-    It runs on the CPU with as many threads as torch uses; a batch size fixed in the file is kept.
+    It runs on the CPU with as many threads as torch uses. If its batch size is fixed, callers pad batches to it.
 
     Args:
         path: the file.
@@ -24,7 +24,7 @@ class OnnxRunner(Runner):
     Raises:
         MissingExtraError: the extra `onnx` is not installed.
         RunError: the file is damaged.
-        InvalidInputError: the network has several inputs, or one that is not float32.
+        InvalidInputError: the network does not have exactly one input, or it is not float32.
     """
 
     kind = "numpy"
@@ -55,5 +55,5 @@ class OnnxRunner(Runner):
         self.batch_size = first if isinstance(first, int) else None
 
     def __call__(self, batch: Float[np.ndarray, "batch *shape"]) -> np.ndarray:
-        """Run the network."""
+        """Run the network on a batch and return its first output."""
         return np.asarray(self._session.run([self._output], {self._input: batch})[0])

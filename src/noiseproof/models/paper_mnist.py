@@ -11,7 +11,7 @@ __all__ = ["PaperMNIST"]
 class PaperMNIST(nn.Module):
     """conv 5x5-64, ReLU, conv 5x5-64, ReLU, dropout .25, FC 128, ReLU, dropout .5, FC 10; no padding.
 
-    First weights are Glorot uniform, the default of its framework.
+    Weights are initialised by `glorot_uniform`, the default of Keras. Pixels in [0, 1].
     """
 
     def __init__(self) -> None:

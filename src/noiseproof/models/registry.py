@@ -1,4 +1,4 @@
-"""Every network by name, so that a checkpoint can name its architecture."""
+"""The networks by name; a checkpoint stores the name of its architecture."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The MNIST network of TRADES (Zhang et al. 2019, after Carlini & Wagner 2017), under the names of the released weights."""
+"""The MNIST network of TRADES (Zhang et al. 2019, after Carlini & Wagner 2017), with the tensor names of the released weights."""
 
 from collections import OrderedDict
 
@@ -13,8 +13,8 @@ __all__ = ["SmallCNN"]
 class SmallCNN(nn.Module):
     """conv 3x3-32 twice, max-pool 2, conv 3x3-64 twice, max-pool 2, FC 200, dropout .5, FC 200, FC 10: 312 202 parameters.
 
-    ReLU after every layer but the last, convolutions unpadded, pixels in [0, 1]. The authors' `model_mnist_smallcnn.pt`
-    loads as it is: 99.48 % clean accuracy.
+    ReLU after every layer but the last, convolutions without padding, pixels in [0, 1]. The authors' weight file
+    `model_mnist_smallcnn.pt` can be loaded and has 99.48 % clean accuracy.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Weight files of others."""
+"""Weight files that other programs wrote."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ __all__ = ["file_digest", "read_weights"]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read named tensors from a .safetensors file, or from a torch file that holds nothing but tensors.
+    """Read named tensors from a .safetensors file, or from a torch file that contains tensors only.
 
-    In a torch file the tensors may lie under "state_dict" or "model", and a "module." before every name, as training
-    on several GPUs writes it, is dropped.
+    In a torch file the tensors may be under the key "state_dict" or "model". A prefix "module." of all names, as
+    `nn.DataParallel` adds it, is removed.
 
     Raises:
-        RunError: the file is missing or damaged, or a torch file with anything but tensors: it is never unpickled.
+        RunError: the file is missing or damaged, or a torch file with pickled objects, which are never executed.
     """
     if not path.is_file():
         raise RunError(str(path), required="a file of weights", got="nothing there", remedy="Check the path.")
@@ -42,9 +42,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, and of its data beside it: `file.data`, or for ONNX what the file names, where it is.
+    """Return the SHA-256 of a file and its external data: `FILE.data`, and the files that an ONNX file refers to.
 
-    An ONNX file names the files of its external data as they lie below its folder.
+    If external data exist, it is the SHA-256 of the digests of all files. ONNX gives paths relative to its folder.
     """
     beside = [path.with_name(path.name + ".data")]
     if path.suffix == ".onnx":
@@ -55,7 +55,7 @@ def file_digest(path: Path) -> str:
 
 
 def _named_by(onnx: bytes) -> Iterator[str]:
-    """Yield the locations of external data: entries of key "location" in the protocol buffer, field 1 key, field 2 value."""
+    """Yield the paths of external data: in the protocol buffer, entries with field 1, the key, equal to "location"."""
     for entry in onnx.split(b"\n\x08location\x12")[1:]:
         length, digits = 0, 0
         for digits, byte in enumerate(entry[:5]):  # a number of seven bits a byte, the lowest first

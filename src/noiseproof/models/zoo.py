@@ -1,4 +1,4 @@
-"""Networks trained by this project, by name: from the checkout, or downloaded; always checked by their SHA-256."""
+"""Networks trained by this project, by name: from the checkout or downloaded, and checked by SHA-256."""
 
 import json
 import os
@@ -19,23 +19,23 @@ _VARIABLE = "NOISEPROOF_ZOO"
 
 @cache
 def shipped() -> dict[str, str]:
-    """Return the names of the networks and the SHA-256 of their files."""
+    """Return the SHA-256 (hexadecimal) of the checkpoint file of each network, by its name."""
     found: dict[str, str] = json.loads(files("noiseproof.models").joinpath("zoo.json").read_text())
     return found
 
 
 def fetch(name: str) -> Path:
-    """Return the checkpoint of a network of the zoo.
+    """Return the path of the checkpoint of a network of the zoo.
 
-    It is looked for in the folder that NOISEPROOF_ZOO names, or in `zoo/` of the checkout that this package runs from;
-    else it is downloaded once, from the address that NOISEPROOF_ZOO names or the project's own.
+    If the environment variable NOISEPROOF_ZOO is a folder, the file must be there. Otherwise it is the file in `zoo/` of
+    the checkout of this package, or it is downloaded once, from the URL in NOISEPROOF_ZOO or in the project's metadata.
 
     Args:
         name: one of `shipped()`.
 
     Raises:
-        InvalidInputError: no such network.
-        RunError: the file is not the one that was shipped, or cannot be found or downloaded.
+        InvalidInputError: there is no such network in the zoo.
+        RunError: the file cannot be found or downloaded, or has another SHA-256.
     """
     if name not in shipped():
         raise InvalidInputError(
@@ -70,13 +70,13 @@ def fetch(name: str) -> Path:
 
 
 def _of_checkout() -> Path | None:
-    """The folder of the checkout that this package runs from; None where it was installed from a wheel."""
+    """Return the folder `zoo/` of the checkout of this package; None if it was installed from a wheel."""
     root = Path(__file__).parents[3]
     return root / "zoo" if (root / "pyproject.toml").is_file() else None
 
 
 def _address() -> str:
-    """The project's own address, as its metadata say; empty where they say none."""
+    """Return the URL of the zoo in the package's metadata; empty if there is none."""
     for entry in metadata("noiseproof").get_all("Project-URL") or []:
         label, _, address = entry.partition(",")
         if label.strip().lower() == "zoo":
