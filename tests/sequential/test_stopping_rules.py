@@ -404,9 +404,9 @@ def test_settings_outside_their_domain(rule: Callable[[], object], match: str) -
         ({"stop": EstimateRadius(0.1, certificate=Theorem3())}, "got Theorem3, which holds for Laplace"),
         ({"stop": CertifyRadii(0.1), "seed": -1}, "seed must be"),
         ({"stop": CertifyRadii(0.1), "indices": [1, 1]}, "indices must be one for each"),
-        ({"stop": CertifyRadii(0.1), "samples": 100}, "samples must be left out beside stop"),
-        ({"stop": EstimateRadius(0.1), "alpha": 0.01}, "alpha must be left out beside stop"),
-        ({"stop": npf.FixedSamples(100), "samples": 200}, "samples must be left out beside stop"),
+        ({"stop": CertifyRadii(0.1), "samples": 100}, "samples must be left out where stop is given"),
+        ({"stop": EstimateRadius(0.1), "alpha": 0.01}, "alpha must be left out where stop is given"),
+        ({"stop": npf.FixedSamples(100), "samples": 200}, "samples must be left out where stop is given"),
     ],
 )
 def test_what_certify_refuses_before_it_samples(asked: dict[str, object], match: str) -> None:
