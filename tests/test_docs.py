@@ -57,8 +57,10 @@ def test_python_of_the_readme_prints_what_it_says() -> None:
         found = re.findall(r"[-\w.]+", printed.getvalue())
         assert len(found) == len(re.findall(r"[-\w.]+", expected))
         for ours, theirs in zip(found, re.findall(r"[-\w.]+", expected), strict=True):
-            # another processor may round a score otherwise, and a vote with it
-            assert float(ours) == pytest.approx(float(theirs), abs=0.02, rel=0.02), printed.getvalue()
+            # Another processor rounds scores, and so some votes, otherwise. One vote may move the moment of stopping by
+            # dozens, so numbers of votes are compared more loosely.
+            rel = 0.3 if float(theirs) > 10 else 0.02
+            assert float(ours) == pytest.approx(float(theirs), abs=0.02, rel=rel), printed.getvalue()
 
 
 def test_command_of_the_readme_prints_what_it_says(

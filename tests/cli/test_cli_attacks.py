@@ -21,7 +21,7 @@ from noiseproof.attacks import PGD, AttackLoss, RandomSearch
 from noiseproof.certificates import NeymanPearson
 from noiseproof.cli.console import console
 from noiseproof.errors import NoiseproofError
-from noiseproof.experiments import attack_figures
+from noiseproof.experiments import attack_figures, load_figure
 from noiseproof.experiments.attacked import Attacked
 from noiseproof.experiments.figure import Figure
 from noiseproof.experiments.networks import Network
@@ -574,14 +574,19 @@ def test_missing_records_come_with_commands_that_parse() -> None:
     """Every command of every figure names an attack, a norm and settings that exist."""
     from noiseproof.cli import names
 
-    for figure in (attack_figures.FIGURE3, attack_figures.FIGURE4, attack_figures.FIGURE6):
+    for figure in map(load_figure, ("figure3", "figure4", "figure6", "figure7")):
         for data, norm in itertools.product(figure.planned, (Norm.L2, Norm.LINF)):
             for one in (one for _, recipes, _, _ in figure.planned[data](norm) for one in recipes):
                 attack = names.attack(one.name, changes_of(one.attack))
                 assert attack == one.attack
                 attack.require_norm(norm)
                 assert (one.norm, one.defence.data) == (norm, data)
-                (command,) = map(str, one.steps(Path("runs")))
+                *trainings, command = map(str, one.steps(Path("runs")))
+                needed = [network for network in (one.defence, one.source) if network and network.model is None]
+                assert len(trainings) == len(needed), "of what is neither released nor in the zoo"
+                for training, network in zip(trainings, needed, strict=True):
+                    assert training.startswith("noiseproof train")
+                    assert training.endswith(f"--out runs/{network.folder()}")
                 assert "--out runs/" in command
                 precision = one.defence.attacked
                 assert (f"--precision {precision}" in command) == (precision != "auto"), "that of the certificates"

@@ -135,11 +135,11 @@ def test_trades_under_the_worst_of_two_losses(tmp_path: Path) -> None:
     write_trades(tmp_path, "log_mean", first)
     figure = FIGURE1.compute(tmp_path)
     assert not figure.content, "one of two losses is no curve"
-    assert [each.what for each in figure.missing if "trades" in each.what] == ["mnist/trades-linf/pgd-margin-l2"]
+    assert [each.what for each in figure.missing if "mnist/trades" in each.what] == ["mnist/trades-linf/pgd-margin-l2"]
     write_trades(tmp_path, "margin", second)
     figure = FIGURE1.compute(tmp_path)
     attacked = figure.content["mnist"].attacked
     assert attacked is not None
     expected_shares = [np.mean([min(pair) > size for pair in zip(first, second, strict=True)]) for size in range(7)]
     np.testing.assert_allclose(attacked.robust, expected_shares)
-    assert not any("trades" in each.what for each in figure.missing)
+    assert not any("mnist/trades" in each.what for each in figure.missing)

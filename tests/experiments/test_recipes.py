@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from noiseproof.experiments.networks import Network
+from noiseproof.attacks import PGD
+from noiseproof.experiments.attacked import Attacked
+from noiseproof.experiments.networks import CIFAR_SIGMA, Network
 from noiseproof.experiments.recipes import Missing, Reader, Step
 from noiseproof.experiments.votes import FixedVotes, Run, find_runs
 from noiseproof.models import PaperCIFAR, model_digest
 from noiseproof.models.keras_weights import read_keras_weights
 from noiseproof.runs.records import RecordSettings
+from noiseproof.training import CHECKPOINT
 from synthetic_records import IMAGES, RELEASED, SAMPLES, SELECTION, drawn, write_run
 
 
@@ -35,6 +38,24 @@ def test_the_command_of_an_ensemble_of_other_habits_takes_the_members_that_are_s
     assert len(trainings) == 4
     assert all("--sigma 0.65 " in training for training in trainings)
     assert " --early-exit 1.5 --out " in combined
+
+
+def test_a_network_of_the_zoo_is_not_trained_again(tmp_path: Path) -> None:
+    network = Network("cifar10", "gaussian", CIFAR_SIGMA)
+    (certified_by,) = map(str, FixedVotes(network).steps(tmp_path))
+    run = tmp_path / "cifar10" / "gaussian-0.392"
+    assert certified_by == f"noiseproof certify {run} --model zoo:cifar10-gaussian-0.39 --precision bf16 --every 10"
+
+
+def test_the_command_of_a_transfer_attack_trains_the_networks_that_are_not_there(tmp_path: Path) -> None:
+    other = Network("cifar10", "stn", 0.67)
+    (*trainings, attack) = map(str, Attacked(other, PGD(), "l2", Network("mnist", "gaussian", 0.67)).steps(tmp_path))
+    defence, source = tmp_path / "cifar10" / "stn-0.67", tmp_path / "mnist" / "gaussian-0.67"
+    assert [training.partition(" --out ")[2] for training in trainings] == [str(defence), str(source)]
+    assert f"--source {source} " in attack
+    source.mkdir(parents=True)
+    (source / CHECKPOINT).touch()
+    assert len(Attacked(other, PGD(), "l2", Network("mnist", "gaussian", 0.67)).steps(tmp_path)) == 2, "it is there"
 
 
 def test_a_command_is_written_from_its_options() -> None:

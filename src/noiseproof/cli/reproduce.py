@@ -36,10 +36,10 @@ def reproduce(
 
     table1: STN beside reference [17]. figure1: accuracy lower bounds. Both with three values: as printed, by the
     paper's procedure with correct intervals, and by ours. figure3: defences against white-box and transferred attacks.
-    figure4: MNIST, stability training at several sigma. figure5: the Rényi bound against PixelDP over all probabilities
-    (appendix A), with the tight bound beside them; no claim of the paper changes the exit code. figure6: MNIST, one
-    defence against every kind of attack. ladder: sanity checks of these attacks; exit code 1 if one fails. all:
-    everything, with one page.
+    figure4: stability training at several sigma. figure5: the Rényi bound against PixelDP over all probabilities
+    (appendix A), with the tight bound beside them; no claim of the paper changes the exit code. figure6, figure7: one
+    defence against every kind of attack, on MNIST and CIFAR-10. ladder: sanity checks of these attacks; exit code 1 if
+    one fails. all: everything, with one page.
 
     All but figure5 need records. Missing ones are named with their commands, or made by --make. No record: exit code 3.
     """
@@ -102,5 +102,5 @@ def _say_made(paths: Sequence[Path], missing: Sequence["Missing"]) -> None:
     for each in missing:
         if not each.why.startswith("not there") or not each.steps:
             messages.print(f"[yellow]{escape(each.what)}:[/] {escape(each.why)}", soft_wrap=True, highlight=False)
-    for command in dict.fromkeys(each.command for each in missing if each.steps):
-        messages.print(f"[yellow]Missing:[/] {escape(command)}", soft_wrap=True, highlight=False)
+    for step in dict.fromkeys(step for each in missing for step in each.steps):
+        messages.print(f"[yellow]Missing:[/] {escape(str(step))}", soft_wrap=True, highlight=False)

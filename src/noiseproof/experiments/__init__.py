@@ -15,6 +15,7 @@ FIGURES = {
     "figure4": "attack_figures:FIGURE4",
     "figure5": "figure5:FIGURE5",
     "figure6": "attack_figures:FIGURE6",
+    "figure7": "attack_figures:FIGURE7",
     "ladder": "ladder:LADDER",
     "all": "page:PAGE",
 }

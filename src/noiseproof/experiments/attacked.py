@@ -79,13 +79,19 @@ class Attacked(Recipe[AttackRecord]):
         return self.epsilons or _EPSILONS[self.defence.data, self.norm]
 
     def steps(self, records: Path) -> list[Step]:
-        """Return one step, the attack."""
+        """Return the trainings of networks that are neither in the zoo nor there, and the attack."""
+        networks = [self.defence, *([] if self.source is None else [self.source])]
+        trainings = [step for network in networks for step in network.making(records, 0)]
         folder, options = records / self.folder, self.defence.options(precision=self.precision or self.defence.attacked)
         options |= {"attack": self.name, "norm": self.norm, "every": self.every}
         options |= {"epsilons": ",".join(map(exact, self.sizes)), "set": changes_of(self.attack)}
-        options["source"] = None if self.source is None else self.source.model
+        if self.source is not None:
+            options["source"] = self.source.model or records / self.source.folder()
         cost = self.defence.cost(_SECONDS.get(self.name, 60.0))
-        return [Step.of(folder, "attack", records / self.defence.folder(), cost=cost, **options, out=folder)]
+        return [
+            *trainings,
+            Step.of(folder, "attack", records / self.defence.folder(), cost=cost, **options, out=folder),
+        ]
 
     def facts(self, record: AttackRecord) -> Facts:
         """Compare defence, attack and images."""
@@ -94,14 +100,14 @@ class Attacked(Recipe[AttackRecord]):
         wanted, spec = self.attack.spec(), dict(attack.get("attack", attack))
         ran, digest = settings.engine.get("precision"), settings.model["digest"]
         precision, noise = self.precision or defence.attacked, Gaussian(defence.sigma).spec() if defence.sigma else None
-        yield "model", defence.model, settings.model["name"]
+        yield "model", defence.model or settings.model["name"], settings.model["name"]
         yield "weights", RELEASED_DIGEST if defence.released else digest, digest
         yield "precision", ran if precision == "auto" else precision, ran
         yield "norm", self.norm, settings.norm
         yield "sizes", [0.0, *self.sizes], list(settings.sizes)
         yield "every", self.every, settings.step
         yield "attack", wanted.pop("name"), spec.pop("name", None)
-        yield "source", None if self.source is None else self.source.model, source
+        yield "source", None if self.source is None else self.source.model or source, source
         yield "settings", wanted, spec
         yield "noise", noise, None if settings.noise is None else dict(settings.noise)
         yield "data", (defence.data, "test"), (settings.data.get("name"), settings.data.get("split"))

@@ -20,7 +20,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure as Drawing
 
 from noiseproof.certificates import Certificate, PixelDP
-from noiseproof.experiments.attack_figures import TRADES, white_box
+from noiseproof.experiments.attack_figures import white_box
 from noiseproof.experiments.attacked import find_worst
 from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.networks import CIFAR_SIGMA, TITLES, Network
@@ -89,8 +89,11 @@ _LINES = (
     _Line(Network("mnist", "gaussian", 0.7, (0, 1, 2)), 0, "--"),
     _Line(_STN_CIFAR, 0),
     _Line(_STN_CIFAR, 1, ":", PixelDP()),
+    _Line(Network("cifar10", "stn", 0.25), 5),
+    _Line(Network("cifar10", "stn", 0.5), 4),
     _Line(Network("cifar10", "released", CIFAR_SIGMA), 2),
     _Line(Network("cifar10", "gaussian", CIFAR_SIGMA), 0, "--"),
+    _Line(Network("cifar10", "gaussian", 0.25), 5, "--"),
 )
 
 
@@ -101,12 +104,12 @@ class _Figure1(Figure[Panels]):
     def read(self, reader: Reader) -> Panels:
         networks = dict.fromkeys(line.network for line in _LINES)
         read = {network: runs for network in networks if (runs := find_runs(network, reader))}
-        trades, panels = _trades(reader), {}
+        panels = {}
         for data, title in TITLES.items():
             radii = np.linspace(0.0, _widest([runs[0] for one, runs in read.items() if one.data == data]), _POINTS)
             lines = (line for line in _LINES if line.network in read and line.network.data == data)
             curves = [line.curve(read[line.network], radii) for line in lines]
-            panel = BoundPanel(title, curves, trades if data == TRADES.data else None, PRINTED[data])
+            panel = BoundPanel(title, curves, _trades(data, reader), PRINTED[data])
             if panel.curves or panel.attacked is not None:
                 panels[data] = panel
         return panels
@@ -118,12 +121,12 @@ class _Figure1(Figure[Panels]):
         if not (panels := found.content):
             return None
         curves = [curve.plain() for panel in panels.values() for curve in panel.curves]
-        trades = panels[TRADES.data].attacked if TRADES.data in panels else None
+        trades = {data: panel.attacked.plain() for data, panel in panels.items() if panel.attacked is not None}
         return {
             "curves": curves,
             "procedures": PROCEDURES,
             "band": "least to largest of the seeds",
-            "TRADES under PGD": "missing" if trades is None else trades.plain(),
+            "TRADES under PGD": trades or "missing",
             "printed": PRINTED,
             "missing": [each.plain() for each in found.missing],
         }
@@ -135,13 +138,14 @@ class _Figure1(Figure[Panels]):
 FIGURE1 = _Figure1()
 
 
-def _trades(reader: Reader) -> RobustCurve | None:
+def _trades(data: str, reader: Reader) -> RobustCurve | None:
     """Return the accuracy of TRADES under PGD on both losses; None unless there are records of both."""
-    recipes = [recipe for recipe in white_box(TRADES, "l2") if recipe.name == "pgd"]
+    trades = Network(data, "trades-linf")
+    recipes = [recipe for recipe in white_box(trades, "l2") if recipe.name == "pgd"]
     worst, found = find_worst(recipes, reader)
     if worst is None or len(found) < len(recipes):
         return None
-    name = f"{TRADES.title} under PGD, empirical ({worst.images} images)"
+    name = f"{trades.title} under PGD, empirical ({worst.images} images)"
     return RobustCurve.of(name, worst, _TRADES_COLOUR, dashed=True)
 
 

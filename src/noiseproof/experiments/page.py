@@ -35,14 +35,7 @@ __all__ = ["PAGE", "Page", "Reading"]
 _REACHES = (WAYS[2], *WAYS[:2])
 """The procedures whose radius of unanimous votes is tabulated."""
 
-_NONE = "no experiment in this package yet"
-_NEVER = [
-    Missing("Figure 2, ImageNet", "no network and no record: ImageNet is not at hand"),
-    Missing("Figure 1, CIFAR-10: other sigma than 100/255, TRADES under PGD", _NONE),
-    Missing("Figure 3, CIFAR-10: TRADES, and what is transferred from Madry's", _NONE),
-    Missing("Figure 4, CIFAR-10 panels", _NONE),
-    Missing("Figure 7, CIFAR-10", _NONE),
-]
+_NEVER = [Missing("Figure 2, ImageNet", "no network and no record: ImageNet is not at hand")]
 """Results of the paper for which the package has no experiment."""
 
 
