@@ -57,7 +57,7 @@ AS_IN_PYTHON = [
     (audit, Audit, {"samples": 10_000, "seed": 1}),
     (EngineOptions, Engine, {"precision": "auto", "compiled": None, "batch_size": None, "sampler": None}),
     (EngineOptions, Engine, {"device": "auto"}),
-    (TrainingOptions, TrainingSettings, {"batch_size": 64, "precision": "fp32"}),
+    (TrainingOptions, TrainingSettings, {"batch_size": 64, "precision": "auto"}),
     (TrainingDataOptions, TrainingSettings, {"augment": "none"}),
     (OptimiserOptions, TrainingSettings, {"optimiser": "Adam", "learning_rate": 1e-3, "schedule": "constant"}),
     (OptimiserOptions, TrainingSettings, {"warmup_epochs": 0.0, "ramp_epochs": 0.0, "average": None, "clip": None}),

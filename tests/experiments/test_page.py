@@ -79,7 +79,7 @@ def test_differences_name_their_experiments_and_what_they_found(
     by_text = 100 * certified(certificates["hundred"], votes.label, 1.4)
     assert f"{by_text:.1f} % by the text" in interval
     stability = by_place["Figure 1: stability training against none"]["found"]
-    assert "1 seed:" in stability, "seed 2 has nothing beside it"
+    assert "1 seed, intervals of 95 % over images:" in stability, "seed 2 has nothing beside it"
     for radius in figure1.TABLE_RADII["mnist"]:
         one, two = (
             certified(truth[place][1]["ours"], truth[place][0].label, radius) for place in ("stn-0.7", "gaussian-0.7")

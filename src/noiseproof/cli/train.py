@@ -59,7 +59,7 @@ class TrainingOptions:
         sigma: Size of the noise, for pixels in [0, 1]: standard deviation of gaussian, lambda of the others.
         epochs: Passes over the training images.
         batch_size: Images per step; 64 is the paper's.
-        precision: bf16 is up to twice as fast where the processor has it.
+        precision: auto uses bf16 where the processor has it, unless the network is small; a training keeps its own.
     """
 
     model: Annotated[
@@ -72,7 +72,7 @@ class TrainingOptions:
     sigma: Annotated[float, Parameter(name=("--sigma", "--scale"))] = 0.25
     epochs: Annotated[int | None, Parameter(show_default="10 for mnist, 60 for other data")] = None
     batch_size: int = 64
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 @Parameter(name="*", group=Group("Optimiser", sort_key=8))
@@ -155,7 +155,7 @@ def train(
                 "run": str(out),
                 "checkpoint": str(out / CHECKPOINT),
                 "picture": str(picture),
-                "settings": settings.spec(),
+                "settings": names.checkpoint(str(out)).record["settings"],
             }
             | ({} if dataset.part is None else {"part": dict(dataset.part)})
         )

@@ -1,4 +1,4 @@
-"""Statements over a data set: certified accuracy, accuracy under attack, audits."""
+"""Statements over a data set: certified accuracy, accuracy under attack, differences, audits."""
 
 from noiseproof.evaluation.audit import AuditResult, judge_audit
 from noiseproof.evaluation.certified_accuracy import (
@@ -8,6 +8,7 @@ from noiseproof.evaluation.certified_accuracy import (
     population_lower_bound,
     summarise,
 )
+from noiseproof.evaluation.paired import paired_difference
 from noiseproof.evaluation.robust_accuracy import (
     RobustSummary,
     Verdict,
@@ -25,6 +26,7 @@ __all__ = [
     "failure_allowance",
     "file_lower_bound",
     "judge_audit",
+    "paired_difference",
     "population_lower_bound",
     "summarise",
     "summarise_verdicts",

@@ -23,6 +23,7 @@ from noiseproof.certificates import Certificate, PixelDP
 from noiseproof.experiments.attack_figures import white_box
 from noiseproof.experiments.attacked import find_worst
 from noiseproof.experiments.figure import Figure, Result
+from noiseproof.experiments.gain import RADII
 from noiseproof.experiments.networks import CIFAR_SIGMA, TITLES, Network
 from noiseproof.experiments.readings import PAPERS_ALPHA, allowance, ours, papers
 from noiseproof.experiments.recipes import Reader
@@ -34,7 +35,7 @@ from noiseproof.reports.tables import Table
 
 __all__ = ["FIGURE1", "PRINTED", "PROCEDURES", "TABLE_RADII", "Panels"]
 
-TABLE_RADII = {"mnist": np.array([0.0, 0.5, 1.0, 1.4, 1.58]), "cifar10": np.array([0.0, 36 / 255, 0.25, 0.5, 1.0])}
+TABLE_RADII = {data: np.array(radii) for data, radii in RADII.items()}
 """Radii at which the curves are tabulated."""
 
 PRINTED = {
@@ -89,6 +90,7 @@ _LINES = (
     _Line(Network("mnist", "gaussian", 0.7, (0, 1, 2)), 0, "--"),
     _Line(_STN_CIFAR, 0),
     _Line(_STN_CIFAR, 1, ":", PixelDP()),
+    _Line(Network("cifar10", "stn-short", CIFAR_SIGMA), 0, "-."),
     _Line(Network("cifar10", "stn", 0.25), 5),
     _Line(Network("cifar10", "stn", 0.5), 4),
     _Line(Network("cifar10", "released", CIFAR_SIGMA), 2),

@@ -88,6 +88,9 @@ _KINDS = {
     "gaussian": replace(
         _STN, title="without stability training", objective="gaussian", recorded={"name": "GaussianAugmentation"}
     ),
+    "stn-short": replace(
+        _STN, title="STN, 15 epochs", options={"cifar10": _PAPERS["cifar10"] | {"epochs": 15}}, epochs=15
+    ),
     "released": _Kind("STN, released by the authors", precision="auto", attacked="fp32"),
     "smoothadv": _SMOOTH_ADV,
     "smoothadv-long": _LATER,
@@ -107,11 +110,11 @@ class Network:
 
     Attributes:
         data: name of the data set.
-        kind: "stn" (section 5.1) and "gaussian", trained here; "released", trained by the authors; beyond the paper
-            "smoothadv" (Salman et al. 2019, with the consistency term of Jeong and Shin 2020), "smoothadv-long" with 50
-            epochs, the mean of the logits of four of these, "ensemble", and with early exit "ensemble-early"; attacked
-            without noise "natural", "trades-linf" (Zhang et al. 2019) and "madry-linf" (Madry et al. 2018); on CIFAR-10 the
-            last two are ResNet-20 with three inner steps.
+        kind: "stn" (section 5.1), "stn-short" with half of the epochs, and "gaussian", trained here; "released", trained by
+            the authors; beyond the paper "smoothadv" (Salman et al. 2019, with the consistency term of Jeong and Shin
+            2020), "smoothadv-long" with 50 epochs, the mean of the logits of four of these, "ensemble", and with early exit
+            "ensemble-early"; attacked without noise "natural", "trades-linf" (Zhang et al. 2019) and "madry-linf" (Madry et
+            al. 2018); on CIFAR-10 the last two are ResNet-20 with three inner steps.
         sigma: standard deviation of the noise in certification; 0 for none.
         seeds: training seeds that the figures ask for.
         trained: sigma in training, where it differs.

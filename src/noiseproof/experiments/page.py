@@ -19,8 +19,9 @@ from noiseproof.experiments import FIGURES, load_figure
 from noiseproof.experiments.figure import Figure, Result
 from noiseproof.experiments.figure1 import TABLE_RADII
 from noiseproof.experiments.figure5 import claims
+from noiseproof.experiments.gain import gains
 from noiseproof.experiments.networks import CIFAR_SIGMA
-from noiseproof.experiments.readings import CERTIFICATES, WAYS, crossed, ours
+from noiseproof.experiments.readings import CERTIFICATES, WAYS, crossed
 from noiseproof.experiments.recipes import Missing, Reader
 from noiseproof.experiments.table1 import RADII, WRITTEN
 from noiseproof.experiments.votes import Run
@@ -28,7 +29,6 @@ from noiseproof.numerics.decimals import percent, percent_down, round_down
 from noiseproof.reports.page import render
 from noiseproof.reports.sources import sources
 from noiseproof.reports.tables import Table, per_cent
-from noiseproof.runs.identity import differences
 
 __all__ = ["PAGE", "Page", "Reading"]
 
@@ -128,7 +128,7 @@ class Page:
         for curve in (curve for panel in panels.values() for curve in panel.curves if curve.name == "STN, sigma 0.7"):
             at = dict(zip(TABLE_RADII["mnist"].tolist(), map(percent_down, curve.table["ours"].mean), strict=True))
             yield "two-numbers", f"ours falls from {at[1.4]} at 1.4 to {at[1.58]} at 1.58"
-        yield from (("stability", text) for text in _gain([run for run in runs if isinstance(run, Run)]))
+        yield from (("stability", text) for text in gains([run for run in runs if isinstance(run, Run)]))
         for claim in claims(self.results["figure5"].content):
             yield "pixeldp", f"{claim.claim}: on {percent(claim.share)} of the grid"
         cells = [(row.model, *each) for row in self.results["table1"].content for each in row.cells.items()]
@@ -204,23 +204,3 @@ def _once(missing: list[Missing]) -> list[Missing]:
         if each.what not in before.what:
             found[key] = replace(before, what=f"{before.what}; {each.what}")
     return list(found.values())
-
-
-def _gain(runs: list[Run]) -> Iterator[str]:
-    """Yield the gain of stability training at sigma 0.7, paired by seed, if the records differ in nothing else."""
-    of_mnist = [run for run in runs if run.network.data == "mnist" and run.network.sigma == 0.7]
-    stn, other = ({run.seed: run for run in of_mnist if run.network.kind == kind} for kind in ("stn", "gaussian"))
-    pairs = [(run, other[seed]) for seed, run in stn.items() if seed in other]
-    if not pairs:
-        return
-    for one, two in pairs:
-        if what := differences(one.record, two.record):
-            yield f"not comparable: {one.record.path} and {two.record.path} differ in {what}"
-            return
-    radii = TABLE_RADII["mnist"]
-    first, second = zip(*pairs, strict=True)
-    seeds = f"{len(pairs)} seeds, each with the other of its seed" if len(pairs) > 1 else "1 seed"
-    yield f"points gained, certified by ours, sigma 0.7, {seeds}: " + ", ".join(
-        f"{gain.mean():+.1f} [{gain.min():+.1f} to {gain.max():+.1f}] at {round_down(radius, None)}"
-        for radius, gain in zip(radii, 100 * (ours(first, radii) - ours(second, radii)).T, strict=True)
-    )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from noiseproof.bounds import Bonferroni, Bound, SinglePhase, TwoPhase, WinnerRunnerUp
 from noiseproof.certificates import AnalyticPixelDP, Certificate, NeymanPearson, PixelDP, Renyi
@@ -19,7 +19,18 @@ from noiseproof.experiments.votes import ALPHA, Run
 from noiseproof.noises import Gaussian
 from noiseproof.reports.analysis import PAPER, TIGHT
 
-__all__ = ["CERTIFICATES", "CONFIDENCE", "PAPERS_ALPHA", "WAYS", "Way", "allowance", "crossed", "ours", "papers"]
+__all__ = [
+    "CERTIFICATES",
+    "CONFIDENCE",
+    "PAPERS_ALPHA",
+    "WAYS",
+    "Way",
+    "allowance",
+    "crossed",
+    "ours",
+    "papers",
+    "reached",
+]
 
 PAPERS_ALPHA = 0.05
 """The paper's failure probability per image."""
@@ -110,6 +121,14 @@ def ours(runs: Sequence[Run], radii: Radii, certificate: Certificate = _OURS.cer
     """Return the certified accuracy by our procedure; arguments as `papers`. Minus `allowance` it is a lower bound."""
     way = replace(_OURS, certificate=certificate)
     return np.stack([way.certified(run, radii) for run in runs])
+
+
+def reached(run: Run, radii: Radii) -> Bool[np.ndarray, "images radii"]:
+    """Return whether each image is classified rightly and certified at each radius, by our procedure."""
+    found = run.record.certify(alpha=_OURS.alpha, bound=_OURS.bound, certificate=_OURS.certificate, table=run.votes)
+    right = (found.prediction == run.votes.label)[:, None]
+    certified: Bool[np.ndarray, "images radii"] = right & (found.radius[:, None] >= radii)
+    return certified
 
 
 def allowance(images: int, seeds: int) -> float:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from noiseproof.training.augmentation import deform, flip_and_crop
 from noiseproof.training.dead_channels import dead_share
 from noiseproof.training.fit import require_fit
 from noiseproof.training.parallel import Share, launch, step_source
+from noiseproof.training.precision import usual_precision
 from noiseproof.training.settings import TrainingSettings
 from noiseproof.training.state import Folder, Position
 
@@ -115,6 +116,8 @@ def train(
             exceeded ten times that of the initial network; the network saved last is then kept as
             `last-good.safetensors`.
     """
+    if settings.precision == "auto":
+        settings = replace(settings, precision=usual_precision(settings.model, dataset, torch.device(device), out))
     about = {key: value for key, value in dataset.about().items() if key != "split"}
     begun = {} if start is None else {"start": {"digest": models.model_digest(start)}}
     folder = Folder(out, {"settings": settings.spec(), "data": about} | begun)

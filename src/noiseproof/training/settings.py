@@ -33,7 +33,7 @@ _MOMENTUM = 0.9
 
 OptimiserName = Literal["Adam", "SGD"]
 Schedule = Literal["constant", "cosine", "step"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 Augmentation = Literal["none", "flip-crop", "deform"]
 
 _FRACTION_LEFT: dict[Schedule, Callable[[float], float]] = {
@@ -65,7 +65,8 @@ class TrainingSettings:
         average: decay per step of an exponential moving average of the weights, which then replaces them in the
             checkpoint; None for no average.
         clip: largest l2 norm of the gradient of a step; None for no limit.
-        precision: "fp32", or "bf16": products in bfloat16, weights and sums in float32.
+        precision: "fp32"; "bf16": products in bfloat16, weights and sums in float32; or "auto", of which `train` makes one
+            of them by `usual_precision`.
         augment: "none" (the paper's); "flip-crop": mirrored half the time, cropped from 4 pixels of black border; or
             "deform": rotated, scaled, sheared, shifted and bent a little, for handwriting.
 
@@ -88,7 +89,7 @@ class TrainingSettings:
     ramp_epochs: float = 0.0
     average: float | None = None
     clip: float | None = None
-    precision: Precision = "fp32"
+    precision: Precision = "auto"
     augment: Augmentation = "none"
 
     def __post_init__(self) -> None:
@@ -163,7 +164,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 def with_defaults(spec: dict[str, Any]) -> dict[str, Any]:
     """Return stored settings with defaults for those that an earlier version did not have."""
     found: dict[str, Any] = {field.name: field.default for field in fields(TrainingSettings) if field.name in _NEWER}
-    found |= spec
+    found |= {"precision": "fp32"} | spec
     objective: dict[str, Any] = found.get("objective") or {}
     newer = _NEWER_OF_OBJECTIVES.get(str(objective.get("name")), {})
     return found | ({"objective": newer | objective} if newer else {})

@@ -23,7 +23,7 @@ from noiseproof.models.checkpoint import (
 from noiseproof.storage.files import remove_leftovers, write_atomically
 from noiseproof.training.settings import with_defaults
 
-__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "Folder", "Position", "require_free"]
+__all__ = ["CHECKPOINT", "LAST_GOOD", "LOG", "Folder", "Position", "recorded_settings", "require_free"]
 
 LAST_GOOD = "last-good.safetensors"
 """The network as it was last saved, written when training stops because it diverged."""
@@ -200,6 +200,19 @@ class Folder:
         network = _under("average/module.", tensors) or _under("network/", tensors)
         save_tensors(self.path / LAST_GOOD, network, {"model": self.record["settings"]["model"], "record": record})
         return self.path / LAST_GOOD
+
+
+def recorded_settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of the training in a folder, finished or not; None where there is none.
+
+    Raises:
+        RunError: its file is damaged.
+    """
+    for name in (CHECKPOINT, _STATE, _PROVEN):
+        if (folder / name).exists():
+            _, about = read_tensors(folder / name)
+            return with_defaults((about.get("record") or {}).get("settings") or {})
+    return None
 
 
 def require_free(folder: Path) -> None:
