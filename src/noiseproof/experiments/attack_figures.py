@@ -191,9 +191,9 @@ _SWEPT = {
     "mnist": ((NATURAL, 3), (STN_05, 4), (STN_07, 0)),
     "cifar10": (
         (Network("cifar10", "natural"), 3),
-        (Network("cifar10", "stn", 0.25), 4),
+        (Network("cifar10", "stn-tuned", 0.25), 4),
         (STN_CIFAR, 0),
-        (Network("cifar10", "stn", 0.5), 2),
+        (Network("cifar10", "stn-tuned", 0.5), 2),
     ),
 }
 """The networks of Figure 4 and their colours."""

@@ -91,11 +91,11 @@ _LINES = (
     _Line(_STN_CIFAR, 0),
     _Line(_STN_CIFAR, 1, ":", PixelDP()),
     _Line(Network("cifar10", "stn-short", CIFAR_SIGMA), 0, "-."),
-    _Line(Network("cifar10", "stn", 0.25), 5),
-    _Line(Network("cifar10", "stn", 0.5), 4),
+    _Line(Network("cifar10", "stn-tuned", 0.25), 5),
+    _Line(Network("cifar10", "stn-tuned", 0.5), 4),
     _Line(Network("cifar10", "released", CIFAR_SIGMA), 2),
     _Line(Network("cifar10", "gaussian", CIFAR_SIGMA), 0, "--"),
-    _Line(Network("cifar10", "gaussian", 0.25), 5, "--"),
+    _Line(Network("cifar10", "gaussian-tuned", 0.25), 5, "--"),
 )
 
 
