@@ -40,6 +40,7 @@ ROOMS = [
     "attacks",
     "training",
     "runs",
+    "published",
     "reports",
     "experiments",
     "cli",

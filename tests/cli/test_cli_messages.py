@@ -174,6 +174,7 @@ DOMAINS: dict[str, dict[str, list[object]]] = {
     "recertify": {"--alpha": [0]},
     "report": {"--alpha": [1]},
     "verify": {"--radius": [-1, "inf"], "--every": [0], "--limit": [0], "--device": ["abacus"]},
+    "check": {"--sigma": [-1], "--samples": [0], "--alpha": [2]},
     "radius": {"--p1": [2], "--p2": [-1], "--scale": [0], "--sigma": [0]},
 }
 """Values outside of an option's domain, which the library refuses: it names parameters, the command line options."""
@@ -190,6 +191,7 @@ USUAL = {
     "rejudge": "ATTACK --out OUT",
     "ladder": "RUN --epsilon 1 --out OUT",
     "measure": "RUN",
+    "check": "RUN",
     "recertify": "RUN",
     "verify": "OUT --stage STAGE --radius 0.1 --data digits",
     "radius": "--p1 0.9",

@@ -11,6 +11,7 @@ from rich.markup import escape
 from noiseproof.cli.attack import attack
 from noiseproof.cli.audit import audit
 from noiseproof.cli.certify import certify
+from noiseproof.cli.check import check
 from noiseproof.cli.console import console, interruptible, say, volume
 from noiseproof.cli.demo import demo
 from noiseproof.cli.ensemble import ensemble
@@ -31,7 +32,7 @@ from noiseproof.errors import InvalidInputError, NoiseproofError
 __all__ = ["EXIT_CODES", "app", "main", "run"]
 
 _COMMANDS = {
-    "Train and certify": (demo, train, ensemble, certify, recertify, report, inspect, measure),
+    "Train and certify": (demo, train, ensemble, certify, recertify, report, inspect, measure, check),
     "Attack": (attack, rejudge, audit, ladder),
     "The paper": (reproduce, radius, verify),
 }
